@@ -1,0 +1,1 @@
+"""Every number by name: the catalogue and the exporter."""

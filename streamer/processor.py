@@ -1,0 +1,113 @@
+"""The promise between the engine and the pure processors (journeys, rollup).
+
+A processor folds one partition's log. Its methods are synchronous and are never interleaved with an await, so rows, outputs
+and marker of one `drain` are always of the same moment. It reads no clock and no randomness: time comes in with the records
+or through `advance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+Headers = Sequence[tuple[str, bytes]]
+
+# Changelog keys: one prefix byte tells state rows from the marker, so that no customer id can pose as one.
+MARKER_KEY = b"m"
+ROW_PREFIX = b"c"
+
+
+class Record(Protocol):
+    """One record of the source log; aiokafka's ConsumerRecord satisfies it. `timestamp` is the broker's, in milliseconds."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class LogRecord(NamedTuple):
+    """A `Record` for replays and tests."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Output(NamedTuple):
+    """A record to write. `topic` is the logical name (`topics.py`); `partition` None means the partition that was read."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+
+
+class Drained(NamedTuple):
+    """Everything that changed since the last drain, already encoded: one Kafka transaction.
+
+    rows: changelog rows, None as value for a tombstone, the marker row (key `MARKER_KEY`) last.
+    journal: what influenced the fold but is not in the source, as JSON, in order.
+    next_offset: the source offset to go on from.
+    """
+
+    rows: list[tuple[bytes, bytes | None]]
+    outputs: list[Output]
+    journal: list[bytes]
+    next_offset: int
+
+
+class Pending(NamedTuple):
+    """What waits for a checkpoint: decides when one is due."""
+
+    events: int
+    alerts: int
+    size_bytes: int
+
+
+class Processor(Protocol):
+    """A pure fold over one partition. Times are milliseconds since the epoch."""
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Load the changelog's latest rows (no tombstones, each key once, any order)."""
+
+    def process(self, records: Sequence[Record], end: int) -> None:
+        """Fold `records` in offset order; afterwards `next_offset` is `end` (offset gaps are legal)."""
+
+    def advance(self, clock_ms: int) -> None:
+        """Move the clock without a record; journalled by the processor itself. A smaller clock changes nothing."""
+
+    def drain(self) -> Drained:
+        """Take everything that changed since the last drain."""
+
+    @property
+    def next_offset(self) -> int | None:
+        """The source offset to go on from, or None for a partition that was never written."""
+
+    @property
+    def clock_ms(self) -> int:
+        """The clock of the fold."""
+
+    @property
+    def reference(self) -> tuple[int, int]:
+        """(high, arrival of the record that last raised it): the idle clock is `high + now - arrival`."""
+
+    @property
+    def pending(self) -> Pending:
+        """What waits for a checkpoint."""
+
+    @property
+    def accounting(self) -> Mapping[str, int]:
+        """Invariant I5 of this partition: consumed = applied + duplicate + late + dead_lettered + ignored; and what limits cut."""
+
+    def rows(self) -> Mapping[bytes, bytes]:
+        """A read-only view of the state as rows, for the Faust table."""

@@ -1,0 +1,1 @@
+"""The same processors over history, without servers."""

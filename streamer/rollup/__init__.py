@@ -1,0 +1,1 @@
+"""What it adds up to: panes, windows, estimates and aggregate rules, pure."""

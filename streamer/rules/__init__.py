@@ -1,0 +1,1 @@
+"""When it matters: the rule language and its evaluation, pure."""

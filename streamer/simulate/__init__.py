@@ -1,0 +1,1 @@
+"""Synthetic customers with known incidents, for demonstrations and tests."""

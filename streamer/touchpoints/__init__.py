@@ -1,0 +1,1 @@
+"""What arrives: the canonical touchpoint event, its decoding and its checks."""
