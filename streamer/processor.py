@@ -21,15 +21,24 @@ class Record(Protocol):
     """One record of the source log; aiokafka's ConsumerRecord satisfies it. `timestamp` is the broker's, in milliseconds."""
 
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Position in the partition."""
+
     @property
-    def timestamp(self) -> int: ...
+    def timestamp(self) -> int:
+        """Arrival: when the broker appended it, milliseconds since the epoch."""
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """The customer's key."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """The event's bytes."""
+
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Headers:
+        """CloudEvents attributes and the like."""
 
 
 class LogRecord(NamedTuple):

@@ -1,0 +1,209 @@
+"""The definitions file: journeys, contacts and issues, effort, cases, slices and rules, validated as a whole.
+
+Durations are written `"90s"`, `"30m"`, `"24h"`, `"7d"` and held as milliseconds. `default.toml` beside this file is the
+documented default; a user's file replaces it entirely.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from importlib import resources
+from typing import Any, Final, Literal
+
+import msgspec
+
+from streamer.errors import DefinitionsError
+from streamer.metrics.catalogue import DIMENSIONS, METRIC_BY_ID
+from streamer.rules import language
+
+Identifier = Literal["journey_id", "checkout_id", "order_id", "cart_id", "case_id", "session"]
+_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+class Duration(int):
+    """Milliseconds, written as a number and a unit (ms, s, m, h, d)."""
+
+
+def parse_duration(text: str) -> Duration:
+    """Milliseconds of e.g. `"30m"`. Raises ValueError."""
+    match = re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)
+    if not match:
+        raise ValueError(f"expected a duration such as 30s, 30m, 24h or 7d, got {text!r}")
+    return Duration(int(match[1]) * _UNITS_MS[match[2]])
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """A part of the file: closed, so that a misspelt key is an error."""
+
+
+class Journey(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of journey: which events start, advance, complete or fail an instance, and when it counts as abandoned.
+
+    Event types may end in `.*`. Types named `journey.*` count only when the event's `journey` field is this id.
+    `identified_by` names the ids that tell instances apart, strongest first; `session` is the last resort.
+    """
+
+    id: str
+    start: tuple[str, ...]
+    complete: tuple[str, ...]
+    fail: tuple[str, ...] = ()
+    activity: tuple[str, ...] = ()
+    identified_by: tuple[Identifier, ...] = ("journey_id", "checkout_id", "order_id", "cart_id", "session")
+    deadline: Duration = Duration(30 * 60_000)
+    recoverable_for: Duration = Duration(24 * 3_600_000)
+
+
+class Contacts(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a contact is, what a channel switch compares, and when a contact is a repetition.
+
+    scope: what an effort signal belongs to: the `issue` (issue_id, case_id, else reason), the `journey` instance, or the `customer`.
+    started: types that begin a customer-initiated contact. resolved: types that end an issue when `resolved` is true or absent.
+    transferred: types that move a contact. switch_on: types whose channel group is compared. window: an issue ends this long
+    after its last contact. repeat_within: R of E5.
+    """
+
+    scope: Literal["issue", "journey", "customer"] = "issue"
+    started: tuple[str, ...] = ("contact.started",)
+    resolved: tuple[str, ...] = ("contact.ended", "case.resolved", "case.closed")
+    reopened: tuple[str, ...] = ("case.reopened",)
+    transferred: tuple[str, ...] = ("contact.transferred",)
+    switch_on: tuple[str, ...] = ("contact.started", "knowledge.searched")
+    window: Duration = Duration(72 * 3_600_000)
+    repeat_within: Duration = Duration(7 * 86_400_000)
+    channel_groups: dict[str, str] = {}
+
+
+class Effort(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Weights of the effort index (E7), in points; `medium` and `high` are the bands' bounds (high: above it). [H]"""
+
+    repeat_contact: float = 3
+    cold_transfer: float = 2
+    warm_transfer: float = 1
+    channel_switch: float = 1.5
+    ping_pong: float = 1
+    medium: float = 2
+    high: float = 5
+
+
+class Cases(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose history of owners is kept, and how long after the last owner seen. owner: event fields, first non-empty wins."""
+
+    events: tuple[str, ...] = ("case.*", "handoff.accepted")
+    owner: tuple[Literal["owner", "team", "to_team"], ...] = ("owner", "to_team", "team")
+    journey: str = "service_case"
+    retention: Duration = Duration(90 * 86_400_000)
+
+
+class Limits(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept per customer, and how many label values a dimension may have; beyond, the oldest goes and is counted."""
+
+    events_per_customer: int = 100
+    journeys_per_customer: int = 50
+    issues_per_customer: int = 50
+    cases_per_customer: int = 50
+    evidence_per_alert: int = 20
+    label_values: int = 100
+
+
+class Slice(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bounded break-down: counters are added up for each combination of these dimensions."""
+
+    by: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for dimension in self.by:
+            if dimension not in DIMENSIONS:
+                raise ValueError(f"unknown dimension {dimension!r}; known are {', '.join(DIMENSIONS)}")
+
+
+class Rule(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When it matters. `metric` makes an aggregate rule (evaluated by rollup), `on` an entity rule (evaluated by journeys).
+
+    when: an expression over the names of `rules.language`; all `windows` must hold for an aggregate rule.
+    """
+
+    id: str
+    when: str
+    severity: Literal["info", "warning", "critical"] = "warning"
+    metric: str | None = None
+    on: Literal["customer", "journey", "issue"] | None = None
+    by: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
+    min_n: int = 30
+    for_: Duration = msgspec.field(name="for", default=Duration(0))
+    cooldown: Duration = Duration(0)
+    version: int = 1
+    action: str = ""
+    owner_team: str = ""
+    runbook: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.metric is None) == (self.on is None):
+            raise ValueError(f"rule {self.id!r} needs either `metric` (aggregate) or `on` (entity)")
+        if self.metric is not None and self.metric not in METRIC_BY_ID:
+            raise ValueError(f"rule {self.id!r} names the unknown metric {self.metric!r}")
+        language.compile_expression(self.when, language.AGGREGATE_NAMES if self.metric else language.ENTITY_NAMES[self.on or "customer"])
+
+
+class Definitions(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file. `digest` identifies its content; changed content needs a higher `revision`."""
+
+    revision: int
+    allowed_lateness: Duration = Duration(15 * 60_000)
+    windows: tuple[str, ...] = ("5m", "1h", "24h")
+    journey: tuple[Journey, ...] = ()
+    contacts: Contacts = Contacts()
+    effort: Effort = Effort()
+    cases: Cases = Cases()
+    limits: Limits = Limits()
+    slice: tuple[Slice, ...] = (Slice(by=()),)
+    rule: tuple[Rule, ...] = ()
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        for kind, ids in (("journey", [j.id for j in self.journey]), ("rule", [r.id for r in self.rule])):
+            for name in ids:
+                if ids.count(name) > 1:
+                    raise ValueError(f"{kind} {name!r} is defined twice")
+        for text in self.windows:
+            parse_duration(text)
+        for rule in self.rule:
+            if rule.metric and rule.by not in [s.by for s in self.slice]:
+                raise ValueError(f"rule {rule.id!r} is by {rule.by}, which is not a slice of this file")
+            for text in rule.windows:
+                if text not in self.windows:
+                    raise ValueError(f"rule {rule.id!r} uses the window {text!r}, which is not among `windows`")
+
+    @property
+    def longest_deadline_ms(self) -> int:
+        """After this long without events every open end is closed; `ingest` ends a finished history with it."""
+        spans = [j.deadline + j.recoverable_for for j in self.journey]
+        return max([*spans, self.contacts.window, self.contacts.repeat_within])
+
+
+def _hook(kind: type, value: object) -> Any:
+    if kind is Duration and isinstance(value, str):
+        return parse_duration(value)
+    raise ValueError(f"expected a duration such as 30m, got {value!r}")
+
+
+def parse(text: str, where: str = "definitions") -> Definitions:
+    """Definitions of a TOML text. Raises DefinitionsError with what is wrong and where."""
+    try:
+        raw = tomllib.loads(text)
+        raw["digest"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return msgspec.convert(raw, Definitions, dec_hook=_hook)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, DefinitionsError) as exc:
+        raise DefinitionsError(f"{where}: {exc}") from exc
+
+
+def default() -> Definitions:
+    """The documented default (`streamer/default.toml`)."""
+    return parse(default_text(), "default.toml")
+
+
+def default_text() -> str:
+    """The default file's text, comments included."""
+    return (resources.files("streamer") / "default.toml").read_text(encoding="utf-8")

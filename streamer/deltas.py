@@ -1,0 +1,44 @@
+"""The deltas record: signed counter changes per tick and pane, as journeys sends them to rollup.
+
+One record per drain and rollup partition, also when nothing changed (then it is the heartbeat). Integers only, so that sums
+commute. MessagePack, array-like, versioned by its first element.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from zlib import crc32
+
+import msgspec
+
+VERSION: Final = 1
+PANE_MS: Final = 10_000
+
+
+class DeltaBatch(msgspec.Struct, array_like=True, gc=False):
+    """Changes of one source partition.
+
+    source: source partition; sources: how many there are. until_tick: every tick below it is complete, this batch included.
+    high_ms: the partition's greatest event time; clock_ms: its clock. dimensions: names of a cell's values.
+    cells: the dimension values used here. ticks: (tick, [pane, cell index, counter, n, ...]) with ticks ascending;
+    pane is event time // PANE_MS.
+    """
+
+    version: int
+    source: int
+    sources: int
+    until_tick: int
+    high_ms: int
+    clock_ms: int
+    dimensions: list[str]
+    cells: list[tuple[str, ...]]
+    ticks: list[tuple[int, list[int]]]
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(DeltaBatch).decode
+
+
+def slice_partition(labels: tuple[str, ...], partitions: int) -> int:
+    """The rollup partition that owns a slice, so that numerator and denominator meet. `labels`: (by..., values...)."""
+    return crc32("\x00".join(labels).encode()) % partitions if partitions > 1 else 0

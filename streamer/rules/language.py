@@ -1,0 +1,81 @@
+"""The expression language of rules: arithmetic, comparison, and / or / not over a documented set of names.
+
+Python's parser reads the text, a white-list of syntax compiles it once into closures; nothing is ever evaluated as Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import operator
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from streamer.errors import DefinitionsError
+
+Value = float | int | bool | str
+Expression = Callable[[Mapping[str, Value]], Value]
+
+_SIGNALS: Final = frozenset({"channel_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
+_WHO: Final = frozenset({"journey", "channel", "platform", "segment", "region"})
+
+# What an entity rule may name. friction: signals in the instance (design section 6); value: revenue in major units.
+ENTITY_NAMES: Final[dict[str, frozenset[str]]] = {
+    "journey": _SIGNALS | _WHO | {"abandoned", "friction", "value", "step"},
+    "issue": _SIGNALS | _WHO | {"contacts", "severity", "reason"},
+    "customer": _SIGNALS | {"contacts", "handoffs", "ping_pongs"},
+}
+# What an aggregate rule may name: the estimate, its 95 % interval, its sample, and the slice's labels.
+AGGREGATE_NAMES: Final = frozenset({"value", "lower", "upper", "n", "k"}) | {
+    "journey", "channel", "stage", "step", "segment", "persona", "product_category", "team", "partner", "region", "platform",
+}  # fmt: skip
+
+_BINARY: Final[dict[type[ast.operator], Callable[..., Value]]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+}  # fmt: skip
+_COMPARE: Final[dict[type[ast.cmpop], Callable[..., bool]]] = {
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq, ast.NotEq: operator.ne,
+}  # fmt: skip
+
+
+def compile_expression(text: str, names: frozenset[str]) -> Expression:
+    """A function from names to the expression's value. Raises DefinitionsError naming what is not understood."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as exc:
+        raise DefinitionsError(f"cannot read the expression {text!r}: {exc}") from exc
+    return _compile(tree.body, text, names)
+
+
+def _compile(node: ast.expr, text: str, names: frozenset[str]) -> Expression:
+    match node:
+        case ast.Constant(value=bool() | int() | float() | str() as value):
+            return lambda env: value
+        case ast.Name(id=name):
+            if name not in names:
+                close = difflib.get_close_matches(name, names, 1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(names))}"
+                raise DefinitionsError(f"unknown name {name!r} in {text!r}: {hint}")
+            return lambda env: env[name]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            inner = _compile(operand, text, names)
+            return lambda env: not inner(env)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            inner = _compile(operand, text, names)
+            return lambda env: operator.neg(inner(env))  # type: ignore[arg-type]
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            first, second, apply = _compile(left, text, names), _compile(right, text, names), _BINARY[type(op)]
+            return lambda env: apply(first(env), second(env))
+        case ast.BoolOp(op=op, values=values):
+            parts = [_compile(value, text, names) for value in values]
+            if isinstance(op, ast.And):
+                return lambda env: all(part(env) for part in parts)
+            return lambda env: any(part(env) for part in parts)
+        case ast.Compare(left=left, ops=ops, comparators=rights) if all(type(op) in _COMPARE for op in ops):
+            terms = [_compile(term, text, names) for term in [left, *rights]]
+            tests = [_COMPARE[type(op)] for op in ops]
+            return lambda env: all(test(a(env), b(env)) for test, a, b in zip(tests, terms, terms[1:], strict=False))
+        case _:
+            raise DefinitionsError(
+                f"{ast.unparse(node)!r} in {text!r} is not part of the rule language (numbers, names, + - * /, comparisons, and, or, not)"
+            )
