@@ -1,0 +1,1 @@
+"""How the product runs: the local stack without containers, images, and the servers' configuration."""

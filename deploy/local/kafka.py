@@ -1,0 +1,149 @@
+"""Apache Kafka as one KRaft node, from Maven artefacts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from deploy.local import ports, programs
+from deploy.local.process import Server, require_disk
+from streamer.errors import StackError
+
+POM: Final = Path(__file__).with_name("kafka-pom.xml")
+LOG_CONFIG: Final = Path(__file__).with_name("log4j2.properties")
+# Any valid id does: the node talks to nobody. Fixed, so that a restart finds its own log again.
+CLUSTER_ID: Final = "am91cm5leS1zdHJlYW1lcg"
+MESSAGE_BYTES_MAX: Final = 8 << 20
+
+PROPERTIES: Final = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+log.dirs={directory}/data
+# A misspelt topic is an error here, not a new topic with the wrong shape.
+auto.create.topics.enable=false
+num.partitions=4
+# One node.
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+# The defaults (50 each) make a first start slow.
+offsets.topic.num.partitions=4
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.num.partitions=1
+# How long a dead owner's open transaction holds back read_committed readers, on top of its own timeout.
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+# Tests of takeover need short sessions; a group of one need not wait for others.
+group.min.session.timeout.ms=1000
+group.initial.rebalance.delay.ms=0
+message.max.bytes={message_bytes_max}
+replica.fetch.max.bytes={message_bytes_max}
+"""
+
+
+def libraries(cache: Path) -> Path:
+    """The folder with the broker's jars, downloaded with Maven on first use and again when the POM changes.
+
+    Raises:
+        StackError: Maven could not get them.
+    """
+    folder = cache / "kafka-lib"
+    mark = folder / POM.name
+    with programs.exclusive(cache / "kafka-lib.lock"):
+        if mark.exists() and mark.read_bytes() == POM.read_bytes():
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        require_disk(cache)
+        programs.ensure(["java", "mvn"], lock=cache / "install.lock")
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={folder.resolve()}", "-DincludeScope=runtime"]
+        result = subprocess.run(
+            ["mvn", "-q", "-B", "-f", str(POM), *goal], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+        if result.returncode != 0:
+            reason = next((line for line in result.stdout.splitlines() if "ERROR" in line), "it said nothing")
+            raise StackError(f"Maven could not download Apache Kafka: {reason}")
+        shutil.copyfile(POM, mark)  # last: marks the folder as whole
+    return folder
+
+
+class Kafka(Server):
+    """A broker and controller in one process. `bootstrap` is what clients connect to."""
+
+    name = "kafka"
+
+    def __init__(self, directory: Path, port: int = 0, *, cache: Path, heap_megabytes: int = 1024) -> None:
+        super().__init__(directory, port)
+        self._controller_port = ports.pick()
+        self._cache = cache
+        self._heap_megabytes = heap_megabytes
+
+    @property
+    def bootstrap(self) -> str:
+        """`127.0.0.1:port`."""
+        return self.address
+
+    def prepare(self) -> list[str]:
+        """Write server.properties and format the log directory, once."""
+        programs.ensure(["java"], lock=self._cache / "install.lock")
+        jars = f"{libraries(self._cache).resolve()}/*"
+        ports.require_free(self._controller_port, "the Kafka controller")
+        properties = self.directory / "server.properties"
+        values = {"host": ports.HOST, "port": self.port, "controller_port": self._controller_port}
+        properties.write_text(PROPERTIES.format(**values, directory=self.directory, message_bytes_max=MESSAGE_BYTES_MAX))
+        if not (self.directory / "data" / "meta.properties").exists():
+            tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+            # C1 only: the tool lives for a second.
+            command = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", jars, *tool]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            if result.returncode != 0:
+                raise StackError(f"Kafka could not format {self.directory}/data: {result.stderr.strip()[-300:]}")
+        return [
+            "java",
+            f"-Xmx{self._heap_megabytes}m",
+            f"-Dlog4j2.configurationFile={LOG_CONFIG}",
+            "-cp",
+            jars,
+            "kafka.Kafka",
+            str(properties),
+        ]
+
+    def is_ready(self) -> bool:
+        """Whether the broker takes connections and lists itself as alive in the cluster's metadata."""
+        try:
+            socket.create_connection((ports.HOST, self.port), timeout=1).close()
+        except OSError:
+            return False
+        # In a thread of its own: the caller may have a running event loop.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, _has_broker(self.bootstrap)).result()
+
+
+async def _has_broker(bootstrap: str) -> bool:
+    logger = logging.getLogger("aiokafka")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # refusals are expected until the node is up
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=2000)
+    try:
+        await admin.start()
+        return bool((await admin.describe_cluster())["brokers"])
+    except (KafkaError, OSError):
+        return False
+    finally:
+        await admin.close()
+        logger.setLevel(level)
