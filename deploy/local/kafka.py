@@ -47,6 +47,9 @@ share.coordinator.state.topic.min.isr=1
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.num.partitions=1
+# A killed broker may come back once its old registration has lapsed; the default of 9 s fits clusters.
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
 # How long a dead owner's open transaction holds back read_committed readers, on top of its own timeout.
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 # Tests of takeover need short sessions; a group of one need not wait for others.

@@ -29,7 +29,7 @@ class Target:
 
 
 class Prometheus(Server):
-    """A Prometheus server; `url` is its base address."""
+    """A Prometheus server; `url` is its base address. Its first scrape of new targets comes after 5 s, which is fixed in it."""
 
     name = "prometheus"
 

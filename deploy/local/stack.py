@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 STATE: Final = Path(__file__).parents[2] / ".state"
 KAFKA_PORT, REDIS_PORT, PROMETHEUS_PORT = 9092, 6379, 9090
-PROGRAMS: Final = ("java", "mvn", "redis-server", "prometheus", "promtool")
+PROGRAMS: Final = ("java", "redis-server", "prometheus", "promtool")
 
 
 def fetch(cache: Path = STATE) -> None:

@@ -1,0 +1,106 @@
+# Everything a user or a developer does, one word each. `make` alone lists the words.
+# Needs make, git and python3 (3.11 or newer, with venv); servers are installed on first use, saying so.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+# Test processes side by side, each with servers of its own.
+TEST_PROCESSES ?= 2
+
+BIN := .venv/bin
+UV := .state/tools/bin/uv
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links
+
+export UV_PYTHON_DOWNLOADS := never
+# Caches and environments are often on different file systems, where hard links cannot be made.
+export UV_LINK_MODE := copy
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: env
+env: .venv/complete ## Create the environment .venv from the locked requirements
+
+$(UV): requirements-build.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older: try make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' \
+		|| { echo "error: $(PYTHON) cannot make environments: install its venv package (python3-venv on Debian)" >&2; exit 1; }
+	$(PYTHON) -m venv .state/tools
+	.state/tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.txt
+	@touch $@
+
+.venv/complete: $(UV) requirements-dev.txt pyproject.toml
+	test -x $(BIN)/python || $(UV) venv --quiet --python "$$(.state/tools/bin/python -c 'import sys; print(sys._base_executable)')" .venv
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: servers
+servers: env ## Install and download the servers (Kafka, Redis, Prometheus) without starting any
+	$(BIN)/python -m deploy.local fetch
+
+.PHONY: demo
+demo: env ## Start the stack, a worker and a simulator, and watch (DEMO_SECONDS=60 make demo ends by itself)
+	@$(BIN)/streamer demo
+
+.PHONY: test
+test: lint type servers ## Everything a change must pass
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --ignore tests/chaos tests
+
+.PHONY: lint
+lint: env ## Style, format, import contracts, YAML
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	git ls-files -z -- '*.yml' '*.yaml' | xargs -0 -r $(BIN)/yamllint --strict
+
+.PHONY: type
+type: env ## Types, strictly, tests included
+	$(BIN)/mypy
+
+.PHONY: format
+format: env ## Bring the sources into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: unit
+unit: env ## Tests without servers
+	$(BIN)/python -m pytest -q tests/unit tests/property
+
+.PHONY: integration
+integration: servers ## Tests against real servers on free ports
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile tests/integration tests/acceptance
+
+.PHONY: bench-quick
+bench-quick: servers ## Print throughput, latency and freshness of this machine
+	$(BIN)/python -m bench.quick
+
+.PHONY: up
+up: env ## Start the servers on their usual ports and leave them running
+	$(BIN)/python -m deploy.local up
+
+.PHONY: down
+down: env ## Stop the servers that `make up` started
+	$(BIN)/python -m deploy.local down
+
+.PHONY: dashboards
+dashboards: env ## Generate grafana/dashboards from grafana/src
+	$(BIN)/python -m grafana.src
+
+.PHONY: lock
+lock: $(UV) ## Write the hash-locked requirements from pyproject.toml (UPGRADE=--upgrade for newer versions)
+	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.txt
+	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) $(UPGRADE) --group build -o requirements-build.txt
+
+.PHONY: clean
+clean: ## Stop the local servers, delete their data, the environment and the caches
+	@if test -x $(BIN)/python; then $(BIN)/python -m deploy.local clean; fi
+	rm -rf .venv .state .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
