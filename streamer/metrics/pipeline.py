@@ -1,0 +1,266 @@
+"""The metrics of one process, bound to a registry: what the engine, the publisher and the supervisor call.
+
+The families are in `families.py`; business metrics (`cx_*`) in `catalogue.py`. Counters count what this process did since it
+started. No metric object is touched by other modules: they call the verbs below.
+
+Example, in the engine:
+    metrics = Pipeline("journeys")
+    part = metrics.open_partition(3, processor.accounting)
+    part.account(processor.accounting)
+    part.checkpointed(duration_seconds=0.02, size_bytes=4096)
+    part.close()
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Final, Literal
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from streamer import __version__
+from streamer.metrics.families import CONSUMED, FAMILIES, OUTCOMES, TRANSITIONS, Family
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# More values than this of one open-ended label become `other`; they come from code, so it only guards against a mistake.
+LABEL_VALUES_MAX: Final = 50
+OTHER: Final = "other"
+# Known label values exist from the start, at 0: otherwise the first failure is no increase.
+_CHECKPOINTS: Final = ("streamer_checkpoints_total", "outcome", ("committed", "failed", "fenced"))
+_RELOADS: Final = ("streamer_config_reloads_total", "outcome", ("accepted", "rejected"))
+_WRITTEN: Final = ("streamer_alerts_written_total", "transition", TRANSITIONS)
+_KNOWN: Final = {
+    "journeys": (_CHECKPOINTS, _RELOADS, _WRITTEN),
+    "rollup": (_CHECKPOINTS, _RELOADS, _WRITTEN),
+    "publisher": (
+        ("streamer_alerts_delivered_total", "outcome", ("delivered", "skipped", "failed")),
+        ("streamer_redis_commands_total", "outcome", ("ok", "error")),
+    ),
+}
+
+
+class Pipeline:
+    """The metrics of one process of one role, bound to a registry. Label children are bound once; updates are cheap."""
+
+    def __init__(self, role: str, registry: CollectorRegistry | None = None) -> None:
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series per counter, and nobody reads it
+        self.role = role
+        self.registry = registry or CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for family in FAMILIES:
+            self._declare(family)
+        self._values_seen: dict[str, set[str]] = {}
+        self._owned = 0
+        self._definitions: tuple[str, str] | None = None
+        self.gauge("streamer_build_info", version=__version__, python=platform.python_version()).set(1)
+        for name, label, values in _KNOWN.get(role, ()):
+            for value in values:
+                self.counter(name, **{label: value})
+
+    def _declare(self, family: Family) -> None:
+        if family.kind == "counter":
+            self._counters[family.name] = Counter(family.name, family.help, family.labels, registry=self.registry)
+        elif family.kind == "gauge":
+            self._gauges[family.name] = Gauge(family.name, family.help, family.labels, registry=self.registry)
+        else:
+            self._histograms[family.name] = Histogram(
+                family.name, family.help, family.labels, buckets=family.buckets, registry=self.registry
+            )
+
+    def counter(self, name: str, **labels: str) -> Counter:
+        """The counter of these labels; `role` is this process's unless given. Exists from then on, at 0."""
+        return self._counters[name].labels(**{"role": self.role, **labels})
+
+    def gauge(self, name: str, **labels: str) -> Gauge:
+        """The gauge of these labels; `role` is this process's unless given."""
+        return self._gauges[name].labels(**{"role": self.role, **labels})
+
+    def histogram(self, name: str, **labels: str) -> Histogram:
+        """The histogram of these labels; `role` is this process's unless given."""
+        return self._histograms[name].labels(**{"role": self.role, **labels})
+
+    def forget(self, name: str, **labels: str) -> None:
+        """Stop exporting a gauge of these labels: it belongs to another process now."""
+        family = self._gauges[name]
+        values = {"role": self.role, **labels}
+        family.remove(*(values[label] for label in _LABELS[name]))
+
+    def bounded(self, label: str, value: str) -> str:
+        """`value`, or `other` when the label has had `LABEL_VALUES_MAX` different ones; the overflow is counted."""
+        seen = self._values_seen.setdefault(label, set())
+        if value in seen:
+            return value
+        if len(seen) >= LABEL_VALUES_MAX:
+            self.counter("streamer_label_overflow_total", label=label).inc()
+            return OTHER
+        seen.add(value)
+        return value
+
+    # -- liveness and configuration
+
+    def heartbeat(self, *, lag_seconds: float = 0.0) -> None:
+        """The event loop turned; `lag_seconds`: how late."""
+        self.gauge("streamer_heartbeat_timestamp_seconds").set_to_current_time()
+        self.gauge("streamer_event_loop_lag_seconds").set(lag_seconds)
+
+    def reloaded(self, outcome: Literal["accepted", "rejected"], *, revision: int, digest: str) -> None:
+        """Definitions were loaded; `revision` and `digest` are of those now in force."""
+        self.counter("streamer_config_reloads_total", outcome=outcome).inc()
+        if outcome == "accepted":
+            self.gauge("streamer_config_last_reload_success_timestamp_seconds").set_to_current_time()
+        if self._definitions is not None:
+            self.forget("streamer_definitions_info", revision=self._definitions[0], digest=self._definitions[1])
+        self._definitions = (str(revision), digest)
+        self.gauge("streamer_definitions_info", revision=str(revision), digest=digest).set(1)
+
+    # -- events and checkpoints
+
+    def open_partition(self, partition: int, accounting: Mapping[str, int]) -> PartitionMetrics:
+        """The metrics of a partition this process now owns; `accounting` is the restored processor's."""
+        return PartitionMetrics(self, partition, accounting)
+
+    def owned(self, change: int) -> None:
+        """Own `change` more partitions."""
+        self._owned += change
+        self.gauge("streamer_partitions_owned").set(self._owned)
+
+    def folded(self, duration_seconds: float) -> None:
+        """One fetched batch was folded."""
+        self.histogram("streamer_batch_duration_seconds").observe(duration_seconds)
+
+    def checkpoint_failed(self, outcome: Literal["failed", "fenced"]) -> None:
+        """A checkpoint was not committed."""
+        self.counter("streamer_checkpoints_total", outcome=outcome).inc()
+
+    def reopened_after_fencing(self) -> None:
+        """A partition was opened again after another owner fenced this one."""
+        self.counter("streamer_fenced_reopenings_total").inc()
+
+    def rebalanced(self, duration_seconds: float) -> None:
+        """A rebalance ended with all partitions open."""
+        self.counter("streamer_rebalances_total").inc()
+        self.histogram("streamer_rebalance_duration_seconds").observe(duration_seconds)
+
+    def restored(self, *, duration_seconds: float, rows: int) -> None:
+        """One partition's state was read back."""
+        self.histogram("streamer_state_restore_duration_seconds").observe(duration_seconds)
+        self.counter("streamer_state_restored_rows_total").inc(rows)
+
+    def dead_letter(self, reason: str, count: int = 1) -> None:
+        """`count` records were sent to the dead letters with this reason code."""
+        self.counter("streamer_dead_letters_total", reason=self.bounded("reason", reason)).inc(count)
+
+    def alert_written(self, transition: str, count: int = 1) -> None:
+        """`count` alert transitions were committed to Kafka."""
+        self.counter("streamer_alerts_written_total", transition=self.bounded("transition", transition)).inc(count)
+
+    # -- publisher
+
+    def delivered(self, outcome: Literal["delivered", "skipped", "failed"], count: int = 1) -> None:
+        """Alert records reached Redis, were there already, or were refused."""
+        self.counter("streamer_alerts_delivered_total", outcome=outcome).inc(count)
+
+    def alert_readable(self, latency_seconds: float) -> None:
+        """An alert became readable in Redis so long after its cause was appended to Kafka."""
+        self.histogram("streamer_alert_latency_seconds").observe(latency_seconds)
+
+    def published(self, duration_seconds: float) -> None:
+        """One delivery to Redis ended."""
+        self.histogram("streamer_publish_duration_seconds").observe(duration_seconds)
+
+    def publish_lag(self, topic: str, partition: int, records: int) -> None:
+        """Alerts of a partition in Kafka that are not in Redis yet; `topic` is the logical name."""
+        self.gauge("streamer_publish_lag_records", topic=topic, partition=str(partition)).set(records)
+
+    def redis_command(self, outcome: Literal["ok", "error"], count: int = 1) -> None:
+        """Commands sent to Redis."""
+        self.counter("streamer_redis_commands_total", outcome=outcome).inc(count)
+
+
+_LABELS: Final = {family.name: family.labels for family in FAMILIES}
+
+
+class PartitionMetrics:
+    """The metrics of one owned partition; the engine keeps it beside the processor and closes it with it."""
+
+    def __init__(self, pipeline: Pipeline, partition: int, accounting: Mapping[str, int]) -> None:
+        self._pipeline = pipeline
+        self._partition = str(partition)
+        self._seen = dict(accounting)
+        self._counters = {CONSUMED: pipeline.counter("streamer_events_consumed_total", partition=self._partition)}
+        for outcome in OUTCOMES:
+            self._counters[outcome] = pipeline.counter("streamer_events_total", partition=self._partition, outcome=outcome)
+        self._gauges: dict[tuple[str, tuple[tuple[str, str], ...]], Gauge] = {}
+        self._committed = pipeline.counter("streamer_checkpoints_total", outcome="committed")
+        self._sizes = pipeline.histogram("streamer_checkpoint_size_bytes")
+        self._durations = pipeline.histogram("streamer_checkpoint_duration_seconds")
+        for outcome in (CONSUMED, *OUTCOMES):
+            self._gauge("streamer_accounted_events", outcome=outcome).set(accounting.get(outcome, 0))
+        self._gauge("streamer_checkpoint_timestamp_seconds").set_to_current_time()  # its age counts from here
+        pipeline.owned(1)
+
+    def _gauge(self, name: str, **labels: str) -> Gauge:
+        """Bound on first use: an instant nobody has set yet must not read as 1970."""
+        key = (name, tuple(labels.items()))
+        gauge = self._gauges.get(key)
+        if gauge is None:
+            gauge = self._gauges[key] = self._pipeline.gauge(name, partition=self._partition, **labels)
+        return gauge
+
+    def account(self, accounting: Mapping[str, int]) -> None:
+        """Take over the processor's accounting; call it after each commit, with the numbers that were committed."""
+        for name, total in accounting.items():
+            counter = self._counters.get(name)
+            if counter is None:
+                limit = self._pipeline.bounded("limit", name)
+                counter = self._counters[name] = self._pipeline.counter("streamer_limit_cuts_total", partition=self._partition, limit=limit)
+            counter.inc(max(0, total - self._seen.get(name, 0)))
+            self._seen[name] = total
+            if name == CONSUMED or name in OUTCOMES:
+                self._gauge("streamer_accounted_events", outcome=name).set(total)
+
+    def times(self, *, high_ms: int, watermark_ms: int, clock_ms: int) -> None:
+        """The fold's times, milliseconds since the epoch."""
+        self._gauge("streamer_high_timestamp_seconds").set(high_ms / 1000)
+        self._gauge("streamer_watermark_timestamp_seconds").set(watermark_ms / 1000)
+        self._gauge("streamer_clock_timestamp_seconds").set(clock_ms / 1000)
+
+    def lag(self, records: int) -> None:
+        """Records behind the end of the source."""
+        self._gauge("streamer_source_lag_records").set(records)
+
+    def silence(self, seconds: float) -> None:
+        """Time since the last record arrived, while caught up."""
+        self._gauge("streamer_source_silence_seconds").set(seconds)
+
+    def entries(self, rows: int) -> None:
+        """Rows of state held."""
+        self._gauge("streamer_state_entries").set(rows)
+
+    def source_complete(self, source: int, until_seconds: float) -> None:
+        """Rollup: all deltas of this source partition are in until this Unix time."""
+        self._gauge("streamer_source_freshness_timestamp_seconds", source=str(source)).set(until_seconds)
+
+    def held(self, *, deltas: int, partial: bool) -> None:
+        """Rollup: deltas that wait for the slowest source; whether a dead source is left out."""
+        self._gauge("streamer_held_deltas").set(deltas)
+        self._gauge("streamer_partial").set(partial)
+
+    def checkpointed(self, *, duration_seconds: float, size_bytes: int) -> None:
+        """A checkpoint was committed just now."""
+        self._committed.inc()
+        self._durations.observe(duration_seconds)
+        self._sizes.observe(size_bytes)
+        self._gauge("streamer_checkpoint_timestamp_seconds").set_to_current_time()
+
+    def close(self) -> None:
+        """The partition has another owner: stop exporting its gauges. Counters stay, they are this process's work."""
+        for name, labels in self._gauges:
+            self._pipeline.forget(name, partition=self._partition, **dict(labels))
+        self._gauges.clear()
+        self._pipeline.owned(-1)

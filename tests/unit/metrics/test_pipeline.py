@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from streamer.metrics.families import FAMILIES, ROLES
+from streamer.metrics.pipeline import LABEL_VALUES_MAX, Pipeline
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+ACCOUNTING = {"consumed": 10, "applied": 6, "duplicate": 1, "late": 1, "dead_lettered": 1, "ignored": 1}
+
+
+def samples(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
+    """(name, sorted label=value...) -> value, as a scraper reads the text."""
+    return {
+        (sample.name, *sorted(f"{key}={value}" for key, value in sample.labels.items())): sample.value
+        for family in parse_text(generate_latest(registry).decode())
+        for sample in family.samples
+    }
+
+
+def test_names_have_the_prefix_base_units_and_the_suffix_of_their_kind() -> None:
+    for family in FAMILIES:
+        assert re.fullmatch(r"streamer_[a-z_]+", family.name)
+        assert family.name.endswith("_total") == (family.kind == "counter")
+        assert not re.search(r"_(ms|millis|milliseconds|kb|mb|minutes|percent)(_|$)", family.name)
+        assert family.kind != "histogram" or (
+            family.name.endswith(("_seconds", "_bytes")) and family.buckets == tuple(sorted(family.buckets))
+        )
+
+
+def test_at_most_40_families_each_named_once() -> None:
+    assert len(FAMILIES) <= 40
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+
+
+def test_every_family_starts_with_the_role_label_and_no_label_can_name_a_person() -> None:
+    for family in FAMILIES:
+        assert family.labels[0] == "role"
+        assert not {"customer", "order", "session", "entity", "key", "fingerprint"} & set(family.labels)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_exposition_parses_in_both_formats(role: str) -> None:
+    pipeline = Pipeline(role)
+    pipeline.open_partition(0, {}).times(high_ms=1, watermark_ms=1, clock_ms=1)
+    assert samples(pipeline.registry)
+    assert list(parse_openmetrics(generate_openmetrics(pipeline.registry).decode()))  # type: ignore[no-untyped-call]
+
+
+def test_counters_start_at_zero_for_an_opened_partition_and_count_what_this_process_did() -> None:
+    pipeline = Pipeline("journeys")
+    part = pipeline.open_partition(3, ACCOUNTING)
+    assert samples(pipeline.registry)["streamer_events_consumed_total", "partition=3", "role=journeys"] == 0
+    part.account({**ACCOUNTING, "consumed": 15, "applied": 10, "late": 2})
+    seen = samples(pipeline.registry)
+    assert seen["streamer_events_consumed_total", "partition=3", "role=journeys"] == 5
+    assert seen["streamer_events_total", "outcome=applied", "partition=3", "role=journeys"] == 4
+    assert seen["streamer_events_total", "outcome=late", "partition=3", "role=journeys"] == 1
+
+
+def test_the_accounted_total_survives_a_restart_because_it_is_the_processors() -> None:
+    pipeline = Pipeline("journeys")
+    pipeline.open_partition(3, ACCOUNTING)
+    assert samples(pipeline.registry)["streamer_accounted_events", "outcome=consumed", "partition=3", "role=journeys"] == 10
+
+
+def test_outcomes_add_up_to_consumed() -> None:
+    pipeline = Pipeline("journeys")
+    pipeline.open_partition(0, {}).account({**ACCOUNTING, "events_per_customer": 7})
+    seen = samples(pipeline.registry)
+    total = sum(value for key, value in seen.items() if key[0] == "streamer_events_total")
+    assert total == seen["streamer_events_consumed_total", "partition=0", "role=journeys"] == 10
+    assert seen["streamer_limit_cuts_total", "limit=events_per_customer", "partition=0", "role=journeys"] == 7
+
+
+def test_an_accounting_that_steps_back_never_lowers_a_counter() -> None:
+    pipeline = Pipeline("journeys")
+    part = pipeline.open_partition(0, {"consumed": 10})
+    part.account({"consumed": 4})
+    part.account({"consumed": 6})
+    assert samples(pipeline.registry)["streamer_events_consumed_total", "partition=0", "role=journeys"] == 2
+
+
+def test_a_closed_partition_leaves_no_gauge_behind_and_can_be_opened_again() -> None:
+    pipeline = Pipeline("rollup")
+    gauges = {family.name for family in FAMILIES if family.kind == "gauge" and "partition" in family.labels}
+    for _ in range(2):
+        part = pipeline.open_partition(1, ACCOUNTING)
+        part.times(high_ms=1000, watermark_ms=1000, clock_ms=1000)
+        part.lag(3)
+        part.silence(1)
+        part.entries(5)
+        part.held(deltas=1, partial=False)
+        part.source_complete(2, 1.0)
+        assert {key[0] for key in samples(pipeline.registry)} >= gauges - {"streamer_publish_lag_records"}
+        part.close()
+        assert not gauges & {key[0] for key in samples(pipeline.registry)}
+    assert samples(pipeline.registry)["streamer_partitions_owned", "role=rollup"] == 0
+
+
+def test_an_instant_nobody_set_is_absent_and_does_not_read_as_1970() -> None:
+    pipeline = Pipeline("journeys")
+    pipeline.open_partition(0, {})
+    for key, value in samples(pipeline.registry).items():
+        assert not key[0].endswith("_timestamp_seconds") or value > 1e9
+
+
+def test_hostile_values_of_an_open_label_stay_within_the_ceiling_and_are_counted() -> None:
+    pipeline = Pipeline("journeys")
+    for n in range(1_000):
+        pipeline.dead_letter(f'x"\n# HELP evil {n}\\')
+    assert len([key for key in samples(pipeline.registry) if key[0] == "streamer_dead_letters_total"]) == LABEL_VALUES_MAX + 1
+    seen = samples(pipeline.registry)
+    assert seen["streamer_dead_letters_total", "reason=other", "role=journeys"] == 1_000 - LABEL_VALUES_MAX
+    assert seen["streamer_label_overflow_total", "label=reason", "role=journeys"] == 1_000 - LABEL_VALUES_MAX
+
+
+def test_only_the_definitions_in_force_are_named() -> None:
+    pipeline = Pipeline("journeys")
+    pipeline.reloaded("accepted", revision=1, digest="aa")
+    pipeline.reloaded("rejected", revision=1, digest="aa")
+    pipeline.reloaded("accepted", revision=2, digest="bb")
+    seen = samples(pipeline.registry)
+    assert [key for key in seen if key[0] == "streamer_definitions_info"] == [
+        ("streamer_definitions_info", "digest=bb", "revision=2", "role=journeys")
+    ]
+    assert seen["streamer_config_reloads_total", "outcome=accepted", "role=journeys"] == 2
+    assert seen["streamer_config_reloads_total", "outcome=rejected", "role=journeys"] == 1
+
+
+def test_failures_exist_at_zero_before_the_first_one() -> None:
+    seen = samples(Pipeline("publisher").registry)
+    assert seen["streamer_alerts_delivered_total", "outcome=failed", "role=publisher"] == 0
+    assert samples(Pipeline("rollup").registry)["streamer_checkpoints_total", "outcome=fenced", "role=rollup"] == 0
+
+
+def test_histograms_are_in_seconds_and_bytes() -> None:
+    pipeline = Pipeline("journeys")
+    part = pipeline.open_partition(0, {})
+    part.checkpointed(duration_seconds=0.02, size_bytes=2048)
+    seen = samples(pipeline.registry)
+    assert seen["streamer_checkpoint_duration_seconds_bucket", "le=0.025", "role=journeys"] == 1
+    assert seen["streamer_checkpoint_duration_seconds_bucket", "le=0.01", "role=journeys"] == 0
+    assert seen["streamer_checkpoint_size_bytes_bucket", "le=4096.0", "role=journeys"] == 1
+    assert seen["streamer_checkpoints_total", "outcome=committed", "role=journeys"] == 1
+
+
+def test_sample_names_are_what_queries_may_use() -> None:
+    pipeline = Pipeline("journeys")
+    part = pipeline.open_partition(0, {})
+    part.checkpointed(duration_seconds=0.02, size_bytes=2048)
+    allowed = {name for family in FAMILIES for name in family.sample_names}
+    assert {key[0] for key in samples(pipeline.registry)} <= allowed
