@@ -1,0 +1,55 @@
+"""Amounts of money as integer minor units (cents), by the currency's exponent; never through a float."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Final
+
+import msgspec
+
+# Currencies whose exponent is not 2. Source: ISO 4217:2015, table A.1 "minor unit".
+EXPONENTS: Final = {
+    **dict.fromkeys(
+        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"), 0
+    ),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}
+DEFAULT_EXPONENT: Final = 2
+
+# Larger amounts are taken for an error. Well inside 64 bits, so that sums of millions of them in a pane still fit.
+LIMIT_MINOR: Final = 10**15
+
+AMOUNT_PATTERN: Final = r"-?[0-9]{1,15}(\.[0-9]{1,18})?"
+_AMOUNT = re.compile(AMOUNT_PATTERN.encode())
+_NUMBER = re.compile(AMOUNT_PATTERN.encode() + rb"([eE][+-]?[0-9]{1,2})?")
+_CONTEXT = Context(prec=64, rounding=ROUND_HALF_EVEN)
+_QUOTE = ord('"')
+
+
+def exponent_of(currency: str) -> int:
+    """Digits after the decimal point of `currency` (ISO 4217, upper case); 2 for an unknown or empty code."""
+    return EXPONENTS.get(currency, DEFAULT_EXPONENT)
+
+
+def minor_units(raw: bytes, exponent: int) -> int:
+    """The amount in JSON text `raw` (a decimal string or a number, in major units) as minor units, half to even.
+
+    Raises ValueError for anything else and for amounts above `LIMIT_MINOR`; the message quotes nothing.
+    """
+    text = raw[1:-1] if raw[0] == _QUOTE else raw
+    whole, _, fraction = text.partition(b".")
+    if len(fraction) == exponent and len(text) <= 14 and whole.isdigit() and (exponent == 0 or fraction.isdigit()):
+        return int(whole + fraction)
+    if raw[0] == _QUOTE:
+        text = msgspec.json.decode(raw, type=str).encode()  # undoes escapes
+        shape = _AMOUNT
+    else:
+        shape = _NUMBER
+    if shape.fullmatch(text) is None:
+        raise ValueError("expected an amount as a decimal string or a number")
+    minor = int(_CONTEXT.quantize(_CONTEXT.scaleb(Decimal(text.decode()), exponent), Decimal(1)))
+    if abs(minor) > LIMIT_MINOR:
+        raise ValueError("the amount is too large")
+    return minor
