@@ -66,6 +66,15 @@ class Settings(BaseSettings):
         9463, ge=0, le=65_000, description="Port of the supervisor's endpoint; the roles take the next three (0: any free)."
     )
 
+    metrics_cert_file: Path | None = Field(None, description="The endpoint's certificate, for mTLS; with its key and the clients' CA.")
+    metrics_key_file: Path | None = Field(None, description="Key of the endpoint's certificate.")
+    metrics_ca_file: Path | None = Field(None, description="CA certificates that the endpoint's clients are checked against.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of the program's own log entries.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="Log entries as JSON or as readable lines; auto: readable on a terminal."
+    )
+
     @model_validator(mode="after")
     def _fail_closed(self) -> Settings:
         if self.kafka_security == "SASL_PLAINTEXT" and not self.allow_insecure:

@@ -1,0 +1,175 @@
+"""The health and metrics endpoint of one process, in its own event loop: what answers is what works.
+
+GET /metrics   the registry, as Prometheus text or OpenMetrics by the Accept header
+GET /healthz   liveness: the event loop turned lately and nothing reported itself stuck (never "Kafka is reachable")
+GET /readyz    readiness: partitions assigned and restored
+
+It has no user data and no password of its own, so it listens on the loopback only, unless it is told to check client
+certificates (mTLS) or that insecure is accepted. prometheus_client's own server would listen on every interface, and
+would serve plain HTTP when half of a certificate is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+from streamer.errors import SettingsError
+from streamer.metrics.families import ROLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client.registry import Collector
+
+    from streamer.metrics.pipeline import Pipeline
+    from streamer.settings import Settings
+
+SUPERVISOR: Final = "supervisor"
+# Often enough for a heartbeat alert within seconds, rare enough to cost nothing.
+TICK_SECONDS: Final = 0.5
+# Scrapes have no body; nothing longer than a request line and headers is read.
+REQUEST_SIZE_MAX_BYTES: Final = 1024
+
+
+def port_of(settings: Settings, role: str) -> int:
+    """The port of a role's endpoint: the supervisor has `metrics_port`, the roles the next three; 0: any free."""
+    if settings.metrics_port == 0 or role == SUPERVISOR:
+        return settings.metrics_port
+    return settings.metrics_port + 1 + ROLES.index(role)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to an endpoint bound to `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """The server's TLS with client certificates required, or None for plain HTTP.
+
+    Raises:
+        SettingsError: half a configuration, unreadable files, or an address others can reach without mTLS.
+    """
+    files = (settings.metrics_cert_file, settings.metrics_key_file, settings.metrics_ca_file)
+    if not any(files):
+        if not is_loopback(settings.metrics_host) and not settings.allow_insecure:
+            raise SettingsError(
+                f"metrics_host {settings.metrics_host} can be reached from other machines and the endpoint has no password:"
+                " set metrics_cert_file, metrics_key_file and metrics_ca_file (mTLS), or allow_insecure"
+            )
+        return None
+    if not all(files):
+        raise SettingsError("metrics_cert_file, metrics_key_file and metrics_ca_file go together: set all three or none")
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(settings.metrics_ca_file))
+        context.load_cert_chain(str(settings.metrics_cert_file), str(settings.metrics_key_file))
+    except OSError as exc:  # ssl.SSLError is one
+        raise SettingsError(f"the certificate files of the metrics endpoint cannot be used: {exc}") from exc
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class Endpoint:
+    """Serves one process's metrics and health from the running event loop.
+
+    `ready` and `alive` return None or the reason why not. `collectors` (e.g. the business gauges) join the registry.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        *,
+        ready: Callable[[], str | None],
+        alive: Callable[[], str | None] = lambda: None,
+        collectors: Iterable[Collector] = (),
+        stale_after_seconds: float | None = None,
+    ) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._checks = {"/healthz": self._stale, "/readyz": ready}
+        self._alive = alive
+        self._stale_after_seconds = stale_after_seconds or settings.watchdog_seconds
+        for collector in collectors:
+            pipeline.registry.register(collector)
+        self._runner: web.AppRunner | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self._last_tick = 0.0
+        self.port = 0
+
+    async def start(self) -> int:
+        """Listen; returns the port.
+
+        Raises:
+            SettingsError: the port is taken, or the address is open to others without mTLS.
+        """
+        tls = tls_context(self._settings)
+        host, port = self._settings.metrics_host, port_of(self._settings, self._pipeline.role)
+        app = web.Application(client_max_size=REQUEST_SIZE_MAX_BYTES)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._check)
+        app.router.add_get("/readyz", self._check)
+        app.on_response_prepare.append(_hide_versions)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
+        except OSError as exc:
+            await self.stop()
+            if exc.errno == errno.EADDRINUSE:
+                raise SettingsError(f"port {port} of {host} for the metrics is taken: end its owner or set metrics_port") from exc
+            raise SettingsError(f"the metrics endpoint cannot listen on {host}:{port}: {exc.strerror}") from exc
+        self.port = self._runner.addresses[0][1]
+        self._last_tick = asyncio.get_running_loop().time()
+        self._ticking = asyncio.create_task(self._tick(), name="endpoint heartbeat")
+        return self.port
+
+    async def stop(self) -> None:
+        """Stop listening; open requests get a second."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticking
+            self._ticking = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._pipeline.heartbeat()
+        while True:
+            due = loop.time() + TICK_SECONDS
+            await asyncio.sleep(TICK_SECONDS)
+            self._last_tick = loop.time()
+            self._pipeline.heartbeat(lag_seconds=max(0.0, self._last_tick - due))
+
+    def _stale(self) -> str | None:
+        age = asyncio.get_running_loop().time() - self._last_tick
+        if age > self._stale_after_seconds:
+            return f"the event loop last turned {age:.1f} s ago"
+        return self._alive()
+
+    async def _check(self, request: web.Request) -> web.Response:
+        reason = self._checks[request.path]()
+        return web.Response(text="ok\n" if reason is None else f"{reason}\n", status=200 if reason is None else 503)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._pipeline.registry), headers={"Content-Type": content_type})
+
+
+async def _hide_versions(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "streamer"
