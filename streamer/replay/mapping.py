@@ -1,0 +1,267 @@
+"""Mapping files: how the columns of somebody's history become touchpoints. Format: docs/reference/mapping.md.
+
+Each `[[touchpoint]]` block whose conditions a row meets makes one touchpoint, so a row may make none or several. Ids are made of
+the row's place in the file and the block's, so that reading a file twice gives the same ids.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from streamer.errors import InputError
+from streamer.replay.sources import CsvFormat, Row
+from streamer.touchpoints.touchpoint import CHANNELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+Scalar = str | int | float | bool
+
+# The canonical event's fields a mapping may fill (domain catalogue 4.2); the rest is made here.
+FIELDS: Final = {
+    *("customer_id", "anonymous_id", "account_id", "session_id", "channel", "touchpoint", "journey", "journey_id", "stage", "step"),
+    *("step_index", "outcome", "segment", "persona", "region", "platform", "product_category", "value_level"),
+    *(f"issue.{name}" for name in ("issue_id", "case_id", "contact_id", "reason", "severity", "resolved")),
+    *(f"actor.{name}" for name in ("team", "partner", "agent_id", "owner", "initiator")),
+    *(f"handoff.{name}" for name in ("from_team", "to_team", "partner", "kind", "context_passed")),
+    *(f"commerce.{name}" for name in ("order_id", "checkout_id", "cart_id", "currency", "revenue", "total")),
+    *(f"friction.{name}" for name in ("kind", "code", "element_id", "field")),
+}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
+_MILLISECOND: Final = timedelta(milliseconds=1)
+# Not orjson: what it returns keeps its whole 4 KiB buffer allocated, which a history of a million events would feel.
+_encode = msgspec.json.Encoder().encode
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the file: closed, so that a misspelt key is an error."""
+
+
+class Time(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The event time's column. format: `iso` (RFC 3339), `epoch_s`, `epoch_ms` or a strptime pattern; zone: of times without offset."""
+
+    column: str
+    format: str = "iso"
+    zone: str | None = None
+
+
+class Csv(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a CSV file is written."""
+
+    delimiter: str = ","
+    encoding: str = "utf-8-sig"
+
+
+class Block(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of touchpoint. when: column -> the value, or one of the values, it must have; all must hold."""
+
+    type: str
+    when: dict[str, str | list[str]] = {}
+    first_of_case: bool = False
+    fields: dict[str, Any]
+
+
+class MappingFile(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file. source: CloudEvents source of the touchpoints; case: the column `first_of_case` refers to."""
+
+    source: str
+    time: Time
+    case: str | None = None
+    csv: Csv = Csv()
+    tables: dict[str, dict[str, Scalar]] = {}
+    touchpoint: tuple[Block, ...]
+
+
+class Lookup(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A field's value from a table: of the column's text, else the default, else the field is left out."""
+
+    column: str
+    table: str
+    default: Scalar | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One touchpoint made of a row. time_ms: event time; order: its place in the file; value: canonical flat JSON."""
+
+    time_ms: int
+    order: tuple[int, int]
+    key: bytes | None
+    value: bytes
+
+
+class _Compiled(msgspec.Struct, frozen=True):
+    type: str
+    conditions: list[tuple[str, frozenset[str]]]
+    first_of_case: bool
+    fields: list[tuple[tuple[str, ...], Callable[[Mapping[str, str]], Scalar | None]]]
+
+
+class HistoryMapping:
+    """A validated mapping file.
+
+    columns: every column it names. needs_first: whether `first_rows` must be known before `events` is asked.
+    """
+
+    def __init__(self, spec: MappingFile) -> None:
+        self.source = spec.source
+        self.case = spec.case
+        self.csv_format = CsvFormat(spec.csv.delimiter, spec.csv.encoding)
+        self.needs_first = any(block.first_of_case for block in spec.touchpoint)
+        self.columns: set[str] = {spec.time.column}
+        self._time_column = spec.time.column
+        self._parse_time = _time_parser(spec.time)
+        self._blocks = [self._compile(block, number, spec) for number, block in enumerate(spec.touchpoint, start=1)]
+        if self.needs_first and spec.case is None:
+            raise ValueError("`first_of_case` needs `case`, the column that names a row's case")
+        if spec.case is not None:
+            self.columns.add(spec.case)
+        if not self._blocks:
+            raise ValueError("there is no [[touchpoint]] block")
+
+    def time_ms(self, row: Row) -> int:
+        """Event time of a row in milliseconds since the epoch. Raises ValueError."""
+        text = row.columns.get(self._time_column)
+        if not text:
+            raise ValueError(f"row {row.position} has no time: the column {self._time_column!r} is empty or absent")
+        try:
+            return self._parse_time(text)
+        except (ValueError, OverflowError) as exc:
+            raise ValueError(f"row {row.position}: the time {text!r} cannot be read: {exc}") from exc
+
+    def events(self, row: Row, *, first_of_case: bool = False) -> Iterator[Event]:
+        """The touchpoints of one row. Raises ValueError for a time that cannot be read."""
+        time_ms: int | None = None
+        columns = row.columns
+        for number, block in enumerate(self._blocks):
+            if block.first_of_case and not first_of_case:
+                continue
+            if any(columns.get(column) not in values for column, values in block.conditions):
+                continue
+            if time_ms is None:
+                time_ms = self.time_ms(row)
+            yield self._event(block, row, time_ms, number)
+
+    def _event(self, block: _Compiled, row: Row, time_ms: int, number: int) -> Event:
+        event: dict[str, Any] = {
+            "id": f"{row.position}.{number + 1}",
+            "source": self.source,
+            "type": block.type,
+            "time": format_time(time_ms),
+            "sequence": row.position * len(self._blocks) + number,
+        }
+        for path, value_of in block.fields:
+            value = value_of(row.columns)
+            if value is None:
+                continue
+            target = event
+            for name in path[:-1]:
+                target = target.setdefault(name, {})
+            target[path[-1]] = value
+        key = event.get("customer_id") or event.get("anonymous_id")
+        return Event(time_ms, (row.position, number), str(key).encode() if key else None, _encode(event))
+
+    def _compile(self, block: Block, number: int, spec: MappingFile) -> _Compiled:
+        where = f"touchpoint {number} ({block.type})"
+        fields = {path: self._value(value, f"{where}: {'.'.join(path)}", spec) for path, value in _leaves(block.fields)}
+        for path in fields:
+            name = ".".join(path)
+            if name not in FIELDS:
+                raise ValueError(f"{where}: unknown field {name!r}{_suggestion(name, FIELDS)}")
+        if ("customer_id",) not in fields and ("anonymous_id",) not in fields:
+            raise ValueError(f"{where}: needs the field customer_id or anonymous_id")
+        channel = block.fields.get("channel")
+        if channel is None or (isinstance(channel, str) and "{" not in channel and channel not in CHANNELS):
+            raise ValueError(f"{where}: the field channel must be one of {', '.join(CHANNELS)}")
+        self.columns.update(block.when)
+        conditions = [(column, frozenset([value] if isinstance(value, str) else value)) for column, value in block.when.items()]
+        return _Compiled(block.type, conditions, block.first_of_case, list(fields.items()))
+
+    def _value(self, value: Any, where: str, spec: MappingFile) -> Callable[[Mapping[str, str]], Scalar | None]:
+        if isinstance(value, dict):
+            lookup = msgspec.convert(value, Lookup)
+            if lookup.table not in spec.tables:
+                raise ValueError(f"{where}: unknown table {lookup.table!r}{_suggestion(lookup.table, spec.tables)}")
+            self.columns.add(lookup.column)
+            table, column, default = spec.tables[lookup.table], lookup.column, lookup.default
+            return lambda columns: table.get(columns.get(column, ""), default)
+        if isinstance(value, str):
+            return self._template(value)
+        if isinstance(value, (bool, int, float)):
+            return lambda _: value
+        raise ValueError(f"{where}: expected text, a number, true, false or {{ column, table }}")
+
+    def _template(self, text: str) -> Callable[[Mapping[str, str]], str | None]:
+        """Text with `{column}` replaced; the field is left out when one of its columns is empty or absent."""
+        names = _PLACEHOLDER.findall(text)
+        self.columns.update(names)
+        if not names:
+            return lambda _: text
+        if text == f"{{{names[0]}}}":
+            column = names[0]
+            return lambda columns: columns.get(column) or None
+
+        def interpolate(columns: Mapping[str, str]) -> str | None:
+            if not all(columns.get(name) for name in names):
+                return None
+            return _PLACEHOLDER.sub(lambda match: columns[match[1]], text)
+
+        return interpolate
+
+
+def load(path: Path) -> HistoryMapping:
+    """The mapping of a file. Raises InputError with one sentence: which file, where in it, what is wrong."""
+    try:
+        return HistoryMapping(msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), MappingFile))
+    except OSError as exc:
+        raise InputError(f"{path}: the mapping file cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:  # TOML, UTF-8 and msgspec's own errors are ValueErrors
+        raise InputError(f"{path}: {exc}") from exc
+
+
+def format_time(time_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return (_EPOCH + time_ms * _MILLISECOND).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03d}Z"
+
+
+def _leaves(fields: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(path, value) of each field; `{ column, table }` is a value, every other table holds fields."""
+    for name, value in fields.items():
+        if isinstance(value, dict) and "column" not in value:
+            yield from _leaves(value, (*prefix, name))
+        else:
+            yield (*prefix, name), value
+
+
+def _suggestion(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _time_parser(time: Time) -> Callable[[str], int]:
+    if time.format in ("epoch_s", "epoch_ms"):
+        factor = 1000 if time.format == "epoch_s" else 1
+        return lambda text: round(float(text) * factor)
+    try:
+        zone = ZoneInfo(time.zone) if time.zone else None
+    except (ZoneInfoNotFoundError, ValueError) as exc:
+        raise ValueError(f"time: unknown zone {time.zone!r}") from exc
+    pattern = time.format
+
+    def parse(text: str) -> int:
+        moment = datetime.fromisoformat(text) if pattern == "iso" else datetime.strptime(text, pattern)
+        if moment.tzinfo is None:
+            if zone is None:
+                raise ValueError("it has no offset, and the mapping names no `zone`")
+            moment = moment.replace(tzinfo=zone)
+        return (moment - _EPOCH) // _MILLISECOND
+
+    return parse

@@ -1,0 +1,172 @@
+"""Readers of history files: XES (IEEE 1849), CSV and JSON lines, each also gzipped, as plain rows of text.
+
+A row is a flat dictionary from column to text. Columns of XES: the event's attributes by their key, the trace's as `case:<key>`.
+Columns of JSON lines: nested objects joined with dots. Rows come in the file's order; reading needs memory for one trace or line.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import orjson
+from lxml import etree
+
+from streamer.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KINDS: Final = {".xes": "xes", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
+# Longer lines and texts are refused: the product's own limit for an event is 1 MiB.
+LINE_BYTES_MAX: Final = 16 << 20
+_VALUE_TAGS: Final = frozenset({"string", "date", "int", "float", "boolean", "id"})
+
+
+class Row(NamedTuple):
+    """One row of a history file. position: its place in the file, from 1."""
+
+    position: int
+    columns: dict[str, str]
+
+
+class CsvFormat(NamedTuple):
+    """How a CSV file is written."""
+
+    delimiter: str = ","
+    encoding: str = "utf-8-sig"
+
+
+def kind_of(path: Path) -> str:
+    """`xes`, `csv` or `jsonl`, by the file's name. Raises InputError for any other."""
+    suffixes = [s.lower() for s in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    kind = KINDS.get(suffixes[-1]) if suffixes else None
+    if kind is None:
+        raise InputError(f"{path}: unknown kind of file; known are .xes, .csv, .jsonl, .ndjson and .json, each also with .gz")
+    return kind
+
+
+def read_rows(path: Path, csv_format: CsvFormat | None = None) -> Iterator[Row]:
+    """The rows of a file, in its order. Raises InputError with the place of what cannot be read."""
+    kind = kind_of(path)
+    if kind == "xes":
+        return _xes_rows(path)
+    if kind == "csv":
+        return _csv_rows(path, csv_format or CsvFormat())
+    return (_flat_row(path, number, line) for number, line in read_lines(path))
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(line number from 1, line without its end) of each line that is not blank. Raises InputError."""
+    with _opened(path) as file:
+        number = 0
+        while line := file.readline(LINE_BYTES_MAX + 1):
+            number += 1
+            if len(line) > LINE_BYTES_MAX:
+                raise InputError(f"{path}:{number}: the line is longer than {LINE_BYTES_MAX >> 20} MiB")
+            if stripped := line.strip():
+                yield number, stripped
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes, unzipped. Errors of the operating system and of gzip become InputError."""
+    try:
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            yield cast("IO[bytes]", file)
+    except (OSError, EOFError, zlib.error) as exc:  # BadGzipFile is an OSError
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
+        raise InputError(f"{path}: cannot be read: {reason}") from exc
+
+
+def _flat_row(path: Path, number: int, line: bytes) -> Row:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as exc:
+        raise InputError(f"{path}:{number}: is not JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise InputError(f"{path}:{number}: expected a JSON object per line")
+    columns: dict[str, str] = {}
+    _flatten(value, "", columns)
+    return Row(number, columns)
+
+
+def _flatten(value: dict[str, Any], prefix: str, columns: dict[str, str]) -> None:
+    for key, item in value.items():
+        name = prefix + key
+        if isinstance(item, dict):
+            _flatten(item, f"{name}.", columns)
+        elif isinstance(item, str):
+            columns[name] = item
+        elif item is not None:  # numbers, true and false, lists: as JSON writes them
+            columns[name] = orjson.dumps(item).decode()
+
+
+def _csv_rows(path: Path, csv_format: CsvFormat) -> Iterator[Row]:
+    with _opened(path) as file, _text(path, file, csv_format.encoding) as lines:
+        reader = csv.DictReader(lines, delimiter=csv_format.delimiter, strict=True)
+        try:
+            for number, columns in enumerate(reader, start=1):
+                if None in columns or None in columns.values():
+                    raise InputError(f"{path}:{reader.line_num}: the row has not as many fields as the header")
+                yield Row(number, columns)
+        except csv.Error as exc:
+            raise InputError(f"{path}:{reader.line_num}: {exc}") from exc
+        except UnicodeDecodeError as exc:
+            raise InputError(f"{path}: is not {exc.encoding} (after line {reader.line_num}): name its encoding in the mapping") from exc
+
+
+def _text(path: Path, file: IO[bytes], encoding: str) -> io.TextIOWrapper:
+    try:
+        return io.TextIOWrapper(file, encoding=encoding, newline="")
+    except LookupError as exc:
+        raise InputError(f"{path}: unknown encoding {encoding!r}") from exc
+
+
+def _xes_rows(path: Path) -> Iterator[Row]:
+    """Rows of an XES log, one trace in memory at a time. A document type is refused: entities are how XML bombs are built."""
+    position = 0
+    with _opened(path) as file:
+        parser = etree.iterparse(file, events=("end",), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+        try:
+            for _, element in parser:
+                parent = element.getparent()
+                if parent is None or parent.getparent() is not None:
+                    continue  # only the log's own children are complete parts
+                if parent.getroottree().docinfo.doctype:
+                    raise InputError(f"{path}: a document type declaration is not accepted in an XES file")
+                if _local(element) == "trace":
+                    for columns in _trace_rows(element):
+                        position += 1
+                        yield Row(position, columns)
+                element.clear()
+                while element.getprevious() is not None:  # what the parser has left behind may go, the current element may not
+                    del parent[0]
+        except etree.XMLSyntaxError as exc:
+            raise InputError(f"{path}: is not well-formed XML: {exc}") from exc
+
+
+def _trace_rows(trace: etree._Element) -> Iterator[dict[str, str]]:
+    case = {f"case:{key}": value for key, value in _attributes(trace)}
+    for child in trace:
+        if _local(child) == "event":
+            yield case | dict(_attributes(child))
+
+
+def _attributes(element: etree._Element) -> Iterator[tuple[str, str]]:
+    for child in element:
+        if _local(child) in _VALUE_TAGS:
+            key, value = child.get("key"), child.get("value")
+            if key is not None and value is not None:
+                yield key, value
+
+
+def _local(element: etree._Element) -> str:
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""  # a comment's tag is a function

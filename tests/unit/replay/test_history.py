@@ -1,0 +1,92 @@
+"""A history is sorted by event time, the file's order deciding ties, and says what it could not use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from streamer.errors import InputError
+from streamer.replay.history import read_history
+from streamer.replay.mapping import load
+
+MAPPING = """
+source = "/crm"
+case = "case"
+time = { column = "at" }
+[[touchpoint]]
+type = "contact.started"
+first_of_case = true
+fields = { customer_id = "{who}", channel = "phone" }
+[[touchpoint]]
+type = "contact.ended"
+when = { what = "done" }
+fields = { customer_id = "{who}", channel = "phone" }
+"""
+
+
+def mapped(directory: Path, rows: str) -> list[tuple[str, str]]:
+    (directory / "m.toml").write_text(MAPPING)
+    (directory / "h.csv").write_text("case,at,who,what\n" + rows)
+    history = read_history(directory / "h.csv", load(directory / "m.toml"))
+    return [(event["id"], event["type"]) for event in map(json.loads, (e.value for e in history.events))]
+
+
+def test_the_first_of_a_case_is_its_earliest_row_wherever_it_stands(tmp_path: Path) -> None:
+    rows = "a,2026-01-02T00:00:00Z,c,x\nb,2026-01-01T00:00:00Z,c,x\na,2026-01-01T00:00:00Z,c,x\na,2026-01-01T00:00:00Z,c,x\n"
+    assert mapped(tmp_path, rows) == [("2.1", "contact.started"), ("3.1", "contact.started")]
+
+
+def test_a_first_row_that_also_ends_its_case_makes_both_in_block_order(tmp_path: Path) -> None:
+    assert mapped(tmp_path, "a,2026-01-02T00:00:00Z,c,done\n") == [("1.1", "contact.started"), ("1.2", "contact.ended")]
+
+
+def test_rows_without_touchpoints_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(MAPPING)
+    (tmp_path / "h.csv").write_text("case,at,who,what\na,2026-01-02T00:00:00Z,c,x\na,2026-01-03T00:00:00Z,c,y\n")
+    history = read_history(tmp_path / "h.csv", load(tmp_path / "m.toml"))
+    assert (history.rows, history.unmapped, len(history.events)) == (2, 1, 1)
+    assert history.begin_ms == history.end_ms == 1767312000000
+
+
+def test_a_column_that_occurs_nowhere_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(MAPPING)
+    (tmp_path / "h.csv").write_text("case,at,who\na,2026-01-02T00:00:00Z,c\n")
+    with pytest.raises(InputError, match="no row has the column 'what'"):
+        read_history(tmp_path / "h.csv", load(tmp_path / "m.toml"))
+
+
+def test_a_bad_time_names_file_and_row(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"h\.csv: row 2: the time 'soon' cannot be read"):
+        mapped(tmp_path, "a,2026-01-02T00:00:00Z,c,x\nb,soon,c,x\n")
+
+
+def test_canonical_lines_are_sorted_unchanged_and_keyed(tmp_path: Path) -> None:
+    lines = [
+        '{"type":"a","time":"2026-01-01T00:00:02Z","customer_id":"c"}',
+        '{"specversion":"1.0","type":"a","time":"2026-01-01T00:00:01Z","data":{"anonymous_id":"d"}}',
+        '{"type":"b","time":"2026-01-01T00:00:01.000Z","customer_id":"e","anonymous_id":"f"}',
+    ]
+    (tmp_path / "h.jsonl").write_text("\n".join(lines))
+    events = read_history(tmp_path / "h.jsonl").events
+    assert [(e.key, e.value.decode()) for e in events] == [(b"d", lines[1]), (b"e", lines[2]), (b"c", lines[0])]
+
+
+def test_a_canonical_line_that_is_no_event_keeps_its_place_for_the_dead_letters(tmp_path: Path) -> None:
+    lines = ["{", '{"type":"a","time":"2026-01-01T00:00:02Z","customer_id":"c"}', "[]", '{"type":"a","time":"2026-01-01T00:00:01Z"}']
+    (tmp_path / "h.jsonl").write_text("\n".join(lines))
+    assert [e.value.decode() for e in read_history(tmp_path / "h.jsonl").events] == [lines[3], lines[0], lines[1], lines[2]]
+
+
+@pytest.mark.parametrize(("name", "text", "said"), [("h.jsonl", "", "makes no touchpoints"), ("h.jsonl", "{", "no line is an event"),
+                                                    ("h.csv", "a\n1\n", "needs --mapping")])  # fmt: skip
+def test_a_file_without_events_is_an_error(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_history(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in Path("mappings").glob("*.toml") if "definitions" not in path.name))
+def test_the_mappings_that_come_with_the_product_hold_together(name: str) -> None:
+    load(Path("mappings") / name)

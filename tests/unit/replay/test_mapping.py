@@ -1,0 +1,131 @@
+"""A mapping file turns rows into touchpoints the decoder accepts; each mistake in it is one sentence."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamer.errors import InputError
+from streamer.replay.mapping import format_time, load
+from streamer.replay.sources import Row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streamer.replay.mapping import HistoryMapping
+
+HEAD = 'source = "/crm"\ntime = { column = "at" }\n'
+BLOCK = '[[touchpoint]]\ntype = "case.updated"\n[touchpoint.fields]\ncustomer_id = "{who}"\nchannel = "other"\n'
+
+
+def mapping(directory: Path, text: str) -> HistoryMapping:
+    path = directory / "m.toml"
+    path.write_text(text, encoding="utf-8")
+    return load(path)
+
+
+def values(spec: HistoryMapping, *, first_of_case: bool = False, **columns: str) -> list[dict[str, Any]]:
+    row = Row(7, {"at": "2026-11-21T10:15:03.120+01:00", "who": "c1"} | columns)
+    return [json.loads(event.value) for event in spec.events(row, first_of_case=first_of_case)]
+
+
+def test_a_row_becomes_a_flat_touchpoint_with_its_place_as_id(tmp_path: Path) -> None:
+    spec = mapping(tmp_path, HEAD + BLOCK + 'issue.case_id = "{case}"\nissue.resolved = true\nactor.owner = "{a}/{b}"\n')
+    assert values(spec, case="9", a="x", b="y") == [
+        {
+            "id": "7.1",
+            "source": "/crm",
+            "type": "case.updated",
+            "time": "2026-11-21T09:15:03.120Z",
+            "sequence": 7,
+            "customer_id": "c1",
+            "channel": "other",
+            "issue": {"case_id": "9", "resolved": True},
+            "actor": {"owner": "x/y"},
+        }
+    ]
+
+
+def test_the_key_is_the_customer_else_the_anonymous_id(tmp_path: Path) -> None:
+    spec = mapping(tmp_path, HEAD + BLOCK + 'anonymous_id = "{device}"\n')
+    at = "2026-11-21T10:15:03Z"
+    keys = [next(spec.events(Row(1, {"at": at, **who}))).key for who in ({"who": "c", "device": "d"}, {"device": "d"}, {})]
+    assert keys == [b"c", b"d", None]
+
+
+def test_fields_whose_columns_are_empty_or_absent_are_left_out(tmp_path: Path) -> None:
+    spec = mapping(tmp_path, HEAD + BLOCK + 'step = "{a}-{b}"\nregion = "{a}"\n')
+    [value] = values(spec, a="", b="y")
+    assert "step" not in value
+    assert "region" not in value
+
+
+def test_conditions_choose_blocks_and_several_may_match_one_row(tmp_path: Path) -> None:
+    closed = BLOCK.replace('"case.updated"', '"case.closed"\nwhen = { status = ["done", "closed"], "sub.status" = "x" }')
+    opened = BLOCK.replace('"case.updated"', '"case.opened"\nfirst_of_case = true')
+    spec = mapping(tmp_path, 'case = "who"\n' + HEAD + opened + closed)
+
+    def types(status: str, sub: str = "", *, first: bool = False) -> list[str]:
+        return [value["type"] for value in values(spec, first_of_case=first, status=status, **{"sub.status": sub})]
+
+    assert types("done", "x") == ["case.closed"]
+    assert types("done") == []
+    assert types("open", "x") == []
+    assert types("closed", "x", first=True) == ["case.opened", "case.closed"]
+
+
+def test_tables_translate_values_with_a_default(tmp_path: Path) -> None:
+    table = '[tables.channels]\nPhone = "phone"\nWeb = "web"\n'
+    block = BLOCK.replace('channel = "other"', 'channel = { column = "via", table = "channels", default = "other" }')
+    spec = mapping(tmp_path, HEAD + table + block + 'step = { column = "via", table = "channels" }\n')
+    assert [values(spec, via=via)[0].get("channel") for via in ("Phone", "Fax")] == ["phone", "other"]
+    assert "step" not in values(spec, via="Fax")[0]
+
+
+@pytest.mark.parametrize(
+    ("time", "text", "expected"),
+    [
+        ('{ column = "at" }', "2026-11-21T10:15:03.1239+05:30", "2026-11-21T04:45:03.123Z"),
+        ('{ column = "at", zone = "Europe/Brussels" }', "2012-05-05T14:54:27", "2012-05-05T12:54:27.000Z"),
+        ('{ column = "at", format = "%d.%m.%Y %H:%M", zone = "UTC" }', "05.05.2012 14:54", "2012-05-05T14:54:00.000Z"),
+        ('{ column = "at", format = "epoch_s" }', "1336222467.5", "2012-05-05T12:54:27.500Z"),
+        ('{ column = "at", format = "epoch_ms" }', "1336222467500", "2012-05-05T12:54:27.500Z"),
+        ('{ column = "at" }', "1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
+    ],
+)
+def test_times_are_read_in_their_format_and_zone(tmp_path: Path, time: str, text: str, expected: str) -> None:
+    spec = mapping(tmp_path, f'source = "/crm"\ntime = {time}\n{BLOCK}')
+    assert values(spec, at=text)[0]["time"] == expected
+    assert format_time(spec.time_ms(Row(1, {"at": text}))) == expected
+
+
+def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"row 7.*names no `zone`"):
+        values(mapping(tmp_path, HEAD + BLOCK), at="2012-05-05T14:54:27")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("source = ", "Invalid value"),
+        (HEAD, "touchpoint"),
+        (HEAD + "touchpoint = []", r"no \[\[touchpoint\]\] block"),
+        (HEAD + "extra = 1\n" + BLOCK, "extra"),
+        (HEAD + BLOCK + 'custmer_id = "x"\n', "unknown field 'custmer_id'; did you mean 'customer_id'"),
+        (HEAD + BLOCK + 'issue.case = "x"\n', "unknown field 'issue.case'"),
+        (HEAD + BLOCK.replace("customer_id", "account_id"), "needs the field customer_id or anonymous_id"),
+        (HEAD + BLOCK.replace('channel = "other"\n', ""), "channel must be one of web"),
+        (HEAD + BLOCK.replace('"other"', '"fax"'), "channel must be one of web"),
+        (HEAD + BLOCK + 'step = { column = "a", table = "steps" }\n', "unknown table 'steps'"),
+        (HEAD + BLOCK + "step = ['a']\n", "expected text, a number"),
+        (HEAD + BLOCK.replace('"case.updated"', '"case.opened"\nfirst_of_case = true'), "needs `case`"),
+        (HEAD.replace('"at"', '"at", zone = "Mars/Olympus"') + BLOCK, "unknown zone 'Mars/Olympus'"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence_with_the_files_name(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        mapping(tmp_path, text)
+    assert "m.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)

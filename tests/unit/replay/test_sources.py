@@ -1,0 +1,130 @@
+"""History files become rows, whole or not at all; what cannot be read is named with its place."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from streamer.errors import InputError
+from streamer.replay.sources import CsvFormat, read_rows
+
+XES = """<?xml version="1.0"?>
+<log xmlns="http://www.xes-standard.org/">
+  <global scope="event"><string key="owner" value="UNKNOWN"/></global>
+  <!-- a comment -->
+  <float key="meta" value="1"><float key="nested" value="2"/></float>
+  {traces}
+</log>"""
+TRACE = """<trace><string key="concept:name" value="{case}"/><event>
+  <string key="owner" value="A &amp; B"><string key="nested" value="ignored"/></string>
+  <date key="time:timestamp" value="2010-03-31T16:59:42+02:00"/><list key="l"><string key="in" value="x"/></list>
+</event><event><int key="n" value="3"/></event></trace>"""
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def write(path: Path, text: str) -> Path:
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["log.xes", "log.xes.gz"])
+def test_xes_rows_hold_the_events_attributes_and_the_traces_as_case(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, XES.format(traces=TRACE.format(case="1-a") + TRACE.format(case="1-b")))
+    rows = list(read_rows(path))
+    assert [row.position for row in rows] == [1, 2, 3, 4]
+    assert rows[0].columns == {"case:concept:name": "1-a", "owner": "A & B", "time:timestamp": "2010-03-31T16:59:42+02:00"}
+    assert rows[3].columns == {"case:concept:name": "1-b", "n": "3"}
+
+
+def test_xes_without_a_namespace_is_read_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.xes", '<log><trace><event><string key="a" value="b"/></event></trace></log>')
+    assert [row.columns for row in read_rows(path)] == [{"a": "b"}]
+
+
+def test_xes_with_a_document_type_is_refused_before_any_row(tmp_path: Path) -> None:
+    bomb = '<!DOCTYPE log [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><log><trace><event><string key="x" value="&b;"/></event></trace></log>'
+    with pytest.raises(InputError, match="document type"):
+        next(iter(read_rows(write(tmp_path / "log.xes", bomb))))
+
+
+def test_xes_memory_does_not_grow_with_the_number_of_traces(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.xes", XES.format(traces="".join(TRACE.format(case=n) for n in range(20_000))))
+    rows = iter(read_rows(path))
+    next(rows)
+    before = resident_bytes()
+    assert sum(1 for _ in rows) == 39_999
+    assert resident_bytes() - before < 8 << 20  # the whole tree takes about 50 MiB
+
+
+def test_broken_xml_is_an_input_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.xes", "<log><trace></log>")
+    with pytest.raises(InputError, match="not well-formed"):
+        list(read_rows(path))
+
+
+def test_a_truncated_gzip_file_is_an_input_error_naming_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv.gz", "a,b\n" + "1,2\n" * 1000)
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(InputError, match=r"log\.csv\.gz"):
+        list(read_rows(path))
+
+
+def test_csv_with_quotes_newlines_and_a_byte_order_mark(tmp_path: Path) -> None:
+    path = write(tmp_path / "h.csv", '\ufeffcase;note\r\n1;"a;\nb"\r\n2;\r\n')
+    assert [row.columns for row in read_rows(path, CsvFormat(delimiter=";"))] == [{"case": "1", "note": "a;\nb"}, {"case": "2", "note": ""}]
+
+
+def test_csv_rows_of_another_length_than_the_header_are_named_by_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "h.csv", "a,b\n1,2\n1,2,3\n")
+    with pytest.raises(InputError, match=r"h\.csv:3"):
+        list(read_rows(path))
+
+
+def test_csv_in_another_encoding_than_said_is_an_input_error(tmp_path: Path) -> None:
+    path = tmp_path / "h.csv"
+    path.write_bytes("a\nMüller\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"h\.csv: is not utf-8"):
+        list(read_rows(path))
+    assert [row.columns for row in read_rows(path, CsvFormat(encoding="latin-1"))] == [{"a": "Müller"}]
+
+
+def test_json_lines_are_flattened_with_dots(tmp_path: Path) -> None:
+    path = write(tmp_path / "h.jsonl", '{"a": {"b": "x", "c": {"d": 1.5}}, "t": true, "l": [1, 2], "n": null}\n\n{"a": "y"}\n')
+    assert [(row.position, row.columns) for row in read_rows(path)] == [
+        (1, {"a.b": "x", "a.c.d": "1.5", "t": "true", "l": "[1,2]"}),
+        (3, {"a": "y"}),
+    ]
+
+
+@pytest.mark.parametrize(("line", "said"), [("{", r"h\.jsonl:2: is not JSON"), ("[1]", r"h\.jsonl:2: expected a JSON object")])
+def test_json_lines_that_are_no_objects_are_named_by_line(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        list(read_rows(write(tmp_path / "h.jsonl", f'{{"a": 1}}\n{line}\n')))
+
+
+def test_a_line_longer_than_the_limit_is_refused_without_reading_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "h.jsonl.gz"
+    path.write_bytes(gzip.compress(b" " * (64 << 20)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="longer than"):
+            list(read_rows(path))
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_unknown_kinds_and_missing_files_are_input_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown kind"):
+        read_rows(tmp_path / "history.parquet")
+    with pytest.raises(InputError, match="No such file"):
+        list(read_rows(tmp_path / "absent.csv"))
