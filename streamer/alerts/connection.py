@@ -1,0 +1,130 @@
+"""How the product connects to Redis, what its keys are called, and what each of its refusals means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, AuthorizationError, ConnectionError, RedisError, TimeoutError  # noqa: A004  the library's names
+
+from streamer.errors import DeliveryError
+
+# A server that does not answer a call of a few milliseconds within this is treated as gone; a BUSY one answers at once.
+TIMEOUT_SECONDS: Final = 5.0
+
+# Refusals that pass by themselves or by an operator's hand: with these, alerts wait in Kafka.
+_PASSING: Final = {
+    "LOADING": "is loading its data",
+    "BUSY": "is busy running a script (SCRIPT KILL or FUNCTION KILL ends it)",
+    "OOM": "is out of memory: raise maxmemory, or lower alert_stream_length",
+    "READONLY": "is a read-only replica: point redis_url at the primary",
+    "MISCONF": "cannot write its data to disk: look at its log",
+    "NOREPLICAS": "has too few replicas to accept writes",
+    "MASTERDOWN": "is a replica that has lost its primary",
+    "CLUSTERDOWN": "is a cluster with slots that nobody serves",
+    "TRYAGAIN": "is a cluster that is moving slots",
+    "UNKILLABLE": "is running a script that cannot be stopped",
+}
+# Refusals that only a change of the configuration ends.
+_LASTING: Final = {
+    "NOAUTH": "wants a password: set redis_password",
+    "WRONGPASS": "rejects the user or the password: check redis_url and redis_password",
+    "NOPERM": "denies the user a command or key: compare its ACL with docs/reference/alerts.md",
+    "WRONGTYPE": "holds a key of another type under our prefix: another program uses it; change redis_prefix",
+    "CROSSSLOT": "is a cluster: put the prefix in braces, such as redis_prefix = '{cx}:', so that all keys share a slot",
+    "MOVED": "is a cluster and this is not the node that has our keys: point redis_url at the one that has",
+}
+
+
+class RedisUnavailableError(DeliveryError):
+    """Redis cannot take alerts now; the same call succeeds once it is back."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one installation; `redis.lua` documents each."""
+
+    prefix: str = "cx:"
+
+    @property
+    def stream(self) -> str:
+        """The stream of alert transitions."""
+        return f"{self.prefix}alerts"
+
+    @property
+    def active(self) -> str:
+        """Hash of what is firing: fingerprint -> record."""
+        return f"{self.prefix}alerts:active"
+
+    @property
+    def expiry(self) -> str:
+        """Sorted set: fingerprint -> expires_at in milliseconds."""
+        return f"{self.prefix}alerts:expiry"
+
+    @property
+    def applied(self) -> str:
+        """Hash: topic id and partition -> offset of the last record applied."""
+        return f"{self.prefix}alerts:applied"
+
+    @property
+    def wake(self) -> str:
+        """Channel that hints at new entries."""
+        return f"{self.prefix}alerts:wake"
+
+    @property
+    def dead(self) -> str:
+        """Stream of deliveries that consumers gave up."""
+        return f"{self.prefix}alerts:dead"
+
+
+def connect(url: str, password: str | None = None, *, timeout_seconds: float | None = TIMEOUT_SECONDS) -> redis.asyncio.Redis:
+    """A client that does not retry by itself: who calls knows what may be repeated. Opens no connection yet.
+
+    Raises DeliveryError for a malformed URL.
+    """
+    options: dict[str, Any] = {} if password is None else {"password": password}
+    try:
+        client = redis.asyncio.Redis.from_url(
+            url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0),
+            **options,
+        )
+    except ValueError as exc:
+        raise DeliveryError(f"the Redis URL is not usable ({exc}): it looks like redis://host:6379/0 or rediss://user@host:6379/0") from exc
+    return client
+
+
+def code_of(exc: RedisError) -> str:
+    """The error's first word as Redis sent it, such as READONLY."""
+    code: object = getattr(exc, "status_code", None)
+    return str(code) if code else str(exc).split(" ", 1)[0]
+
+
+def explain(exc: RedisError | OSError, where: str) -> DeliveryError:
+    """What an error of the Redis client means, as a sentence: RedisUnavailableError if it passes, DeliveryError if not.
+
+    where: the server, without its password.
+    """
+    if isinstance(exc, RedisError):
+        code = code_of(exc)
+        if code in _PASSING:
+            return RedisUnavailableError(f"Redis at {where} {_PASSING[code]}")
+        if code in _LASTING:
+            return DeliveryError(f"Redis at {where} {_LASTING[code]} ({exc})")
+        if isinstance(exc, AuthenticationError | AuthorizationError):
+            return DeliveryError(f"Redis at {where} {_LASTING['WRONGPASS']} ({exc})")
+        if not isinstance(exc, ConnectionError | TimeoutError):
+            return DeliveryError(f"Redis at {where} refused a command: {exc}")
+    return RedisUnavailableError(f"Redis at {where} cannot be reached: {exc}")
+
+
+def address_of(client: redis.asyncio.Redis) -> str:
+    """`host:port` of a client, fit for messages: no user, no password."""
+    options = client.connection_pool.connection_kwargs
+    return str(options["path"]) if "path" in options else f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

@@ -1,0 +1,254 @@
+"""The Redis side of delivery: what `redis.lua` promises, callable from Python, with bounded retries that never lose an alert."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+from redis.exceptions import RedisError, ResponseError
+
+from streamer.alerts import alert as alerts
+from streamer.alerts.connection import Keys, RedisUnavailableError, address_of, code_of, explain
+from streamer.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import redis.asyncio
+
+LIBRARY: Final = files("streamer.alerts").joinpath("redis.lua").read_text(encoding="utf-8")
+# Attempts within one call, 0.05 to 0.8 s apart: rides over a reconnect or a failover's first moments, then the caller decides.
+ATTEMPTS: Final = 6
+BACKOFF_SECONDS: Final = 0.05
+# Fingerprints per restoring call, about 0.5 MB and a few milliseconds of the server's time.
+CHUNK: Final = 500
+
+
+class Published(NamedTuple):
+    """What became of one batch: alerts delivered now, delivered before (ignored), and the offsets of undecodable records."""
+
+    delivered: int
+    present: int
+    undecodable: list[int]
+
+
+class ActiveRecord(NamedTuple):
+    """The last state of one fingerprint: the record's bytes if it is firing, None if it ended. Time in ms since the epoch."""
+
+    record: bytes | None
+    expires_ms: int
+
+
+class OutOfStepError(DeliveryError):
+    """Redis does not hold what was delivered to it. `applied`: the last offset it does hold, None if it knows of none."""
+
+    def __init__(self, applied: int | None) -> None:
+        super().__init__(
+            "Redis lost all alerts of a partition" if applied is None else f"Redis lost the alerts of a partition after offset {applied}"
+        )
+        self.applied = applied
+
+
+class AlertStore:
+    """The alert keys of one Redis. All methods raise RedisUnavailableError (try again later) or DeliveryError (configuration).
+
+    Args:
+        client: see `connection.connect`.
+        prefix: of the keys.
+        stream_length: entries kept in the stream, about.
+        stream_age_seconds: age up to which entries are kept, about.
+        on_command: told the outcome ("ok", "error") of each command, for metrics.
+    """
+
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        *,
+        prefix: str = "cx:",
+        stream_length: int = 100_000,
+        stream_age_seconds: int = 7 * 86_400,
+        on_command: Callable[[str], None] = lambda _outcome: None,
+    ) -> None:
+        self.keys = Keys(prefix)
+        self._client = client
+        self._bounds = (stream_length, stream_age_seconds * 1000)
+        self._on_command = on_command
+        self._where = address_of(client)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def ping(self) -> None:
+        """Raise unless Redis answers."""
+        await self._command("PING")
+
+    async def applied_offsets(self) -> dict[tuple[str, int], int]:
+        """(topic id, partition) -> offset of the last record applied; -1 if none was yet. Partitions never opened are absent."""
+        reply = await self._command("HGETALL", self.keys.applied)
+        # RESP3 answers with a map, RESP2 with a flat list.
+        pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+        found = {}
+        for field, offset in pairs:
+            topic_id, _, partition = field.decode().rpartition("/")
+            found[topic_id, int(partition)] = int(offset)
+        return found
+
+    async def publish(
+        self, topic_id: str, partition: int, records: Sequence[tuple[int, bytes | None]], *, after: int, upto: int | None = None
+    ) -> Published:
+        """Deliver one partition's records, in offset order, and stamp `published_at`. Sending the same again changes nothing.
+
+        Args:
+            topic_id: Kafka's id of the topic.
+            partition: its partition.
+            records: (offset, bytes in Kafka), ascending.
+            after: the offset up to which everything is believed to be applied, -1 for nothing.
+            upto: the offset up to which this batch goes; the last record's if not given.
+
+        Raises OutOfStepError if Redis has less than `after`.
+        """
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        arguments: list[Any] = []
+        undecodable = []
+        for offset, data in records:
+            try:
+                decoded = alerts.decode(data or b"")
+                expires_ms = milliseconds(decoded.expires_at)
+            except (msgspec.DecodeError, ValueError):
+                undecodable.append(offset)
+                continue
+            fires = b"1" if decoded.state in ("firing", "amended") else b"0"
+            arguments += (offset, decoded.fingerprint, fires, expires_ms, stamp(data or b"", decoded, now))
+        last = records[-1][0] if upto is None else upto
+        keys = self.keys
+        status, *rest = await self._function(
+            "cx_alerts_apply_1",
+            (keys.stream, keys.active, keys.expiry, keys.applied),
+            (keys.wake, f"{topic_id}/{partition}", after, last, *self._bounds, *arguments),
+        )
+        if status != b"OK":
+            raise OutOfStepError(int(rest[0]) if rest else None)
+        delivered = int(rest[1])
+        return Published(delivered, len(arguments) // 5 - delivered, undecodable)
+
+    async def restore(
+        self, topic_id: str, partition: int, states: Iterable[tuple[str, ActiveRecord]], *, expected: int | None, applied: int | None
+    ) -> int | None:
+        """Put (part of) a rebuilt active set in place; the stream stays as it is.
+
+        Args:
+            topic_id: Kafka's id of the topic.
+            partition: its partition.
+            states: fingerprint and its last state.
+            expected: the applied offset that must be stored, None for none: otherwise nothing is written.
+            applied: the applied offset to store with the last part, None to leave it.
+
+        Returns None if all was written, else the applied offset found instead (-1 if none) at the first part refused.
+        """
+        field = f"{topic_id}/{partition}"
+        chunk: list[Any] = []
+        for fingerprint, state in states:
+            chunk += (fingerprint, b"0" if state.record is None else b"1", state.expires_ms, state.record or b"")
+            if len(chunk) >= 4 * CHUNK:
+                moved = await self._restore(field, expected, None, chunk)
+                if moved is not None:
+                    return moved
+                chunk = []
+        return await self._restore(field, expected, applied, chunk)
+
+    async def _restore(self, field: str, expected: int | None, applied: int | None, chunk: list[Any]) -> int | None:
+        status, *rest = await self._function(
+            "cx_alerts_restore_1",
+            (self.keys.active, self.keys.expiry, self.keys.applied),
+            (field, "" if expected is None else expected, "" if applied is None else applied, *chunk),
+        )
+        if status == b"OK":
+            return None
+        return int(rest[0]) if rest[0] else -1
+
+    async def active(self) -> dict[str, bytes]:
+        """fingerprint -> record of what is firing, as stored: includes what expired since the last write."""
+        found: dict[str, bytes] = {}
+        cursor = 0
+        while True:
+            reply = await self._command("HSCAN", self.keys.active, cursor, "COUNT", 1000)
+            cursor = int(reply[0])
+            pairs = reply[1].items() if isinstance(reply[1], dict) else zip(reply[1][::2], reply[1][1::2], strict=True)
+            found.update((fingerprint.decode(), bytes(record)) for fingerprint, record in pairs)
+            if cursor == 0:
+                return found
+
+    async def forget(self, entries: Iterable[tuple[str, bytes]]) -> int:
+        """Remove entries of the active set that are still exactly these; returns how many were."""
+        removed = 0
+        flat = [part for entry in entries for part in entry]
+        for start in range(0, len(flat), 2 * CHUNK):
+            removed += int(
+                await self._function("cx_alerts_forget_1", (self.keys.active, self.keys.expiry), flat[start : start + 2 * CHUNK])
+            )
+        return removed
+
+    async def sweep(self) -> int:
+        """Remove expired entries of the active set, at most 1,000; returns how many."""
+        return int(await self._function("cx_alerts_sweep_1", (self.keys.active, self.keys.expiry), ()))
+
+    async def _function(self, name: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        return await self._command("FCALL", name, len(keys), *keys, *arguments)
+
+    async def _command(self, *command: Any) -> Any:
+        """One command, repeated while Redis is away or refuses for the moment. Every command here may be repeated."""
+        for attempt in range(ATTEMPTS):
+            try:
+                reply = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+            except (RedisError, OSError) as exc:
+                self._on_command("error")
+                if is_function_missing(exc):
+                    await self._load()
+                    continue
+                problem = explain(exc, self._where)
+                if not isinstance(problem, RedisUnavailableError) or attempt == ATTEMPTS - 1:
+                    raise problem from exc
+                if isinstance(exc, ResponseError) and code_of(exc) == "READONLY":
+                    await self._client.connection_pool.disconnect()  # after a failover the name leads elsewhere
+                await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
+            else:
+                self._on_command("ok")
+                return reply
+        raise RedisUnavailableError(f"Redis at {self._where} loses the function library as often as it is loaded")
+
+    async def _load(self) -> None:
+        """Load the library; a server that was wiped has lost it. Raises DeliveryError for a server before 7.0."""
+        try:
+            await self._client.function_load(LIBRARY, replace=True)
+        except (RedisError, OSError) as exc:
+            self._on_command("error")
+            if "unknown command" in str(exc).lower():
+                raise DeliveryError(f"Redis at {self._where} has no functions: version 7.0 or newer is needed") from exc
+            raise explain(exc, self._where) from exc
+        self._on_command("ok")
+
+
+def is_function_missing(exc: Exception) -> bool:
+    """Whether the server lacks our library, or functions altogether."""
+    text = str(exc).lower()
+    return isinstance(exc, ResponseError) and ("function not found" in text or "unknown command 'fcall'" in text)
+
+
+def milliseconds(rfc3339: str) -> int:
+    """Milliseconds since the epoch of an RFC 3339 time. Raises ValueError for one that is malformed or has no offset."""
+    moment = datetime.fromisoformat(rfc3339)
+    if moment.tzinfo is None:
+        raise ValueError(f"{rfc3339} has no offset from UTC")
+    return round(moment.timestamp() * 1000)
+
+
+def stamp(data: bytes, decoded: alerts.Alert, published_at: str) -> bytes:
+    """The record with `published_at`. Every other byte stays: a newer writer's fields reach the newer readers."""
+    body = data.rstrip()
+    if decoded.published_at is None and body.endswith(b"}"):
+        return body[:-1] + b',"published_at":"' + published_at.encode() + b'"}'
+    return alerts.encode(msgspec.structs.replace(decoded, published_at=published_at))

@@ -1,0 +1,168 @@
+#!lua name=cx_alerts_1
+--[[
+Delivery of alerts to Redis: every write to the keys below goes through this library, loaded with FUNCTION LOAD REPLACE.
+The number at the end of each name is the version of the promise to callers: an incompatible change gets new names, so that
+two versions of the publisher work side by side. Commands of Redis 7.0 only. Keys (`cx:` is the setting `redis_prefix`):
+
+  cx:alerts         stream  one entry per alert transition, in the order of each source partition. Field `alert`: the record as
+                            JSON (schemas/alert.schema.json), with `published_at`. Bounded by length (MAXLEN ~) and age (MINID ~).
+  cx:alerts:active  hash    fingerprint -> the record of the last transition, for what is firing now. Set by firing and amended,
+                            removed by resolved and retracted, and when the record's `expires_at` has passed.
+  cx:alerts:expiry  zset    fingerprint -> `expires_at` in ms since the epoch: finds what has expired without a scan.
+  cx:alerts:applied hash    "<Kafka topic id>/<partition>" -> offset of the last record applied. What is at or below it is ignored,
+                            so a record sent again (lost reply, restart, reset group, two owners) is delivered once. A topic that
+                            was created again has another id and starts anew.
+  cx:alerts:wake    channel a hint that new entries are in the stream; the message is the id of the last one. At most once.
+
+A call is atomic: nothing else runs in between, and whatever can be refused (types, permissions, memory) is refused before the
+first write. Flags are none, so Redis itself refuses a call on a read-only replica or above maxmemory as a whole.
+]]
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- A write in the middle of a call that fails would leave half a call behind: ask beforehand.
+local function refused(commands)
+  for _, command in ipairs(commands) do
+    if not redis.acl_check_cmd(unpack(command)) then
+      return redis.error_reply('NOPERM this user may not run ' .. command[1] .. ' on ' .. command[2])
+    end
+  end
+  return nil
+end
+
+local function keep(active, expiry, fingerprint, expires_ms, record)
+  redis.call('HSET', active, fingerprint, record)
+  redis.call('ZADD', expiry, expires_ms, fingerprint)
+end
+
+local function drop(active, expiry, fingerprint)
+  redis.call('ZREM', expiry, fingerprint)
+  return redis.call('HDEL', active, fingerprint)
+end
+
+-- A bounded number per call: a call must not hold up the server. The rest goes with the next one.
+local function drop_expired(active, expiry)
+  local expired = redis.call('ZRANGEBYSCORE', expiry, '-inf', now_ms(), 'LIMIT', 0, 1000)
+  for _, fingerprint in ipairs(expired) do
+    drop(active, expiry, fingerprint)
+  end
+  return #expired
+end
+
+--[[ Append the transitions of one source partition to the stream and bring the active set up to date.
+KEYS  stream, active, expiry, applied
+ARGV  channel; field of `applied`; offset up to which the caller believes all is applied; offset up to which this call goes;
+      most entries of the stream; their greatest age in ms; then for each alert, ascending:
+      offset, fingerprint, '1' if it stays active else '0', expires_at in ms, record
+Reply {'OK', applied before, alerts delivered now}, or, with nothing written:
+      {'UNKNOWN'} no offset is known for the field: Redis lost its data, restore first;
+      {'BEHIND', applied} Redis lost the latest writes: deliver again from there. ]]
+local function apply(keys, args)
+  local stream, active, expiry, applied = unpack(keys)
+  local channel, field, after, upto = args[1], args[2], tonumber(args[3]), tonumber(args[4])
+  redis.call('XLEN', stream) -- these three raise WRONGTYPE before anything is written
+  redis.call('HLEN', active)
+  redis.call('ZCARD', expiry)
+  local stored = redis.call('HGET', applied, field)
+  if not stored then
+    return {'UNKNOWN'}
+  end
+  stored = tonumber(stored)
+  if stored < after then
+    return {'BEHIND', stored}
+  end
+  if upto <= stored then
+    return {'OK', stored, 0}
+  end
+  local problem = refused({
+    {'XADD', stream, '*', 'alert', ''}, {'XTRIM', stream, 'MINID', '~', '0'}, {'HSET', active, '', ''}, {'HDEL', active, ''},
+    {'ZADD', expiry, '0', ''}, {'ZREM', expiry, ''}, {'HSET', applied, field, '0'}, {'PUBLISH', channel, ''},
+  })
+  if problem then
+    return problem
+  end
+
+  local last, delivered = nil, 0
+  for i = 7, #args, 5 do
+    if tonumber(args[i]) > stored then
+      last = redis.call('XADD', stream, 'MAXLEN', '~', args[5], '*', 'alert', args[i + 4])
+      delivered = delivered + 1
+      if args[i + 2] == '1' then
+        keep(active, expiry, args[i + 1], args[i + 3], args[i + 4])
+      else
+        drop(active, expiry, args[i + 1])
+      end
+    end
+  end
+  redis.call('HSET', applied, field, args[4])
+  redis.call('XTRIM', stream, 'MINID', '~', string.format('%.0f', now_ms() - tonumber(args[6])))
+  drop_expired(active, expiry)
+  if last then
+    redis.call('PUBLISH', channel, last)
+  end
+  return {'OK', stored, delivered}
+end
+
+--[[ Put part of a rebuilt active set in place, without touching the stream.
+KEYS  active, expiry, applied
+ARGV  field of `applied`; the offset that must be stored there, '' for none; the offset to store, '' to leave it; then for each
+      fingerprint: fingerprint, '1' if active else '0', expires_at in ms, record
+Reply {'OK'}, or {'MOVED', applied} with nothing written: somebody else delivered meanwhile. ]]
+local function restore(keys, args)
+  local active, expiry, applied = unpack(keys)
+  redis.call('HLEN', active)
+  redis.call('ZCARD', expiry)
+  local stored = redis.call('HGET', applied, args[1]) or ''
+  if stored ~= args[2] then
+    return {'MOVED', stored}
+  end
+  local problem = refused({
+    {'HSET', active, '', ''}, {'HDEL', active, ''}, {'ZADD', expiry, '0', ''}, {'ZREM', expiry, ''}, {'HSET', applied, args[1], '0'},
+  })
+  if problem then
+    return problem
+  end
+  for i = 4, #args, 4 do
+    if args[i + 1] == '1' then
+      keep(active, expiry, args[i], args[i + 2], args[i + 3])
+    else
+      drop(active, expiry, args[i])
+    end
+  end
+  if args[3] ~= '' then
+    redis.call('HSET', applied, args[1], args[3])
+  end
+  return {'OK'}
+end
+
+--[[ Remove entries of the active set that are still exactly as the caller saw them.
+KEYS  active, expiry
+ARGV  for each: fingerprint, record
+Reply how many were removed. ]]
+local function forget(keys, args)
+  local active, expiry = unpack(keys)
+  redis.call('ZCARD', expiry)
+  local removed = 0
+  for i = 1, #args, 2 do
+    if redis.call('HGET', active, args[i]) == args[i + 1] then
+      removed = removed + drop(active, expiry, args[i])
+    end
+  end
+  return removed
+end
+
+--[[ Remove what has expired, at most 1,000 entries.
+KEYS  active, expiry
+Reply how many were removed. ]]
+local function sweep(keys)
+  redis.call('HLEN', keys[1])
+  return drop_expired(keys[1], keys[2])
+end
+
+redis.register_function('cx_alerts_apply_1', apply)
+redis.register_function('cx_alerts_restore_1', restore)
+redis.register_function('cx_alerts_forget_1', forget)
+redis.register_function('cx_alerts_sweep_1', sweep)
