@@ -1,0 +1,97 @@
+"""Are the processes well?"""
+
+from __future__ import annotations
+
+from grafana.src import common
+from grafana.src.common import Column
+from grafana.src.frame import Row
+from grafana.src.telemetry import age, select, total
+
+
+def _by_role(expr: str) -> str:
+    """A process metric with the role of its endpoint."""
+    return f"sum by (role, instance) ({expr} * on (job, instance) group_left (role) {select('streamer_build_info')})"
+
+
+def _versions() -> str:
+    build, definitions = select("streamer_build_info"), select("streamer_definitions_info")
+    return f"sum by (role, instance, version, python, revision) ({build} * on (job, instance, role) group_left (revision) {definitions})"
+
+
+def row() -> Row:
+    """Row 600."""
+    return Row(
+        600,
+        "Are the processes well?",
+        [
+            common.timeseries(
+                601,
+                "Resident memory",
+                "By process. State is held in memory: it grows with active customers, and shrinks when the watermark passes them.",
+                common.queries((_by_role(select("process_resident_memory_bytes")), "{{role}} {{instance}}")),
+                unit="bytes",
+                width=6,
+            ),
+            common.timeseries(
+                602,
+                "CPU",
+                "Cores used by process. One process can use one core: at 1 add workers.",
+                common.queries(
+                    (_by_role(f"rate({select('process_cpu_seconds_total')}[$__rate_interval])"), "{{role}} {{instance}}"),
+                ),
+                unit="short",
+                decimals=2,
+                width=6,
+            ),
+            common.timeseries(
+                603,
+                "Event loop lag and heartbeat age",
+                "How late the loop last was, and how long ago it last turned. A blocked loop sends no heartbeats: the group expels it.",
+                common.queries(
+                    (total("streamer_event_loop_lag_seconds", "role", how="max"), "{{role}} lag"),
+                    (age("streamer_heartbeat_timestamp_seconds", "role"), "{{role}} heartbeat"),
+                ),
+                unit="s",
+                width=6,
+            ),
+            common.timeseries(
+                604,
+                "Processes up and restarts",
+                "Roles running under the supervisor, and how often each was started again.",
+                common.queries(
+                    (total("streamer_child_up", "role"), "{{role}} up"),
+                    (total("streamer_child_restarts_total", "role"), "{{role}} restarts"),
+                ),
+                unit="short",
+                width=6,
+            ),
+            common.table(
+                605,
+                "What runs",
+                "Version of each process, and the revision of the definitions it works by. Two revisions for long: one did not reload.",
+                common.queries(
+                    (_versions(), ""),
+                    instant=True,
+                ),
+                labels={
+                    "role": "Role",
+                    "instance": "Instance",
+                    "version": "Version",
+                    "python": "Python",
+                    "revision": "Definitions revision",
+                },
+                columns=[Column("A", "Processes", "short")],
+                width=12,
+                height=6,
+            ),
+            common.timeseries(
+                606,
+                "Definitions reloaded",
+                "Attempts to load definitions since the processes started. Rejected: the last good ones stay in force.",
+                common.queries((total("streamer_config_reloads_total", "role, outcome"), "{{role}} {{outcome}}")),
+                unit="short",
+                width=12,
+                height=6,
+            ),
+        ],
+    )
