@@ -51,7 +51,7 @@ demo: env ## Start the stack, a worker and a simulator, and watch (DEMO_SECONDS=
 
 .PHONY: test
 test: lint type servers ## Everything a change must pass
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --ignore tests/chaos tests
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --ignore tests/chaos tests
 
 .PHONY: lint
 lint: env ## Style, format, import contracts, YAML

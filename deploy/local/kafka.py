@@ -60,6 +60,12 @@ replica.fetch.max.bytes={message_bytes_max}
 """
 
 
+def has_libraries(cache: Path) -> bool:
+    """Whether the broker's jars are there, whole and of the POM's versions."""
+    mark = cache / "kafka-lib" / POM.name
+    return mark.exists() and mark.read_bytes() == POM.read_bytes()
+
+
 def libraries(cache: Path) -> Path:
     """The folder with the broker's jars, downloaded with Maven on first use and again when the POM changes.
 
@@ -67,9 +73,8 @@ def libraries(cache: Path) -> Path:
         StackError: Maven could not get them.
     """
     folder = cache / "kafka-lib"
-    mark = folder / POM.name
     with programs.exclusive(cache / "kafka-lib.lock"):
-        if mark.exists() and mark.read_bytes() == POM.read_bytes():
+        if has_libraries(cache):
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         require_disk(cache)
@@ -81,7 +86,7 @@ def libraries(cache: Path) -> Path:
         if result.returncode != 0:
             reason = next((line for line in result.stdout.splitlines() if "ERROR" in line), "it said nothing")
             raise StackError(f"Maven could not download Apache Kafka: {reason}")
-        shutil.copyfile(POM, mark)  # last: marks the folder as whole
+        shutil.copyfile(POM, folder / POM.name)  # last: marks the folder as whole
     return folder
 
 

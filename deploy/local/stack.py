@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy.local import ports, programs
-from deploy.local.kafka import Kafka, libraries
+from deploy.local.kafka import Kafka, has_libraries, libraries
 from deploy.local.process import RECORD, Guard, Server, end_recorded, recorded, require_disk
 from deploy.local.prometheus import Prometheus, Target
 from deploy.local.redis import Redis
@@ -33,7 +33,8 @@ def fetch(cache: Path = STATE) -> None:
         StackError: something cannot be had, or the disk is nearly full.
     """
     require_disk(cache)
-    programs.ensure(PROGRAMS, lock=cache / "install.lock")
+    maven = () if has_libraries(cache) else ("mvn",)
+    programs.ensure((*PROGRAMS, *maven), lock=cache / "install.lock")
     libraries(cache)
 
 
