@@ -170,3 +170,13 @@ def test_the_image_is_built_from_locked_requirements_only() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     copied = {name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE) for name in line.split()}
     assert copied == {line[1:] for line in ignored if line.startswith("!")}
+
+
+def test_grafana_finds_the_dashboards_and_the_data_source_where_compose_puts_them(services: dict[str, Any]) -> None:
+    grafana = services["grafana"]
+    provisioning = ROOT / "grafana/provisioning"
+    said = "".join(path.read_text() for path in sorted(provisioning.rglob("*.y*ml")))
+    folders = re.findall(r"^\s+path: (\S+)$", said, re.MULTILINE)
+    assert folders != []
+    assert set(folders) <= {volume["target"] for volume in grafana["volumes"]}
+    assert set(re.findall(r"\$\{?([A-Z_]+)", said)) <= set(grafana["environment"])
