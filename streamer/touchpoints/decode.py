@@ -17,7 +17,7 @@ import orjson
 from streamer.touchpoints.catalogue import STAGES, canonical_type
 from streamer.touchpoints.control import HEADER as CONTROL_HEADER
 from streamer.touchpoints.control import decode_control
-from streamer.touchpoints.form import Actor, Commerce, Data, Event, Handoff, Issue
+from streamer.touchpoints.form import ABSENT, Actor, Commerce, Data, Event, Handoff, Issue
 from streamer.touchpoints.money import exponent_of, minor_units
 from streamer.touchpoints.text import TEXT_LENGTH_MAX, Memo, clean, clip
 from streamer.touchpoints.times import milliseconds
@@ -43,6 +43,8 @@ _decode_data = msgspec.json.Decoder(Data).decode
 _dimensions = Memo(clean)
 _sources = Memo(lambda name: clean(name, TEXT_LENGTH_MAX))
 _types = Memo(lambda name: canonical_type(clean(name, TEXT_LENGTH_MAX)))
+_currencies = Memo(lambda code: clean(code).upper())
+_exponents = Memo(lambda code: exponent_of(code.upper()))
 _CHANNELS: Final = {channel: channel for channel in CHANNELS}
 _STAGES: Final = {stage: stage for stage in STAGES}
 
@@ -87,9 +89,9 @@ def _accept(offset: int, arrival_ms: int, key: bytes | None, value: bytes, event
     """The checks after the typed decode, in the documented order, then the touchpoint."""
     revenue_minor = None
     commerce = data.commerce
-    if commerce is not None and (raw := bytes(commerce.revenue)) and raw != b"null":
+    if commerce is not None and commerce.revenue is not ABSENT:
         try:
-            revenue_minor = minor_units(raw, exponent_of(commerce.currency.upper() if commerce.currency else ""))
+            revenue_minor = minor_units(bytes(commerce.revenue), _exponents[commerce.currency or ""])
         except ValueError as exc:
             return Rejected(Reason.WRONG_TYPE, f"commerce.revenue: {exc}")
     if not (event.type and event.time and data.channel) or (data is event and event.specversion is not None):
@@ -161,10 +163,14 @@ def _fill_fields(touchpoint: Touchpoint, data: Data) -> None:
 
 
 def _fill_commerce(touchpoint: Touchpoint, commerce: Commerce, revenue_minor: int | None) -> None:
-    touchpoint.checkout_id = clip(commerce.checkout_id or "")
-    touchpoint.order_id = clip(commerce.order_id or "")
-    touchpoint.cart_id = clip(commerce.cart_id or "")
-    touchpoint.currency = _dimensions[commerce.currency or ""].upper()
+    if commerce.checkout_id:
+        touchpoint.checkout_id = clip(commerce.checkout_id)
+    if commerce.order_id:
+        touchpoint.order_id = clip(commerce.order_id)
+    if commerce.cart_id:
+        touchpoint.cart_id = clip(commerce.cart_id)
+    if commerce.currency:
+        touchpoint.currency = _currencies[commerce.currency]
     touchpoint.revenue_minor = revenue_minor
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-_ABSENT = msgspec.Raw(b"")
+ABSENT = msgspec.Raw(b"")  # msgspec puts this very object where the field is missing
 
 
 class Issue(msgspec.Struct, gc=False):
@@ -47,7 +47,7 @@ class Commerce(msgspec.Struct, gc=False):
     order_id: str | None = None
     cart_id: str | None = None
     currency: str | None = None
-    revenue: msgspec.Raw = _ABSENT
+    revenue: msgspec.Raw = ABSENT
 
 
 class Friction(msgspec.Struct, gc=False):

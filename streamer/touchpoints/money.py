@@ -33,21 +33,23 @@ def exponent_of(currency: str) -> int:
     return EXPONENTS.get(currency, DEFAULT_EXPONENT)
 
 
-def minor_units(raw: bytes, exponent: int) -> int:
-    """The amount in JSON text `raw` (a decimal string or a number, in major units) as minor units, half to even.
+def minor_units(raw: bytes, exponent: int) -> int | None:
+    """The amount in JSON text `raw` (a decimal string or a number, in major units) as minor units, half to even; null is None.
 
     Raises ValueError for anything else and for amounts above `LIMIT_MINOR`; the message quotes nothing.
     """
-    text = raw[1:-1] if raw[0] == _QUOTE else raw
-    whole, _, fraction = text.partition(b".")
-    if len(fraction) == exponent and len(text) <= 14 and whole.isdigit() and (exponent == 0 or fraction.isdigit()):
-        return int(whole + fraction)
-    if raw[0] == _QUOTE:
-        text = msgspec.json.decode(raw, type=str).encode()  # undoes escapes
-        shape = _AMOUNT
-    else:
-        shape = _NUMBER
-    if shape.fullmatch(text) is None:
+    if len(raw) <= 14 and raw[-2 - exponent : -1 - exponent] == b"." and exponent:  # "84.90": the usual form, without Decimal
+        digits = raw[1:-1].replace(b".", b"", 1)
+        if digits.isdigit() and raw[0] == _QUOTE:
+            return int(digits)
+    return _parse(raw, exponent)
+
+
+def _parse(raw: bytes, exponent: int) -> int | None:
+    if raw == b"null":
+        return None
+    text = msgspec.json.decode(raw, type=str).encode() if raw[0] == _QUOTE else raw
+    if (_AMOUNT if raw[0] == _QUOTE else _NUMBER).fullmatch(text) is None:
         raise ValueError("expected an amount as a decimal string or a number")
     minor = int(_CONTEXT.quantize(_CONTEXT.scaleb(Decimal(text.decode()), exponent), Decimal(1)))
     if abs(minor) > LIMIT_MINOR:

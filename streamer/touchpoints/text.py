@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable  # noqa: TC003  part of a public signature
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 ID_LENGTH_MAX: Final = 128
 TEXT_LENGTH_MAX: Final = 128
@@ -14,6 +14,8 @@ DIMENSION_LENGTH_MAX: Final = 64
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 REPLACEMENT: Final = "\ufffd"
 _KEPT: Final = 4096
+
+Result = TypeVar("Result")
 
 
 def clip(text: str) -> str:
@@ -26,14 +28,14 @@ def clean(text: str, length: int = DIMENSION_LENGTH_MAX) -> str:
     return _CONTROLS.sub(REPLACEMENT, text[:length])
 
 
-class Memo(dict[str, str]):
+class Memo(dict[str, Result], Generic[Result]):
     """`memo[text]` is `function(text)`, remembered for the few thousand short texts that come again and again."""
 
-    def __init__(self, function: Callable[[str], str]) -> None:
+    def __init__(self, function: Callable[[str], Result]) -> None:
         super().__init__()
         self._function = function
 
-    def __missing__(self, text: str) -> str:
+    def __missing__(self, text: str) -> Result:
         result = self._function(text)
         if len(text) <= TEXT_LENGTH_MAX:  # what is remembered is bounded in number and in size
             if len(self) >= _KEPT:
