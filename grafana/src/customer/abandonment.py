@@ -52,7 +52,7 @@ def row() -> Row:
                 "Sample size of the abandon rate: instances in the window which ended by completion or abandonment.",
                 common.queries((gauge("abandon_rate", JOURNEY, suffix="_sample_size"), "ended journeys")),
                 unit="short",
-                steps=((None, "#8E8E8E"), (BLUE)),
+                steps=((None, "#8E8E8E"), (SHOW_MINIMUM, BLUE)),
             ),
             common.stat(
                 105,

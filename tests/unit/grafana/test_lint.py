@@ -30,7 +30,7 @@ def _cases(*types: str) -> list[ParameterSet]:
 
 
 EVERY_TARGET = [pytest.param(target, id=str(target)) for target in targets()]
-NAMES = "job journey window platform instance".split()
+NAMES = ["job", "journey", "window", "platform", "instance"]
 
 
 @pytest.fixture(params=FILES)
