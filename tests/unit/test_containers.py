@@ -179,4 +179,4 @@ def test_grafana_finds_the_dashboards_and_the_data_source_where_compose_puts_the
     folders = re.findall(r"^\s+path: (\S+)$", said, re.MULTILINE)
     assert folders != []
     assert set(folders) <= {volume["target"] for volume in grafana["volumes"]}
-    assert set(re.findall(r"\$\{?([A-Z_]+)", said)) <= set(grafana["environment"])
+    assert set(re.findall(r"\$\{?([A-Z][A-Z_]+)", said)) <= set(grafana["environment"])
