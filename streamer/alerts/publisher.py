@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgspec
 from redis.exceptions import RedisError, ResponseError
@@ -23,16 +24,22 @@ LIBRARY: Final = files("streamer.alerts").joinpath("redis.lua").read_text(encodi
 # Attempts within one call, 0.05 to 0.8 s apart: rides over a reconnect or a failover's first moments, then the caller decides.
 ATTEMPTS: Final = 6
 BACKOFF_SECONDS: Final = 0.05
+# No new attempt after this: a server that accepts connections and never answers costs a timeout each time.
+CALL_SECONDS: Final = 4.0
 # Fingerprints per restoring call, about 0.5 MB and a few milliseconds of the server's time.
 CHUNK: Final = 500
 
 
 class Published(NamedTuple):
-    """What became of one batch: alerts delivered now, delivered before (ignored), and the offsets of undecodable records."""
+    """What became of one batch: alerts delivered now, delivered before (ignored), and the offsets of undecodable records.
+
+    detected_ms: `detected_at` of those delivered now, in ms since the epoch.
+    """
 
     delivered: int
     present: int
     undecodable: list[int]
+    detected_ms: list[int]
 
 
 class ActiveRecord(NamedTuple):
@@ -70,7 +77,7 @@ class AlertStore:
         prefix: str = "cx:",
         stream_length: int = 100_000,
         stream_age_seconds: int = 7 * 86_400,
-        on_command: Callable[[str], None] = lambda _outcome: None,
+        on_command: Callable[[Literal["ok", "error"]], None] = lambda _outcome: None,
     ) -> None:
         self.keys = Keys(prefix)
         self._client = client
@@ -113,15 +120,18 @@ class AlertStore:
         """
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         arguments: list[Any] = []
-        undecodable = []
+        undecodable: list[int] = []
+        detected: list[tuple[int, int]] = []
         for offset, data in records:
             try:
                 decoded = alerts.decode(data or b"")
                 expires_ms = milliseconds(decoded.expires_at)
+                detected_ms = milliseconds(decoded.detected_at)
             except (msgspec.DecodeError, ValueError):
                 undecodable.append(offset)
                 continue
             fires = b"1" if decoded.state in ("firing", "amended") else b"0"
+            detected.append((offset, detected_ms))
             arguments += (offset, decoded.fingerprint, fires, expires_ms, stamp(data or b"", decoded, now))
         last = records[-1][0] if upto is None else upto
         keys = self.keys
@@ -132,8 +142,8 @@ class AlertStore:
         )
         if status != b"OK":
             raise OutOfStepError(int(rest[0]) if rest else None)
-        delivered = int(rest[1])
-        return Published(delivered, len(arguments) // 5 - delivered, undecodable)
+        before, delivered = int(rest[0]), int(rest[1])
+        return Published(delivered, len(detected) - delivered, undecodable, [moment for offset, moment in detected if offset > before])
 
     async def restore(
         self, topic_id: str, partition: int, states: Iterable[tuple[str, ActiveRecord]], *, expected: int | None, applied: int | None
@@ -201,6 +211,7 @@ class AlertStore:
 
     async def _command(self, *command: Any) -> Any:
         """One command, repeated while Redis is away or refuses for the moment. Every command here may be repeated."""
+        give_up_at = time.monotonic() + CALL_SECONDS
         for attempt in range(ATTEMPTS):
             try:
                 reply = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -210,7 +221,7 @@ class AlertStore:
                     await self._load()
                     continue
                 problem = explain(exc, self._where)
-                if not isinstance(problem, RedisUnavailableError) or attempt == ATTEMPTS - 1:
+                if not isinstance(problem, RedisUnavailableError) or attempt == ATTEMPTS - 1 or time.monotonic() > give_up_at:
                     raise problem from exc
                 if isinstance(exc, ResponseError) and code_of(exc) == "READONLY":
                     await self._client.connection_pool.disconnect()  # after a failover the name leads elsewhere
