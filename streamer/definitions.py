@@ -161,6 +161,7 @@ class Definitions(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     slice: tuple[Slice, ...] = (Slice(by=()),)
     rule: tuple[Rule, ...] = ()
     digest: str = ""
+    text: str = ""
 
     def __post_init__(self) -> None:
         for kind, ids in (("journey", [j.id for j in self.journey]), ("rule", [r.id for r in self.rule])):
@@ -194,6 +195,7 @@ def parse(text: str, where: str = "definitions") -> Definitions:
     try:
         raw = tomllib.loads(text)
         raw["digest"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        raw["text"] = text
         return msgspec.convert(raw, Definitions, dec_hook=_hook)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, DefinitionsError) as exc:
         raise DefinitionsError(f"{where}: {exc}") from exc

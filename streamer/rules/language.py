@@ -79,3 +79,8 @@ def _compile(node: ast.expr, text: str, names: frozenset[str]) -> Expression:
             raise DefinitionsError(
                 f"{ast.unparse(node)!r} in {text!r} is not part of the rule language (numbers, names, + - * /, comparisons, and, or, not)"
             )
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The names an expression uses. `text` must have been compiled."""
+    return frozenset(node.id for node in ast.walk(ast.parse(text.strip(), mode="eval")) if isinstance(node, ast.Name))

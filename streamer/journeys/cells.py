@@ -1,0 +1,134 @@
+"""Cells: who and what a counter change belongs to, and the changes that pile up in them until a tick is complete.
+
+A cell is an interned combination of dimension values. Interning makes the hot path one dictionary look-up per event and
+lets counter changes add up in the cell itself, keyed by one integer of pane and counter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+from typing import Final
+
+from streamer.deltas import PANE_MS
+from streamer.metrics.catalogue import CASE_DIMENSIONS, CONTACT_DIMENSIONS, DIMENSIONS, JOURNEY_DIMENSIONS
+from streamer.touchpoints.touchpoint import Touchpoint
+
+JOURNEY: Final = 0
+CONTACT: Final = 1
+CASE: Final = 2
+_FAMILIES: Final = (JOURNEY_DIMENSIONS, CONTACT_DIMENSIONS, CASE_DIMENSIONS)
+
+# Pane and counter share one integer; counters are below 64 by the catalogue's numbering.
+COUNTER_BITS: Final = 6
+COUNTER_MASK: Final = (1 << COUNTER_BITS) - 1
+
+# Beyond this many interned cells the table is emptied at the next drain: label values come from producers, so it must be bounded.
+INTERNED_MAX: Final = 50_000
+
+
+class Cell:
+    """One combination of dimension values of a family. Compared by identity."""
+
+    __slots__ = ("changes", "family", "values")
+
+    def __init__(self, family: int, values: tuple[str, ...]) -> None:
+        self.family = family
+        self.values = values
+        self.changes: dict[int, int] = {}
+
+
+class Cells:
+    """Interns the cells of one partition. `dimensions` are the ones any slice uses, in the catalogue's order."""
+
+    def __init__(self, used: Iterable[str]) -> None:
+        names = {"journey", *used}
+        self.dimensions = tuple(name for name in DIMENSIONS if name in names)
+        self._others = tuple(name for name in self.dimensions if name != "journey")
+        # Two names at least, so that attrgetter always gives a tuple.
+        self._read = attrgetter("source", "source", *self._others)
+        self._kept = [tuple(name in family for name in self.dimensions) for family in _FAMILIES]
+        self._by_event: dict[tuple[int, str, tuple[str, ...], str], Cell] = {}
+        self._by_values: dict[tuple[int, tuple[str, ...]], Cell] = {}
+
+    def of(self, family: int, journey: str, event: Touchpoint, team: str = "") -> Cell:
+        """The cell of an event; `team` replaces the event's own."""
+        raw = self._read(event)[2:]
+        cell = self._by_event.get((family, journey, raw, team))
+        if cell is None:
+            values = dict(zip(self._others, raw, strict=True), journey=journey)
+            if team and "team" in values:
+                values["team"] = team
+            cell = self._by_event[family, journey, raw, team] = self.named(family, values)
+        return cell
+
+    def named(self, family: int, values: Mapping[str, str]) -> Cell:
+        """The cell of named values; names that no slice uses are dropped."""
+        kept = tuple(values.get(name, "") if keep else "" for name, keep in zip(self.dimensions, self._kept[family], strict=True))
+        cell = self._by_values.get((family, kept))
+        if cell is None:
+            cell = self._by_values[family, kept] = Cell(family, kept)
+        return cell
+
+    def pack(self, cell: Cell) -> dict[str, str]:
+        """A cell as named values, which outlive a change of the slices."""
+        return {"": str(cell.family), **{name: value for name, value in zip(self.dimensions, cell.values, strict=True) if value}}
+
+    def unpack(self, packed: dict[str, str]) -> Cell:
+        """The inverse of `pack`."""
+        return self.named(int(packed[""]), packed)
+
+    def trim(self) -> None:
+        """Forget the interned cells if there are too many. Call it only with no changes pending."""
+        if len(self._by_values) > INTERNED_MAX or len(self._by_event) > INTERNED_MAX:
+            self._by_event.clear()
+            self._by_values.clear()
+
+
+class Ledger:
+    """Counter changes of one partition, per tick, until they are drained."""
+
+    def __init__(self) -> None:
+        self._touched: list[Cell] = []
+        self._ticks: list[tuple[int, list[tuple[Cell, dict[int, int]]]]] = []
+        self.entries = 0
+
+    def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
+        """Add n to a counter in the pane of `time_ms`, in the current tick."""
+        changes = cell.changes
+        if not changes:
+            self._touched.append(cell)
+        key = (time_ms // PANE_MS) << COUNTER_BITS | counter
+        changes[key] = changes.get(key, 0) + n
+
+    def correct(self, cell: Cell, pane_counter: int, n: int) -> None:
+        """The same with pane and counter already in one integer."""
+        if not cell.changes:
+            self._touched.append(cell)
+        cell.changes[pane_counter] = cell.changes.get(pane_counter, 0) + n
+
+    def close_tick(self, tick: int) -> None:
+        """Everything counted since the last call belongs to `tick`."""
+        if self._touched:
+            changed = [(cell, cell.changes) for cell in self._touched]
+            for cell in self._touched:
+                cell.changes = {}
+            self.entries += sum(len(changes) for _, changes in changed)
+            self._touched = []
+            self._ticks.append((tick, changed))
+
+    def drain(self) -> tuple[list[Cell], list[tuple[int, list[int]]]]:
+        """The cells used, and per tick the flat [pane, cell index, counter, n, ...]. Zero sums are left out."""
+        index: dict[Cell, int] = {}
+        ticks = []
+        for tick, changed in self._ticks:
+            flat: list[int] = []
+            for cell, changes in changed:
+                at = index.setdefault(cell, len(index))
+                for key, n in changes.items():
+                    if n:
+                        flat += (key >> COUNTER_BITS, at, key & COUNTER_MASK, n)
+            ticks.append((tick, flat))
+        self._ticks = []
+        self.entries = 0
+        return list(index), ticks

@@ -1,0 +1,189 @@
+"""Contacts within an issue: channel switches (E1), transfers (E4), repetitions (E5), and the effort index over them (E7).
+
+An issue begins with its first customer-initiated contact, search or transfer and ends `window` after its last. Rates over issues are
+attributed to the pane of the issue's start, rates over contacts to the contact's, so that k <= n in every window.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamer.journeys.instances import cause_of
+from streamer.journeys.state import Issue, State
+from streamer.metrics.catalogue import Counter
+
+if TYPE_CHECKING:
+    from streamer.definitions import Contacts, Definitions, Effort
+    from streamer.journeys.cells import Cell
+    from streamer.journeys.plan import Plan
+    from streamer.journeys.sinks import Sink
+    from streamer.touchpoints.touchpoint import Touchpoint
+
+_CONTACTS: Final = int(Counter.CONTACTS)
+_REPEAT_CONTACTS: Final = int(Counter.REPEAT_CONTACTS)
+_CONTACTS_TRANSFERRED: Final = int(Counter.CONTACTS_TRANSFERRED)
+_TRANSFERS: Final = int(Counter.TRANSFERS)
+_COLD_TRANSFERS: Final = int(Counter.COLD_TRANSFERS)
+_ISSUES: Final = int(Counter.ISSUES)
+_ISSUES_SWITCHED: Final = int(Counter.ISSUES_SWITCHED)
+_CHANNEL_SWITCHES: Final = int(Counter.CHANNEL_SWITCHES)
+_WEB_TO_PHONE: Final = int(Counter.WEB_TO_PHONE)
+_EFFORT_MEDIUM: Final = int(Counter.ISSUES_EFFORT_MEDIUM)
+_EFFORT_HIGH: Final = int(Counter.ISSUES_EFFORT_HIGH)
+_EFFORT: Final = int(Counter.EFFORT_TENTHS)
+_EFFORT_SQUARED: Final = int(Counter.EFFORT_TENTHS_SQUARED)
+
+
+class Signals(NamedTuple):
+    """Effort signals that one event gave."""
+
+    switches: int = 0
+    repeats: int = 0
+    transfers: int = 0
+    cold: int = 0
+
+    @property
+    def total(self) -> int:
+        """Signals in all; a cold transfer is one signal."""
+        return self.switches + self.repeats + self.transfers
+
+
+NONE: Final = Signals()
+
+
+class ContactFold:
+    """Folds contact events into a customer's issues."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._contacts: Contacts = definitions.contacts
+        self._limits = definitions.limits
+        effort: Effort = definitions.effort
+        # Tenths of a point, so that sums are integers.
+        self._repeat, self._cold = round(effort.repeat_contact * 10), round(effort.cold_transfer * 10)
+        self._warm, self._switch = round(effort.warm_transfer * 10), round(effort.channel_switch * 10)
+        self.ping_pong_tenths = round(effort.ping_pong * 10)
+        self._medium, self._high = round(effort.medium * 10), round(effort.high * 10)
+
+    def key_of(self, event: Touchpoint, instance_key: str) -> str:
+        """What the event's effort belongs to, by the scope: an id is prefixed `i:`, a reason `r:`."""
+        scope = self._contacts.scope
+        if scope == "issue":
+            named = event.issue_id or event.case_id
+            return "i:" + named if named else "r:" + event.reason
+        return "j:" + instance_key if scope == "journey" else ""
+
+    def apply(self, state: State, plan: Plan, event: Touchpoint, key: str, cell: Cell, sink: Sink) -> tuple[Issue | None, Signals]:
+        """Fold one contact event; returns the issue it belongs to and the signals it gave."""
+        by_customer = event.initiator not in ("company", "system")
+        issue = state.issues.get(key)
+        if plan.resolves:
+            self._resolve(state, issue, event, sink)
+        begins = plan.transfers or plan.reopens or (by_customer and (plan.starts_contact or plan.switches))
+        if not begins:
+            return issue, NONE
+        if issue is None:
+            issue = self._begin(state, key, event, cell, sink)
+        issue.last, issue.due = event.time, event.time + self._contacts.window
+        issue.severity = event.severity or issue.severity
+        repeats = switches = transfers = cold = 0
+        if plan.reopens or (plan.starts_contact and by_customer):
+            repeats = self._contact(state, issue, event, cell, sink, reopened=plan.reopens)
+        if plan.switches and by_customer:
+            switches = self._switched(issue, event, cell, sink)
+        if plan.transfers:
+            transfers = 1
+            cold = self._transfer(issue, event, cell, sink)
+        signals = Signals(switches, repeats, transfers, cold)
+        if repeats or switches or transfers:
+            points = repeats * self._repeat + switches * self._switch + cold * self._cold + (transfers - cold) * self._warm
+            self.add_effort(issue, points, sink)
+        if repeats or switches or transfers or issue.cause_count == 0:
+            issue.cause_count += 1
+            if len(issue.causes) < self._limits.evidence_per_alert:
+                issue.causes.append(cause_of(event))
+        return issue, signals
+
+    def _begin(self, state: State, key: str, event: Touchpoint, cell: Cell, sink: Sink) -> Issue:
+        if len(state.issues) >= self._limits.issues_per_customer:
+            oldest = min(state.issues.values(), key=lambda issue: (issue.last, issue.key))
+            del state.issues[oldest.key]
+            sink.note("cut_issues")
+        issue = state.issues[key] = Issue(key, event.time, event.time, event.time + self._contacts.window, cell, event.reason)
+        sink.count(_ISSUES, cell, event.time)
+        return issue
+
+    def _contact(self, state: State, issue: Issue, event: Touchpoint, cell: Cell, sink: Sink, *, reopened: bool) -> int:
+        t = event.time
+        issue.contacts += 1
+        issue.contact_started, issue.contact_cell, issue.contact_transferred = t, cell, False
+        sink.count(_CONTACTS, cell, t)
+        reason = event.reason or issue.reason
+        latest = max(issue.resolved_at, state.resolved.get(reason, 0) if reason else 0)
+        if not reopened and not (latest and t - latest <= self._contacts.repeat_within):
+            return 0
+        issue.repeats += 1
+        state.repeats.append(t)
+        if len(state.repeats) > self._limits.events_per_customer:
+            del state.repeats[0]
+            sink.note("cut_repeats")
+        sink.count(_REPEAT_CONTACTS, cell, t)
+        return 1
+
+    def _switched(self, issue: Issue, event: Touchpoint, cell: Cell, sink: Sink) -> int:
+        group = self._contacts.channel_groups.get(event.channel, event.channel)
+        before, issue.group = issue.group, group
+        if not before or before == group:
+            return 0
+        if not issue.switches:
+            sink.count(_ISSUES_SWITCHED, issue.cell, issue.started)
+        issue.switches += 1
+        sink.count(_CHANNEL_SWITCHES, cell, event.time)
+        if before == "self_service" and group == "phone":
+            sink.count(_WEB_TO_PHONE, cell, event.time)
+        return 1
+
+    def _transfer(self, issue: Issue, event: Touchpoint, cell: Cell, sink: Sink) -> int:
+        if issue.contact_cell is None:
+            # Its start was not seen: the transfer proves that there is a contact, and k <= n needs it counted.
+            issue.contacts += 1
+            issue.contact_started, issue.contact_cell, issue.contact_transferred = event.time, cell, False
+            sink.count(_CONTACTS, cell, event.time)
+        if not issue.contact_transferred:
+            issue.contact_transferred = True
+            sink.count(_CONTACTS_TRANSFERRED, issue.contact_cell, issue.contact_started)
+        cold = int(event.handoff_kind == "cold" or (event.handoff_kind != "warm" and event.context_passed is False))
+        issue.transfers += 1
+        issue.cold += cold
+        sink.count(_TRANSFERS, cell, event.time)
+        if cold:
+            sink.count(_COLD_TRANSFERS, cell, event.time)
+        return cold
+
+    def _resolve(self, state: State, issue: Issue | None, event: Touchpoint, sink: Sink) -> None:
+        if event.resolved is False:
+            return
+        if issue is not None:
+            issue.resolved_at = event.time
+        reason = event.reason or (issue.reason if issue else "")
+        if reason:
+            state.resolved.pop(reason, None)
+            state.resolved[reason] = event.time
+            if len(state.resolved) > self._limits.issues_per_customer:
+                del state.resolved[next(iter(state.resolved))]
+                sink.note("cut_resolutions")
+
+    def add_effort(self, issue: Issue, tenths: int, sink: Sink) -> None:
+        """Raise an issue's effort index; its sum, squares and band are counted in the pane of the issue's start."""
+        before, after = issue.effort_tenths, issue.effort_tenths + tenths
+        issue.effort_tenths = after
+        sink.count(_EFFORT, issue.cell, issue.started, tenths)
+        sink.count(_EFFORT_SQUARED, issue.cell, issue.started, after * after - before * before)
+        was, now = self._band(before), self._band(after)
+        if was != now:
+            if was:
+                sink.count(was, issue.cell, issue.started, -1)
+            if now:
+                sink.count(now, issue.cell, issue.started)
+
+    def _band(self, tenths: int) -> int:
+        return _EFFORT_HIGH if tenths > self._high else _EFFORT_MEDIUM if tenths >= self._medium else 0

@@ -1,0 +1,230 @@
+"""One customer's row: a folded base, the retained suffix of events, and what has been said about the customer's alerts.
+
+The live state is always fold(base, suffix, clock); it is kept while the customer is in use and otherwise folded again when
+needed. So a row is written by copying bytes, and an event that arrives out of order is put in its place and the suffix folded
+anew: what differs between the two folds is what goes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from streamer.errors import StreamerError
+from streamer.journeys.fold import NEVER, Fold
+from streamer.journeys.sinks import Aside, Muted, Sink
+from streamer.journeys.state import State
+from streamer.touchpoints.touchpoint import Touchpoint
+
+ROW_SCHEMA: Final = 1
+
+# The base takes over events in chunks of this many: one decoding of the base is then shared by as many events.
+_CHUNK: Final = 16
+_LENGTH_BYTES: Final = 2
+
+_encode_event = msgspec.msgpack.Encoder().encode
+_decode_event = msgspec.msgpack.Decoder(Touchpoint).decode
+_encode_text = msgspec.msgpack.Encoder().encode
+
+MUTED: Final = Muted()
+
+
+class Emitted(msgspec.Struct, array_like=True):
+    """What consumers were told of one episode: how many transitions, whether it is in force, and the numbers told last."""
+
+    n: int
+    transitions: int
+    in_force: bool
+    signals: dict[str, float | int | bool | str]
+
+
+class Row(msgspec.Struct, array_like=True):
+    """A customer in the changelog. `due` and `quiet_at` come first: a restore reads only these two."""
+
+    schema: int
+    due: int
+    quiet_at: int
+    born: int
+    revision: int
+    base_time: int
+    last_time: int
+    base: bytes
+    suffix: bytes
+    count: int
+    emitted: dict[str, Emitted]
+
+
+class RowHead(msgspec.Struct, array_like=True):
+    """The beginning of a row."""
+
+    schema: int
+    due: int
+    quiet_at: int
+
+
+_encode_row = msgspec.msgpack.Encoder().encode
+_decode_row = msgspec.msgpack.Decoder(Row).decode
+decode_head = msgspec.msgpack.Decoder(RowHead).decode
+
+
+class Customer:
+    """A customer in use. born: offset of the first event of this life; due: the next deadline; queued: its place in the queue."""
+
+    __slots__ = (
+        "base", "base_time", "born", "count", "dirty", "due", "emitted", "key", "last_time", "queued", "revision", "state", "suffix",
+        "waiting",
+    )  # fmt: skip
+
+    def __init__(self, key: bytes, born: int, revision: int) -> None:
+        self.key = key
+        self.born = born
+        self.revision = revision
+        self.base = b""
+        self.base_time = -1
+        self.suffix = b""
+        self.count = 0
+        self.last_time = -1
+        self.state: State | None = None
+        self.emitted: dict[str, Emitted] = {}
+        self.due = NEVER
+        self.queued = NEVER
+        self.waiting = False
+        self.dirty = False
+
+    @classmethod
+    def of_row(cls, key: bytes, packed: bytes) -> Customer:
+        """The customer of a changelog row. Raises StreamerError for a row of an unknown newer schema."""
+        row = _decode_row(packed)
+        if row.schema != ROW_SCHEMA:
+            raise StreamerError(f"state row has schema {row.schema}, this build reads {ROW_SCHEMA}: start a build that is at least as new")
+        customer = cls(key, row.born, row.revision)
+        customer.base, customer.base_time, customer.last_time = row.base, row.base_time, row.last_time
+        customer.suffix, customer.count, customer.emitted, customer.due = row.suffix, row.count, row.emitted, row.due
+        customer.queued = row.due  # a restore queues every deadline
+        return customer
+
+    def row(self) -> bytes:
+        """The customer as a changelog row."""
+        return _encode_row(
+            Row(
+                ROW_SCHEMA, self.due, self.quiet_at, self.born, self.revision, self.base_time, self.last_time, self.base, self.suffix,
+                self.count, self.emitted,
+            )
+        )  # fmt: skip
+
+    @property
+    def quiet_at(self) -> int:
+        """The watermark must pass this time before the customer can be forgotten: the last event or deadline that was applied."""
+        return max(self.last_time, self.state.fired if self.state else -1)
+
+    def events(self) -> list[Touchpoint]:
+        """The retained suffix, in event order."""
+        found, at, suffix = [], 0, self.suffix
+        while at < len(suffix):
+            start = at + _LENGTH_BYTES
+            at = start + int.from_bytes(suffix[at:start])
+            found.append(_decode_event(suffix[start:at]))
+        return found
+
+    def has(self, event: Touchpoint) -> bool:
+        """True if the suffix holds an event with the same source and id (a duplicate)."""
+        if not self.count:
+            return False
+        # `id` and `source` are neighbours in the packed event: one substring search tells almost every non-duplicate.
+        needle = b"\xa1i" + _encode_text(event.id) + b"\xa1s" + _encode_text(event.source)
+        return needle in self.suffix and any(kept.id == event.id and kept.source == event.source for kept in self.events())
+
+    def folded(self, fold: Fold, events: Sequence[Touchpoint], clock_ms: int, sink: Sink = MUTED) -> State:
+        """fold(base, events, clock)."""
+        state = fold.unpack(self.base)
+        for event in events:
+            fold.fire(state, event.time, sink)
+            fold.apply(state, event, sink)
+        fold.fire(state, clock_ms, sink)
+        return state
+
+    def live(self, fold: Fold, clock_ms: int) -> State:
+        """The live state, folded again if the customer was not in use."""
+        if self.state is None:
+            self.state = self.folded(fold, self.events(), clock_ms)
+        return self.state
+
+    def append(self, fold: Fold, state: State, event: Touchpoint, clock_ms: int, sink: Sink) -> None:
+        """Apply an event that comes after everything applied so far."""
+        if self.due <= event.time:
+            fold.fire(state, event.time, sink)
+        fold.apply(state, event, sink)
+        due = fold.next_due(state)
+        if due <= clock_ms:
+            due = fold.fire(state, clock_ms, sink)
+        self.due = due
+        self.last_time = event.time
+        self.suffix += _framed(event)
+        self.count += 1
+
+    def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Sink) -> State:
+        """Put an event in its place among the retained ones; counts the difference and returns the state before."""
+        old, new = Aside(), Aside()
+        events = self.events()
+        before = self.folded(fold, events, clock_ms, old)
+        at = len(events)
+        while at and (events[at - 1].time, events[at - 1].offset) > (event.time, event.offset):
+            at -= 1
+        events.insert(at, event)
+        self.state = self.folded(fold, events, clock_ms, new)
+        for key in dict.fromkeys([*old.counts, *new.counts]):
+            n = new.counts[key] - old.counts[key]
+            if n:
+                cell, pane_counter = key
+                sink.correct(cell, pane_counter, n)
+        for kind in sorted(old.notes.keys() | new.notes.keys()):
+            for _ in range(new.notes[kind] - old.notes[kind]):
+                sink.note(kind)
+        self.due = fold.next_due(self.state)
+        self.suffix = b"".join(map(_framed, events))
+        self.count = len(events)
+        self.last_time = events[-1].time
+        return before
+
+    def trim(self, fold: Fold, watermark_ms: int, limit: int) -> int:
+        """Fold old events into the base, in chunks; returns how many had to go although the watermark had not passed them."""
+        if self.count % _CHUNK and self.count <= limit:
+            return 0
+        events = self.events()
+        cut = 0
+        while cut < len(events) and events[cut].time < watermark_ms:
+            cut += 1
+        forced = 0
+        if len(events) - cut > limit:
+            forced = min(len(events), -(-(len(events) - cut - limit) // _CHUNK) * _CHUNK)
+        cut += forced
+        if cut:
+            self._rebase(fold, events, min(cut, len(events)))
+        return forced
+
+    def _rebase(self, fold: Fold, events: list[Touchpoint], cut: int) -> None:
+        state = fold.unpack(self.base)
+        for event in events[:cut]:
+            fold.fire(state, event.time, MUTED)
+            fold.apply(state, event, MUTED)
+        self.base = fold.pack(state)
+        self.base_time = events[cut - 1].time
+        self.suffix = b"".join(map(_framed, events[cut:]))
+        self.count = len(events) - cut
+        live = self.state.episodes if self.state else {}
+        self.emitted = {key: told for key, told in self.emitted.items() if told.in_force or key in live or key in state.episodes}
+
+    def adopt(self, old: Fold, new: Fold, revision: int, clock_ms: int) -> None:
+        """Go on under new definitions: what was folded under the old ones stays as it was and becomes the base."""
+        state = self.live(old, clock_ms)
+        self.base, self.base_time = old.pack(state), self.last_time
+        self.suffix, self.count = b"", 0
+        self.state = new.unpack(self.base)
+        self.revision = revision
+
+
+def _framed(event: Touchpoint) -> bytes:
+    packed = _encode_event(event)
+    return len(packed).to_bytes(_LENGTH_BYTES) + packed

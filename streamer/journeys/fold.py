@@ -1,0 +1,210 @@
+"""The fold of one customer: events in event order, deadlines in between. Pure; effects go to a sink.
+
+In a fold a deadline has fired iff it is <= the clock or <= the customer's next event: an event at exactly the deadline comes
+after it. Deadlines of one customer fire in (time, kind) order, the kinds in the order of `_fire_at`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from streamer.journeys import cells, instances
+from streamer.journeys.cases import CaseFold
+from streamer.journeys.contacts import ContactFold, Signals
+from streamer.journeys.episodes import EpisodeFold, instance_id
+from streamer.journeys.plan import COMPLETE, Plan, Plans
+from streamer.journeys.state import Instance, Issue, State
+from streamer.metrics.catalogue import Counter
+from streamer.rules import language
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
+    from streamer.journeys.sinks import Sink
+    from streamer.touchpoints.touchpoint import Touchpoint
+
+# Later than any deadline: milliseconds of the year 9999 and more.
+NEVER: Final = 1 << 60
+_TOUCHPOINTS: Final = int(Counter.TOUCHPOINTS)
+
+
+class Fold:
+    """The rules of one definitions file, applied to one customer's state at a time."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self.definitions = definitions
+        named = {name for rule in definitions.rule if rule.on for name in language.names_in(rule.when)}
+        self.cells = cells.Cells([*(name for s in definitions.slice for name in s.by), *named])
+        self.episodes = EpisodeFold(definitions, self.cells.dimensions)
+        self._plans = Plans(definitions)
+        self._contacts = ContactFold(definitions)
+        self._cases = CaseFold(definitions, self.cells)
+        self._journey_limit = definitions.limits.journeys_per_customer
+        self._evidence_limit = definitions.limits.evidence_per_alert
+        self._repeat_within = int(definitions.contacts.repeat_within)
+        self._encode = msgspec.msgpack.Encoder(enc_hook=self.cells.pack).encode
+        self._decode = msgspec.msgpack.Decoder(State, dec_hook=self._cell_in).decode
+
+    def unpack(self, packed: bytes) -> State:
+        """The state of packed bytes; empty bytes are a new customer's."""
+        return self._decode(packed) if packed else State()
+
+    def pack(self, state: State) -> bytes:
+        """The state as bytes, cells by name."""
+        return self._encode(state)
+
+    def _cell_in(self, kind: type, value: dict[str, str]) -> cells.Cell:
+        return self.cells.unpack(value)
+
+    def apply(self, state: State, event: Touchpoint, sink: Sink) -> None:
+        """Fold one event; deadlines up to its time must have fired."""
+        plan = self._plans.of(event)
+        if event.late_completion:
+            self._complete_late(state, plan, event, sink)
+            return
+        if event.analytics_consent is not None:
+            self._consent(state, event, sink)
+        sink.count(_TOUCHPOINTS, self.cells.of(cells.JOURNEY, plan.journey or event.journey, event), event.time)
+        issue: Issue | None = None
+        signals: Signals | None = None
+        bounced = False
+        if plan.contact:
+            issue, signals = self._contact(state, plan, event, sink)
+        if plan.case:
+            bounced = self._cases.apply(state, event, sink)
+            if bounced:
+                issue = state.issues.get(self._contacts.key_of(event, "")) or issue
+                if issue is not None:
+                    self._contacts.add_effort(issue, self._contacts.ping_pong_tenths, sink)
+        if plan.journeys:
+            self._journeys(state, plan, event, sink)
+        if plan.links:
+            for instance in instances.suppress_open(state, event.time, sink):
+                self.episodes.end_entity(state, instance_id(instance), event.time, sink)
+        friction = int(plan.friction) + (signals.total if signals else 0) + int(bounced)
+        if friction:
+            self._friction(state, event, friction, signals, sink)
+        if issue is not None and (bounced or (signals and signals.total)):
+            self.episodes.issue(state, issue, event.time, sink)
+        if plan.contact or plan.case:
+            self.episodes.customer(state, event.time, sink)
+
+    def _contact(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> tuple[Issue | None, Signals]:
+        key = self._contacts.key_of(event, self._scope_instance(state, event))
+        known = set(state.issues) if len(state.issues) >= self.definitions.limits.issues_per_customer else None
+        cell = self.cells.of(cells.CONTACT, event.journey, event)
+        issue, signals = self._contacts.apply(state, plan, event, key, cell, sink)
+        if known:
+            for gone in sorted(known - set(state.issues)):
+                self.episodes.end_entity(state, "issue:" + gone, event.time, sink)
+        return issue, signals
+
+    def _scope_instance(self, state: State, event: Touchpoint) -> str:
+        if self.definitions.contacts.scope != "journey":
+            return ""
+        belongs = self._instances_of(state, event)
+        return instance_id(belongs[0]) if belongs else ""
+
+    def _journeys(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
+        for journey, role in plan.journeys:
+            full = state.instances[:] if len(state.instances) >= self._journey_limit else None
+            cell = self.cells.of(cells.JOURNEY, journey.definition.id, event)
+            found = instances.find(state, journey, event)
+            before = (found[0].abandoned_at, found[0].step) if found else None
+            instance = instances.apply(state, journey, role, event, cell, sink, self._journey_limit)
+            if full:
+                for gone in full:
+                    if gone not in state.instances and gone is not instance:
+                        self.episodes.end_entity(state, instance_id(gone), event.time, sink)
+            if instance is None:
+                continue
+            if not any(instance is kept for kept in state.instances):
+                self.episodes.end_entity(state, instance_id(instance), event.time, sink)
+            elif before != (instance.abandoned_at, instance.step):
+                self.episodes.journey(state, instance, event.time, sink)
+
+    def _instances_of(self, state: State, event: Touchpoint) -> list[Instance]:
+        """The instances an event names by an id of its own; a signal does not belong to a journey merely by coming while it is open."""
+        found = (instances.find(state, journey, event, explicit=True) for journey in self._plans.journeys) if state.instances else ()
+        return [match[0] for match in found if match]
+
+    def _friction(self, state: State, event: Touchpoint, friction: int, signals: Signals | None, sink: Sink) -> None:
+        for instance in self._instances_of(state, event):
+            instances.add_friction(instance, friction, event, sink, self._evidence_limit)
+            if signals:
+                instance.switches += signals.switches
+                instance.repeats += signals.repeats
+                instance.transfers += signals.transfers
+                instance.cold += signals.cold
+            self.episodes.journey(state, instance, event.time, sink)
+
+    def _consent(self, state: State, event: Touchpoint, sink: Sink) -> None:
+        state.refused = not event.analytics_consent
+        if state.refused:
+            self.episodes.end_all(state, event.time, sink)
+
+    def late_completion(self, state: State, event: Touchpoint) -> bool:
+        """True if the event, though late, ends an abandoned and still recoverable instance."""
+        return any(True for _ in self._completed_late(state, self._plans.of(event), event))
+
+    def _completed_late(self, state: State, plan: Plan, event: Touchpoint) -> list[Instance]:
+        found = (instances.find(state, journey, event) for journey, role in plan.journeys if role == COMPLETE)
+        return [match[0] for match in found if match and match[0].abandoned_at]
+
+    def _complete_late(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
+        for instance in self._completed_late(state, plan, event):
+            instances.complete(state, instance, event.time, sink)
+            self.episodes.end_entity(state, instance_id(instance), event.time, sink)
+
+    def next_due(self, state: State) -> int:
+        """The next deadline of a state, or NEVER."""
+        due = NEVER
+        for instance in state.instances:
+            due = min(due, instance.due)
+        for issue in state.issues.values():
+            due = min(due, issue.due)
+        for case in state.cases.values():
+            due = min(due, case.due)
+        for episode in state.episodes.values():
+            if not episode.firing:
+                due = min(due, episode.cooldown_until)
+        if state.repeats:
+            due = min(due, state.repeats[0] + self._repeat_within + 1)
+        if state.resolved:
+            # Insertion is in order of time; +1 because a contact at exactly the repeat window's end still repeats.
+            due = min(due, next(iter(state.resolved.values())) + self._repeat_within + 1)
+        return due
+
+    def fire(self, state: State, until_ms: int, sink: Sink) -> int:
+        """Fire every deadline <= `until_ms`, each at its own time; returns the next one."""
+        while (due := self.next_due(state)) <= until_ms:
+            self._fire_at(state, due, sink)
+            state.fired = due
+        return due
+
+    def _fire_at(self, state: State, due: int, sink: Sink) -> None:
+        for instance in [i for i in state.instances if i.due == due and not i.abandoned_at]:
+            instances.fire(state, instance, sink)
+            self.episodes.journey(state, instance, due, sink)
+        for instance in [i for i in state.instances if i.due == due and i.abandoned_at]:
+            instances.fire(state, instance, sink)
+            self.episodes.end_entity(state, instance_id(instance), due, sink)
+        if state.repeats and state.repeats[0] + self._repeat_within < due:
+            while state.repeats and state.repeats[0] + self._repeat_within < due:
+                del state.repeats[0]
+            self.episodes.customer(state, due, sink)
+        ended = [key for key, issue in state.issues.items() if issue.due == due]
+        for key in ended:
+            del state.issues[key]
+            self.episodes.end_entity(state, "issue:" + key, due, sink)
+        closed = [key for key, case in state.cases.items() if case.due == due]
+        for key in closed:
+            del state.cases[key]
+        if ended or closed:
+            self.episodes.customer(state, due, sink)
+        for reason in [r for r, at in state.resolved.items() if at + self._repeat_within < due]:
+            del state.resolved[reason]
+        for key, episode in list(state.episodes.items()):
+            if not episode.firing and episode.cooldown_until <= due:
+                self.episodes.forget(state, key, episode)

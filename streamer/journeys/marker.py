@@ -1,0 +1,86 @@
+"""The marker row, the journal, and the definitions kept with the state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from streamer.definitions import Definitions, parse
+from streamer.errors import DefinitionsError, StreamerError
+from streamer.journeys.customer import Customer
+
+MARKER_SCHEMA: Final = 1
+# Changelog keys of definition texts: one row per revision still in use.
+DEFINITIONS_PREFIX: Final = b"d"
+
+
+class Marker(msgspec.Struct):
+    """Where a partition is: of the same moment as its rows. Times in milliseconds; -1 is not yet.
+
+    high: greatest min(event time, arrival); arrival: of the record that raised it; start: first clock of a partition never written.
+    """
+
+    schema: int = MARKER_SCHEMA
+    next_offset: int | None = None
+    high: int = -1
+    arrival: int = -1
+    start: int = -1
+    clock: int = 0
+    revision: int = 0
+    digest: str = ""
+    build: str = ""
+    accounting: dict[str, int] = {}
+
+
+class JournalEntry(msgspec.Struct, omit_defaults=True):
+    """What influenced the fold after source offset `after` but is not in the source."""
+
+    after: int
+    clock: int | None = None
+    revision: int | None = None
+    digest: str | None = None
+
+
+encode = msgspec.json.Encoder().encode
+encode_journal = msgspec.json.Encoder().encode
+decode_journal = msgspec.json.Decoder(JournalEntry).decode
+_decode = msgspec.json.Decoder(Marker).decode
+
+
+def decode(packed: bytes) -> Marker:
+    """The marker of its row. Raises StreamerError if a newer build wrote it."""
+    marker = _decode(packed)
+    if marker.schema > MARKER_SCHEMA:
+        raise StreamerError(f"the state was written by a newer build ({marker.build}): start a build that reads schema {marker.schema}")
+    return marker
+
+
+def settle(mine: Definitions, marker: Marker, texts: Mapping[int, str]) -> list[Definitions]:
+    """The kept definitions by revision, after checking `mine` against what is in force.
+
+    Raises DefinitionsError if the content changed under the same revision: two workers would disagree about the past.
+    """
+    if marker.revision == mine.revision and marker.digest and marker.digest != mine.digest:
+        raise DefinitionsError(
+            f"the definitions differ from those in force under the same revision {mine.revision}: raise `revision` with every change"
+        )
+    return [mine if revision == mine.revision else parse(texts[revision], f"kept revision {revision}") for revision in sorted(texts)]
+
+
+class RowsView(Mapping[bytes, bytes]):
+    """A partition's customers as rows, read-only."""
+
+    def __init__(self, customers: Mapping[bytes, Customer | bytes]) -> None:
+        self._customers = customers
+
+    def __getitem__(self, key: bytes) -> bytes:
+        customer = self._customers[key]
+        return customer.row() if isinstance(customer, Customer) else customer
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._customers)
+
+    def __len__(self) -> int:
+        return len(self._customers)

@@ -1,0 +1,137 @@
+"""From episodes to alert records: numbering of transitions, and what changed when events were folded again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from streamer.alerts.alert import (
+    SCHEMA_VERSION,
+    Alert,
+    Entity,
+    Evidence,
+    Measured,
+    RuleRef,
+    State,
+    alert_id_of,
+    episode_id_of,
+    fingerprint_of,
+)
+from streamer.definitions import Rule
+from streamer.journeys.customer import Customer, Emitted
+from streamer.journeys.state import Episode
+from streamer.journeys.state import State as CustomerState
+
+# An alert that nothing ends by itself may be forgotten by consumers after this long: the longest span in the default definitions.
+_EXPIRES_DEFAULT_MS = 7 * 86_400_000
+
+
+class Place(NamedTuple):
+    """Where the causing events lie."""
+
+    topic: str
+    partition: int
+
+
+class Transition(NamedTuple):
+    """A transition that has to be told."""
+
+    state: State
+    episode_key: str
+    episode: Episode
+
+
+def iso(time_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def differences(customer: Customer, before: CustomerState, after: CustomerState) -> Iterator[Transition]:
+    """What consumers must be told so that what they hold in force is what `after` holds in force. Order: by key."""
+    for key in sorted(customer.emitted):
+        told = customer.emitted[key]
+        if not told.in_force:
+            continue
+        now = after.episodes.get(key)
+        if now is not None and now.firing and now.n == told.n:
+            if now.signals != told.signals:
+                yield Transition("amended", key, now)
+        elif (now is not None and told.n <= now.n) or told.n <= after.pruned:
+            yield Transition("resolved", key, now or _last_known(before, key, told))
+        else:
+            yield Transition("retracted", key, _last_known(before, key, told))
+    for key in sorted(after.episodes):
+        now = after.episodes[key]
+        said = customer.emitted.get(key)
+        if now.firing and (said is None or said.n != now.n or not said.in_force):
+            yield Transition("firing", key, now)
+
+
+def _last_known(before: CustomerState, key: str, told: Emitted) -> Episode:
+    known = before.episodes.get(key)
+    if known is not None:
+        return known
+    rule, _, entity = key.partition("\x1f")
+    return Episode(rule, entity, told.n, False, 0, 0, 0, signals=told.signals)
+
+
+def tell(customer: Customer, transition: Transition) -> tuple[int, int]:
+    """Note that a transition goes out; returns (number of the episode, number of the transition)."""
+    episode = transition.episode
+    told = customer.emitted.get(transition.episode_key)
+    n = told.n if told is not None and transition.state in ("resolved", "retracted") else episode.n
+    if told is None or told.n != n:
+        told = customer.emitted[transition.episode_key] = Emitted(n, 0, False, {})
+    told.transitions += 1
+    told.in_force = transition.state in ("firing", "amended")
+    told.signals = dict(episode.signals)
+    return n, told.transitions
+
+
+def alert_of(
+    customer: Customer, rule: Rule, transition: Transition, numbers: tuple[int, int], place: Place, event_ms: int, detected_ms: int
+) -> Alert:
+    """The alert record of a transition. event_ms: when it happened; detected_ms: arrival of the cause, or the clock."""
+    episode = transition.episode
+    canonical_id = customer.key.decode(errors="replace")
+    fingerprint = fingerprint_of(rule.id, canonical_id, episode.entity)
+    episode_id = episode_id_of(f"{fingerprint}.{customer.born}", numbers[0])
+    kind, _, rest = episode.entity.partition(":")
+    expires = episode.expires or event_ms + _EXPIRES_DEFAULT_MS
+    return Alert(
+        alert_id=alert_id_of(episode_id, numbers[1]),
+        episode_id=episode_id,
+        fingerprint=fingerprint,
+        schema_version=SCHEMA_VERSION,
+        state=transition.state,
+        severity=rule.severity,
+        rule=RuleRef(id=rule.id, version=rule.version, text=rule.when),
+        entity=Entity(
+            canonical_id=canonical_id,
+            journey=episode.journey,
+            journey_id=rest.partition(":")[2] if kind == "journey" else "",
+            issue_id=rest.partition(":")[2] if kind == "issue" else "",
+        ),
+        metric=Measured(name=rule.id, signals=dict(episode.signals)),
+        evidence=[
+            Evidence(event_id=id_, type=type_, time=iso(time), topic=place.topic, partition=place.partition, offset=offset)
+            for time, offset, type_, id_ in episode.causes
+        ],
+        evidence_count=episode.cause_count,
+        why=_why(rule, transition, canonical_id, kind, rest),
+        suggested_action=rule.action,
+        owner_team=rule.owner_team,
+        runbook=rule.runbook,
+        event_time=iso(event_ms),
+        detected_at=iso(detected_ms),
+        expires_at=iso(expires),
+    )
+
+
+def _why(rule: Rule, transition: Transition, customer: str, kind: str, rest: str) -> str:
+    whom = {"journey": f"the {rest.partition(':')[0]} {rest.partition(':')[2]} of customer {customer}",
+            "issue": f"an issue of customer {customer}"}.get(kind, f"customer {customer}")  # fmt: skip
+    numbers = ", ".join(f"{name} = {value}" for name, value in transition.episode.signals.items())
+    what = {"firing": "meets", "amended": "still meets", "resolved": "no longer meets", "retracted": "never met"}[transition.state]
+    return f"{whom[0].upper()}{whom[1:]} {what} {rule.when!r} ({numbers})."

@@ -1,0 +1,410 @@
+"""The journeys processor: one source partition's touchpoints to deltas, alerts, late and dead records. Pure (invariant I1).
+
+Time, per partition (design section 4): high = max of min(event time, arrival); watermark = high - allowed lateness, which decides
+what is late and what can be forgotten; clock = max(high, last idle clock), which decides deadlines and ticks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import Final
+
+import msgspec
+
+from streamer import deltas, topics
+from streamer.alerts import alert
+from streamer.definitions import Definitions
+from streamer.journeys import marker, notices
+from streamer.journeys.cells import Cell, Ledger
+from streamer.journeys.customer import Customer, decode_head
+from streamer.journeys.fold import NEVER, Fold
+from streamer.journeys.routing import Router
+from streamer.journeys.state import Episode
+from streamer.processor import MARKER_KEY, ROW_PREFIX, Drained, Headers, Output, Pending, Record
+from streamer.touchpoints.decode import decode
+from streamer.touchpoints.touchpoint import Control, Rejected, Touchpoint
+
+TICK_MS: Final = 1_000
+# About what one changed row and one counter change weigh in a checkpoint; only decides when the next one is due.
+_ROW_SIZE_BYTES: Final = 500
+_ENTRY_SIZE_BYTES: Final = 12
+
+
+class _Live:
+    """The sink of live effects."""
+
+    def __init__(self, processor: JourneysProcessor, ledger: Ledger) -> None:
+        self.count = ledger.count
+        self.correct = ledger.correct
+        self._processor = processor
+
+    def note(self, kind: str) -> None:
+        """Account for it."""
+        self._processor.notes[kind] += 1
+
+    def transition(self, state: str, key: str, episode: Episode, time_ms: int) -> None:
+        """Tell it."""
+        self._processor.tell(notices.Transition(state, key, episode), time_ms)  # type: ignore[arg-type]
+
+
+class JourneysProcessor:
+    """Folds one partition of touchpoints. See `streamer.processor.Processor` for the promise."""
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        *,
+        partition: int,
+        partitions: int,
+        rollup_partitions: int = 1,
+        build: str = "",
+        topic: str = "cx.touchpoints.v1",
+    ) -> None:
+        self._place = notices.Place(topic, partition)
+        self._partitions = partitions
+        self._build = build
+        self._definitions = definitions
+        self._folds = {definitions.revision: Fold(definitions)}
+        self._fold = self._folds[definitions.revision]
+        self._router = Router(definitions, self._fold.cells.dimensions, rollup_partitions)
+        self._lateness = int(definitions.allowed_lateness)
+        self._limit = definitions.limits.events_per_customer
+        self._customers: dict[bytes, Customer | bytes] = {}
+        self._due: list[tuple[int, bytes]] = []
+        self._quiet: list[tuple[int, bytes]] = []
+        self._dirty: dict[bytes, Customer | None] = {}
+        self._ledger = Ledger()
+        self._sink = _Live(self, self._ledger)
+        self._outputs: list[Output] = []
+        self._output_bytes = 0
+        self._alerts = 0
+        self._events = 0
+        self._journal: list[marker.JournalEntry] = []
+        self._new_definitions = True
+        self._marker = marker.Marker(revision=definitions.revision, digest=definitions.digest, build=build)
+        self._tick = 0
+        self._customer: Customer | None = None
+        self._detected = 0
+        self.notes: Tally[str] = Tally()
+        self._count = dict.fromkeys(("consumed", "applied", "duplicate", "late", "dead_lettered", "ignored"), 0)
+
+    # --- the promise -----------------------------------------------------------------------------------------------------
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Load the latest rows. Rows stay packed until their customer is needed. Raises StreamerError for a newer schema."""
+        texts: dict[int, str] = {}
+        for key, packed in rows:
+            if key[:1] == ROW_PREFIX:
+                head = decode_head(packed)
+                customer = key[1:]
+                self._customers[customer] = packed
+                if head.due < NEVER:
+                    self._due.append((head.due, customer))
+                else:
+                    self._quiet.append((head.quiet_at, customer))
+            elif key == MARKER_KEY:
+                self._marker = marker.decode(packed)
+            elif key[:1] == marker.DEFINITIONS_PREFIX:
+                texts[int(key[1:])] = packed.decode()
+        self._due.sort()
+        self._quiet.sort()
+        self._tick = self._marker.clock // TICK_MS
+        self._count.update({kind: n for kind, n in self._marker.accounting.items() if kind in self._count})
+        self.notes.update({kind: n for kind, n in self._marker.accounting.items() if kind not in self._count})
+        self._take_over(texts)
+
+    def process(self, records: Sequence[Record], end: int) -> None:
+        """Fold records in offset order; `next_offset` becomes `end`."""
+        state = self._marker
+        applied = 0
+        for record in records:
+            arrival = record.timestamp
+            event = decode(record.offset, arrival, record.key, record.value, record.headers)
+            if not isinstance(event, Touchpoint):
+                self._other(record, event)
+                continue
+            time = event.time
+            seen = min(arrival, time)
+            if seen > state.high:
+                state.high, state.arrival = seen, arrival
+                if seen > state.clock:
+                    self._move_clock(seen)
+                if self._quiet and self._quiet[0][0] < seen - self._lateness:
+                    self._forget_quiet()
+            applied += self._touch(record, event)
+        n = len(records)
+        self._events += n
+        self._count["consumed"] += n
+        self._count["applied"] += applied
+        state.next_offset = end
+
+    def advance(self, clock_ms: int) -> None:
+        """Move the clock without a record; the journal says after which offset."""
+        if clock_ms <= self._marker.clock:
+            return
+        if self._marker.high < 0 and self._marker.arrival < 0:
+            # A partition never written: its time starts here, and goes on from here while it stays silent.
+            self._marker.start = clock_ms
+        self._move_clock(clock_ms)
+        after = (self._marker.next_offset or 0) - 1
+        if self._journal and self._journal[-1].after == after and self._journal[-1].clock is not None:
+            self._journal.pop()
+        self._journal.append(marker.JournalEntry(after=after, clock=clock_ms))
+
+    def drain(self) -> Drained:
+        """Take everything that changed, encoded; the marker row is of the same moment."""
+        state = self._marker
+        self._ledger.close_tick(self._tick)
+        rows: list[tuple[bytes, bytes | None]] = []
+        if self._new_definitions:
+            rows += [(marker.DEFINITIONS_PREFIX + b"%d" % r, f.definitions.text.encode()) for r, f in self._folds.items()]
+            self._new_definitions = False
+        for key, customer in self._dirty.items():
+            if customer is None:
+                rows.append((ROW_PREFIX + key, None))
+            else:
+                customer.dirty = False
+                rows.append((ROW_PREFIX + key, customer.row()))
+        self._dirty = {}
+        state.accounting = dict(self.accounting)
+        rows.append((MARKER_KEY, marker.encode(state)))
+        cells, ticks = self._ledger.drain()
+        batch = deltas.DeltaBatch(
+            deltas.VERSION, self._place.partition, self._partitions, state.clock // TICK_MS, state.high, state.clock,
+            list(self._fold.cells.dimensions), [cell.values for cell in cells], ticks,
+        )  # fmt: skip
+        outputs = self._outputs + self._router.route(batch, cells)
+        journal = [marker.encode_journal(entry) for entry in self._journal]
+        self._outputs, self._journal, self._output_bytes, self._alerts, self._events = [], [], 0, 0, 0
+        self._fold.cells.trim()
+        return Drained(rows, outputs, journal, state.next_offset or 0)
+
+    @property
+    def next_offset(self) -> int | None:
+        """The source offset to go on from."""
+        return self._marker.next_offset
+
+    @property
+    def clock_ms(self) -> int:
+        """The clock of the fold."""
+        return self._marker.clock
+
+    @property
+    def reference(self) -> tuple[int, int]:
+        """(high, its record's arrival); of a partition never written, its start clock twice."""
+        state = self._marker
+        return (state.high, state.arrival) if state.high >= 0 else (state.start, state.start)
+
+    @property
+    def pending(self) -> Pending:
+        """What waits for a checkpoint."""
+        size = self._output_bytes + len(self._dirty) * _ROW_SIZE_BYTES + self._ledger.entries * _ENTRY_SIZE_BYTES
+        return Pending(self._events, self._alerts, size)
+
+    @property
+    def accounting(self) -> Mapping[str, int]:
+        """Outcomes of all records, then what limits cut and which ids told instances."""
+        return {**self._count, **{kind: self.notes[kind] for kind in sorted(self.notes)}}
+
+    def rows(self) -> Mapping[bytes, bytes]:
+        """The customers as rows."""
+        return marker.RowsView(self._customers)
+
+    # --- records ---------------------------------------------------------------------------------------------------------
+
+    def _other(self, record: Record, event: Control | Rejected) -> None:
+        if isinstance(event, Control):
+            self._count["ignored"] += 1
+            seen = min(event.time_ms, record.timestamp)
+            if seen > self._marker.high:
+                self._marker.high, self._marker.arrival = seen, record.timestamp
+                if seen > self._marker.clock:
+                    self._move_clock(seen)
+                self._forget_quiet()
+            return
+        self._count["dead_lettered"] += 1
+        self.notes["dead_" + event.reason] += 1
+        self._put_aside(topics.DEAD_LETTERS, record, [("reason", event.reason.encode()), ("detail", event.detail.encode())])
+
+    def _put_aside(self, topic: str, record: Record, why: list[tuple[str, bytes]]) -> None:
+        headers: Headers = [
+            *why,
+            ("origin-topic", self._place.topic.encode()),
+            ("origin-partition", b"%d" % self._place.partition),
+            ("origin-offset", b"%d" % record.offset),
+            ("origin-timestamp", b"%d" % record.timestamp),
+            *(("o-" + name, value) for name, value in record.headers),
+        ]
+        self._outputs.append(Output(topic, record.key, record.value, headers))
+        self._output_bytes += len(record.value or b"") + 200
+
+    def _touch(self, record: Record, event: Touchpoint) -> int:
+        """Apply one event to its customer; returns 1 if applied, 0 if it was a duplicate or late."""
+        key = record.key or b""
+        customer = self._customers.get(key)
+        if type(customer) is bytes:
+            customer = self._customers[key] = Customer.of_row(key, customer)
+        watermark = self._marker.high - self._lateness
+        if customer is None:
+            if event.time < watermark:
+                return self._late(record, event, None)
+            customer = self._customers[key] = Customer(key, event.offset, self._definitions.revision)
+        assert isinstance(customer, Customer)  # noqa: S101  the packed form was replaced above
+        if customer.has(event):
+            self._count["duplicate"] += 1
+            return 0
+        if customer.revision != self._definitions.revision:
+            customer.adopt(self._folds[customer.revision], self._fold, self._definitions.revision, self._marker.clock)
+        if event.time < watermark or event.time < customer.base_time:
+            return self._late(record, event, customer)
+        self._apply(customer, event, record.timestamp)
+        return 1
+
+    def _apply(self, customer: Customer, event: Touchpoint, arrival: int) -> None:
+        clock = self._marker.clock
+        self._customer, self._detected = customer, arrival
+        state = customer.state
+        if state is None:
+            state = customer.live(self._fold, clock)
+        if event.time >= customer.last_time and event.time >= state.fired:
+            customer.append(self._fold, state, event, clock, self._sink)
+        else:
+            self.notes["out_of_order"] += 1
+            before = customer.insert(self._fold, event, clock, self._sink)
+            assert customer.state is not None  # noqa: S101  insert has just folded it
+            for transition in notices.differences(customer, before, customer.state):
+                self.tell(transition, event.time)
+        forced = customer.trim(self._fold, self._marker.high - self._lateness, self._limit)
+        if forced:
+            self.notes["cut_events"] += forced
+        self._changed(customer)
+
+    def _late(self, record: Record, event: Touchpoint, customer: Customer | None) -> int:
+        """Too late to change a pane. But nobody is to be chased for something they bought: a completion still ends its alert."""
+        self._count["late"] += 1
+        self._put_aside(topics.LATE, record, [("reason", b"late")])
+        clock = self._marker.clock
+        if customer is None or clock < customer.base_time:
+            return 0
+        if self._fold.late_completion(customer.live(self._fold, clock), event):
+            at_clock = msgspec.structs.replace(event, time=clock, late_completion=True)
+            self.notes["late_recoveries"] += 1
+            self._apply(customer, at_clock, record.timestamp)
+        return 0
+
+    def _changed(self, customer: Customer) -> None:
+        if not customer.dirty:
+            customer.dirty = True
+            self._dirty[customer.key] = customer
+        due = customer.due
+        if due < customer.queued:
+            customer.queued = due
+            heappush(self._due, (due, customer.key))
+        if due == NEVER and not customer.waiting and customer.state is not None and customer.state.idle:
+            customer.waiting = True
+            heappush(self._quiet, (customer.quiet_at, customer.key))
+
+    # --- time ------------------------------------------------------------------------------------------------------------
+
+    def _move_clock(self, to: int) -> None:
+        """Fire the deadlines up to `to`, each at its own time, in (deadline, key) order; then it is `to`."""
+        queue = self._due
+        while queue and queue[0][0] <= to:
+            due, key = heappop(queue)
+            customer = self._customers.get(key)
+            if customer is None:
+                continue
+            if type(customer) is bytes:
+                customer = self._customers[key] = Customer.of_row(key, customer)
+            assert isinstance(customer, Customer)  # noqa: S101  the packed form was replaced above
+            if customer.queued != due:
+                continue  # the customer's deadline has since moved to an earlier place in the queue
+            customer.queued = NEVER
+            if customer.due > due:
+                self._requeue(customer)
+                continue
+            if due > self._marker.clock:
+                self._set_clock(due)
+            self._fire(customer, due)
+        self._set_clock(to)
+
+    def _fire(self, customer: Customer, due: int) -> None:
+        self._customer, self._detected = customer, due
+        if customer.revision != self._definitions.revision:
+            customer.adopt(self._folds[customer.revision], self._fold, self._definitions.revision, due - 1)
+        # What fired before is folded without effects; the deadline itself comes due here.
+        state = customer.live(self._fold, due - 1)
+        customer.due = self._fold.fire(state, due, self._sink)
+        self._changed(customer)
+
+    def _requeue(self, customer: Customer) -> None:
+        if customer.due < NEVER:
+            customer.queued = customer.due
+            heappush(self._due, (customer.due, customer.key))
+
+    def _set_clock(self, clock: int) -> None:
+        self._marker.clock = clock
+        tick = clock // TICK_MS
+        if tick != self._tick:
+            self._ledger.close_tick(self._tick)
+            self._tick = tick
+
+    def _forget_quiet(self) -> None:
+        """Drop the customers in whom nothing can matter any more."""
+        watermark = self._marker.high - self._lateness
+        queue = self._quiet
+        while queue and queue[0][0] < watermark:
+            _, key = heappop(queue)
+            customer = self._customers.get(key)
+            if type(customer) is bytes:
+                customer = self._customers[key] = Customer.of_row(key, customer)
+            if not isinstance(customer, Customer):
+                continue
+            customer.waiting = False
+            state = customer.live(self._fold, self._marker.clock)
+            if not state.idle:
+                continue
+            if customer.quiet_at >= watermark:
+                customer.waiting = True
+                heappush(queue, (customer.quiet_at, key))
+                continue
+            del self._customers[key]
+            self._dirty[key] = None
+
+    # --- alerts and definitions --------------------------------------------------------------------------------------------
+
+    def tell(self, transition: notices.Transition, event_ms: int) -> None:
+        """Send a transition of the customer at hand."""
+        customer = self._customer
+        rule = self._fold.episodes.rules.get(transition.episode.rule)
+        assert customer is not None  # noqa: S101  transitions come out of a customer's fold only
+        numbers = notices.tell(customer, transition)
+        if rule is None:
+            return
+        record = notices.alert_of(customer, rule.rule, transition, numbers, self._place, event_ms, self._detected)
+        value = alert.encode(record)
+        self._outputs.append(Output(topics.ALERTS, record.fingerprint.encode(), value))
+        self._output_bytes += len(value) + 50
+        self._alerts += 1
+
+    def _take_over(self, texts: dict[int, str]) -> None:
+        """Settle which definitions are in force: the higher revision; changed content under the same one is refused."""
+        kept = marker.settle(self._definitions, self._marker, texts)
+        self._new_definitions = not texts
+        for definitions in kept:
+            self._folds.setdefault(definitions.revision, Fold(definitions))
+        if kept and kept[-1].revision > self._definitions.revision:
+            self._definitions = kept[-1]
+            self._fold = self._folds[self._definitions.revision]
+            self._router = Router(self._definitions, self._fold.cells.dimensions, self._router.partitions)
+            self._lateness, self._limit = int(self._definitions.allowed_lateness), self._definitions.limits.events_per_customer
+        elif self._marker.revision < self._definitions.revision:
+            after = (self._marker.next_offset or 0) - 1
+            self._journal.append(marker.JournalEntry(after=after, revision=self._definitions.revision, digest=self._definitions.digest))
+            self._new_definitions = True
+        self._marker.revision, self._marker.digest, self._marker.build = self._definitions.revision, self._definitions.digest, self._build
+
+
+__all__ = ["TICK_MS", "Cell", "JourneysProcessor"]
