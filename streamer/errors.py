@@ -8,7 +8,8 @@ StreamerError
 ├── DataLossError       the log no longer holds what is needed to go on
 ├── OperatorError       an operator moved something that must move together with the state
 ├── StackError          the local stack cannot be started
-└── DeliveryError       Redis refused or lost what was to be delivered
+├── DeliveryError       Redis refused or lost what was to be delivered
+└── UnreachableError    a server does not answer
 """
 
 
@@ -64,3 +65,9 @@ class DeliveryError(StreamerError):
     """Redis refused or lost what was to be delivered."""
 
     exit_code = 7
+
+
+class UnreachableError(StreamerError):
+    """A server does not answer; trying again later may help."""
+
+    exit_code = 8

@@ -1,17 +1,32 @@
 """Settings of a worker and of the commands: from the environment (`STREAMER_...`), a TOML file, a secrets directory, defaults.
 
-Units are last in the names. Insecure combinations are refused, secrets are masked in every output.
+The first of these that has a value wins, in this order. The file is named by `STREAMER_SETTINGS_FILE`, the directory (one file
+per secret, e.g. `streamer_kafka_password`) by `STREAMER_SECRETS_DIR`. Units are last in the names. Insecure combinations are
+refused, secrets are masked in every output. Commands call `load()`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  pydantic reads the annotation at run time
-from typing import Literal
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Final, Literal
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from streamer import topics
+from streamer.errors import SettingsError
+
+PREFIX: Final = "STREAMER_"
+SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
+SECRETS_DIR: Final = f"{PREFIX}SECRETS_DIR"
 
 
 class Settings(BaseSettings):
@@ -83,6 +98,61 @@ class Settings(BaseSettings):
             raise ValueError(f"{self.kafka_security} needs kafka_username and kafka_password")
         return self
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Init, environment, TOML file, secrets directory."""
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if file := os.environ.get(SETTINGS_FILE):
+            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=file))
+        if directory := os.environ.get(SECRETS_DIR):
+            sources.append(SecretsSettingsSource(settings_cls, secrets_dir=directory))
+        return tuple(sources)
+
     def topic(self, logical: str) -> str:
         """The name in Kafka of a logical topic."""
         return topics.kafka_name(logical, self.topic_prefix)
+
+
+def load(**values: Any) -> Settings:
+    """The settings of this process; `values` (from the command line) win over everything else.
+
+    Raises:
+        SettingsError: one sentence for each thing wrong.
+    """
+    for name, wanted in ((SETTINGS_FILE, Path.is_file), (SECRETS_DIR, Path.is_dir)):
+        if (path := os.environ.get(name)) and not wanted(Path(path)):
+            raise SettingsError(f"{name} names {path}, which is not there")
+    try:
+        return Settings(**values)
+    except ValidationError as exc:
+        raise SettingsError("; ".join(sentences(exc))) from None  # the cause would show the values, secrets included
+    except tomllib.TOMLDecodeError as exc:
+        raise SettingsError(f"{os.environ.get(SETTINGS_FILE)}: {exc}") from exc
+
+
+def sentences(error: ValidationError) -> list[str]:
+    """One sentence for each error, without the values of secrets."""
+    found = []
+    for entry in error.errors(include_url=False, include_context=False):
+        if not entry["loc"]:
+            found.append(entry["msg"].removeprefix("Value error, "))
+            continue
+        field = str(entry["loc"][0])
+        if entry["type"] == "extra_forbidden":
+            found.append(f"{field} is no setting; `streamer config show` lists them")
+            continue
+        shown = "" if is_secret(field) else f", not {entry['input']!r}"
+        found.append(f"{field}: {entry['msg'][:1].lower()}{entry['msg'][1:]}{shown} (environment: {PREFIX}{field.upper()})")
+    return found
+
+
+def is_secret(field: str) -> bool:
+    """Whether a setting's value may carry a password."""
+    return field.endswith(("_password", "_url"))
