@@ -1,0 +1,168 @@
+"""The same processors as live, over a history in memory: no broker, no clock, no Faust.
+
+Arrivals stand in for the broker's timestamps. Nothing in the result depends on the number of partitions or on the size of the
+chunks: tests assert it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final, NamedTuple
+
+from streamer import deltas, topics
+from streamer.alerts import alert
+from streamer.definitions import Definitions
+from streamer.deltas import DeltaBatch
+from streamer.journeys.processor import JourneysProcessor
+from streamer.metrics.catalogue import Counter
+from streamer.metrics.readings import Gauge
+from streamer.processor import Headers, LogRecord, Output
+from streamer.replay.history import History
+from streamer.replay.partitions import partition_of
+from streamer.rollup.processor import RollupProcessor
+from streamer.touchpoints.control import encode_control
+
+# Events per round over all partitions; bounds what is held between the processors.
+CHUNK: Final = 20_000
+
+# (counter, ((dimension, value), ...), pane): what a change is booked under; the pane is event time // PANE_MS.
+Booking = tuple[Counter, tuple[tuple[str, str], ...], int]
+
+
+class Arrival(NamedTuple):
+    """One record on its way into the log. arrival_ms: when the broker would have appended it. key None goes to partition 0."""
+
+    arrival_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Result(NamedTuple):
+    """What came of a history.
+
+    alerts: every transition, entity alerts first by partition, then aggregate ones, each in the order decided. gauges: at the end.
+    sums: net changes; journeys' own sums, before the rollup. accounting: of all partitions (invariant I5). put_aside: the records
+    of dead letters and late events. clock_ms: of the rollup at the end.
+    """
+
+    alerts: list[alert.Alert]
+    gauges: list[Gauge]
+    sums: Mapping[Booking, int]
+    accounting: Mapping[str, int]
+    put_aside: list[Output]
+    clock_ms: int
+
+    def total(self, counter: Counter) -> int:
+        """Net sum of a counter over all panes and cells."""
+        return sum(n for (booked, _, _), n in self.sums.items() if booked is counter)
+
+
+def arrivals_of(history: History) -> Iterator[Arrival]:
+    """A sorted history as if each event had arrived the moment it happened, or with the latest one before it."""
+    return (Arrival(event.time_ms, event.key, event.value) for event in history.events)
+
+
+def run_history(
+    arrivals: Iterable[Arrival],
+    definitions: Definitions,
+    *,
+    partitions: int = 4,
+    begin_ms: int | None = None,
+    end_ms: int | None = None,
+    build: str = "replay",
+    chunk: int = CHUNK,
+) -> Result:
+    """Fold `arrivals` (ascending) as `partitions` partitions, from log to gauges.
+
+    begin_ms, end_ms: times of the control records `ingest` would write into every partition, first and last; with None there are none.
+    Without an end, the clocks of all partitions are those of the latest arrival.
+    """
+    run = _Run(definitions, partitions, build)
+    if begin_ms is not None:
+        run.control("begin", begin_ms)
+    iterator = iter(arrivals)
+    while batch := list(islice(iterator, chunk)):
+        run.fold(batch)
+    if end_ms is not None:
+        run.control("end", end_ms)
+    return run.result()
+
+
+class _Run:
+    """The processors of one replay and the logs between them."""
+
+    def __init__(self, definitions: Definitions, partitions: int, build: str) -> None:
+        self._journeys = [
+            JourneysProcessor(definitions, partition=p, partitions=partitions, rollup_partitions=1, build=build) for p in range(partitions)
+        ]
+        self._rollup = RollupProcessor(definitions, partition=0, partitions=1, build=build)
+        for processor in (*self._journeys, self._rollup):
+            processor.restore(())
+        self._offsets = [0] * partitions
+        self._deltas_offset = 0
+        self._alerts: list[list[alert.Alert]] = [[] for _ in range(partitions + 1)]
+        self._sums: Tally[Booking] = Tally()
+        self._put_aside: list[Output] = []
+        self._latest_ms = -1
+
+    def control(self, kind: str, time_ms: int) -> None:
+        """A control record into every partition, arrived at its own time."""
+        value, headers = encode_control("begin" if kind == "begin" else "end", time_ms)
+        self._latest_ms = max(self._latest_ms, time_ms)
+        for partition in range(len(self._journeys)):
+            self._append(partition, [Arrival(time_ms, None, value, headers)])
+        self._pass_on()
+
+    def fold(self, arrivals: list[Arrival]) -> None:
+        """One chunk; afterwards every clock is that of its latest arrival, as a live partition's that is caught up."""
+        shares: list[list[Arrival]] = [[] for _ in self._journeys]
+        for arrival in arrivals:
+            shares[partition_of(arrival.key, len(shares)) if arrival.key else 0].append(arrival)
+        self._latest_ms = max(self._latest_ms, arrivals[-1].arrival_ms)
+        for partition, share in enumerate(shares):
+            self._append(partition, share)
+            self._journeys[partition].advance(self._latest_ms)
+        self._pass_on()
+
+    def result(self) -> Result:
+        """Everything so far."""
+        accounting: Tally[str] = Tally()
+        for processor in self._journeys:
+            accounting.update(processor.accounting)
+        alerts = [transition for share in self._alerts for transition in share]
+        sums = {booking: n for booking, n in self._sums.items() if n}
+        return Result(alerts, list(self._rollup.gauges()), sums, accounting, self._put_aside, self._rollup.clock_ms)
+
+    def _append(self, partition: int, arrivals: list[Arrival]) -> None:
+        if not arrivals:
+            return
+        first = self._offsets[partition]
+        records = [LogRecord(first + i, a.arrival_ms, a.key, a.value, a.headers) for i, a in enumerate(arrivals)]
+        self._offsets[partition] = first + len(records)
+        self._journeys[partition].process(records, self._offsets[partition])
+
+    def _pass_on(self) -> None:
+        """Drain every partition into the rollup, and the rollup."""
+        records = []
+        for partition, processor in enumerate(self._journeys):
+            for output in processor.drain().outputs:
+                if output.topic == topics.DELTAS:
+                    self._book(deltas.decode(output.value or b""))
+                    records.append(LogRecord(self._deltas_offset, self._latest_ms, None, output.value))
+                    self._deltas_offset += 1
+                elif output.topic == topics.ALERTS:
+                    self._alerts[partition].append(alert.decode(output.value or b""))
+                else:
+                    self._put_aside.append(output)
+        self._rollup.process(records, self._deltas_offset)
+        for output in self._rollup.drain().outputs:
+            self._alerts[-1].append(alert.decode(output.value or b""))
+
+    def _book(self, batch: DeltaBatch) -> None:
+        cells = [tuple((d, v) for d, v in zip(batch.dimensions, values, strict=True) if v) for values in batch.cells]
+        for _, flat in batch.ticks:
+            for pane, cell, counter, n in zip(*[iter(flat)] * 4, strict=True):
+                self._sums[Counter(counter), cells[cell], pane] += n
