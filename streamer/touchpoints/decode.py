@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence  # noqa: TC003  part of the public signature
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec

@@ -20,6 +20,7 @@ DEFAULT_EXPONENT: Final = 2
 
 # Larger amounts are taken for an error. Well inside 64 bits, so that sums of millions of them in a pane still fit.
 LIMIT_MINOR: Final = 10**15
+_DIGITS_MAX = 15
 
 AMOUNT_PATTERN: Final = r"-?[0-9]{1,15}(\.[0-9]{1,18})?"
 _AMOUNT = re.compile(AMOUNT_PATTERN.encode())
@@ -51,7 +52,9 @@ def _parse(raw: bytes, exponent: int) -> int | None:
     text = msgspec.json.decode(raw, type=str).encode() if raw[0] == _QUOTE else raw
     if (_AMOUNT if raw[0] == _QUOTE else _NUMBER).fullmatch(text) is None:
         raise ValueError("expected an amount as a decimal string or a number")
-    minor = int(_CONTEXT.quantize(_CONTEXT.scaleb(Decimal(text.decode()), exponent), Decimal(1)))
-    if abs(minor) > LIMIT_MINOR:
-        raise ValueError("the amount is too large")
-    return minor
+    amount = Decimal(text.decode())
+    if amount.adjusted() + exponent <= _DIGITS_MAX:
+        minor = int(_CONTEXT.quantize(_CONTEXT.scaleb(amount, exponent), Decimal(1)))
+        if abs(minor) <= LIMIT_MINOR:
+            return minor
+    raise ValueError("the amount is too large")

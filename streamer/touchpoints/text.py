@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable  # noqa: TC003  part of a public signature
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 ID_LENGTH_MAX: Final = 128
