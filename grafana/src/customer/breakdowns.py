@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.src import common
-from grafana.src.business import BY_CHANNEL, BY_JOURNEY, BY_PLATFORM, gauge, known
+from grafana.src.business import BY_CHANNEL, BY_JOURNEY, BY_PLATFORM, JOURNEY, band, band_style, gauge, known
 from grafana.src.common import Column
 from grafana.src.frame import Row
 from streamer.metrics.readings import SHOW_MINIMUM
@@ -22,6 +22,7 @@ def row() -> Row:
                 "are left out here and are in the table's sample sizes.",
                 common.queries((known("abandon_rate", BY_PLATFORM, "platform"), "{{platform}}")),
                 unit="percentunit",
+                width=6,
             ),
             common.timeseries(
                 202,
@@ -29,6 +30,16 @@ def row() -> Row:
                 f"Of the chosen journey. Channels with fewer than {SHOW_MINIMUM} ended instances are left out.",
                 common.queries((known("abandon_rate", BY_CHANNEL, "channel"), "{{channel}}")),
                 unit="percentunit",
+                width=6,
+            ),
+            common.timeseries(
+                205,
+                "Friction with 95 % interval",
+                "Share of the instances begun in the window that met a payment failure, form error, friction or effort signal.",
+                band("friction_rate", JOURNEY, "with friction"),
+                unit="percentunit",
+                width=6,
+                overrides=band_style("with friction", "#FF9830"),
             ),
             common.timeseries(
                 203,
@@ -40,6 +51,7 @@ def row() -> Row:
                     (gauge("journeys_abandoned", BY_JOURNEY + ', journey=~"$journey"'), "abandoned"),
                 ),
                 unit="short",
+                width=6,
             ),
             common.table(
                 204,

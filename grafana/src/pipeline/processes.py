@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.src import common
-from grafana.src.common import Column
+from grafana.src.common import RED, Column, colored
 from grafana.src.frame import Row
 from grafana.src.telemetry import age, select, total
 
@@ -87,9 +87,13 @@ def row() -> Row:
             common.timeseries(
                 606,
                 "Definitions reloaded",
-                "Attempts to load definitions since the processes started. Rejected: the last good ones stay in force.",
-                common.queries((total("streamer_config_reloads_total", "role, outcome"), "{{role}} {{outcome}}")),
+                "Attempts to load definitions since the processes started, and the age of those in force. Rejected: the last good ones stay.",
+                common.queries(
+                    (total("streamer_config_reloads_total", "role, outcome"), "{{role}} {{outcome}}"),
+                    (age("streamer_config_last_reload_success_timestamp_seconds", "role"), "{{role}} age"),
+                ),
                 unit="short",
+                overrides={"/ age$/": {"unit": "s", "custom.axisPlacement": "right"}, "/ rejected$/": colored(RED)},
                 width=12,
                 height=6,
             ),

@@ -167,7 +167,7 @@ def test_expression_is_valid_promql(target: Target) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_pages_named_in_texts_exist_(name: str) -> None:
+def test_pages_named_in_texts_exist(name: str) -> None:
     words = " ".join(panel["options"]["content"] for panel in panels(load(name)) if panel["type"] == "text")
     for page in re.findall(r"`(docs/[^`]+)`", words):
         assert (ROOT / page).exists(), page
