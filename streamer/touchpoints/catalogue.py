@@ -28,10 +28,6 @@ TYPES: Final = frozenset({
 })  # fmt: skip
 
 STAGES: Final = ("need", "consider", "demonstrate", "affirm", "prove", "anticipate")
-OUTCOMES: Final = ("success", "failure", "neutral")
-VALUE_LEVELS: Final = ("functional", "personal", "catalytic")
-INITIATORS: Final = ("customer", "company", "system")
-HANDOFF_KINDS: Final = ("warm", "cold", "escalation")
 
 
 def canonical_type(name: str) -> str:
