@@ -12,8 +12,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streamer.alerts.alert import Alert, Entity, Evidence, Measured, RuleRef, alert_id_of, encode, episode_id_of, fingerprint_of
+from streamer.alerts.connection import connect
+from streamer.alerts.publisher import AlertStore
 from streamer.engine import publisher
-from streamer.metrics.pipeline import Pipeline
 from streamer.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from deploy.local.kafka import Kafka
     from deploy.local.redis import Redis
+    from streamer.metrics.pipeline import Pipeline
 
 PATIENCE_SECONDS = 30.0
 
@@ -138,3 +140,19 @@ def active_customers(client: redis.Redis, settings: Settings) -> list[str]:
     """Whom the active set is about, sorted."""
     found: Any = client.hgetall(f"{settings.redis_prefix}alerts:active")
     return sorted(json.loads(record)["entity"]["canonical_id"] for record in found.values())
+
+
+class RedisWriter:
+    """Writes alerts to Redis as the publisher does, without a Kafka."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.store = AlertStore(connect(settings.redis_url), prefix=settings.redis_prefix, stream_length=settings.alert_stream_length)
+        self._last = -1
+
+    async def write(self, *records: Alert | bytes) -> None:
+        """Deliver these, as the next offsets of a partition."""
+        if self._last < 0:
+            await self.store.restore("topic-id", 0, (), expected=None, applied=-1)
+        numbered = [(self._last + 1 + n, r if isinstance(r, bytes) else encode(r)) for n, r in enumerate(records)]
+        await self.store.publish("topic-id", 0, numbered, after=self._last)
+        self._last += len(numbered)

@@ -93,6 +93,7 @@ def connect(url: str, password: str | None = None, *, timeout_seconds: float | N
             socket_connect_timeout=TIMEOUT_SECONDS,
             socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),
+            protocol=2,  # one shape of each reply, whatever the server's version
             **options,
         )
     except ValueError as exc:

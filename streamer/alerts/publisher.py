@@ -13,6 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from streamer.alerts import alert as alerts
 from streamer.alerts.connection import Keys, RedisUnavailableError, address_of, code_of, explain
+from streamer.alerts.times import milliseconds
 from streamer.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -96,10 +97,8 @@ class AlertStore:
     async def applied_offsets(self) -> dict[tuple[str, int], int]:
         """(topic id, partition) -> offset of the last record applied; -1 if none was yet. Partitions never opened are absent."""
         reply = await self._command("HGETALL", self.keys.applied)
-        # RESP3 answers with a map, RESP2 with a flat list.
-        pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
         found = {}
-        for field, offset in pairs:
+        for field, offset in reply.items():
             topic_id, _, partition = field.decode().rpartition("/")
             found[topic_id, int(partition)] = int(offset)
         return found
@@ -185,10 +184,8 @@ class AlertStore:
         found: dict[str, bytes] = {}
         cursor = 0
         while True:
-            reply = await self._command("HSCAN", self.keys.active, cursor, "COUNT", 1000)
-            cursor = int(reply[0])
-            pairs = reply[1].items() if isinstance(reply[1], dict) else zip(reply[1][::2], reply[1][1::2], strict=True)
-            found.update((fingerprint.decode(), bytes(record)) for fingerprint, record in pairs)
+            cursor, entries = await self._command("HSCAN", self.keys.active, cursor, "COUNT", 1000)
+            found.update((fingerprint.decode(), record) for fingerprint, record in entries.items())
             if cursor == 0:
                 return found
 
@@ -247,14 +244,6 @@ def is_function_missing(exc: Exception) -> bool:
     """Whether the server lacks our library, or functions altogether."""
     text = str(exc).lower()
     return isinstance(exc, ResponseError) and ("function not found" in text or "unknown command 'fcall'" in text)
-
-
-def milliseconds(rfc3339: str) -> int:
-    """Milliseconds since the epoch of an RFC 3339 time. Raises ValueError for one that is malformed or has no offset."""
-    moment = datetime.fromisoformat(rfc3339)
-    if moment.tzinfo is None:
-        raise ValueError(f"{rfc3339} has no offset from UTC")
-    return round(moment.timestamp() * 1000)
 
 
 def stamp(data: bytes, decoded: alerts.Alert, published_at: str) -> bytes:

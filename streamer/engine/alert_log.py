@@ -13,7 +13,8 @@ from aiokafka.errors import OffsetOutOfRangeError
 
 from streamer import topics
 from streamer.alerts import alert as alerts
-from streamer.alerts.publisher import ActiveRecord, milliseconds
+from streamer.alerts.publisher import ActiveRecord
+from streamer.alerts.times import milliseconds
 from streamer.engine.kafka import client_options
 from streamer.engine.topic_ids import topic_ids
 from streamer.errors import DataLossError, DeliveryError
