@@ -1,0 +1,134 @@
+"""Business gauges (`cx_*`) for Prometheus, read from the rollup at each scrape.
+
+All names and labels are declared here, in `exported_names`; dashboards and rules are checked against it. Labels are the
+catalogue's bounded dimensions, never a customer, order, session or case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, get_args
+
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from streamer.metrics.catalogue import DIMENSIONS, METRICS, Metric
+from streamer.metrics.readings import Gauge, Readable, Status
+
+# Empty ones are present too: one metric has one set of labels. In PromQL an empty label is the same as none.
+METRIC_LABELS: Final = ("slice", "window", "metric_version", *DIMENSIONS)
+RULE_LABELS: Final = ("rule", "severity", "state", "slice", *DIMENSIONS)
+STATES: Final[tuple[Status, ...]] = get_args(Status)
+
+# Suffix -> (kinds of metric that have it, what it is).
+_SUFFIXES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "": (("ratio", "odds", "mean", "count", "stock"), ""),
+    "_lower": (("ratio", "mean"), "; lower 95 % bound"),
+    "_upper": (("ratio", "mean"), "; upper 95 % bound"),
+    "_sample_size": (("ratio", "odds", "mean"), "; sample size"),
+    "_insufficient": (("ratio", "odds", "mean"), "; 1 while the sample is too small to be shown without reserve"),
+}
+
+SOURCE_HIGH: Final = "cx_source_high_timestamp_seconds"
+SOURCE_CLOCK: Final = "cx_source_clock_timestamp_seconds"
+ROLLUP_CLOCK: Final = "cx_rollup_clock_timestamp_seconds"
+ROLLUP_PARTIAL: Final = "cx_rollup_partial"
+ROLLUP_HELD: Final = "cx_rollup_held_deltas"
+LABEL_OVERFLOW: Final = "cx_label_overflow_total"
+RULE_STATE: Final = "cx_rule_state"
+
+_OTHERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    SOURCE_HIGH: ("Greatest event time of a source partition, Unix time.", ("source_partition",)),
+    SOURCE_CLOCK: ("Clock of a source partition, Unix time.", ("source_partition",)),
+    ROLLUP_CLOCK: ("Everything before is in the gauges, Unix time.", ("rollup_partition",)),
+    ROLLUP_PARTIAL: ("1 while a source partition is left out because too much waited for it.", ("rollup_partition",)),
+    ROLLUP_HELD: ("Counter changes that wait for slower source partitions.", ("rollup_partition",)),
+    LABEL_OVERFLOW: ("Counter changes that went to the label value other, by dimension or slice.", ("rollup_partition", "dimension")),
+    RULE_STATE: ("State of an aggregate rule on a series: 1 for the state it is in.", RULE_LABELS),
+}
+
+
+def exported_names() -> dict[str, tuple[str, ...]]:
+    """Every time series name this collector can give, with its labels."""
+    names = {metric.gauge + suffix: METRIC_LABELS for metric in METRICS for suffix in suffixes_of(metric)}
+    return names | {name: labels for name, (_, labels) in _OTHERS.items()}
+
+
+def help_of(name: str) -> str:
+    """The help text of an exported name that is not a metric of the catalogue."""
+    return _OTHERS[name][0]
+
+
+def suffixes_of(metric: Metric) -> list[str]:
+    """What is exported beside the gauge itself."""
+    bounded = metric.kind != "mean" or metric.squares is not None
+    return [suffix for suffix, (kinds, _) in _SUFFIXES.items() if metric.kind in kinds and (bounded or suffix not in ("_lower", "_upper"))]
+
+
+class BusinessCollector(Collector):
+    """Reads the rollup partitions that `readers` gives. Scrape it from the thread that folds them."""
+
+    def __init__(self, readers: Callable[[], Iterable[Readable]]) -> None:
+        self._readers = readers
+
+    def describe(self) -> Iterable[Family]:
+        """Nothing to check names against at registration: reading would need a processor."""
+        return []
+
+    def collect(self) -> Iterator[Family]:
+        """All families that have samples."""
+        families: dict[str, Family] = {}
+        for metric in METRICS:
+            for suffix in suffixes_of(metric):
+                name = metric.gauge + suffix
+                families[name] = Family(name, f"{metric.formula} ({metric.source}){_SUFFIXES[suffix][1]}", "gauge")
+        for name, (text, _) in _OTHERS.items():
+            families[name] = Family(name.removesuffix("_total"), text, "counter" if name.endswith("_total") else "gauge")
+        for reader in self._readers():
+            for gauge in reader.gauges():
+                _add_gauge(families, gauge)
+            for name, labels, value in _others(reader):
+                families[name].samples.append(Sample(name, labels, value, None, None))
+        return (family for family in families.values() if family.samples)
+
+
+def _add_gauge(families: dict[str, Family], gauge: Gauge) -> None:
+    metric = gauge.metric
+    labels = _labels(gauge.by, gauge.values)
+    labels["window"] = gauge.window
+    labels["metric_version"] = str(metric.version)
+    name = metric.gauge
+    if gauge.value is not None:
+        families[name].samples.append(Sample(name, labels, gauge.value, None, None))
+    if gauge.lower is not None and gauge.upper is not None:
+        families[name + "_lower"].samples.append(Sample(name + "_lower", labels, gauge.lower, None, None))
+        families[name + "_upper"].samples.append(Sample(name + "_upper", labels, gauge.upper, None, None))
+    if metric.denominator:
+        families[name + "_sample_size"].samples.append(Sample(name + "_sample_size", labels, gauge.n, None, None))
+        families[name + "_insufficient"].samples.append(Sample(name + "_insufficient", labels, 0 if gauge.sufficient else 1, None, None))
+
+
+def _others(reader: Readable) -> Iterator[tuple[str, dict[str, str], float]]:
+    for source in reader.sources():
+        labels = {"source_partition": str(source.source)}
+        yield SOURCE_HIGH, labels, source.high_ms / 1000
+        yield SOURCE_CLOCK, labels, source.clock_ms / 1000
+    mine = {"rollup_partition": str(reader.partition)}
+    if reader.clock_ms:
+        yield ROLLUP_CLOCK, mine, reader.clock_ms / 1000
+    yield ROLLUP_PARTIAL, mine, float(reader.partial)
+    yield ROLLUP_HELD, mine, reader.held_entries
+    for dimension, count in sorted(reader.label_overflow.items()):
+        yield LABEL_OVERFLOW, {**mine, "dimension": dimension}, count
+    for rule in reader.rule_states():
+        labels = {**_labels(rule.by, rule.values), "rule": rule.rule, "severity": rule.severity}
+        for state in STATES:
+            yield RULE_STATE, {**labels, "state": state}, float(state == rule.status)
+
+
+_NO_LABELS: Final = dict.fromkeys(DIMENSIONS, "")
+
+
+def _labels(by: tuple[str, ...], values: tuple[str, ...]) -> dict[str, str]:
+    return {**_NO_LABELS, **dict(zip(by, values, strict=True)), "slice": ",".join(by) or "all"}

@@ -1,0 +1,94 @@
+"""What a deltas record must be before it is folded. One that is not becomes a dead letter with its bytes and the reason."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from streamer import deltas, topics
+from streamer.metrics.catalogue import Counter
+from streamer.processor import Output, Record
+
+COUNTERS: Final = frozenset(int(counter) for counter in Counter)
+
+# The year 9000 in seconds: times beyond cannot be written as RFC 3339 with an expiry.
+TICK_MAX: Final = 221_845_392_000
+PANE_MAX: Final = TICK_MAX * 1_000 // deltas.PANE_MS
+SOURCES_MAX: Final = 65_536
+
+
+class Reason(StrEnum):
+    """Why a deltas record is a dead letter (header `reason`)."""
+
+    EMPTY = "empty"
+    UNDECODABLE = "undecodable"
+    UNKNOWN_VERSION = "unknown_version"
+    MALFORMED = "malformed"
+    SOURCES_CHANGED = "sources_changed"
+
+
+class Rejected(NamedTuple):
+    """Reason, and what exactly."""
+
+    reason: Reason
+    detail: str
+
+
+class _Version(msgspec.Struct, array_like=True):
+    version: int
+
+
+_decode_version = msgspec.msgpack.Decoder(_Version).decode
+
+
+def check(value: bytes | None, sources: int) -> deltas.DeltaBatch | Rejected:
+    """The batch of a record, or why not. `sources`: how many partitions earlier records spoke of, 0 for none."""
+    if not value:
+        return Rejected(Reason.EMPTY, "no value")
+    try:
+        version = _decode_version(value).version
+        if version != deltas.VERSION:
+            return Rejected(Reason.UNKNOWN_VERSION, f"version {version}, known is {deltas.VERSION}")
+        batch = deltas.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return Rejected(Reason.UNDECODABLE, str(error))
+    if sources and batch.sources != sources:
+        return Rejected(Reason.SOURCES_CHANGED, f"{batch.sources} source partitions, so far {sources}")
+    malformed = _malformed(batch)
+    return Rejected(Reason.MALFORMED, malformed) if malformed else batch
+
+
+def dead_letter(record: Record, rejected: Rejected) -> Output:
+    """The record with its reason; the origin partition is the one it is written to."""
+    headers = [
+        ("reason", rejected.reason.value.encode()),
+        ("detail", rejected.detail.encode()),
+        ("origin_topic", topics.DELTAS.encode()),
+        ("origin_offset", str(record.offset).encode()),
+    ]
+    return Output(topics.DEAD_LETTERS, record.key, record.value, headers)
+
+
+def _malformed(batch: deltas.DeltaBatch) -> str:
+    """What contradicts `DeltaBatch`, empty if nothing."""
+    if not 0 <= batch.source < batch.sources <= SOURCES_MAX:
+        return f"source {batch.source} of {batch.sources}"
+    if not 0 <= batch.until_tick <= TICK_MAX:
+        return f"until_tick {batch.until_tick}"
+    if len(set(batch.dimensions)) != len(batch.dimensions):
+        return "a dimension is named twice"
+    width = len(batch.dimensions)
+    if any(len(cell) != width for cell in batch.cells):
+        return "a cell has not one value per dimension"
+    for tick, flat in batch.ticks:
+        if not 0 <= tick <= TICK_MAX or len(flat) % 4:
+            return f"tick {tick} of {len(flat)} numbers"
+        if flat:
+            indexes, panes = flat[1::4], flat[0::4]
+            if min(indexes) < 0 or max(indexes) >= len(batch.cells):
+                return f"tick {tick} names a cell that is not there"
+            if min(panes) < 0 or max(panes) > PANE_MAX:
+                return f"tick {tick} names a pane out of range"
+    return ""

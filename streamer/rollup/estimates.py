@@ -1,0 +1,75 @@
+"""From counter sums to a number and how sure it is. Pure arithmetic; the definitions are in the metric catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import sqrt
+from typing import Final, NamedTuple
+
+from streamer.metrics.catalogue import Counter, Metric
+
+# Quantile of the standard normal distribution for a two-sided 95 % interval.
+Z: Final = 1.959963984540054
+
+# A key of the sums: the series' number and the counter in one integer. Counters stay below 256.
+COUNTER_BITS: Final = 8
+COUNTER_MASK: Final = (1 << COUNTER_BITS) - 1
+
+
+class Estimate(NamedTuple):
+    """value: None while undefined (empty sample). lower, upper: 95 % bounds or None. k: numerator, n: sample size."""
+
+    value: float | None
+    lower: float | None
+    upper: float | None
+    k: int
+    n: int
+
+
+def wilson(k: int, n: int) -> tuple[float, float]:
+    """Wilson score interval of the ratio k / n at 95 % (Wilson 1927), 0 <= k <= n, n >= 1."""
+    square = Z * Z
+    share = k / n
+    middle = share + square / (2 * n)
+    half = Z * sqrt(share * (1 - share) / n + square / (4 * n * n))
+    scale = 1 + square / n
+    return (max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale))
+
+
+def mean_interval(total: int, squares: int, n: int) -> tuple[float, float]:
+    """Normal 95 % interval of the mean total / n from the sum of squares, n >= 2."""
+    mean = total / n
+    # n * squares - total^2 in integers: the difference of two large floats would lose the digits that matter.
+    variance = max(0, n * squares - total * total) / (n * (n - 1))
+    half = Z * sqrt(variance / n)
+    return (mean - half, mean + half)
+
+
+def estimate(metric: Metric, sums: Mapping[int, int], series: int) -> Estimate:
+    """The metric of one series; `sums` by `series << COUNTER_BITS | counter`, absent meaning 0."""
+    base = series << COUNTER_BITS
+    k = _total(metric.numerator, sums, base)
+    if metric.kind in ("count", "stock"):
+        return Estimate(float(k), None, None, k, k)
+    n = _total(metric.denominator, sums, base)
+    if metric.kind == "odds":
+        return Estimate(k / n if n > 0 else None, None, None, k, k + n)
+    if n <= 0:
+        return Estimate(None, None, None, k, n)
+    if metric.kind == "ratio":
+        # k <= n holds by attribution; while a source is left out its other half may be missing.
+        lower, upper = wilson(min(max(k, 0), n), n)
+        return Estimate(k / n, lower, upper, k, n)
+    if metric.squares is None or n < 2:
+        return Estimate(k / n / metric.scale, None, None, k, n)
+    lower, upper = mean_interval(k, sums.get(base | metric.squares, 0), n)
+    return Estimate(k / n / metric.scale, lower / metric.scale, upper / metric.scale, k, n)
+
+
+def counters_of(metric: Metric) -> tuple[Counter, ...]:
+    """Every counter the metric is a function of."""
+    return tuple(dict.fromkeys((*metric.numerator, *metric.denominator, *([metric.squares] if metric.squares else []))))
+
+
+def _total(counters: Iterable[Counter], sums: Mapping[int, int], base: int) -> int:
+    return sum([sums.get(base | counter, 0) for counter in counters])

@@ -1,0 +1,48 @@
+"""Reads every metric of every series out of the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from streamer.definitions import Definitions
+from streamer.metrics.catalogue import DIMENSIONS_OF, LIFETIME, METRICS, Metric
+from streamer.metrics.readings import SHOW_MINIMUM, Gauge
+from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK, counters_of, estimate
+from streamer.rollup.series import SeriesTable
+from streamer.rollup.sums import Store
+
+
+class Gauges:
+    """Which metrics apply to which slice, and how to read them."""
+
+    def __init__(self, definitions: Definitions, table: SeriesTable, store: Store) -> None:
+        self._table = table
+        self._store = store
+        self._metrics = [
+            [m for m in METRICS if all(set(part.by) <= set(DIMENSIONS_OF[c]) for c in counters_of(m))] for part in definitions.slice
+        ]
+
+    def read(self, *, partial: bool) -> Iterator[Gauge]:
+        """Only metrics of which a series has ever seen a counter; a stock has one window, `lifetime`."""
+        lifetime = self._store.lifetime
+        windows: dict[str, Mapping[int, int]] = {**self._store.windows, LIFETIME: lifetime}
+        seen: dict[int, set[int]] = {}
+        for key in lifetime:
+            seen.setdefault(key >> COUNTER_BITS, set()).add(key & COUNTER_MASK)
+        for number, counters in sorted(seen.items()):
+            series = self._table.series[number]
+            if series.slice < 0:
+                continue
+            for metric in self._metrics[series.slice]:
+                if counters.isdisjoint(counters_of(metric)):
+                    continue
+                for window in (LIFETIME,) if metric.kind == "stock" else windows:
+                    yield _gauge(metric, series.by, series.values, window, windows[window], number, partial)
+
+
+def _gauge(
+    metric: Metric, by: tuple[str, ...], values: tuple[str, ...], window: str, sums: Mapping[int, int], number: int, partial: bool
+) -> Gauge:
+    value, lower, upper, k, n = estimate(metric, sums, number)
+    sufficient = not metric.denominator or n >= SHOW_MINIMUM
+    return Gauge(metric, by, values, window, value, lower, upper, k, n, sufficient, partial)

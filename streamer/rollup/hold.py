@@ -1,0 +1,180 @@
+"""The rollup's clock, and the deltas that wait for it.
+
+The clock is the least complete tick of the source partitions. Deltas of a tick wait until every source has passed it, so a
+decision never depends on which partition was read first. What waits is bounded: beyond the limit the sources that hold
+everybody up are left out until they have caught up with the clock; what they send meanwhile counts at the clock then current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from typing import Final
+
+import msgspec
+
+from streamer.deltas import DeltaBatch
+
+HELD_ENTRIES_MAX: Final = 1_000_000
+
+
+class Source(msgspec.Struct, array_like=True):
+    """One source partition: complete below `until_tick`."""
+
+    until_tick: int
+    high_ms: int
+    clock_ms: int
+    left_out: bool = False
+
+
+class HeldRow(msgspec.Struct, array_like=True):
+    """A record whose ticks have not all been decided, as a changelog row."""
+
+    dimensions: tuple[str, ...]
+    cells: list[tuple[str, ...]]
+    ticks: list[tuple[int, list[int]]]
+
+
+class Held:
+    """A record in waiting. `numbers` are its cells' numbers in the series table, None while unknown; `missing` counts those."""
+
+    __slots__ = ("cells", "dimensions", "last_tick", "missing", "numbers", "offset", "ticks")
+
+    def __init__(self, offset: int, row: HeldRow) -> None:
+        self.offset = offset
+        self.dimensions = row.dimensions
+        self.cells = row.cells
+        self.ticks = row.ticks
+        self.last_tick = max(tick for tick, _ in row.ticks)
+        self.forget()
+
+    def forget(self) -> None:
+        """The series table has emptied its cache."""
+        self.learn([None] * len(self.cells))
+
+    def learn(self, numbers: list[int | None]) -> None:
+        """Cell numbers from the series table."""
+        self.numbers = numbers
+        self.missing = numbers.count(None)
+
+    def row(self, clock: int | None) -> HeldRow:
+        """For the changelog: what is not decided at `clock`."""
+        return HeldRow(self.dimensions, self.cells, [part for part in self.ticks if clock is None or part[0] >= clock])
+
+
+class Hold:
+    """Sources, clock, and held deltas by tick."""
+
+    def __init__(self, entries_max: int = HELD_ENTRIES_MAX) -> None:
+        self.sources: dict[int, Source] = {}
+        self.expected = 0
+        self.clock: int | None = None
+        self.entries = 0
+        self.records: dict[int, Held] = {}
+        self._entries_max = entries_max
+        self._unheard_left_out = False
+        self._by_tick: dict[int, list[tuple[Held, list[int]]]] = {}
+        self._order: list[int] = []
+
+    @property
+    def unheard_left_out(self) -> bool:
+        """Whether sources that never sent anything are left out."""
+        return self._unheard_left_out
+
+    @property
+    def partial(self) -> bool:
+        """Whether any source is left out."""
+        missing = self._unheard_left_out and len(self.sources) < self.expected
+        return missing or any(source.left_out for source in self.sources.values())
+
+    def accept(self, offset: int, batch: DeltaBatch) -> Held | None:
+        """Take a record in and move the clock. Gives what of it has to wait, None for a heartbeat."""
+        self.expected = batch.sources
+        source = self.sources.get(batch.source)
+        # A tick that its source had declared complete, or that is decided, counts at the first one that is not.
+        earliest = self.clock if self.clock is not None else 0
+        if source is None:
+            source = self.sources[batch.source] = Source(batch.until_tick, batch.high_ms, batch.clock_ms)
+            source.left_out = self.clock is not None and batch.until_tick < self.clock
+        else:
+            earliest = max(earliest, source.until_tick)
+            source.until_tick = max(source.until_tick, batch.until_tick)
+            source.high_ms = max(source.high_ms, batch.high_ms)
+            source.clock_ms = max(source.clock_ms, batch.clock_ms)
+            if source.left_out and self.clock is not None and source.until_tick >= self.clock:
+                source.left_out = False
+        ticks = [(max(tick, earliest), flat) for tick, flat in batch.ticks if flat]
+        held = None
+        if ticks:
+            held = Held(offset, HeldRow(tuple(batch.dimensions), batch.cells, ticks))
+            self.put(held)
+        self._move()
+        return held
+
+    def put(self, held: Held) -> None:
+        """Queue the ticks of a record that are not decided yet."""
+        self.records[held.offset] = held
+        for tick, flat in held.ticks:
+            if self.clock is not None and tick < self.clock:
+                continue
+            waiting = self._by_tick.get(tick)
+            if waiting is None:
+                waiting = self._by_tick[tick] = []
+                heappush(self._order, tick)
+            waiting.append((held, flat))
+            self.entries += len(flat) // 4
+
+    @property
+    def next_tick(self) -> int | None:
+        """The earliest tick with deltas."""
+        return self._order[0] if self._order else None
+
+    def take(self, tick: int) -> list[tuple[Held, list[int]]]:
+        """The deltas of a tick, which is thereby decided."""
+        if not self._order or self._order[0] != tick:
+            return []
+        heappop(self._order)
+        due = self._by_tick.pop(tick)
+        for held, flat in due:
+            self.entries -= len(flat) // 4
+            if held.last_tick == tick:
+                self.records.pop(held.offset, None)
+        return due
+
+    def leave_out(self) -> bool:
+        """If too much waits, leave out the sources that hold everybody up; says whether the clock moved."""
+        if self.entries <= self._entries_max:
+            return False
+        if not self._unheard_left_out and len(self.sources) < self.expected:
+            self._unheard_left_out = True
+        else:
+            waiting = [source for source in self.sources.values() if not source.left_out]
+            slowest = min([source.until_tick for source in waiting], default=0)
+            if all(source.until_tick == slowest for source in waiting):
+                return False
+            for source in waiting:
+                source.left_out = source.until_tick == slowest
+        return self._move()
+
+    def restore(self, sources: Iterable[tuple[int, Source]], expected: int, clock: int | None, *, unheard_left_out: bool) -> None:
+        """Put the marker's part back; `put` the held records afterwards."""
+        self.sources = dict(sources)
+        self.expected = expected
+        self.clock = clock
+        self._unheard_left_out = unheard_left_out
+
+    def live(self) -> Iterator[Held]:
+        """Records with undecided ticks."""
+        return iter(self.records.values())
+
+    def _move(self) -> bool:
+        if len(self.sources) < self.expected and not self._unheard_left_out:
+            return False
+        untils = [source.until_tick for source in self.sources.values() if not source.left_out]
+        if not untils:
+            return False
+        clock = min(untils)
+        if self.clock is not None and clock <= self.clock:
+            return False
+        self.clock = clock
+        return True

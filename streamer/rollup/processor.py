@@ -1,0 +1,236 @@
+"""The rollup: deltas of all source partitions in, windows, gauges and aggregate alerts out. A `Processor`.
+
+Its clock is the least tick all sources have passed. Between two deltas only the moments at which a window slides or a rule
+falls due are visited, so a backlog of days costs what is in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from streamer import deltas, topics
+from streamer.alerts import alert
+from streamer.definitions import Definitions
+from streamer.metrics.readings import Gauge, RuleReading, SourceReading
+from streamer.processor import Drained, Output, Pending, Record
+from streamer.rollup import checks, state
+from streamer.rollup.decisions import Decisions
+from streamer.rollup.estimates import COUNTER_BITS
+from streamer.rollup.gauges import Gauges
+from streamer.rollup.hold import HELD_ENTRIES_MAX, Held, Hold
+from streamer.rollup.panes import TICK_MS
+from streamer.rollup.series import CELLS_MAX, SERIES_PER_SLICE, RawCell, SeriesTable
+from streamer.rollup.sums import Pile, Store
+
+# Changes that may pile up before they are spread over slices, panes and windows.
+PILE_MAX = 100_000
+
+
+class RollupProcessor:
+    """One rollup partition.
+
+    partition, partitions: of the deltas topic; with more than one, only the slices of this partition are kept. held_max:
+    delta entries that may wait for slow sources. series_per_slice: series of a slice before the rest become `other`.
+    """
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        *,
+        partition: int,
+        partitions: int,
+        build: str,
+        held_max: int = HELD_ENTRIES_MAX,
+        series_per_slice: int = SERIES_PER_SLICE,
+    ) -> None:
+        self.partition = partition
+        self.definitions = definitions
+        self.build = build
+        self.table = SeriesTable(definitions, partition=partition, partitions=partitions, series_per_slice=series_per_slice)
+        self.decisions = Decisions(definitions)
+        self.store = Store(definitions, self.table, self.decisions.watched_windows, self.decisions.watch)
+        self.decisions.look_at(self.store.windows)
+        self.hold = Hold(held_max)
+        self.written = state.Written()
+        self.tally: Tally[str] = Tally()
+        self.offset: int | None = None
+        self.raised: tuple[int, int] = (0, 0)
+        self._gauges = Gauges(definitions, self.table, self.store)
+        self._live = {counter: counter in self.decisions.counters for counter in checks.COUNTERS}
+        self._outputs: list[Output] = []
+        self._events = 0
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Load the changelog's rows. Raises StreamerError if they are of a newer version, DefinitionsError if of other definitions."""
+        state.restore(self, rows)
+
+    def process(self, records: Sequence[Record], end: int) -> None:
+        """Fold delta records in offset order."""
+        for record in records:
+            self.tally["consumed"] += 1
+            self._events += 1
+            checked = checks.check(record.value, self.hold.expected)
+            if isinstance(checked, checks.Rejected):
+                self.tally["dead_lettered"] += 1
+                self._outputs.append(checks.dead_letter(record, checked))
+                continue
+            self.tally["applied"] += 1
+            self._apply(record, checked)
+        self.offset = end
+
+    def advance(self, clock_ms: int) -> None:
+        """Nothing: the clock is the ticks of the sources."""
+
+    def drain(self) -> Drained:
+        """Rows that changed, outputs since the last drain, and the marker."""
+        self._settle()
+        rows = state.changed_rows(self)
+        outputs, self._outputs, self._events = self._outputs, [], 0
+        return Drained(rows, outputs, [], self.offset if self.offset is not None else 0)
+
+    @property
+    def next_offset(self) -> int | None:
+        """The source offset to go on from."""
+        return self.offset
+
+    @property
+    def clock_ms(self) -> int:
+        """Everything before is decided; 0 before all sources have been heard."""
+        return 0 if self.hold.clock is None else self.hold.clock * TICK_MS
+
+    @property
+    def reference(self) -> tuple[int, int]:
+        """(clock, arrival of the record that last moved it)."""
+        return self.raised
+
+    @property
+    def pending(self) -> Pending:
+        """What waits for a checkpoint."""
+        alerts = sum([output.topic == topics.AGGREGATE_ALERTS for output in self._outputs])
+        return Pending(self._events, alerts, sum([len(output.value or b"") for output in self._outputs]))
+
+    @property
+    def accounting(self) -> Mapping[str, int]:
+        """consumed = applied + dead_lettered; and, in delta entries, what limits cut."""
+        counts = {name: self.tally[name] for name in ("consumed", "applied", "duplicate", "late", "dead_lettered", "ignored")}
+        counts["unknown_counters"] = self.tally["unknown_counters"]
+        counts["left_out_sources"] = self.tally["left_out_sources"]
+        counts["label_overflow"] = sum(self.table.overflow.values())
+        return counts
+
+    def rows(self) -> Mapping[bytes, bytes]:
+        """The state as rows."""
+        self._settle()
+        return state.all_rows(self)
+
+    @property
+    def held_entries(self) -> int:
+        """Delta entries that wait for slower sources."""
+        return self.hold.entries
+
+    @property
+    def partial(self) -> bool:
+        """Whether a source is left out at the moment."""
+        return self.hold.partial
+
+    @property
+    def label_overflow(self) -> Mapping[str, int]:
+        """Delta entries that went to `other`, by dimension or by slice."""
+        return self.table.overflow
+
+    def gauges(self) -> Iterator[Gauge]:
+        """Every metric of every series and window as of the last decided tick. Call from the thread that folds."""
+        self._settle()
+        return self._gauges.read(partial=self.hold.partial)
+
+    def sources(self) -> Iterator[SourceReading]:
+        """How far each source partition is."""
+        for number, source in sorted(self.hold.sources.items()):
+            yield SourceReading(number, source.high_ms, source.clock_ms, source.left_out)
+
+    def rule_states(self) -> Iterator[RuleReading]:
+        """The state of each aggregate rule on each series."""
+        return self.decisions.states()
+
+    def _apply(self, record: Record, batch: deltas.DeltaBatch) -> None:
+        before = self.hold.clock
+        held = self.hold.accept(record.offset, batch)
+        if held is not None:
+            held.learn(self.table.known(held.dimensions, held.cells))
+        self._decide_until_clock()
+        while self.hold.leave_out():
+            self.tally["left_out_sources"] += 1
+            self._decide_until_clock()
+        if self.hold.clock is not None and self.hold.clock != before:
+            self.raised = (self.clock_ms, record.timestamp)
+        if self.store.piled > PILE_MAX or self.table.cached_cells > CELLS_MAX:
+            self._settle()
+            if self.table.cached_cells > CELLS_MAX:
+                self.table.forget()
+                for waiting in self.hold.live():
+                    waiting.forget()
+
+    def _decide_until_clock(self) -> None:
+        """Visit, in order, every tick before the clock at which something a rule sees can change."""
+        clock = self.hold.clock
+        if clock is None:
+            return
+        while True:
+            tick = min(self.store.next_slide_ms / TICK_MS, _or_never(self.hold.next_tick), _or_never(self.decisions.next_due))
+            if tick >= clock:
+                return
+            self._decide(int(tick))
+
+    def _decide(self, tick: int) -> None:
+        changed: set[int] = set()
+        self.store.slide(tick * TICK_MS, changed)
+        due = self.hold.take(tick)
+        if due:
+            self._admit(due)
+            live: Pile = defaultdict(dict)
+            for held, flat in due:
+                self._add(held, flat, live)
+            if live:
+                changed |= self.store.spread(live)
+        for told in self.decisions.evaluate(tick, changed):
+            self._outputs.append(Output(topics.AGGREGATE_ALERTS, told.fingerprint.encode(), alert.encode(told)))
+
+    def _admit(self, due: list[tuple[Held, list[int]]]) -> None:
+        """Give every new cell of a tick its series, all at once: who comes first must not depend on the order of records."""
+        new: set[RawCell] = set()
+        unknown = [(held, flat) for held, flat in due if held.missing]
+        for held, flat in unknown:
+            new.update((held.dimensions, held.cells[index]) for index in set(flat[1::4]) if held.numbers[index] is None)
+        if not new:
+            return
+        fresh = [(d, cell) for d, cell in new if self.table.known(d, [cell])[0] is None]
+        for number in self.table.admit(fresh):
+            self.decisions.add_series(number, self.table.series[number])
+        for held, _ in unknown:
+            held.learn(self.table.known(held.dimensions, held.cells))
+
+    def _add(self, held: Held, flat: list[int], live: Pile) -> None:
+        """Pile up one source's changes of a tick: what a rule looks at into `live`, the rest for later."""
+        numbers, is_live, pile = held.numbers, self._live, self.store.pile
+        values = iter(flat)
+        for pane, index, counter, n in zip(values, values, values, values, strict=True):
+            number = numbers[index]
+            if number is None or counter not in is_live:
+                self.tally["unknown_counters"] += 1
+                continue
+            changes = (live if is_live[counter] else pile)[pane]
+            key = number << COUNTER_BITS | counter
+            changes[key] = changes.get(key, 0) + n
+        self.store.piled += len(flat) // 4
+        if self.table.overflowed:
+            for index in flat[1::4]:
+                self.table.overflow.update(self.table.overflowed.get(numbers[index] or 0, ()))
+
+    def _settle(self) -> None:
+        self.store.settle(None if self.hold.clock is None else (self.hold.clock - 1) * TICK_MS)
+
+
+def _or_never(tick: int | None) -> float:
+    return float("inf") if tick is None else tick

@@ -1,0 +1,136 @@
+"""The rollup's state as changelog rows: MessagePack values under short keys, one marker.
+
+| key after the prefix | value |
+|---|---|
+| `v` dimension | admitted label values, in order |
+| `s` chunk | labels of its series, in order of their numbers |
+| `l` chunk | lifetime sums: key -> n |
+| `p` granularity, pane start, chunk | the pane's sums: key -> n |
+| `h` offset | a record whose ticks are not all decided |
+| `r` rule id, by, values | state of a rule on a series |
+
+A key is series << COUNTER_BITS | counter; a chunk is `CHUNK_SERIES` series, so that a change rewrites little.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+from streamer.errors import StreamerError
+from streamer.processor import ROW_PREFIX
+from streamer.rollup.hold import HeldRow, Source
+from streamer.rules.evaluate import Episode
+
+SCHEMA: Final = 1
+
+VOCABULARY: Final = ROW_PREFIX + b"v"
+SERIES: Final = ROW_PREFIX + b"s"
+LIFETIME: Final = ROW_PREFIX + b"l"
+PANE: Final = ROW_PREFIX + b"p"
+HELD: Final = ROW_PREFIX + b"h"
+RULE: Final = ROW_PREFIX + b"r"
+
+_CHUNK = struct.Struct(">I")
+_OFFSET = struct.Struct(">q")
+_PANE = struct.Struct(">qqI")
+
+Labels = tuple[tuple[str, ...], tuple[str, ...]]
+Identity = tuple[str, tuple[str, ...], tuple[str, ...]]
+
+encode = msgspec.msgpack.Encoder().encode
+decode_values = msgspec.msgpack.Decoder(list[str]).decode
+decode_series = msgspec.msgpack.Decoder(list[Labels]).decode
+decode_sums = msgspec.msgpack.Decoder(dict[int, int]).decode
+decode_held = msgspec.msgpack.Decoder(HeldRow).decode
+decode_episode = msgspec.msgpack.Decoder(Episode).decode
+_decode_identity = msgspec.msgpack.Decoder(Identity).decode
+
+
+class Marker(msgspec.Struct, kw_only=True):
+    """What holds for all rows of one checkpoint. clock: first tick not decided, None before all sources were heard."""
+
+    schema: int = SCHEMA
+    next_offset: int | None
+    clock: int | None
+    reference: tuple[int, int]
+    expected: int
+    unheard_left_out: bool
+    sources: dict[int, Source]
+    accounting: dict[str, int]
+    overflow: dict[str, int]
+    revision: int
+    digest: str
+    build: str
+
+
+class _Schema(msgspec.Struct):
+    schema: int
+
+
+_decode_schema = msgspec.msgpack.Decoder(_Schema).decode
+_decode_marker = msgspec.msgpack.Decoder(Marker).decode
+
+
+def decode_marker(data: bytes) -> Marker:
+    """The marker. Raises StreamerError if a newer version of this program wrote it."""
+    schema = _decode_schema(data).schema
+    if schema > SCHEMA:
+        raise StreamerError(
+            f"the rollup's state was written in format {schema}, this version reads up to {SCHEMA}: deploy the newer version again"
+        )
+    return _decode_marker(data)
+
+
+def chunk_key(kind: bytes, chunk: int) -> bytes:
+    """Key of a `SERIES` or `LIFETIME` row."""
+    return kind + _CHUNK.pack(chunk)
+
+
+def chunk_of(key: bytes) -> int:
+    """The chunk of a `SERIES` or `LIFETIME` row."""
+    return int(_CHUNK.unpack(key[2:])[0])
+
+
+def pane_key(granularity_ms: int, start_ms: int, chunk: int) -> bytes:
+    """Key of a `PANE` row."""
+    return PANE + _PANE.pack(granularity_ms, start_ms, chunk)
+
+
+def pane_of(key: bytes) -> tuple[int, int, int]:
+    """(granularity, pane start, chunk) of a `PANE` row."""
+    granularity, start, chunk = _PANE.unpack(key[2:])
+    return granularity, start, chunk
+
+
+def held_key(offset: int) -> bytes:
+    """Key of a `HELD` row."""
+    return HELD + _OFFSET.pack(offset)
+
+
+def held_offset(key: bytes) -> int:
+    """The offset of a `HELD` row."""
+    return int(_OFFSET.unpack(key[2:])[0])
+
+
+def vocabulary_key(dimension: str) -> bytes:
+    """Key of a `VOCABULARY` row."""
+    return VOCABULARY + dimension.encode()
+
+
+def rule_key(identity: Identity) -> bytes:
+    """Key of a `RULE` row."""
+    return RULE + encode(identity)
+
+
+def rule_of(key: bytes) -> Identity:
+    """(rule id, by, values) of a `RULE` row."""
+    rule, by, values = _decode_identity(key[2:])
+    return rule, by, values
+
+
+def by_kind(key: bytes) -> bytes:
+    """Which of the kinds above a row's key is."""
+    return key[:2]

@@ -1,0 +1,158 @@
+"""Series: which label values a delta's cell counts for, bounded per dimension and per slice.
+
+The first values a dimension shows keep series of their own, the rest become `other`. "First" is by tick, and within a tick by
+sorted order, so neither batches nor the interleaving of partitions decide it. What has been admitted is state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from streamer.definitions import Definitions
+from streamer.deltas import slice_partition
+from streamer.metrics.catalogue import DIMENSIONS, DIMENSIONS_OF
+from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK
+
+OTHER: Final = "other"
+
+# Longer label values go to `other` and take no place [H]: state and scrape stay bounded in bytes as well.
+VALUE_CHARACTERS_MAX: Final = 128
+
+# Series of one slice, `other` not counted [H]: two full dimensions of 100 values would be 10,000.
+SERIES_PER_SLICE: Final = 2_000
+
+# Cells remembered with their series: a cache, emptied when full.
+CELLS_MAX: Final = 50_000
+
+RawCell = tuple[tuple[str, ...], tuple[str, ...]]  # (dimensions, values)
+
+
+class Series(NamedTuple):
+    """slice: index of the slice in the definitions, -1 if they no longer have it. by, values: its labels."""
+
+    slice: int
+    by: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+class SeriesTable:
+    """Vocabulary, series, and the cache from cells to series."""
+
+    def __init__(self, definitions: Definitions, *, partition: int, partitions: int, series_per_slice: int = SERIES_PER_SLICE) -> None:
+        self.slices = [part.by for part in definitions.slice]
+        used = {name for by in self.slices for name in by}
+        self.dimensions = tuple(name for name in DIMENSIONS if name in used)
+        self.vocabulary: dict[str, dict[str, None]] = {name: {} for name in self.dimensions}
+        self.series: list[Series] = []
+        self.overflow: Tally[str] = Tally()
+        self.overflowed: dict[int, tuple[str, ...]] = {}
+        self.dirty_dimensions: set[str] = set()
+        self._values_max = definitions.limits.label_values
+        self._series_max = series_per_slice
+        self._share = (partition, partitions)
+        self._positions = [tuple(self.dimensions.index(name) for name in by) for by in self.slices]
+        self._slices_of = {
+            int(counter): frozenset(i for i, by in enumerate(self.slices) if set(by) <= set(dimensions))
+            for counter, dimensions in DIMENSIONS_OF.items()
+        }
+        self._ids: dict[tuple[int, tuple[str, ...]], int] = {}
+        self._sizes: Tally[int] = Tally()
+        self.forget()
+
+    def forget(self) -> None:
+        """Empty the cache; cell numbers given out before are void."""
+        self._raw: dict[tuple[str, ...], dict[tuple[str, ...], int]] = {}
+        self._cells: list[tuple[tuple[int, int], ...]] = []
+        self._keys: dict[int, tuple[int, ...]] = {}
+        self.overflowed.clear()
+
+    @property
+    def cached_cells(self) -> int:
+        """Cells remembered."""
+        return len(self._cells)
+
+    def known(self, dimensions: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> list[int | None]:
+        """Cell numbers, None where a cell has not been admitted."""
+        raw = self._raw.get(dimensions)
+        return [None] * len(cells) if raw is None else [raw.get(cell) for cell in cells]
+
+    def keys(self, cell_counter: int) -> tuple[int, ...]:
+        """The keys that a change of `cell << COUNTER_BITS | counter` adds to, one per slice it is in."""
+        keys = self._keys.get(cell_counter)
+        if keys is None:
+            counter = cell_counter & COUNTER_MASK
+            applies = self._slices_of[counter]
+            series = self._cells[cell_counter >> COUNTER_BITS]
+            keys = self._keys[cell_counter] = tuple([number << COUNTER_BITS | counter for index, number in series if index in applies])
+        return keys
+
+    def admit(self, cells: Iterable[RawCell]) -> list[int]:
+        """Admit all new cells of one tick; gives the numbers of the series this made."""
+        first = len(self.series)
+        full = [(self._full(dimensions, values), dimensions, values) for dimensions, values in sorted(set(cells))]
+        for position, name in enumerate(self.dimensions):
+            vocabulary = self.vocabulary[name]
+            for value in sorted({values[position] for values, _, _ in full} - vocabulary.keys() - {"", OTHER}):
+                if len(vocabulary) >= self._values_max:
+                    break
+                if len(value) <= VALUE_CHARACTERS_MAX:
+                    vocabulary[value] = None
+                    self.dirty_dimensions.add(name)
+        for mapped, overflow, dimensions, values in sorted([(*self._mapped(f), d, v) for f, d, v in full]):
+            self._remember(mapped, overflow, dimensions, values)
+        return list(range(first, len(self.series)))
+
+    def restore_series(self, number: int, by: tuple[str, ...], values: tuple[str, ...]) -> None:
+        """Put back series `number` (ascending)."""
+        index = self.slices.index(by) if by in self.slices else -1
+        self.series.append(Series(index, by, values))
+        if index >= 0:
+            self._ids[index, values] = number
+            self._sizes[index] += 1
+
+    def _full(self, dimensions: tuple[str, ...], values: tuple[str, ...]) -> tuple[str, ...]:
+        """The values in the order of `self.dimensions`, empty where the cell has none."""
+        given = dict(zip(dimensions, values, strict=True))
+        return tuple([given.get(name, "") for name in self.dimensions])
+
+    def _mapped(self, full: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """(values with `other` in place of those not admitted, dimensions where that was so)."""
+        mapped = tuple([v if not v or v in self.vocabulary[name] else OTHER for name, v in zip(self.dimensions, full, strict=True)])
+        overflow = [name for name, v, m in zip(self.dimensions, full, mapped, strict=True) if v != m]
+        return mapped, tuple(overflow)
+
+    def _remember(self, mapped: tuple[str, ...], overflow: tuple[str, ...], dimensions: tuple[str, ...], values: tuple[str, ...]) -> None:
+        number = len(self._cells)
+        series = []
+        cut = list(overflow)
+        for index, positions in enumerate(self._positions):
+            labels = tuple([mapped[position] for position in positions])
+            if all(labels):
+                given, limited = self._series(index, labels)
+                if limited:
+                    cut.append(",".join(self.slices[index]))
+                if given is not None:
+                    series.append((index, given))
+        self._cells.append(tuple(series))
+        self._raw.setdefault(dimensions, {})[values] = number
+        if cut:
+            self.overflowed[number] = tuple(cut)
+
+    def _series(self, index: int, labels: tuple[str, ...]) -> tuple[int | None, bool]:
+        """(the series' number or None if another rollup partition has it, whether the slice's limit cut it)."""
+        by = self.slices[index]
+        number = self._ids.get((index, labels))
+        limited = False
+        if number is None and self._sizes[index] >= self._series_max:
+            labels, limited = (OTHER,) * len(by), True
+            number = self._ids.get((index, labels))
+        partition, partitions = self._share
+        if number is None:
+            if slice_partition((*by, *labels), partitions) != partition:
+                return None, limited
+            number = self._ids[index, labels] = len(self.series)
+            self.series.append(Series(index, by, labels))
+            self._sizes[index] += 1
+        return number, limited

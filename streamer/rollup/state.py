@@ -1,0 +1,198 @@
+"""The rollup's state to changelog rows and back."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from streamer.errors import DefinitionsError
+from streamer.processor import MARKER_KEY
+from streamer.rollup import rows
+from streamer.rollup.estimates import COUNTER_BITS
+from streamer.rollup.hold import Held
+from streamer.rollup.panes import CHUNK_SERIES, TICK_MS, Sums
+from streamer.rollup.series import SeriesTable
+
+if TYPE_CHECKING:
+    from streamer.rollup.processor import RollupProcessor
+
+Row = tuple[bytes, bytes | None]
+
+
+class Written:
+    """What the changelog holds that may have to be deleted, and how many series it has."""
+
+    def __init__(self) -> None:
+        self.panes: set[tuple[int, int, int]] = set()
+        self.held: set[int] = set()
+        self.series = 0
+        self.foreign: set[bytes] = set()
+
+
+def changed_rows(processor: RollupProcessor) -> list[Row]:
+    """Rows that differ from the last call's, tombstones included, the marker last. Everything is settled before."""
+    table, written = processor.table, processor.written
+    changed: list[Row] = [(key, None) for key in sorted(written.foreign)]
+    written.foreign.clear()
+    changed += [(rows.vocabulary_key(name), rows.encode(list(table.vocabulary[name]))) for name in sorted(table.dirty_dimensions)]
+    table.dirty_dimensions.clear()
+    if len(table.series) > written.series:
+        changed += [_series_row(table, chunk) for chunk in range(written.series // CHUNK_SERIES, _chunks(table))]
+        written.series = len(table.series)
+    store = processor.store
+    changed += [_lifetime_row(processor, chunk) for chunk in sorted(store.dirty_lifetime)]
+    store.dirty_lifetime.clear()
+    changed += _pane_rows(processor)
+    changed += _held_rows(processor)
+    changed += [(rows.rule_key(case.identity), rows.encode(case.episode)) for case in processor.decisions.take_dirty()]
+    changed.append((MARKER_KEY, rows.encode(_marker(processor))))
+    return changed
+
+
+def all_rows(processor: RollupProcessor) -> dict[bytes, bytes]:
+    """The whole state as rows. Everything is settled before."""
+    table, decisions = processor.table, processor.decisions
+    state = {rows.vocabulary_key(name): rows.encode(list(values)) for name, values in table.vocabulary.items() if values}
+    for chunk in range(_chunks(table)):
+        state.update([_series_row(table, chunk), _lifetime_row(processor, chunk)])
+    for panes in processor.store.panes:
+        for start, chunk in panes.rows():
+            state[rows.pane_key(panes.granularity_ms, start, chunk)] = rows.encode(_without_zeros(panes.cells(start, chunk) or {}))
+    state.update((rows.held_key(held.offset), rows.encode(held.row(processor.hold.clock))) for held in processor.hold.live())
+    state.update((rows.rule_key(case.identity), rows.encode(case.episode)) for case in decisions.cases())
+    state[MARKER_KEY] = rows.encode(_marker(processor))
+    return state
+
+
+def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    """Fill a new processor. Raises StreamerError for a newer format, DefinitionsError for definitions that may not follow."""
+    kinds: dict[bytes, list[tuple[bytes, bytes]]] = {}
+    marker = None
+    for key, value in pairs:
+        if key == MARKER_KEY:
+            marker = rows.decode_marker(value)
+        else:
+            kinds.setdefault(rows.by_kind(key), []).append((key, value))
+    if marker is None:
+        return
+    _check_definitions(processor, marker)
+    _restore_series(processor, kinds)
+    _restore_sums(processor, kinds)
+    processor.offset = marker.next_offset
+    processor.raised = marker.reference
+    processor.tally = Tally(marker.accounting)
+    processor.table.overflow = Tally(marker.overflow)
+    hold = processor.hold
+    hold.restore(marker.sources.items(), marker.expected, marker.clock, unheard_left_out=marker.unheard_left_out)
+    for key, value in sorted(kinds.get(rows.HELD, [])):
+        hold.put(Held(rows.held_offset(key), rows.decode_held(value)))
+        processor.written.held.add(rows.held_offset(key))
+    for key, value in kinds.get(rows.RULE, []):
+        processor.decisions.restore(*rows.rule_of(key), rows.decode_episode(value))
+    processor.decisions.rebuild()
+    if marker.clock is not None:
+        processor.store.rebuild((marker.clock - 1) * TICK_MS)
+
+
+def _check_definitions(processor: RollupProcessor, marker: rows.Marker) -> None:
+    ours = processor.definitions
+    if ours.revision < marker.revision:
+        raise DefinitionsError(f"the state was made with revision {marker.revision} of the definitions, this is revision {ours.revision}")
+    if ours.revision == marker.revision and ours.digest != marker.digest:
+        raise DefinitionsError(f"the definitions differ from those in force and both are revision {ours.revision}: raise `revision`")
+
+
+def _restore_series(processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]]) -> None:
+    table = processor.table
+    for key, value in kinds.get(rows.VOCABULARY, []):
+        name = key[len(rows.VOCABULARY) :].decode()
+        if name in table.vocabulary:
+            table.vocabulary[name] = dict.fromkeys(rows.decode_values(value))
+    for _, value in sorted(kinds.get(rows.SERIES, [])):
+        for by, values in rows.decode_series(value):
+            number = len(table.series)
+            table.restore_series(number, by, values)
+            processor.decisions.add_series(number, table.series[number])
+    processor.written.series = len(table.series)
+
+
+def _restore_sums(processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]]) -> None:
+    store, written, series = processor.store, processor.written, processor.table.series
+    gone = {number for number, labels in enumerate(series) if labels.slice < 0}
+
+    def decode(value: bytes) -> Sums:
+        sums = rows.decode_sums(value)
+        return {key: n for key, n in sums.items() if key >> COUNTER_BITS not in gone} if gone else sums
+
+    for _, value in kinds.get(rows.LIFETIME, []):
+        store.lifetime.update(decode(value))
+    by_granularity = {panes.granularity_ms: panes for panes in store.panes}
+    for key, value in kinds.get(rows.PANE, []):
+        granularity, start, chunk = rows.pane_of(key)
+        panes = by_granularity.get(granularity)
+        if panes is None:
+            written.foreign.add(key)  # a granularity that no window of these definitions has
+        else:
+            panes.load(start, chunk, decode(value))
+            written.panes.add((granularity, start, chunk))
+
+
+def _chunks(table: SeriesTable) -> int:
+    return -(-len(table.series) // CHUNK_SERIES)
+
+
+def _series_row(table: SeriesTable, chunk: int) -> tuple[bytes, bytes]:
+    part = table.series[chunk * CHUNK_SERIES : (chunk + 1) * CHUNK_SERIES]
+    return rows.chunk_key(rows.SERIES, chunk), rows.encode([(series.by, series.values) for series in part])
+
+
+def _lifetime_row(processor: RollupProcessor, chunk: int) -> tuple[bytes, bytes]:
+    # Zeros stay: that a counter was ever seen decides which gauges there are.
+    return rows.chunk_key(rows.LIFETIME, chunk), rows.encode(processor.store.lifetime_chunk(chunk))
+
+
+def _without_zeros(cells: Sums) -> Sums:
+    return {key: n for key, n in cells.items() if n}
+
+
+def _pane_rows(processor: RollupProcessor) -> Iterator[Row]:
+    written = processor.written.panes
+    for panes in processor.store.panes:
+        for start, chunk in sorted(panes.dirty):
+            place = (panes.granularity_ms, start, chunk)
+            cells = panes.cells(start, chunk)
+            if cells is not None:
+                written.add(place)
+                yield rows.pane_key(*place), rows.encode(_without_zeros(cells))
+            elif place in written:
+                written.remove(place)
+                yield rows.pane_key(*place), None
+        panes.dirty.clear()
+
+
+def _held_rows(processor: RollupProcessor) -> Iterator[Row]:
+    """A record in waiting is written once; what of it has been decided meanwhile is told by the marker's clock."""
+    written, live = processor.written.held, processor.hold.records
+    for offset in sorted(written - live.keys()):
+        yield rows.held_key(offset), None
+    for offset in sorted(live.keys() - written):
+        yield rows.held_key(offset), rows.encode(live[offset].row(processor.hold.clock))
+    processor.written.held = set(live)
+
+
+def _marker(processor: RollupProcessor) -> rows.Marker:
+    hold = processor.hold
+    return rows.Marker(
+        next_offset=processor.offset,
+        clock=hold.clock,
+        reference=processor.raised,
+        expected=hold.expected,
+        unheard_left_out=hold.unheard_left_out,
+        sources=hold.sources,
+        accounting=dict(processor.tally),
+        overflow=dict(processor.table.overflow),
+        revision=processor.definitions.revision,
+        digest=processor.definitions.digest,
+        build=processor.build,
+    )

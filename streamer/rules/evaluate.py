@@ -1,0 +1,119 @@
+"""The states of one aggregate rule on one series: insufficient, ok, pending, firing. Pure; time comes in as ticks.
+
+`firing` when the condition has held in all windows for `for_ticks` without a break. A firing episode ends
+- after three clean evaluations at pane boundaries [H] (hysteresis), clean meaning that a window with enough sample contradicts
+  the condition; a moment in which it holds again starts the count anew, one without enough sample does not count; or
+- when the longest window has had too small a sample for its own length [H]: nothing is known any more.
+Otherwise too small a sample in any window is `insufficient`, neither ok nor firing; a firing episode goes on firing through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+CLEAN_EVALUATIONS: Final = 3
+
+Status = Literal["insufficient", "ok", "pending", "firing"]
+
+
+class Outcome(IntEnum):
+    """Of the condition in one window."""
+
+    INSUFFICIENT = 0
+    FAILS = 1
+    HOLDS = 2
+
+
+class Policy(NamedTuple):
+    """for_ticks: how long the condition must hold. longest: index of the longest window, longest_ticks: its length."""
+
+    for_ticks: int
+    longest: int
+    longest_ticks: int
+    pane_ticks: int
+
+
+class Episode(msgspec.Struct, array_like=True):
+    """State of one rule on one series.
+
+    since: tick the condition began to hold (pending). clean: clean evaluations so far. starved_since: tick from which the
+    longest window's sample has been too small. firings, transitions: counted for the ids of alerts. due: the next tick at
+    which time alone may change the state.
+    """
+
+    status: Status = "insufficient"
+    since: int = 0
+    clean: int = 0
+    starved_since: int | None = None
+    firings: int = 0
+    transitions: int = 0
+    due: int | None = None
+
+
+class Transition(NamedTuple):
+    """What happened: `firing`, or `resolved` and why."""
+
+    state: Literal["firing", "resolved"]
+    reason: str
+
+
+def step(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outcome]) -> Transition | None:
+    """Evaluate at `tick` (ascending, once per tick); `outcomes` one per window."""
+    transition = None
+    if episode.status == "firing":
+        ended = _ended(episode, policy, tick, outcomes)
+        if ended:
+            episode.status = _idle(outcomes)
+            episode.transitions += 1
+            transition = Transition("resolved", ended)
+    elif min(outcomes) is Outcome.HOLDS:
+        if episode.status != "pending":
+            episode.status, episode.since = "pending", tick
+        if tick - episode.since >= policy.for_ticks:
+            episode.status, episode.clean, episode.starved_since = "firing", 0, None
+            episode.firings += 1
+            episode.transitions = 1
+            transition = Transition("firing", "")
+    else:
+        episode.status = _idle(outcomes)
+    episode.due = _due(episode, policy, tick, outcomes)
+    return transition
+
+
+def _idle(outcomes: Sequence[Outcome]) -> Status:
+    return "insufficient" if Outcome.INSUFFICIENT in outcomes else "ok"
+
+
+def _ended(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outcome]) -> str:
+    """Why a firing episode ends at this tick, empty if it goes on."""
+    if outcomes[policy.longest] is not Outcome.INSUFFICIENT:
+        episode.starved_since = None
+    elif episode.starved_since is None:
+        episode.starved_since = tick
+    if Outcome.FAILS in outcomes:
+        if tick % policy.pane_ticks == 0:
+            episode.clean += 1
+    elif Outcome.INSUFFICIENT not in outcomes:
+        episode.clean = 0
+    if episode.clean >= CLEAN_EVALUATIONS:
+        return f"{CLEAN_EVALUATIONS} clean evaluations"
+    if episode.starved_since is not None and tick - episode.starved_since >= policy.longest_ticks:
+        return "too small a sample for the whole of the longest window"
+    return ""
+
+
+def _due(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outcome]) -> int | None:
+    if episode.status == "pending":
+        return episode.since + policy.for_ticks
+    if episode.status != "firing":
+        return None
+    due = []
+    if Outcome.FAILS in outcomes:
+        due.append((tick // policy.pane_ticks + 1) * policy.pane_ticks)
+    if episode.starved_since is not None:
+        due.append(episode.starved_since + policy.longest_ticks)
+    return min(due, default=None)
