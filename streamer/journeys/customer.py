@@ -155,11 +155,12 @@ class Customer:
         """Apply an event that comes after everything applied so far."""
         if self.due <= event.time:
             fold.fire(state, event.time, sink)
-        fold.apply(state, event, sink)
-        due = fold.next_due(state)
-        if due <= clock_ms:
-            due = fold.fire(state, clock_ms, sink)
-        self.due = due
+            self.due = fold.next_due(state)
+        if fold.apply(state, event, sink):
+            due = fold.next_due(state)
+            if due <= clock_ms:
+                due = fold.fire(state, clock_ms, sink)
+            self.due = due
         self.last_time = event.time
         self.suffix += _framed(event)
         self.count += 1

@@ -6,7 +6,7 @@ live, replay and backtest agree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.journeys.state import Cause, Episode, Instance, Issue, State
@@ -20,6 +20,26 @@ if TYPE_CHECKING:
 CUSTOMER: Final = "customer"
 _WHO: Final = ("channel", "platform", "segment", "region")
 
+# Where the signals of `language.ENTITY_NAMES` stand.
+_JOURNEY_FIELDS: Final = {
+    "journey": "journey", "friction": "friction", "step": "step", "channel_switches": "switches", "repeat_contacts": "repeats",
+    "transfers": "transfers", "cold_transfers": "cold",
+}  # fmt: skip
+_ISSUE_FIELDS: Final = {
+    "contacts": "contacts", "channel_switches": "switches", "repeat_contacts": "repeats", "transfers": "transfers",
+    "cold_transfers": "cold", "severity": "severity", "reason": "reason",
+}  # fmt: skip
+_CUSTOMER_SIGNALS: Final[dict[str, Callable[[State], language.Value]]] = {
+    "repeat_contacts": lambda state: len(state.repeats),
+    "contacts": lambda state: sum(issue.contacts for issue in state.issues.values()),
+    "channel_switches": lambda state: sum(issue.switches for issue in state.issues.values()),
+    "transfers": lambda state: sum(issue.transfers for issue in state.issues.values()),
+    "cold_transfers": lambda state: sum(issue.cold for issue in state.issues.values()),
+    "effort_index": lambda state: sum(issue.effort_tenths for issue in state.issues.values()) / 10,
+    "handoffs": lambda state: sum(case.handoffs for case in state.cases.values()),
+    "ping_pongs": lambda state: sum(case.ping_pongs for case in state.cases.values()),
+}
+
 
 class EntityRule(NamedTuple):
     """A rule with its compiled expression and the names it uses."""
@@ -30,13 +50,12 @@ class EntityRule(NamedTuple):
 
 
 class _Entity(NamedTuple):
-    """Whom a rule is evaluated for: identity, evidence, and when nothing is left of it (0: no fixed time)."""
+    """Whom an alert is about: evidence, and when nothing is left of it (0: no fixed time)."""
 
-    id: str
     causes: list[Cause]
     cause_count: int
     expires: int
-    journey: str
+    journey: str = ""
 
 
 class EpisodeFold:
@@ -49,6 +68,7 @@ class EpisodeFold:
             if rule.on and (names := language.ENTITY_NAMES[rule.on])
         }
         self._on = {kind: [entry for entry in self.rules.values() if entry.rule.on == kind] for kind in ("journey", "issue", "customer")}
+        self.watches_steps = any("step" in entry.names for entry in self._on["journey"])
         self._where = {name: dimensions.index(name) for name in _WHO if name in dimensions}
         self._effort = definitions.effort
         self._repeat_within = definitions.contacts.repeat_within
@@ -56,78 +76,88 @@ class EpisodeFold:
 
     def journey(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
         """Evaluate the journey rules for an instance whose signals have changed."""
-        if not self._on["journey"] or state.refused:
+        if state.refused:
             return
-        warm = instance.transfers - instance.cold
-        effort = (
-            instance.repeats * self._effort.repeat_contact + instance.switches * self._effort.channel_switch
-            + instance.cold * self._effort.cold_transfer + warm * self._effort.warm_transfer
-        )  # fmt: skip
-        names: dict[str, language.Value] = {
-            "journey": instance.journey, "abandoned": instance.abandoned_at > 0, "friction": instance.friction, "step": instance.step,
-            "value": instance.value_minor / 10 ** exponent_of(instance.currency),
-            "channel_switches": instance.switches, "repeat_contacts": instance.repeats, "transfers": instance.transfers,
-            "cold_transfers": instance.cold, "effort_index": effort, **self._who(instance.cell.values),
-        }  # fmt: skip
+        for entry in self._on["journey"]:
+            names = {name: self._journey_signal(instance, name) for name in entry.names}
+            self._evaluate(state, entry, instance_id(instance), names, time_ms, sink, lambda: self._journey_entity(instance))
+
+    def _journey_signal(self, instance: Instance, name: str) -> language.Value:
+        if name == "abandoned":
+            return instance.abandoned_at > 0
+        if name == "value":
+            return instance.value_minor / float(10 ** exponent_of(instance.currency))
+        if name == "effort_index":
+            effort, warm = self._effort, instance.transfers - instance.cold
+            points: float = (
+                instance.repeats * effort.repeat_contact + instance.switches * effort.channel_switch
+                + instance.cold * effort.cold_transfer + warm * effort.warm_transfer
+            )  # fmt: skip
+            return points
+        if name in _WHO:
+            return instance.cell.values[self._where[name]]
+        value: language.Value = getattr(instance, _JOURNEY_FIELDS[name])
+        return value
+
+    def _journey_entity(self, instance: Instance) -> _Entity:
         causes = [*instance.causes, instance.last] if instance.last not in instance.causes else instance.causes
         expires = instance.due if instance.abandoned_at else instance.due + instance.recoverable_ms
-        entity = _Entity(instance_id(instance), causes, instance.cause_count, expires, instance.journey)
-        self._evaluate(state, "journey", entity, names, time_ms, sink)
+        return _Entity(causes, instance.cause_count, expires, instance.journey)
 
     def issue(self, state: State, issue: Issue, time_ms: int, sink: Sink) -> None:
         """Evaluate the issue rules for an issue whose signals have changed."""
-        if not self._on["issue"] or state.refused:
+        if state.refused:
             return
-        names: dict[str, language.Value] = {
-            "journey": "", "channel_switches": issue.switches, "repeat_contacts": issue.repeats, "transfers": issue.transfers,
-            "cold_transfers": issue.cold, "contacts": issue.contacts, "severity": issue.severity, "reason": issue.reason,
-            "effort_index": issue.effort_tenths / 10, **self._who(issue.cell.values),
-        }  # fmt: skip
-        entity = _Entity("issue:" + issue.key, issue.causes, issue.cause_count, issue.due, "")
-        self._evaluate(state, "issue", entity, names, time_ms, sink)
+        for entry in self._on["issue"]:
+            names = {name: self._issue_signal(issue, name) for name in entry.names}
+            entity = _Entity(issue.causes, issue.cause_count, issue.due)
+            self._evaluate(state, entry, "issue:" + issue.key, names, time_ms, sink, lambda entity=entity: entity)  # type: ignore[misc]
+
+    def _issue_signal(self, issue: Issue, name: str) -> language.Value:
+        if name == "effort_index":
+            return issue.effort_tenths / 10
+        if name in _WHO:
+            return issue.cell.values[self._where[name]]
+        value: language.Value = getattr(issue, _ISSUE_FIELDS[name])
+        return value
 
     def customer(self, state: State, time_ms: int, sink: Sink) -> None:
-        """Evaluate the customer rules: sums over the open issues and cases, repetitions within the repeat window."""
-        if not self._on["customer"] or state.refused:
+        """Evaluate the customer rules: sums over the open issues and known cases, repetitions within the repeat window."""
+        if state.refused:
             return
-        issues = state.issues.values()
-        names: dict[str, language.Value] = {
-            "channel_switches": sum(issue.switches for issue in issues), "repeat_contacts": len(state.repeats),
-            "transfers": sum(issue.transfers for issue in issues), "cold_transfers": sum(issue.cold for issue in issues),
-            "contacts": sum(issue.contacts for issue in issues), "effort_index": sum(issue.effort_tenths for issue in issues) / 10,
-            "handoffs": sum(case.handoffs for case in state.cases.values()),
-            "ping_pongs": sum(case.ping_pongs for case in state.cases.values()),
-        }  # fmt: skip
-        causes = sorted({cause for issue in issues for cause in issue.causes})
+        for entry in self._on["customer"]:
+            names = {name: _CUSTOMER_SIGNALS[name](state) for name in entry.names}
+            self._evaluate(state, entry, CUSTOMER, names, time_ms, sink, lambda: self._customer_entity(state))
+
+    def _customer_entity(self, state: State) -> _Entity:
+        causes = sorted({cause for issue in state.issues.values() for cause in issue.causes})
         expires = state.repeats[-1] + self._repeat_within if state.repeats else 0
-        entity = _Entity(CUSTOMER, causes[-self._evidence :], sum(issue.cause_count for issue in issues), expires, "")
-        self._evaluate(state, "customer", entity, names, time_ms, sink)
+        return _Entity(causes[-self._evidence :], sum(issue.cause_count for issue in state.issues.values()), expires)
 
-    def _who(self, values: Sequence[str]) -> dict[str, language.Value]:
-        return {name: values[self._where[name]] if name in self._where else "" for name in _WHO}
-
-    def _evaluate(self, state: State, on: str, entity: _Entity, names: Mapping[str, language.Value], t: int, sink: Sink) -> None:
-        for entry in self._on[on]:
-            key = entry.rule.id + "\x1f" + entity.id
-            episode = state.episodes.get(key)
-            signals = {name: names[name] for name in sorted(entry.names)}
-            if not _holds(entry, names):
-                if episode is not None and episode.firing:
-                    episode.signals = signals
-                    self._end(state, key, episode, t, sink)
-                continue
-            if episode is None:
-                episode = state.episodes[key] = Episode(entry.rule.id, entity.id, state.pruned, False, 0, 0, 0, journey=entity.journey)
-            episode.expires = entity.expires
-            changed = signals != episode.signals
-            if not episode.firing and t >= episode.cooldown_until:
-                episode.n += 1
-                episode.firing, episode.since, episode.cooldown_until = True, t, t + entry.rule.cooldown
-                self._fill(episode, signals, entity)
-                sink.transition("firing", key, episode, t)
-            elif episode.firing and changed:
-                self._fill(episode, signals, entity)
-                sink.transition("amended", key, episode, t)
+    def _evaluate(
+        self, state: State, entry: EntityRule, entity_id: str, names: dict[str, language.Value], t: int, sink: Sink,
+        entity_of: Callable[[], _Entity],
+    ) -> None:  # fmt: skip
+        key = entry.rule.id + "\x1f" + entity_id
+        episode = state.episodes.get(key)
+        if not _holds(entry, names):
+            if episode is not None and episode.firing:
+                episode.signals = dict(sorted(names.items()))
+                self._end(state, key, episode, t, sink)
+            return
+        signals, entity = dict(sorted(names.items())), entity_of()
+        if episode is None:
+            episode = state.episodes[key] = Episode(entry.rule.id, entity_id, state.pruned, False, 0, 0, 0, journey=entity.journey)
+        episode.expires = entity.expires
+        changed = signals != episode.signals
+        if not episode.firing and t >= episode.cooldown_until:
+            episode.n += 1
+            episode.firing, episode.since, episode.cooldown_until = True, t, t + entry.rule.cooldown
+            self._fill(episode, signals, entity)
+            sink.transition("firing", key, episode, t)
+        elif episode.firing and changed:
+            self._fill(episode, signals, entity)
+            sink.transition("amended", key, episode, t)
 
     def _fill(self, episode: Episode, signals: dict[str, language.Value], entity: _Entity) -> None:
         episode.signals, episode.causes, episode.cause_count = signals, list(entity.causes), max(entity.cause_count, len(entity.causes))

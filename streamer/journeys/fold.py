@@ -14,7 +14,7 @@ from streamer.journeys import cells, instances
 from streamer.journeys.cases import CaseFold
 from streamer.journeys.contacts import ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
-from streamer.journeys.plan import COMPLETE, Plan, Plans
+from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
 from streamer.journeys.state import Instance, Issue, State
 from streamer.metrics.catalogue import Counter
 from streamer.rules import language
@@ -57,12 +57,12 @@ class Fold:
     def _cell_in(self, kind: type, value: dict[str, str]) -> cells.Cell:
         return self.cells.unpack(value)
 
-    def apply(self, state: State, event: Touchpoint, sink: Sink) -> None:
-        """Fold one event; deadlines up to its time must have fired."""
+    def apply(self, state: State, event: Touchpoint, sink: Sink) -> bool:
+        """Fold one event; deadlines up to its time must have fired. False if it certainly left the state as it was."""
         plan = self._plans.of(event)
         if event.late_completion:
             self._complete_late(state, plan, event, sink)
-            return
+            return True
         if event.analytics_consent is not None:
             self._consent(state, event, sink)
         sink.count(_TOUCHPOINTS, self.cells.of(cells.JOURNEY, plan.journey or event.journey, event), event.time)
@@ -89,6 +89,7 @@ class Fold:
             self.episodes.issue(state, issue, event.time, sink)
         if plan.contact or plan.case:
             self.episodes.customer(state, event.time, sink)
+        return plan.active or event.analytics_consent is not None
 
     def _contact(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> tuple[Issue | None, Signals]:
         key = self._contacts.key_of(event, self._scope_instance(state, event))
@@ -108,21 +109,29 @@ class Fold:
 
     def _journeys(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
         for journey, role in plan.journeys:
-            full = state.instances[:] if len(state.instances) >= self._journey_limit else None
-            cell = self.cells.of(cells.JOURNEY, journey.definition.id, event)
             found = instances.find(state, journey, event)
-            before = (found[0].abandoned_at, found[0].step) if found else None
-            instance = instances.apply(state, journey, role, event, cell, sink, self._journey_limit)
-            if full:
-                for gone in full:
-                    if gone not in state.instances and gone is not instance:
-                        self.episodes.end_entity(state, instance_id(gone), event.time, sink)
-            if instance is None:
+            if found is None:
+                if role == START:
+                    self._begin(state, journey, event, sink)
                 continue
-            if not any(instance is kept for kept in state.instances):
+            instance = found[0]
+            before, step = instance.abandoned_at, instance.step
+            instances.apply(state, journey, role, event, found, sink)
+            if role in (COMPLETE, FAIL):
                 self.episodes.end_entity(state, instance_id(instance), event.time, sink)
-            elif before != (instance.abandoned_at, instance.step):
+            elif before or (self.episodes.watches_steps and step != instance.step):
                 self.episodes.journey(state, instance, event.time, sink)
+
+    def _begin(self, state: State, journey: JourneyPlan, event: Touchpoint, sink: Sink) -> None:
+        kept = state.instances[:]
+        cell = self.cells.of(cells.JOURNEY, journey.definition.id, event)
+        instance = instances.begin(state, journey, event, cell, sink, self._journey_limit)
+        if len(state.instances) <= len(kept):
+            still = {id(one) for one in state.instances}
+            for gone in kept:
+                if id(gone) not in still:
+                    self.episodes.end_entity(state, instance_id(gone), event.time, sink)
+        self.episodes.journey(state, instance, event.time, sink)
 
     def _instances_of(self, state: State, event: Touchpoint) -> list[Instance]:
         """The instances an event names by an id of its own; a signal does not belong to a journey merely by coming while it is open."""

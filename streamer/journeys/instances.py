@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from streamer.journeys import cells
-from streamer.journeys.plan import ACTIVITY, COMPLETE, FAIL, START, JourneyPlan
+from streamer.journeys.plan import COMPLETE, FAIL, JourneyPlan
 from streamer.journeys.state import Cause, Instance, State
 from streamer.metrics.catalogue import Counter
 
@@ -58,11 +58,8 @@ def find(state: State, plan: JourneyPlan, event: Touchpoint, *, explicit: bool =
     return candidates[-1], "derived_session"
 
 
-def apply(state: State, plan: JourneyPlan, role: int, event: Touchpoint, cell: cells.Cell, sink: Sink, limit: int) -> Instance | None:
-    """Fold one event into the journey's instances; returns the instance it touched, also when that has ended."""
-    found = find(state, plan, event)
-    if found is None:
-        return _begin(state, plan, event, cell, sink, limit) if role == START else None
+def apply(state: State, plan: JourneyPlan, role: int, event: Touchpoint, found: tuple[Instance, str], sink: Sink) -> None:
+    """Fold one event into the instance it belongs to, as `find` has found it."""
     instance, told_by = found
     sink.note("matched_by_" + told_by)
     for name, read in plan.readers:
@@ -75,12 +72,12 @@ def apply(state: State, plan: JourneyPlan, role: int, event: Touchpoint, cell: c
         complete(state, instance, event.time, sink)
     elif role == FAIL:
         _fail(state, instance, event.time, sink)
-    elif role in (START, ACTIVITY):
+    else:
         _go_on(instance, event, sink)
-    return instance
 
 
-def _begin(state: State, plan: JourneyPlan, event: Touchpoint, cell: cells.Cell, sink: Sink, limit: int) -> Instance:
+def begin(state: State, plan: JourneyPlan, event: Touchpoint, cell: cells.Cell, sink: Sink, limit: int) -> Instance:
+    """A new instance; the one longest without activity makes room if there are too many."""
     journey, t = plan.definition, event.time
     if len(state.instances) >= limit:
         oldest = min(state.instances, key=lambda instance: (instance.last[0], instance.last[1]))

@@ -30,7 +30,10 @@ class JourneyPlan(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What one event type does. journeys: (journey, role) it takes part in; journey: the first one's id, or empty."""
+    """What one event type does. journeys: (journey, role) it takes part in; journey: the first one's id, or empty.
+
+    active: False if such an event changes nothing but the count of touchpoints.
+    """
 
     journeys: tuple[tuple[JourneyPlan, int], ...]
     journey: str
@@ -43,6 +46,7 @@ class Plan(NamedTuple):
     case: bool
     friction: bool
     links: bool
+    active: bool
 
 
 def matches(event_type: str, patterns: Sequence[str]) -> bool:
@@ -82,6 +86,9 @@ class Plans:
         starts, switches = matches(event_type, contacts.started), matches(event_type, contacts.switch_on)
         transfers, resolves = matches(event_type, contacts.transferred), matches(event_type, contacts.resolved)
         reopens = matches(event_type, contacts.reopened)
+        contact = starts or switches or transfers or resolves or reopens
+        case, friction = matches(event_type, self._definitions.cases.events), event_type in FRICTION_TYPES
+        links = event_type == LINK_TYPE
         return Plan(
             tuple(roles),
             roles[0][0].definition.id if roles else "",
@@ -90,10 +97,11 @@ class Plans:
             transfers,
             resolves,
             reopens,
-            starts or switches or transfers or resolves or reopens,
-            matches(event_type, self._definitions.cases.events),
-            event_type in FRICTION_TYPES,
-            event_type == LINK_TYPE,
+            contact,
+            case,
+            friction,
+            links,
+            bool(roles) or contact or case or friction or links,
         )
 
 

@@ -1,5 +1,7 @@
 """What is kept of one customer: open journeys, issues, cases, alerts in force. Packed as MessagePack arrays.
 
+No structure refers back to its owner, so none needs the cycle collector (gc=False).
+
 All times are milliseconds of event time. Fields are only ever appended, each with a default, so that a row of an older
 schema reads as one of the newer.
 """
@@ -14,7 +16,7 @@ from streamer.journeys.cells import Cell
 Cause = tuple[int, int, str, str]
 
 
-class Instance(msgspec.Struct, array_like=True):
+class Instance(msgspec.Struct, array_like=True, gc=False):
     """A journey instance, open (`abandoned_at` 0) or abandoned and recoverable until `due`.
 
     due: when open, the abandonment deadline; when abandoned, the end of recoverability. deadline_ms and recoverable_ms are
@@ -49,7 +51,7 @@ class Instance(msgspec.Struct, array_like=True):
         return str(self.started)
 
 
-class Issue(msgspec.Struct, array_like=True):
+class Issue(msgspec.Struct, array_like=True, gc=False):
     """What effort signals belong to. `contact_*` describe the contact going on."""
 
     key: str
@@ -74,7 +76,7 @@ class Issue(msgspec.Struct, array_like=True):
     cause_count: int = 0
 
 
-class Case(msgspec.Struct, array_like=True):
+class Case(msgspec.Struct, array_like=True, gc=False):
     """The owners of a case: the last two distinct ones are enough to see A, B, A."""
 
     key: str
@@ -87,7 +89,7 @@ class Case(msgspec.Struct, array_like=True):
     ping_pongs: int = 0
 
 
-class Episode(msgspec.Struct, array_like=True):
+class Episode(msgspec.Struct, array_like=True, gc=False):
     """An alert in force or cooling down. n: its number among the firings of this fingerprint; expires: 0 means never."""
 
     rule: str
@@ -103,7 +105,7 @@ class Episode(msgspec.Struct, array_like=True):
     journey: str = ""
 
 
-class State(msgspec.Struct, array_like=True):
+class State(msgspec.Struct, array_like=True, gc=False):
     """The folded state of one customer. fired: the latest deadline that has fired."""
 
     instances: list[Instance] = []

@@ -22,7 +22,7 @@ _WHO: Final = frozenset({"journey", "channel", "platform", "segment", "region"})
 # What an entity rule may name. friction: signals in the instance (design section 6); value: revenue in major units.
 ENTITY_NAMES: Final[dict[str, frozenset[str]]] = {
     "journey": _SIGNALS | _WHO | {"abandoned", "friction", "value", "step"},
-    "issue": _SIGNALS | _WHO | {"contacts", "severity", "reason"},
+    "issue": _SIGNALS | (_WHO - {"journey"}) | {"contacts", "severity", "reason"},
     "customer": _SIGNALS | {"contacts", "handoffs", "ping_pongs"},
 }
 # What an aggregate rule may name: the estimate, its 95 % interval, its sample, and the slice's labels.
@@ -68,17 +68,40 @@ def _compile(node: ast.expr, text: str, names: frozenset[str]) -> Expression:
             return lambda env: apply(first(env), second(env))
         case ast.BoolOp(op=op, values=values):
             parts = [_compile(value, text, names) for value in values]
-            if isinstance(op, ast.And):
-                return lambda env: all(part(env) for part in parts)
-            return lambda env: any(part(env) for part in parts)
+            return _every(parts) if isinstance(op, ast.And) else _some(parts)
         case ast.Compare(left=left, ops=ops, comparators=rights) if all(type(op) in _COMPARE for op in ops):
             terms = [_compile(term, text, names) for term in [left, *rights]]
-            tests = [_COMPARE[type(op)] for op in ops]
-            return lambda env: all(test(a(env), b(env)) for test, a, b in zip(tests, terms, terms[1:], strict=False))
+            steps = [_step(_COMPARE[type(op)], a, b) for op, a, b in zip(ops, terms, terms[1:], strict=False)]
+            return steps[0] if len(steps) == 1 else _every(steps)
         case _:
             raise DefinitionsError(
                 f"{ast.unparse(node)!r} in {text!r} is not part of the rule language (numbers, names, + - * /, comparisons, and, or, not)"
             )
+
+
+def _step(test: Callable[..., bool], left: Expression, right: Expression) -> Expression:
+    return lambda env: test(left(env), right(env))
+
+
+def _every(parts: list[Expression]) -> Expression:
+    # A plain loop: rules are evaluated at every change of a signal, and a generator would cost as much as the comparison.
+    def every(env: Mapping[str, Value]) -> bool:
+        for part in parts:  # noqa: SIM110
+            if not part(env):
+                return False
+        return True
+
+    return every
+
+
+def _some(parts: list[Expression]) -> Expression:
+    def some(env: Mapping[str, Value]) -> bool:
+        for part in parts:  # noqa: SIM110
+            if part(env):
+                return True
+        return False
+
+    return some
 
 
 def names_in(text: str) -> frozenset[str]:
