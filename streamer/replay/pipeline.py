@@ -15,7 +15,7 @@ from streamer import deltas, topics
 from streamer.alerts import alert
 from streamer.definitions import Definitions
 from streamer.deltas import DeltaBatch
-from streamer.journeys.processor import JourneysProcessor
+from streamer.journeys.processor import TICK_MS, JourneysProcessor
 from streamer.metrics.catalogue import Counter
 from streamer.metrics.readings import Gauge
 from streamer.processor import Headers, LogRecord, Output
@@ -65,6 +65,14 @@ def arrivals_of(history: History) -> Iterator[Arrival]:
     return (Arrival(event.time_ms, event.key, event.value) for event in history.events)
 
 
+def end_of(end_ms: int, definitions: Definitions) -> int:
+    """Time of the control record that closes a history whose greatest event time is `end_ms`.
+
+    One second more than the longest deadline: the tick of a deadline that falls due at the very end is complete then.
+    """
+    return end_ms + definitions.longest_deadline_ms + TICK_MS
+
+
 def run_history(
     arrivals: Iterable[Arrival],
     definitions: Definitions,
@@ -99,8 +107,9 @@ class _Run:
             JourneysProcessor(definitions, partition=p, partitions=partitions, rollup_partitions=1, build=build) for p in range(partitions)
         ]
         self._rollup = RollupProcessor(definitions, partition=0, partitions=1, build=build)
-        for processor in (*self._journeys, self._rollup):
+        for processor in self._journeys:
             processor.restore(())
+        self._rollup.restore(())
         self._offsets = [0] * partitions
         self._deltas_offset = 0
         self._alerts: list[list[alert.Alert]] = [[] for _ in range(partitions + 1)]

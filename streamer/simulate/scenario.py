@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.definitions import parse_duration
 from streamer.errors import InputError
-from streamer.replay.mapping import format_time
+from streamer.simulate.wire import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,16 +34,16 @@ class Incident(NamedTuple):
         """The ground truth as JSON: when, where, and which metrics must move when."""
         return {
             "incident": self.kind,
-            "start": format_time(self.start_ms),
-            "end": format_time(self.end_ms),
+            "start": rfc3339(self.start_ms),
+            "end": rfc3339(self.end_ms),
             "slice": {"journey": "checkout", "platform": self.platform},
             "metrics": [
-                {"metric": "friction_rate", "direction": "up", "from": format_time(self.start_ms), "until": format_time(self.end_ms)},
+                {"metric": "friction_rate", "direction": "up", "from": rfc3339(self.start_ms), "until": rfc3339(self.end_ms)},
                 {
                     "metric": "abandon_rate",
                     "direction": "up",
-                    "from": format_time(self.start_ms + CHECKOUT_DEADLINE_MS),
-                    "until": format_time(self.end_ms + CHECKOUT_DEADLINE_MS),
+                    "from": rfc3339(self.start_ms + CHECKOUT_DEADLINE_MS),
+                    "until": rfc3339(self.end_ms + CHECKOUT_DEADLINE_MS),
                 },
             ],
         }

@@ -32,13 +32,17 @@ def _date(day: int) -> str:
     return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%dT")
 
 
-def render(number: int, source: str, kind: str, time_ms: int, who: str, what: str) -> bytes:
-    """The bytes of one event. who, what: parts of the `data` object as JSON text; `what` begins with a comma if it is not empty."""
+def rfc3339(time_ms: int) -> str:
+    """A time in UTC with milliseconds."""
     day, of_day_ms = divmod(time_ms, 86_400_000)
     second, milli = divmod(of_day_ms, 1000)
-    time = _date(day) + _SECONDS[second] + _MILLISECONDS[milli]
+    return _date(day) + _SECONDS[second] + _MILLISECONDS[milli]
+
+
+def render(number: int, source: str, kind: str, time_ms: int, who: str, what: str) -> bytes:
+    """The bytes of one event. who, what: parts of the `data` object as JSON text; `what` begins with a comma if it is not empty."""
     return (
-        f'{{"specversion":"1.0","id":"{number:016x}","source":"{source}","type":"{kind}","time":"{time}",'
+        f'{{"specversion":"1.0","id":"{number:016x}","source":"{source}","type":"{kind}","time":"{rfc3339(time_ms)}",'
         f'"datacontenttype":"application/json","data":{{{who}{what}}}}}'
     ).encode()
 
