@@ -81,14 +81,14 @@ class AlertStore:
         on_command: Callable[[Literal["ok", "error"]], None] = lambda _outcome: None,
     ) -> None:
         self.keys = Keys(prefix)
-        self._client = client
+        self.client = client
         self._bounds = (stream_length, stream_age_seconds * 1000)
         self._on_command = on_command
         self._where = address_of(client)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self.client.aclose()
 
     async def ping(self) -> None:
         """Raise unless Redis answers."""
@@ -156,7 +156,8 @@ class AlertStore:
             expected: the applied offset that must be stored, None for none: otherwise nothing is written.
             applied: the applied offset to store with the last part, None to leave it.
 
-        Returns None if all was written, else the applied offset found instead (-1 if none) at the first part refused.
+        Returns None if all was written, else the applied offset found instead at the first part refused.
+        Raises OutOfStepError if one was expected and there is none.
         """
         field = f"{topic_id}/{partition}"
         chunk: list[Any] = []
@@ -177,7 +178,9 @@ class AlertStore:
         )
         if status == b"OK":
             return None
-        return int(rest[0]) if rest[0] else -1
+        if not rest[0]:
+            raise OutOfStepError(None)
+        return int(rest[0])
 
     async def active(self) -> dict[str, bytes]:
         """fingerprint -> record of what is firing, as stored: includes what expired since the last write."""
@@ -211,7 +214,7 @@ class AlertStore:
         give_up_at = time.monotonic() + CALL_SECONDS
         for attempt in range(ATTEMPTS):
             try:
-                reply = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+                reply = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
             except (RedisError, OSError) as exc:
                 self._on_command("error")
                 if is_function_missing(exc):
@@ -221,7 +224,7 @@ class AlertStore:
                 if not isinstance(problem, RedisUnavailableError) or attempt == ATTEMPTS - 1 or time.monotonic() > give_up_at:
                     raise problem from exc
                 if isinstance(exc, ResponseError) and code_of(exc) == "READONLY":
-                    await self._client.connection_pool.disconnect()  # after a failover the name leads elsewhere
+                    await self.client.connection_pool.disconnect()  # after a failover the name leads elsewhere
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
             else:
                 self._on_command("ok")
@@ -231,7 +234,7 @@ class AlertStore:
     async def _load(self) -> None:
         """Load the library; a server that was wiped has lost it. Raises DeliveryError for a server before 7.0."""
         try:
-            await self._client.function_load(LIBRARY, replace=True)
+            await self.client.function_load(LIBRARY, replace=True)
         except (RedisError, OSError) as exc:
             self._on_command("error")
             if "unknown command" in str(exc).lower():

@@ -9,7 +9,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streamer import topics
 from streamer.alerts import alert as alerts
@@ -17,7 +17,7 @@ from streamer.alerts.publisher import ActiveRecord
 from streamer.alerts.times import milliseconds
 from streamer.engine.kafka import client_options
 from streamer.engine.topic_ids import topic_ids
-from streamer.errors import DataLossError, DeliveryError
+from streamer.errors import DataLossError, DeliveryError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,9 +42,9 @@ class Committed(NamedTuple):
 
 
 class AlertLog:
-    """Reads the alert topics outside the consumer group. `async with` connects and closes.
+    """Reads the alert topics outside the consumer group. `async with` connects and closes, and raises UnreachableError.
 
-    Raises KafkaError if no broker can be reached.
+    Methods raise KafkaError if Kafka goes away meanwhile.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -62,6 +62,10 @@ class AlertLog:
             await self._client.bootstrap()
             await self._admin.start()
             await self._reader.start()
+        except KafkaError as exc:
+            await self.close()
+            where = self._settings.kafka_bootstrap
+            raise UnreachableError(f"Kafka at {where} does not answer ({exc!r}): start it or set kafka_bootstrap") from exc
         except BaseException:
             await self.close()
             raise

@@ -1,306 +1,28 @@
-"""The publisher: copies committed alerts from Kafka to Redis, in a consumer group of its own, each transition once.
-
-Redis says where to go on: `redis.lua` stores the last applied offset per topic id and partition and ignores what is at or below it.
-So a crash at any point, a reset group, a rebalance or a second owner delivers nothing twice. The group's committed offset follows,
-for lag tools and for a Redis that lost its data: then the active set is rebuilt up to that offset and delivery goes on from there.
-A partition that fails in any way is closed and opened again; an alert leaves Kafka's side only by being acknowledged by Redis.
-"""
+"""The publisher as a role: its parts put together, its endpoint, its process. What it does is in `delivery.py`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
-import time
 from typing import TYPE_CHECKING, Final
 
 import uvloop
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError
 
-from streamer.alerts.connection import RedisUnavailableError, connect
-from streamer.alerts.publisher import AlertStore, OutOfStepError
-from streamer.engine.alert_log import LOGICAL, AlertLog, boundary, group_of
+from streamer.alerts.connection import connect
+from streamer.alerts.publisher import AlertStore
+from streamer.engine.alert_log import AlertLog
+from streamer.engine.delivery import Publisher
 from streamer.engine.endpoint import Endpoint
-from streamer.engine.kafka import client_options
-from streamer.errors import DataLossError, DeliveryError
+from streamer.errors import DeliveryError, UnreachableError
 from streamer.metrics.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from aiokafka.structs import ConsumerRecord
-
     from streamer.settings import Settings
 
-log = logging.getLogger(__name__)
-
-# Alerts per call to Redis: about 1 MB and 5 ms of the server's time, during which nobody else is served.
-BATCH_RECORDS: Final = 500
-POLL_SECONDS: Final = 0.2
-# After a call that gave up; the call itself has tried for more than a second by then.
-REDIS_RETRY_SECONDS: Final = 0.5
-# How often lag, topic ids and expired entries are looked at: each is one small request.
-HOUSEKEEPING_SECONDS: Final = 5.0
-# A group offset is a convenience; waiting longer for it would hold up alerts.
-COMMIT_TIMEOUT_SECONDS: Final = 5.0
+# What a turn may take to end in order: a call to Redis that is being retried, and the group's offset.
 STOP_TIMEOUT_SECONDS: Final = 10.0
-
-
-class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped here
-    """One member of the publishers' group. `run` returns when `stop` is set; errors end it."""
-
-    def __init__(self, settings: Settings, store: AlertStore, alert_log: AlertLog, metrics: Pipeline) -> None:
-        self._settings = settings
-        self._store = store
-        self._log = alert_log
-        self._metrics = metrics
-        self._logical = {settings.topic(logical): logical for logical in LOGICAL}
-        # Rebalances take seconds, standbys wait for days: aiokafka's poll check would make an idle member leave the group for good.
-        self._consumer = AIOKafkaConsumer(
-            **client_options(settings),
-            group_id=group_of(settings),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            fetch_max_wait_ms=int(settings.fetch_max_wait_seconds * 1000),
-            session_timeout_ms=int(settings.session_timeout_seconds * 1000),
-            heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 4),
-            rebalance_timeout_ms=int(settings.rebalance_timeout_seconds * 1000),
-            max_poll_interval_ms=2**31 - 1,
-        )
-        self._assigned: set[TopicPartition] | None = None
-        self._ids: dict[str, str] = {}
-        self._after: dict[TopicPartition, int] = {}  # open partitions -> offset up to which Redis has everything
-        self._delivered: dict[tuple[str, int], int] = {}  # (topic id, partition) -> next offset, known to have been delivered
-        self._uncommitted: dict[TopicPartition, tuple[int, str]] = {}
-        self._progress: dict[TopicPartition, tuple[int, float]] = {}
-        self._problem: str | None = None
-        self._housekeeping_due = 0.0
-        for outcome in ("delivered", "skipped", "failed"):
-            metrics.delivered(outcome, 0)
-
-    def ready(self) -> str | None:
-        """None if all assigned partitions are open and Redis takes alerts, else why not."""
-        if self._problem is not None:
-            return self._problem
-        if self._assigned is None:
-            return "no partitions assigned yet"
-        waiting = len(self._assigned - self._after.keys())
-        return f"{waiting} partitions are not open yet" if waiting else None
-
-    # -- membership
-
-    def on_partitions_revoked(self, _revoked: Iterable[TopicPartition]) -> None:
-        """Another member may own them from now on; what is in flight meets the offset guard."""
-        for partition in list(self._after):
-            self._close(partition)
-        for partition in self._assigned or ():
-            self._metrics.forget("streamer_publish_lag_records", topic=self._logical[partition.topic], partition=str(partition.partition))
-        self._metrics.owned(-len(self._assigned or ()))
-        self._assigned = None
-        self._progress.clear()
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Nothing is read before Redis was asked; and nothing slow is done here, where no heartbeats are sent."""
-        self._assigned = set(assigned)
-        for partition in self._assigned:
-            self._consumer.pause(partition)
-            self._consumer.seek(partition, 0)  # any valid position: keeps aiokafka from looking for one itself
-            self._metrics.publish_lag(self._logical[partition.topic], partition.partition, 0)
-        self._metrics.owned(len(self._assigned))
-
-    def _close(self, partition: TopicPartition) -> None:
-        """Stop reading; the next turn opens it again from where Redis stands, if it is still ours."""
-        self._after.pop(partition, None)
-        with contextlib.suppress(IllegalStateError):
-            self._consumer.pause(partition)
-
-    # -- one turn after the other
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop` is set.
-
-        Raises:
-            DeliveryError: Redis refuses for good, or nothing moves any more.
-            TopicsError: an alert topic does not exist.
-            DataLossError: the alert topics no longer hold what Redis has not got.
-            KafkaError: the group or the topics cannot be used.
-        """
-        self._ids = await self._log.topic_ids()
-        self._consumer.subscribe(list(self._logical), listener=self)
-        await self._consumer.start()
-        try:
-            while not stop.is_set():
-                try:
-                    await self._turn()
-                except RedisUnavailableError as exc:
-                    await self._redis_is_away(exc, stop)
-        finally:
-            await self._consumer.stop()
-
-    async def _turn(self) -> None:
-        for partition in sorted((self._assigned or set()) - self._after.keys()):
-            await self._open(partition)
-        try:
-            batches = await self._consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=BATCH_RECORDS)
-        except OffsetOutOfRangeError as exc:  # retention passed us, or the topic is another one: opening finds out
-            self._ids = await self._log.topic_ids()
-            for partition in exc.args[0]:
-                self._close(partition)
-            return
-        try:
-            for partition, records in batches.items():
-                await self._deliver(partition, records)
-        except RedisUnavailableError:
-            for partition in batches:
-                self._close(partition)
-            raise
-        finally:
-            await self._commit()
-        if self._problem is not None:
-            log.info("Redis takes alerts again", extra={"action": "redis_back"})
-            self._problem = None
-        if time.monotonic() >= self._housekeeping_due:
-            await self._keep_house()
-
-    async def _redis_is_away(self, exc: RedisUnavailableError, stop: asyncio.Event) -> None:
-        if self._problem is None:
-            log.warning("alerts wait in Kafka: %s", exc, extra={"action": "redis_away"})
-        self._problem = str(exc)
-        await self._measure_lag()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(stop.wait(), REDIS_RETRY_SECONDS)
-
-    async def _open(self, partition: TopicPartition) -> None:
-        """Go on from Redis' applied offset; if it has none, rebuild the active set and go on from the group's offset."""
-        topic_id = self._ids[partition.topic]
-        start, end = (await self._log.ranges([partition]))[partition]
-        applied = (await self._store.applied_offsets()).get((topic_id, partition.partition))
-        if applied is None:
-            applied = await self._rebuild(partition, start, end)
-            if applied is None:
-                return  # another owner was faster: the next turn asks again
-        elif applied + 1 < start:
-            self._accept_loss(partition, applied + 1, start)
-        elif applied + 1 > end:
-            raise DataLossError(
-                f"Redis has {partition.topic} partition {partition.partition} up to offset {applied}, but the topic ends at {end}:"
-                " the broker lost records; `streamer alerts rebuild` brings both in step"
-            )
-        with contextlib.suppress(IllegalStateError):  # revoked meanwhile
-            self._consumer.seek(partition, max(applied + 1, start))
-            self._consumer.resume(partition)
-            self._after[partition] = applied
-
-    async def _rebuild(self, partition: TopicPartition, start: int, end: int) -> int | None:
-        topic_id = self._ids[partition.topic]
-        committed = (await self._log.committed([partition])).get(partition)
-        known = self._delivered.get((topic_id, partition.partition), start)
-        delivered_to = max(boundary(committed, topic_id, start, end), min(known, end))
-        states = await self._log.states(partition, start, delivered_to)
-        applied = delivered_to - 1
-        moved = await self._store.restore(topic_id, partition.partition, states.items(), expected=None, applied=applied)
-        if moved is not None:
-            return None
-        firing = sum(state.record is not None for state in states.values())
-        log.info(
-            "rebuilt the active set of %s partition %d up to offset %d: %d firing",
-            partition.topic, partition.partition, applied, firing, extra={"action": "rebuilt"},
-        )  # fmt: skip
-        return applied
-
-    def _accept_loss(self, partition: TopicPartition, needed: int, start: int) -> None:
-        numbers = f"{partition.topic} partition {partition.partition} begins at offset {start}, Redis needs {needed}"
-        if self._settings.on_data_loss == "refuse":
-            raise DataLossError(f"{numbers}: retention has deleted undelivered alerts; on_data_loss=skip goes on without them")
-        self._metrics.delivered("failed", start - needed)
-        log.error("%s: skipped what retention has deleted", numbers, extra={"action": "data_loss"})
-
-    async def _deliver(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        after = self._after.get(partition)
-        if after is None:
-            return
-        topic_id = self._ids[partition.topic]
-        began = time.monotonic()
-        try:
-            published = await self._store.publish(
-                topic_id, partition.partition, [(record.offset, record.value) for record in records], after=after
-            )
-        except OutOfStepError as exc:
-            log.warning("%s: %s partition %d", exc, partition.topic, partition.partition, extra={"action": "redis_lost_data"})
-            self._close(partition)
-            return
-        now = time.time()
-        self._metrics.published(time.monotonic() - began)
-        self._metrics.delivered("delivered", published.delivered)
-        self._metrics.delivered("skipped", published.present)
-        for detected_ms in published.detected_ms:
-            self._metrics.alert_readable(max(0.0, now - detected_ms / 1000))
-        if published.undecodable:
-            self._metrics.delivered("failed", len(published.undecodable))
-            log.error(
-                "%s partition %d: %d records from offset %d on are no alerts and were skipped",
-                partition.topic, partition.partition, len(published.undecodable), published.undecodable[0], extra={"action": "undecodable"},
-            )  # fmt: skip
-        last = records[-1].offset
-        if partition in self._after:
-            self._after[partition] = last
-            self._uncommitted[partition] = (last + 1, topic_id)
-        self._delivered[topic_id, partition.partition] = last + 1
-
-    async def _commit(self) -> None:
-        """The group's offset, after Redis. May fail in a rebalance: Redis knows better, so nothing depends on it."""
-        offsets = {partition: offset for partition, offset in self._uncommitted.items() if partition in self._after}
-        if not offsets:
-            return
-        try:
-            await asyncio.wait_for(self._consumer.commit(offsets), COMMIT_TIMEOUT_SECONDS)
-        except (TimeoutError, KafkaError) as exc:
-            log.warning("the group's offset was not committed: %r", exc, extra={"action": "commit_failed"})
-        else:
-            self._uncommitted.clear()
-
-    # -- housekeeping
-
-    async def _keep_house(self) -> None:
-        self._housekeeping_due = time.monotonic() + HOUSEKEEPING_SECONDS
-        await self._store.sweep()
-        await self._measure_lag()
-        ids = await self._log.topic_ids()
-        for topic in [topic for topic in ids if ids[topic] != self._ids[topic]]:
-            log.warning("topic %s was created again: its partitions start anew", topic, extra={"action": "topic_recreated"})
-            for partition in [partition for partition in self._after if partition.topic == topic]:
-                self._close(partition)
-        self._ids = ids
-
-    async def _measure_lag(self) -> None:
-        """Export the lag; die if there is some and nothing moves although Redis is well (a parked coordinator, a lost fetch)."""
-        opened = [partition for partition in self._assigned or () if partition in self._after or partition in self._progress]
-        if not opened:
-            return
-        now = time.monotonic()
-        for partition, (_, end) in (await self._log.ranges(opened)).items():
-            position = await self._position(partition)
-            lag = max(0, end - position)
-            self._metrics.publish_lag(self._logical[partition.topic], partition.partition, lag)
-            seen, since = self._progress.get(partition, (-1, now))
-            if seen != position or lag == 0 or self._problem is not None:
-                since = now
-            self._progress[partition] = (position, since)
-            if now - since > self._settings.watchdog_seconds:
-                raise DeliveryError(
-                    f"{partition.topic} partition {partition.partition} stands at offset {position}, {lag} behind,"
-                    f" for {now - since:.0f} s: the publisher ends so that another one takes over"
-                )
-
-    async def _position(self, partition: TopicPartition) -> int:
-        """Where delivery stands: what was read, or, while Redis is away, what was delivered."""
-        if partition in self._after:
-            with contextlib.suppress(IllegalStateError):
-                return int(await self._consumer.position(partition))
-        return self._delivered.get((self._ids[partition.topic], partition.partition), self._progress.get(partition, (0, 0.0))[0])
 
 
 async def serve(settings: Settings, stop: asyncio.Event, metrics: Pipeline | None = None) -> None:
@@ -354,5 +76,6 @@ def run(settings: Settings) -> int:
     try:
         uvloop.run(main())
     except KafkaError as exc:
-        raise DeliveryError(f"the publisher cannot work with Kafka at {settings.kafka_bootstrap}: {exc!r}") from exc
+        kind = UnreachableError if exc.retriable else DeliveryError
+        raise kind(f"the publisher cannot work with Kafka at {settings.kafka_bootstrap}: {exc!r}") from exc
     return 0
