@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from grafana.src.common import GREY, Properties, Query, colored
-from streamer.metrics.catalogue import METRIC_BY_ID
+from streamer.metrics.catalogue import LIFETIME, METRIC_BY_ID
 from streamer.metrics.readings import SHOW_MINIMUM
 
 # A value no gauge has; panels map it to the word.
 INSUFFICIENT_VALUE: Final = -1
+TOO_FEW: Final = f" (insufficient: n < {SHOW_MINIMUM})"
 INSUFFICIENT: Final = {str(INSUFFICIENT_VALUE): ("insufficient", GREY)}
 
 # The selected journey; with a platform chosen, only there. `All` platforms stands for "no platform label".
@@ -22,36 +23,35 @@ BY_TEAM: Final = 'slice="team"'
 
 
 def gauge(metric_id: str, slice_: str, by: str = "", suffix: str = "") -> str:
-    """The gauge of a metric over the chosen window, one series per value of the labels `by`.
+    """The gauge of a metric over the chosen window (a stock has one window, its lifetime), one series per value of the labels `by`.
 
-    The labels of the scrape go, so that a take-over by another worker continues the same line. suffix: `_lower`, `_upper`
-    or `_sample_size`.
+    The labels of the scrape go, so that a take-over by another worker continues the same line. suffix: `_lower`, `_upper`,
+    `_sample_size` or `_insufficient`.
     """
-    name = METRIC_BY_ID[metric_id].gauge + suffix
+    metric = METRIC_BY_ID[metric_id]
+    window = LIFETIME if metric.kind == "stock" else "$window"
     how = f"max by ({by}) " if by else "max"
-    return f'{how}({name}{{job=~"$job", window="$window", {slice_}}})'
+    return f'{how}({metric.gauge}{suffix}{{job=~"$job", window="{window}", {slice_}}})'
 
 
-def known(metric_id: str, slice_: str, by: str = "") -> str:
-    """The estimate where the sample is large enough."""
-    return f"{gauge(metric_id, slice_, by)} and {gauge(metric_id, slice_, by, '_sample_size')} >= {SHOW_MINIMUM}"
+def known(metric_id: str, slice_: str, by: str = "", suffix: str = "") -> str:
+    """The estimate (or a bound of it) where the sample is sufficient, else nothing."""
+    return f"{gauge(metric_id, slice_, by, suffix)} and {gauge(metric_id, slice_, by, '_insufficient')} == 0"
 
 
 def estimate(metric_id: str, slice_: str, by: str = "", suffix: str = "") -> str:
-    """The estimate (or a bound of it) where the sample is large enough, else `INSUFFICIENT_VALUE`."""
-    size = gauge(metric_id, slice_, by, "_sample_size")
-    value = gauge(metric_id, slice_, by, suffix)
-    return f"({value} and {size} >= {SHOW_MINIMUM}) or (0 * ({size} < {SHOW_MINIMUM}) - {-INSUFFICIENT_VALUE})"
+    """The estimate (or a bound of it) where the sample is sufficient, else `INSUFFICIENT_VALUE`."""
+    return f"({known(metric_id, slice_, by, suffix)}) or {INSUFFICIENT_VALUE} * ({gauge(metric_id, slice_, by, '_insufficient')} == 1)"
 
 
 def band(metric_id: str, slice_: str, name: str, by: str = "") -> list[Query]:
     """The estimate within its 95 % interval; an estimate from too small a sample is a series of its own that says so."""
-    size = gauge(metric_id, slice_, by, "_sample_size")
+    insufficient = gauge(metric_id, slice_, by, "_insufficient")
     return [
         Query(gauge(metric_id, slice_, by, "_upper"), f"{name} upper", ref="U"),
         Query(gauge(metric_id, slice_, by, "_lower"), f"{name} lower", ref="L"),
-        Query(f"{gauge(metric_id, slice_, by)} and {size} >= {SHOW_MINIMUM}", name, ref="A"),
-        Query(f"{gauge(metric_id, slice_, by)} and {size} < {SHOW_MINIMUM}", f"{name} (insufficient: n < {SHOW_MINIMUM})", ref="I"),
+        Query(known(metric_id, slice_, by), name, ref="A"),
+        Query(f"{gauge(metric_id, slice_, by)} and {insufficient} == 1", f"{name}{TOO_FEW}", ref="I"),
     ]
 
 
@@ -63,7 +63,5 @@ def band_style(name: str, color: str) -> dict[str, Properties]:
         f"{name} upper": colored(color, **bound, **{"custom.fillBelowTo": f"{name} lower", "custom.fillOpacity": 20}),
         f"{name} lower": colored(color, **bound),
         name: colored(color),
-        f"{name} (insufficient: n < {SHOW_MINIMUM})": colored(
-            GREY, **{"custom.lineStyle": {"fill": "dash", "dash": [4, 6]}, "custom.lineWidth": 2}
-        ),
+        f"{name}{TOO_FEW}": colored(GREY, **{"custom.lineStyle": {"fill": "dash", "dash": [4, 6]}, "custom.lineWidth": 2}),
     }

@@ -66,13 +66,6 @@ def colored(color: str, **more: object) -> Properties:
     return {"color": _fixed(color), **more}
 
 
-BAND: Final[dict[str, Properties]] = {
-    # The area between the bounds; the bounds themselves are not lines to be read.
-    "/ upper$/": {"custom.lineWidth": 0, "custom.hideFrom": {"legend": True, "tooltip": False, "viz": False}},
-    "/ lower$/": {"custom.lineWidth": 0, "custom.hideFrom": {"legend": True, "tooltip": False, "viz": False}},
-}
-
-
 def timeseries(
     panel_id: int,
     title: str,
@@ -158,6 +151,7 @@ def stat(
         .mappings(_mappings(texts or {}))
         .color_mode(common_models.BigValueColorMode.VALUE)
         .graph_mode(common_models.BigValueGraphMode.AREA if graph else common_models.BigValueGraphMode.NONE)
+        .color_scheme(sdk.dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
         .reduce_options(sdk.common.ReduceDataOptions().calcs(["last"]))
     )
     if decimals is not None:
@@ -207,7 +201,9 @@ def bars(
         .thresholds(_thresholds(steps))
         .orientation(common_models.VizOrientation.HORIZONTAL)
         .display_mode(common_models.BarGaugeDisplayMode.BASIC)
+        .color_scheme(sdk.dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
         .reduce_options(sdk.common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .text(sdk.common.VizTextDisplayOptions().title_size(14).value_size(16))
     )
     if high is not None:
         panel = panel.max(high)

@@ -1,17 +1,19 @@
-"""Who was told? Alerts by what they say, and how they went on."""
+"""Who was told? Alerts by rule and severity, and how they went on."""
 
 from __future__ import annotations
 
 from grafana.src import common
 from grafana.src.common import GREEN, GREY, RED, YELLOW, colored
 from grafana.src.frame import Row
+from streamer.metrics.exporter import RULE_STATE
 
 TRANSITIONS = {"firing": colored(RED), "amended": colored(YELLOW), "resolved": colored(GREEN), "retracted": colored(GREY)}
-WRITTEN = 'streamer_alerts_written_total{job=~"$job"}'
+JOB = 'job=~"$job"'
 
 
 def row() -> Row:
     """Row 500."""
+    states = f"sum by (rule, severity, state) ({RULE_STATE}{{{JOB}}})"
     return Row(
         500,
         "Who was told?",
@@ -20,11 +22,28 @@ def row() -> Row:
                 501,
                 "Alerts per minute",
                 "Transitions committed to Kafka: firing, amended (other numbers), resolved (it ended), retracted (should not have fired).",
-                common.queries((f"60 * sum by (transition) (rate({WRITTEN}[$__rate_interval]))", "{{transition}}")),
+                common.queries(
+                    (f"60 * sum by (transition) (rate(streamer_alerts_written_total{{{JOB}}}[$__rate_interval]))", "{{transition}}")
+                ),
                 unit="short",
                 decimals=1,
                 width=12,
                 overrides=TRANSITIONS,
+            ),
+            common.timeseries(
+                502,
+                "Aggregate rules",
+                "On how many slices each aggregate rule is in which state. Insufficient is neither ok nor firing; pending waits its `for`.",
+                common.queries((states, "{{rule}} ({{severity}}): {{state}}")),
+                unit="short",
+                decimals=0,
+                width=12,
+                overrides={
+                    "/: firing$/": colored(RED),
+                    "/: pending$/": colored(YELLOW),
+                    "/: ok$/": colored(GREEN),
+                    "/: insufficient$/": colored(GREY),
+                },
             ),
         ],
     )

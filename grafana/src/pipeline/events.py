@@ -6,6 +6,7 @@ from grafana.src import common
 from grafana.src.common import GREEN, GREY, RED, YELLOW, colored
 from grafana.src.frame import Row
 from grafana.src.telemetry import JOURNEYS, quantile, rate, total
+from streamer.metrics.exporter import LABEL_OVERFLOW
 
 OUTCOMES = {
     "applied": colored(GREEN),
@@ -71,7 +72,7 @@ def row() -> Row:
                 "Per second: events, journeys or label values beyond what is kept per customer or dimension. Lasting: raise the limit.",
                 common.queries(
                     (rate("streamer_limit_cuts_total", "limit"), "{{limit}}"),
-                    (rate("streamer_label_overflow_total", "label"), "label {{label}}"),
+                    (rate(LABEL_OVERFLOW, "dimension"), "label {{dimension}}"),
                     (f"0 * {rate('streamer_events_consumed_total', '')}", "none"),
                 ),
                 unit="reqps",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from grafana.src import common
 from grafana.src.frame import Row
 from grafana.src.telemetry import age, total
+from streamer.metrics.exporter import ROLLUP_HELD, SOURCE_CLOCK
 
 
 def row() -> Row:
@@ -16,8 +17,8 @@ def row() -> Row:
             common.timeseries(
                 301,
                 "Freshness by source partition",
-                "Age of the instant until which a source partition's figures are complete. The slowest one holds the others back.",
-                common.queries((age("streamer_source_freshness_timestamp_seconds", "source"), "source {{source}}")),
+                "Age of the clock of each source partition, as the rollup has heard of it. The slowest one holds the others back.",
+                common.queries((age(SOURCE_CLOCK, "source_partition"), "source {{source_partition}}")),
                 unit="s",
             ),
             common.timeseries(
@@ -46,7 +47,7 @@ def row() -> Row:
                 305,
                 "Deltas held for the slowest source",
                 "Counter changes that wait until every source partition has passed their tick. Bounded.",
-                common.queries((total("streamer_held_deltas", "partition"), "rollup {{partition}}")),
+                common.queries((total(ROLLUP_HELD, "rollup_partition"), "rollup {{rollup_partition}}")),
                 unit="short",
                 width=12,
             ),

@@ -6,10 +6,11 @@ from grafana.src import common
 from grafana.src.common import BLUE, GREEN, RED, YELLOW
 from grafana.src.frame import Row
 from grafana.src.telemetry import JOURNEYS, age, quantile, rate, select, total
+from streamer.metrics.exporter import ROLLUP_CLOCK, ROLLUP_PARTIAL
 
 PURPOSE = """\
 **Does every event arrive in time, and is every one accounted for?** Rows follow the data: source → fold → checkpoint → rollup → alerts →
-processes. Start with what is red above; a customer-facing number is only as fresh as *Figures complete until*. All calm here and odd
+processes. Start with what is red above; a customer-facing number is only as fresh as *Age of the figures*. All calm here and odd
 numbers on *Customer experience*? Then it is the customers, or a producer that went silent (*Source silence*).
 **Owner:** platform operations · **Runbooks:** `docs/runbooks/` · **How it works:** `docs/explanation/architecture.md`"""
 
@@ -42,10 +43,10 @@ def row() -> Row:
             ),
             common.stat(
                 104,
-                "Figures complete until",
-                "How far back the slowest source partition's figures reach: gauges and aggregate rules are complete until then. "
+                "Age of the figures",
+                "Age of the instant before which everything is in the gauges; the slowest source partition decides. "
                 "Promised: at most 3 s from event to gauge.",
-                common.queries((age("streamer_source_freshness_timestamp_seconds", ""), "age")),
+                common.queries((age(ROLLUP_CLOCK, ""), "age")),
                 unit="s",
                 decimals=1,
                 steps=((None, GREEN), (5, YELLOW), (30, RED)),
@@ -130,7 +131,7 @@ def row() -> Row:
                 113,
                 "Partial figures",
                 "1 while the rollup leaves a dead source partition out: its customers are missing from the gauges.",
-                common.queries((total("streamer_partial", how="max"), "partial")),
+                common.queries((total(ROLLUP_PARTIAL, how="max"), "partial")),
                 unit="short",
                 steps=((None, GREEN), (1, RED)),
                 texts={"0": ("complete", GREEN), "1": ("partial", RED)},

@@ -87,7 +87,7 @@ def row() -> Row:
             common.timeseries(
                 606,
                 "Definitions reloaded",
-                "Attempts to load definitions since the processes started, and the age of those in force. Rejected: the last good ones stay.",
+                "Attempts to load definitions since the process started, and the age of those in force. Rejected: the last good ones stay.",
                 common.queries(
                     (total("streamer_config_reloads_total", "role, outcome"), "{{role}} {{outcome}}"),
                     (age("streamer_config_last_reload_success_timestamp_seconds", "role"), "{{role}} age"),
