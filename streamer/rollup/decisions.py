@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -11,11 +11,12 @@ from streamer.alerts import alert
 from streamer.definitions import Definitions, Rule, parse_duration
 from streamer.deltas import PANE_MS
 from streamer.errors import DefinitionsError
-from streamer.metrics.catalogue import DIMENSIONS, DIMENSIONS_OF, METRIC_BY_ID, Metric
+from streamer.metrics.catalogue import DIMENSIONS, DIMENSIONS_OF, LIFETIME, METRIC_BY_ID, Metric
 from streamer.metrics.readings import RuleReading
 from streamer.rollup.estimates import COUNTER_BITS, Estimate, counters_of, estimate
 from streamer.rollup.panes import TICK_MS, granularity_ms
 from streamer.rollup.series import Series
+from streamer.rollup.sums import WindowSums
 from streamer.rules import language
 from streamer.rules.evaluate import Episode, Outcome, Policy, Transition, step
 
@@ -23,11 +24,11 @@ from streamer.rules.evaluate import Episode, Outcome, Policy, Transition, step
 # unless the condition goes on holding.
 EXPIRES_AFTER_MS: Final = 7 * 86_400_000
 
-WindowSums = Mapping[str, Mapping[int, int]]
+_NO_LABELS: Final[dict[str, language.Value]] = dict.fromkeys(DIMENSIONS, "")
 
 
 class Plan:
-    """A rule, compiled. `windows`: (name, length in milliseconds), in the rule's order."""
+    """A rule, compiled. `windows`: (name, length in milliseconds), in the rule's order; `sums`: where each one's numbers are."""
 
     def __init__(self, index: int, rule: Rule, metric: Metric) -> None:
         for counter in counters_of(metric):
@@ -39,6 +40,8 @@ class Plan:
         self.rule = rule
         self.metric = metric
         self.windows = [(name, int(parse_duration(name))) for name in rule.windows]
+        # A stock is summed for ever, whatever the windows say.
+        self.sums = [LIFETIME if metric.kind == "stock" else name for name in rule.windows]
         self.longest = max(range(len(self.windows)), key=lambda i: self.windows[i][1])
         self.policy = Policy(
             for_ticks=_ticks(rule.for_),
@@ -52,9 +55,9 @@ class Plan:
 
 
 class Case:
-    """A rule on one series."""
+    """A rule on one series. `names`: what its expression may name, filled in at each evaluation."""
 
-    __slots__ = ("dirty", "episode", "index", "number", "plan", "series", "values")
+    __slots__ = ("dirty", "episode", "index", "names", "number", "plan", "series", "values")
 
     def __init__(self, index: int, plan: Plan, number: int, values: tuple[str, ...]) -> None:
         self.index = index
@@ -62,6 +65,7 @@ class Case:
         self.number = number
         self.values = values
         self.series = dict(zip(plan.rule.by, values, strict=True))
+        self.names: dict[str, language.Value] = {**_NO_LABELS, **self.series}
         self.episode = Episode()
         self.dirty = False
 
@@ -72,13 +76,13 @@ class Case:
 
 
 class Decisions:
-    """All aggregate rules. `watch`: key -> cases that look at it. `sums`: window name -> its running sums."""
+    """All aggregate rules. windows: names they look at; counters: what they look at; watch: key -> cases that look at it."""
 
     def __init__(self, definitions: Definitions) -> None:
         self.plans = [
             Plan(index, rule, METRIC_BY_ID[rule.metric]) for index, rule in enumerate(definitions.rule) if rule.metric is not None
         ]
-        self.watched_windows = {name for plan in self.plans for name, _ in plan.windows}
+        self.windows = sorted({name for plan in self.plans for name, _ in plan.windows})
         self.counters = {int(counter) for plan in self.plans for counter in counters_of(plan.metric)}
         self.watch: dict[int, tuple[Case, ...]] = {}
         self.errors = 0
@@ -152,7 +156,7 @@ class Decisions:
         heapify(self._timers)
 
     def _decide(self, case: Case, tick: int) -> alert.Alert | None:
-        estimates = [estimate(case.plan.metric, self._sums[name], case.number) for name, _ in case.plan.windows]
+        estimates = [estimate(case.plan.metric, self._sums[name], case.number) for name in case.plan.sums]
         outcomes = [self._outcome(case, found) for found in estimates]
         episode = case.episode
         before = (episode.status, episode.since, episode.clean, episode.starved_since, episode.due)
@@ -166,24 +170,17 @@ class Decisions:
     def _outcome(self, case: Case, found: Estimate) -> Outcome:
         if found.value is None or (case.plan.min_n is not None and found.n < case.plan.min_n):
             return Outcome.INSUFFICIENT
-        names: dict[str, language.Value] = {
-            **_NO_LABELS,
-            **case.series,
-            "value": found.value,
-            "lower": found.value if found.lower is None else found.lower,
-            "upper": found.value if found.upper is None else found.upper,
-            "n": found.n,
-            "k": found.k,
-        }
+        names = case.names
+        names["value"] = found.value
+        names["lower"] = found.value if found.lower is None else found.lower
+        names["upper"] = found.value if found.upper is None else found.upper
+        names["n"], names["k"] = found.n, found.k
         try:
             return Outcome.HOLDS if case.plan.holds(names) else Outcome.FAILS
         except (ZeroDivisionError, TypeError):
             # Only the numbers show it: a division by a count of 0, or a label compared with a number.
             self.errors += 1
             return Outcome.FAILS
-
-
-_NO_LABELS: Final[dict[str, language.Value]] = dict.fromkeys(DIMENSIONS, "")
 
 
 def rfc3339(time_ms: int) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import sqrt
 from typing import Final, NamedTuple
 
-from streamer.metrics.catalogue import Counter, Metric
+from streamer.metrics.catalogue import METRICS, Counter, Metric
 
 # Quantile of the standard normal distribution for a two-sided 95 % interval.
 Z: Final = 1.959963984540054
@@ -48,10 +48,15 @@ def mean_interval(total: int, squares: int, n: int) -> tuple[float, float]:
 def estimate(metric: Metric, sums: Mapping[int, int], series: int) -> Estimate:
     """The metric of one series; `sums` by `series << COUNTER_BITS | counter`, absent meaning 0."""
     base = series << COUNTER_BITS
-    k = _total(metric.numerator, sums, base)
+    numerator, denominator = _PARTS[metric.id]
+    k = 0
+    for counter in numerator:
+        k += sums.get(base | counter, 0)
     if metric.kind in ("count", "stock"):
         return Estimate(float(k), None, None, k, k)
-    n = _total(metric.denominator, sums, base)
+    n = 0
+    for counter in denominator:
+        n += sums.get(base | counter, 0)
     if metric.kind == "odds":
         return Estimate(k / n if n > 0 else None, None, None, k, k + n)
     if n <= 0:
@@ -71,5 +76,8 @@ def counters_of(metric: Metric) -> tuple[Counter, ...]:
     return tuple(dict.fromkeys((*metric.numerator, *metric.denominator, *([metric.squares] if metric.squares else []))))
 
 
-def _total(counters: Iterable[Counter], sums: Mapping[int, int], base: int) -> int:
-    return sum([sums.get(base | counter, 0) for counter in counters])
+# Plain integers: on the hot path an enumeration's members cost twice.
+_PARTS: Final = {
+    metric.id: (tuple(int(counter) for counter in metric.numerator), tuple(int(counter) for counter in metric.denominator))
+    for metric in METRICS
+}

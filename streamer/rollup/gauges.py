@@ -24,10 +24,9 @@ class Gauges:
 
     def read(self, *, partial: bool) -> Iterator[Gauge]:
         """Only metrics of which a series has ever seen a counter; a stock has one window, `lifetime`."""
-        lifetime = self._store.lifetime
-        windows: dict[str, Mapping[int, int]] = {**self._store.windows, LIFETIME: lifetime}
+        windows = self._store.windows
         seen: dict[int, set[int]] = {}
-        for key in lifetime:
+        for key in self._store.lifetime:
             seen.setdefault(key >> COUNTER_BITS, set()).add(key & COUNTER_MASK)
         for number, counters in sorted(seen.items()):
             series = self._table.series[number]

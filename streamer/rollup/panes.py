@@ -6,7 +6,7 @@ window are kept as panes enter and leave, so that reading one costs nothing and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -35,31 +35,29 @@ def granularity_ms(window_ms: int) -> int:
 
 
 class Window:
-    """A running sum. `exits`: a heap of the panes inside, the next to leave first. `watched`: some rule looks at it."""
+    """A running sum. `exits`: a heap of the panes inside, the next to leave first."""
 
-    __slots__ = ("exits", "sums", "watched", "width_ms")
+    __slots__ = ("exits", "sums", "width_ms")
 
-    def __init__(self, width_ms: int, *, watched: bool) -> None:
+    def __init__(self, width_ms: int) -> None:
         self.width_ms = width_ms
-        self.watched = watched
         self.sums: Sums = {}
         self.exits: list[int] = []
 
 
 class Panes:
-    """The panes of one granularity and the windows over them.
+    """The panes of one granularity and the windows (lengths in milliseconds) over them.
 
-    `windows`: (length in milliseconds, watched). `watch`: the keys whose change some rule wants to know of.
+    next_slide_ms: when the next slide changes a sum, infinity for never. dirty: (pane start, chunk) that changed or went.
     """
 
-    def __init__(self, granularity: int, windows: Sequence[tuple[int, bool]], watch: Collection[int]) -> None:
+    def __init__(self, granularity: int, windows_ms: Iterable[int]) -> None:
         self.granularity_ms = granularity
-        self.windows = [Window(width, watched=watched) for width, watched in sorted(windows)]
+        self.windows = [Window(width) for width in sorted(windows_ms)]
         self.longest_ms = self.windows[-1].width_ms
         self.floor_ms = 0
         self.next_slide_ms: float = float("inf")
         self.dirty: set[tuple[int, int]] = set()
-        self._watch = watch
         self._panes: dict[int, dict[int, Sums]] = {}
         self._entries: list[int] = []
 
@@ -84,7 +82,7 @@ class Panes:
                 add_to(sums, cells)
 
     def slide(self, now_ms: int, changed: set[int]) -> None:
-        """Move every window to `now_ms`; keys that are watched and changed in a watched window are added to `changed`."""
+        """Move every window to `now_ms`; the keys of what entered or left are added to `changed`."""
         floor = now_ms - now_ms % self.granularity_ms
         if floor == self.floor_ms:
             return
@@ -148,17 +146,22 @@ class Panes:
                     sums[key] = total
                 else:
                     sums.pop(key, None)
-            if window.watched:
-                changed.update([key for key in cells if key in self._watch])
+            changed.update(cells)
 
     def _plan(self) -> None:
-        """When the next slide changes what a rule sees; windows no rule looks at may slide later."""
-        watched = [window for window in self.windows if window.watched]
-        due = [window.exits[0] + window.width_ms for window in watched if window.exits]
-        if watched and self._entries:
+        due = [window.exits[0] + window.width_ms for window in self.windows if window.exits]
+        if self._entries:
             due.append(self._entries[0])
         # The floor moves at whole panes, also under a window that is not a multiple of them.
         self.next_slide_ms = -(-min(due) // self.granularity_ms) * self.granularity_ms if due else float("inf")
+
+
+def panes_of(windows_ms: Iterable[int]) -> list[Panes]:
+    """Panes for these windows, by ascending granularity."""
+    groups: dict[int, list[int]] = {}
+    for width in sorted(set(windows_ms)):
+        groups.setdefault(granularity_ms(width), []).append(width)
+    return [Panes(granularity, widths) for granularity, widths in groups.items()]
 
 
 def add_to(sums: Sums, cells: Sums) -> None:

@@ -22,7 +22,7 @@ from streamer.rollup.gauges import Gauges
 from streamer.rollup.hold import HELD_ENTRIES_MAX, Held, Hold
 from streamer.rollup.panes import TICK_MS
 from streamer.rollup.series import CELLS_MAX, SERIES_PER_SLICE, RawCell, SeriesTable
-from streamer.rollup.sums import Pile, Store
+from streamer.rollup.sums import Pile, Store, Watched
 
 # Changes that may pile up before they are spread over slices, panes and windows.
 PILE_MAX = 100_000
@@ -50,8 +50,9 @@ class RollupProcessor:
         self.build = build
         self.table = SeriesTable(definitions, partition=partition, partitions=partitions, series_per_slice=series_per_slice)
         self.decisions = Decisions(definitions)
-        self.store = Store(definitions, self.table, self.decisions.watched_windows, self.decisions.watch)
-        self.decisions.look_at(self.store.windows)
+        self.store = Store(definitions.windows, self.table)
+        self.watched = Watched(self.decisions.windows, self.table, self.decisions.watch)
+        self.decisions.look_at(self.watched.windows)
         self.hold = Hold(held_max)
         self.written = state.Written()
         self.tally: Tally[str] = Tally()
@@ -178,22 +179,21 @@ class RollupProcessor:
         if clock is None:
             return
         while True:
-            tick = min(self.store.next_slide_ms / TICK_MS, _or_never(self.hold.next_tick), _or_never(self.decisions.next_due))
+            tick = min(self.watched.next_slide_ms / TICK_MS, _or_never(self.hold.next_tick), _or_never(self.decisions.next_due))
             if tick >= clock:
                 return
             self._decide(int(tick))
 
     def _decide(self, tick: int) -> None:
         changed: set[int] = set()
-        self.store.slide(tick * TICK_MS, changed)
+        self.watched.slide(tick * TICK_MS, changed)
         due = self.hold.take(tick)
         if due:
             self._admit(due)
             live: Pile = defaultdict(dict)
             for held, flat in due:
                 self._add(held, flat, live)
-            if live:
-                changed |= self.store.spread(live)
+            self.watched.add(live, changed)
         for told in self.decisions.evaluate(tick, changed):
             self._outputs.append(Output(topics.AGGREGATE_ALERTS, told.fingerprint.encode(), alert.encode(told)))
 
@@ -212,7 +212,7 @@ class RollupProcessor:
             held.learn(self.table.known(held.dimensions, held.cells))
 
     def _add(self, held: Held, flat: list[int], live: Pile) -> None:
-        """Pile up one source's changes of a tick: what a rule looks at into `live`, the rest for later."""
+        """Pile up one source's changes of a tick; what a rule may look at goes into `live` too."""
         numbers, is_live, pile = held.numbers, self._live, self.store.pile
         values = iter(flat)
         for pane, index, counter, n in zip(values, values, values, values, strict=True):
@@ -220,9 +220,12 @@ class RollupProcessor:
             if number is None or counter not in is_live:
                 self.tally["unknown_counters"] += 1
                 continue
-            changes = (live if is_live[counter] else pile)[pane]
             key = number << COUNTER_BITS | counter
+            changes = pile[pane]
             changes[key] = changes.get(key, 0) + n
+            if is_live[counter]:
+                changes = live[pane]
+                changes[key] = changes.get(key, 0) + n
         self.store.piled += len(flat) // 4
         if self.table.overflowed:
             for index in flat[1::4]:

@@ -93,6 +93,7 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
     processor.decisions.rebuild()
     if marker.clock is not None:
         processor.store.rebuild((marker.clock - 1) * TICK_MS)
+        processor.watched.rebuild(processor.store, (marker.clock - 1) * TICK_MS)
 
 
 def _check_definitions(processor: RollupProcessor, marker: rows.Marker) -> None:

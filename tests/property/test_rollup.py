@@ -46,7 +46,7 @@ when = "n >= 4"
 DEFS: Definitions = definitions.parse(DEFINITIONS)
 DIMENSIONS = ["journey", "channel"]
 START = 1_000_000  # tick
-CELLS = [(journey, channel) for journey in ("", "a", "b", "c", "d", "e") for channel in ("", "web", "app")]
+CELLS: list[tuple[str, ...]] = [(journey, channel) for journey in ("", "a", "b", "c", "d", "e") for channel in ("", "web", "app")]
 
 entries = st.tuples(
     st.integers(-8, 2),  # pane, relative to the tick's
@@ -103,15 +103,17 @@ def processor() -> RollupProcessor:
     return RollupProcessor(DEFS, partition=0, partitions=1, build="test")
 
 
-def gauges(rollup: RollupProcessor) -> list[object]:
+def gauges(rollup: RollupProcessor) -> list[tuple[object, ...]]:
     return sorted((g.metric.id, g.by, g.values, g.window, g.value, g.lower, g.upper, g.k, g.n) for g in rollup.gauges())
 
 
-def run(log: list[LogRecord], cuts: list[tuple[int, bool]]) -> tuple[list[bytes | None], dict[int, list[object]], RollupProcessor]:
+def run(
+    log: list[LogRecord], cuts: list[tuple[int, bool]]
+) -> tuple[list[bytes | None], dict[int, list[tuple[object, ...]]], RollupProcessor]:
     """(alerts, gauges by clock, the processor at the end); cuts: (records in the batch, crash afterwards)."""
     rollup = processor()
     outputs: list[Output] = []
-    seen: dict[int, list[object]] = {}
+    seen: dict[int, list[tuple[object, ...]]] = {}
     changelog: dict[bytes, bytes] = {}
     position = 0
     for size, crash in itertools.chain(cuts, itertools.repeat((len(log), True))):
@@ -150,7 +152,6 @@ def test_no_interleaving_batching_or_crash_changes_an_alert_or_a_gauge(data: st.
         assert alerts == one_by_one[0]
         for clock in seen.keys() & one_by_one[1].keys():
             assert seen[clock] == one_by_one[1][clock]
-    assert runs[0][2].rule_states
     assert sorted(runs[0][2].rule_states()) == sorted(one_by_one[2].rule_states())
 
 
@@ -174,12 +175,12 @@ def test_window_sums_are_the_plain_sum_over_the_deltas(data: st.DataObject) -> N
 def oracle(sources: list[Source], now: int, log: list[LogRecord]) -> dict[tuple[tuple[str, ...], tuple[str, ...], str], int]:
     """Abandonments by slice, values and window: design section 7's formula over the list of all deltas up to tick `now`."""
     sums: dict[tuple[tuple[str, ...], tuple[str, ...], str], int] = defaultdict(int)
-    for tick, flat in (part for source in sources for record in source.records for part in record.ticks if part[0] <= now):
+    for _, flat in (part for source in sources for record in source.records for part in record.ticks if part[0] <= now):
         for i in range(0, len(flat), 4):
             pane, (journey, channel), counter, n = flat[i], CELLS[flat[i + 1]], flat[i + 2], flat[i + 3]
             if counter != 13:
                 continue
-            keys = [((), ())]
+            keys: list[tuple[tuple[str, ...], tuple[str, ...]]] = [((), ())]
             keys += [(("journey",), (journey,))] if journey else []
             keys += [(("journey", "channel"), (journey, channel))] if journey and channel else []
             for by, values in keys:
