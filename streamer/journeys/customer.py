@@ -75,8 +75,8 @@ class Customer:
     """A customer in use. born: offset of the first event of this life; due: the next deadline; queued: its place in the queue."""
 
     __slots__ = (
-        "base", "base_time", "born", "count", "dirty", "due", "emitted", "key", "last_time", "marks", "queued", "revision", "state", "suffix",
-        "waiting",
+        "base", "base_time", "born", "count", "dirty", "due", "emitted", "key", "last_time", "marks", "queued", "revision", "state",
+        "suffix", "waiting",
     )  # fmt: skip
 
     def __init__(self, key: bytes, born: int, revision: int) -> None:
