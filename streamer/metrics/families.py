@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 ROLES: Final = ("journeys", "rollup", "publisher")
-# Invariant I5: these add up to `consumed`. Every other key of `Processor.accounting` is what a limit cut.
+# Invariant I5: these add up to `consumed`. Other keys of `Processor.accounting` are sorted out by `Pipeline`.
 OUTCOMES: Final = ("applied", "duplicate", "late", "dead_lettered", "ignored")
 CONSUMED: Final = "consumed"
 TRANSITIONS: Final = ("firing", "amended", "resolved", "retracted")
@@ -52,12 +52,20 @@ FAMILIES: Final = (
         "Records by what became of them since the partition began, across restarts, as of the last checkpoint; with `consumed`.",
         (*_RP, "outcome"),
     ),
-    Family("streamer_limit_cuts_total", "counter", "What a limit cut.", (*_RP, "limit")),
+    Family(
+        "streamer_limit_cuts_total", "counter", "What a limit cut; `retention`: records deleted before they were read.", (*_RP, "limit")
+    ),
+    Family(
+        "streamer_notes_total",
+        "counter",
+        "What the fold noted beside outcomes, e.g. by which id instances were told apart.",
+        (*_RP, "note"),
+    ),
     Family("streamer_dead_letters_total", "counter", "Records sent to the dead letters.", ("role", "reason")),
     Family("streamer_label_overflow_total", "counter", "Label values counted as `other`.", ("role", "label")),
     Family("streamer_partitions_owned", "gauge", "Partitions this process owns.", ("role",)),
     Family("streamer_source_lag_records", "gauge", "Records behind the end of the source.", _RP),
-    Family("streamer_source_silence_seconds", "gauge", "Time since the last record arrived, while caught up.", _RP),
+    Family("streamer_source_silence_seconds", "gauge", "Time since the record arrived that brought the greatest event time.", _RP),
     Family("streamer_high_timestamp_seconds", "gauge", "Greatest event time, Unix time.", _RP),
     Family("streamer_watermark_timestamp_seconds", "gauge", "Events before this are late, Unix time.", _RP),
     Family("streamer_clock_timestamp_seconds", "gauge", "Clock that decides deadlines and ticks, Unix time.", _RP),
@@ -73,12 +81,6 @@ FAMILIES: Final = (
     Family("streamer_rebalance_duration_seconds", "histogram", "Revocation to all partitions open.", ("role",), DURATION_BUCKETS),
     Family("streamer_state_restore_duration_seconds", "histogram", "Time to restore one partition.", ("role",), DURATION_BUCKETS),
     Family("streamer_state_restored_rows_total", "counter", "Rows read back from changelogs.", ("role",)),
-    # rollup
-    Family(
-        "streamer_source_freshness_timestamp_seconds", "gauge", "Until when a source partition's deltas are complete.", (*_RP, "source")
-    ),
-    Family("streamer_held_deltas", "gauge", "Deltas that wait for the slowest source partition.", _RP),
-    Family("streamer_partial", "gauge", "1 while a dead source partition is left out.", _RP),
     # alerts
     Family("streamer_alerts_written_total", "counter", "Alert transitions committed to Kafka.", ("role", "transition")),
     Family("streamer_alerts_delivered_total", "counter", "Alert records by outcome: delivered, skipped, failed.", ("role", "outcome")),

@@ -14,20 +14,29 @@ Example, in the engine:
 from __future__ import annotations
 
 import platform
+from collections import Counter as Tally
 from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from streamer import __version__
+from streamer import __version__, topics
 from streamer.metrics.families import CONSUMED, FAMILIES, OUTCOMES, TRANSITIONS, Family
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from streamer.processor import Output
 
 # More values than this of one open-ended label become `other`; they come from code, so it only guards against a mistake.
 LABEL_VALUES_MAX: Final = 50
 OTHER: Final = "other"
+# Prefixes of accounting keys: what a limit cut, and dead letters by reason. Keys of neither kind are notes, except these.
+CUT: Final = "cut_"
+REASON: Final = "dead_"
+CUTS: Final = frozenset({"label_overflow", "left_out_sources", "unknown_counters"})
+ALERT_TOPICS: Final = frozenset({topics.ALERTS, topics.AGGREGATE_ALERTS})
 # Known label values exist from the start, at 0: otherwise the first failure is no increase.
 _CHECKPOINTS: Final = ("streamer_checkpoints_total", "outcome", ("committed", "failed", "fenced"))
 _RELOADS: Final = ("streamer_config_reloads_total", "outcome", ("accepted", "rejected"))
@@ -40,6 +49,15 @@ _KNOWN: Final = {
         ("streamer_redis_commands_total", "outcome", ("ok", "error")),
     ),
 }
+
+
+class _State(msgspec.Struct):
+    """The one field of an alert record that is counted."""
+
+    state: str
+
+
+_decode_state: Final = msgspec.json.Decoder(_State).decode
 
 
 class Pipeline:
@@ -56,6 +74,7 @@ class Pipeline:
             self._declare(family)
         self._values_seen: dict[str, set[str]] = {}
         self._owned = 0
+        self.partitions: dict[int, PartitionMetrics] = {}
         self._definitions: tuple[str, str] | None = None
         self.gauge("streamer_build_info", version=__version__, python=platform.python_version()).set(1)
         for name, label, values in _KNOWN.get(role, ()):
@@ -122,7 +141,8 @@ class Pipeline:
 
     def open_partition(self, partition: int, accounting: Mapping[str, int]) -> PartitionMetrics:
         """The metrics of a partition this process now owns; `accounting` is the restored processor's."""
-        return PartitionMetrics(self, partition, accounting)
+        self.partitions[partition] = PartitionMetrics(self, partition, accounting)
+        return self.partitions[partition]
 
     def owned(self, change: int) -> None:
         """Own `change` more partitions."""
@@ -150,6 +170,10 @@ class Pipeline:
         """One partition's state was read back."""
         self.histogram("streamer_state_restore_duration_seconds").observe(duration_seconds)
         self.counter("streamer_state_restored_rows_total").inc(rows)
+
+    def data_lost(self, records: int) -> None:
+        """Retention deleted so many records before they were read, and a setting said to go on."""
+        self.counter("streamer_limit_cuts_total", partition="", limit="retention").inc(records)
 
     def dead_letter(self, reason: str, count: int = 1) -> None:
         """`count` records were sent to the dead letters with this reason code."""
@@ -192,6 +216,8 @@ class PartitionMetrics:
         self._pipeline = pipeline
         self._partition = str(partition)
         self._seen = dict(accounting)
+        self._reasons: Tally[str] = Tally()
+        self._transitions: Tally[str] = Tally()
         self._counters = {CONSUMED: pipeline.counter("streamer_events_consumed_total", partition=self._partition)}
         for outcome in OUTCOMES:
             self._counters[outcome] = pipeline.counter("streamer_events_total", partition=self._partition, outcome=outcome)
@@ -202,6 +228,7 @@ class PartitionMetrics:
         for outcome in (CONSUMED, *OUTCOMES):
             self._gauge("streamer_accounted_events", outcome=outcome).set(accounting.get(outcome, 0))
         self._gauge("streamer_checkpoint_timestamp_seconds").set_to_current_time()  # its age counts from here
+        self._open = True
         pipeline.owned(1)
 
     def _gauge(self, name: str, **labels: str) -> Gauge:
@@ -217,12 +244,29 @@ class PartitionMetrics:
         for name, total in accounting.items():
             counter = self._counters.get(name)
             if counter is None:
-                limit = self._pipeline.bounded("limit", name)
-                counter = self._counters[name] = self._pipeline.counter("streamer_limit_cuts_total", partition=self._partition, limit=limit)
+                if name.startswith(REASON):
+                    continue  # counted with the outputs
+                counter = self._counters[name] = self._other(name)
             counter.inc(max(0, total - self._seen.get(name, 0)))
             self._seen[name] = total
             if name == CONSUMED or name in OUTCOMES:
                 self._gauge("streamer_accounted_events", outcome=name).set(total)
+
+    def _other(self, name: str) -> Counter:
+        if name.startswith(CUT) or name in CUTS:
+            limit = self._pipeline.bounded("limit", name.removeprefix(CUT))
+            return self._pipeline.counter("streamer_limit_cuts_total", partition=self._partition, limit=limit)
+        return self._pipeline.counter("streamer_notes_total", partition=self._partition, note=self._pipeline.bounded("note", name))
+
+    def drained(self, outputs: Iterable[Output]) -> None:
+        """What the checkpoint that begins now will write; counted by `checkpointed`, so that only what is committed counts."""
+        self._reasons.clear()
+        self._transitions.clear()
+        for output in outputs:
+            if output.topic == topics.DEAD_LETTERS:
+                self._reasons[next((value.decode() for key, value in output.headers if key == "reason"), OTHER)] += 1
+            elif output.topic in ALERT_TOPICS and output.value is not None:
+                self._transitions[_decode_state(output.value).state] += 1
 
     def times(self, *, high_ms: int, watermark_ms: int, clock_ms: int) -> None:
         """The fold's times, milliseconds since the epoch."""
@@ -242,18 +286,15 @@ class PartitionMetrics:
         """Rows of state held."""
         self._gauge("streamer_state_entries").set(rows)
 
-    def source_complete(self, source: int, until_seconds: float) -> None:
-        """Rollup: all deltas of this source partition are in until this Unix time."""
-        self._gauge("streamer_source_freshness_timestamp_seconds", source=str(source)).set(until_seconds)
-
-    def held(self, *, deltas: int, partial: bool) -> None:
-        """Rollup: deltas that wait for the slowest source; whether a dead source is left out."""
-        self._gauge("streamer_held_deltas").set(deltas)
-        self._gauge("streamer_partial").set(partial)
-
     def checkpointed(self, *, duration_seconds: float, size_bytes: int) -> None:
         """A checkpoint was committed just now."""
         self._committed.inc()
+        for reason, count in self._reasons.items():
+            self._pipeline.dead_letter(reason, count)
+        for transition, count in self._transitions.items():
+            self._pipeline.alert_written(transition, count)
+        self._reasons.clear()
+        self._transitions.clear()
         self._durations.observe(duration_seconds)
         self._sizes.observe(size_bytes)
         self._gauge("streamer_checkpoint_timestamp_seconds").set_to_current_time()
@@ -263,4 +304,8 @@ class PartitionMetrics:
         for name, labels in self._gauges:
             self._pipeline.forget(name, partition=self._partition, **dict(labels))
         self._gauges.clear()
-        self._pipeline.owned(-1)
+        if self._open:
+            self._open = False
+            self._pipeline.owned(-1)
+        if self._pipeline.partitions.get(int(self._partition)) is self:
+            del self._pipeline.partitions[int(self._partition)]

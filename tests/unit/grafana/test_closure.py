@@ -18,9 +18,7 @@ SCRAPE_LABELS: Final = {"job", "instance"}
 PROCESS: Final = {name: set[str]() for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_start_time_seconds")}
 # For the eyes of a developer with a question, not for a panel; each with its reason.
 DIAGNOSTIC: Final = {
-    "streamer_source_freshness_timestamp_seconds": "the rollup's own cx_source_clock_timestamp_seconds is on the panel",
-    "streamer_held_deltas": "the rollup's own cx_rollup_held_deltas is on the panel",
-    "streamer_partial": "the rollup's own cx_rollup_partial is on the panel",
+    "streamer_notes_total": "by which id instances were told apart, out-of-order events: for the author of a definitions file",
     "streamer_label_overflow_total": "guards against a mistake in the code; customers' labels are cx_label_overflow_total",
     "cx_source_high_timestamp_seconds": "streamer_high_timestamp_seconds is on the panel",
 }

@@ -9,8 +9,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from streamer import topics
 from streamer.metrics.families import FAMILIES, ROLES
 from streamer.metrics.pipeline import LABEL_VALUES_MAX, Pipeline
+from streamer.processor import Output
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -75,11 +77,42 @@ def test_the_accounted_total_survives_a_restart_because_it_is_the_processors() -
 
 def test_outcomes_add_up_to_consumed() -> None:
     pipeline = Pipeline("journeys")
-    pipeline.open_partition(0, {}).account({**ACCOUNTING, "events_per_customer": 7})
+    pipeline.open_partition(0, {}).account({**ACCOUNTING, "cut_events": 7, "label_overflow": 2, "out_of_order": 3, "dead_not_json": 1})
     seen = samples(pipeline.registry)
     total = sum(value for key, value in seen.items() if key[0] == "streamer_events_total")
     assert total == seen["streamer_events_consumed_total", "partition=0", "role=journeys"] == 10
-    assert seen["streamer_limit_cuts_total", "limit=events_per_customer", "partition=0", "role=journeys"] == 7
+    assert seen["streamer_limit_cuts_total", "limit=events", "partition=0", "role=journeys"] == 7
+    assert seen["streamer_limit_cuts_total", "limit=label_overflow", "partition=0", "role=journeys"] == 2
+    assert seen["streamer_notes_total", "note=out_of_order", "partition=0", "role=journeys"] == 3
+
+
+OUTPUTS = [
+    Output(topics.DELTAS, None, b"packed"),
+    Output(topics.ALERTS, b"f", b'{"alert_id": "1", "state": "firing"}'),
+    Output(topics.AGGREGATE_ALERTS, b"f", b'{"state": "resolved"}'),
+    Output(topics.DEAD_LETTERS, b"k", b"{", [("reason", b"not_json"), ("detail", b"...")]),
+]
+
+
+def test_alerts_and_dead_letters_count_once_committed_and_not_before() -> None:
+    pipeline = Pipeline("journeys")
+    part = pipeline.open_partition(0, {})
+    part.drained(OUTPUTS)  # this checkpoint is never committed
+    part.drained(OUTPUTS)
+    before = samples(pipeline.registry)
+    assert before["streamer_alerts_written_total", "role=journeys", "transition=firing"] == 0
+    part.checkpointed(duration_seconds=0.01, size_bytes=10)
+    part.checkpointed(duration_seconds=0.01, size_bytes=10)
+    seen = samples(pipeline.registry)
+    assert seen["streamer_alerts_written_total", "role=journeys", "transition=firing"] == 1
+    assert seen["streamer_alerts_written_total", "role=journeys", "transition=resolved"] == 1
+    assert seen["streamer_dead_letters_total", "reason=not_json", "role=journeys"] == 1
+
+
+def test_lost_records_are_counted_as_cut_by_retention() -> None:
+    pipeline = Pipeline("journeys")
+    pipeline.data_lost(12)
+    assert samples(pipeline.registry)["streamer_limit_cuts_total", "limit=retention", "partition=", "role=journeys"] == 12
 
 
 def test_an_accounting_that_steps_back_never_lowers_a_counter() -> None:
@@ -99,10 +132,9 @@ def test_a_closed_partition_leaves_no_gauge_behind_and_can_be_opened_again() -> 
         part.lag(3)
         part.silence(1)
         part.entries(5)
-        part.held(deltas=1, partial=False)
-        part.source_complete(2, 1.0)
         assert {key[0] for key in samples(pipeline.registry)} >= gauges - {"streamer_publish_lag_records"}
         part.close()
+        part.close()  # an owner that is given up twice
         assert not gauges & {key[0] for key in samples(pipeline.registry)}
     assert samples(pipeline.registry)["streamer_partitions_owned", "role=rollup"] == 0
 
