@@ -1,0 +1,167 @@
+"""Opening a partition: fence the older owner, restore, compare with the log, and hand over an owner at the right offset."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+from aiokafka import TopicPartition
+
+from streamer.engine.checkpoint import TopicNames, Transactions
+from streamer.engine.owner import Owner
+from streamer.engine.restore import changelog_reader
+from streamer.errors import DataLossError, OperatorError
+from streamer.topics import changelog_name, journal_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamer.engine.clocks import Linger
+    from streamer.engine.machine import Machine
+    from streamer.engine.restore import Bounds, ChangelogReader
+    from streamer.metrics.pipeline import Pipeline
+    from streamer.processor import Processor
+    from streamer.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Kept(NamedTuple):
+    """The state of a partition closed in this process, with everything in it committed. Good as long as nobody wrote since."""
+
+    processor: Processor
+    changelog_end: int
+
+
+class Opener:
+    """Opens partitions of one machine."""
+
+    def __init__(self, machine: Machine, settings: Settings, *, linger: Linger, pipeline: Pipeline) -> None:
+        self._machine = machine
+        self._settings = settings
+        self._linger = linger
+        self._pipeline = pipeline
+        self.names = TopicNames(
+            group=machine.group(settings),
+            source=settings.topic(machine.source),
+            changelog=changelog_name(settings.app, machine.name),
+            journal=journal_name(settings.app, machine.name),
+        )
+
+    async def open(self, partition: int, kept: Kept | None, progress: Callable[[], None]) -> Owner:
+        """Become the owner. The group's member calls this; cancelling it leaves nothing behind.
+
+        Raises:
+            OperatorError: the group's offset was moved, or the topics do not fit the state.
+            DataLossError: the source no longer holds the offset to go on from.
+            KafkaError: the broker.
+        """
+        transactions = Transactions(
+            self._settings,
+            transactional_id=f"{self._settings.app}-{self._machine.name}-{partition}",
+            partition=partition,
+            names=self.names,
+        )
+        await transactions.start()
+        try:
+            return await self._open(partition, kept, transactions, progress)
+        except BaseException:
+            await transactions.stop()
+            raise
+
+    async def _open(self, partition: int, kept: Kept | None, transactions: Transactions, progress: Callable[[], None]) -> Owner:
+        changelog = TopicPartition(self.names.changelog, partition)
+        source = TopicPartition(self.names.source, partition)
+        async with changelog_reader(self._settings, group=self.names.group, changelog=changelog, source=source) as reader:
+            changelog_end = await reader.changelog_end()
+            if kept is not None and kept.changelog_end == changelog_end:
+                processor = kept.processor
+            else:
+                processor = await self._restore(partition, reader, changelog_end, progress)
+            progress()
+            bounds = await reader.source_bounds()
+            group_offset = await reader.group_offset()
+        next_offset = processor.next_offset
+        self._compare_offsets(partition, state=next_offset, group=group_offset)
+        skip_to = self._find_loss(partition, next_offset, bounds)
+        begin = bounds.start if next_offset is None else next_offset
+        owner_at = begin if skip_to is None else skip_to
+        owner = Owner(
+            partition,
+            processor,
+            transactions,
+            next_offset=owner_at,
+            changelog_end=changelog_end,
+            settings=self._settings,
+            linger=self._linger,
+            pipeline=self._pipeline,
+        )
+        if skip_to is not None:
+            processor.process((), skip_to)
+            owner.journal(orjson.dumps({"after": begin, "lost_until": skip_to}))
+        elif next_offset is None:
+            self._begin(processor, bounds)
+            owner.mark_changed()
+        return owner
+
+    async def _restore(self, partition: int, reader: ChangelogReader, end: int, progress: Callable[[], None]) -> Processor:
+        began = time.monotonic()
+        processor = self._machine.make(partition)
+        restored = await reader.read(end, progress)
+        if restored.rows:
+            processor.restore(restored.rows.items())
+        seconds = time.monotonic() - began
+        self._pipeline.restored(duration_seconds=seconds, rows=restored.rows_read)
+        logger.info(
+            "partition %d restored: %d rows read, %d kept, %.2f s",
+            partition,
+            restored.rows_read,
+            len(restored.rows),
+            seconds,
+            extra={"action": "restored", "partition": partition},
+        )
+        return processor
+
+    @staticmethod
+    def _begin(processor: Processor, bounds: Bounds) -> None:
+        """First open ever. A partition without a record gets a start clock; otherwise its records bring their own time."""
+        processor.process((), bounds.start)
+        if bounds.stable_end <= bounds.start:
+            processor.advance(int(time.time() * 1000))
+
+    def _compare_offsets(self, partition: int, *, state: int | None, group: int | None) -> None:
+        """They are committed together, so a differing one was moved by hand."""
+        if group is None or group == state:
+            return
+        has = "no state" if state is None else f"the state of offset {state}"
+        raise OperatorError(
+            f"group {self.names.group} is at offset {group} of {self.names.source}[{partition}], but {self.names.changelog} has {has}:"
+            f" somebody moved one without the other; `streamer state reset {self._machine.name}` makes them agree again"
+        )
+
+    def _find_loss(self, partition: int, needed: int | None, bounds: Bounds) -> int | None:
+        """The offset to skip to, or None if nothing is lost."""
+        if needed is None or bounds.start <= needed <= bounds.stable_end:
+            return None
+        place = f"{self.names.source}[{partition}]"
+        if needed > bounds.stable_end:
+            raise DataLossError(
+                f"{place} ends at offset {bounds.stable_end}, before {needed} that the state has already folded: the topic was"
+                f" truncated or created anew; `streamer state reset {self._machine.name} --from-start` begins again with what is there"
+            )
+        if self._settings.on_data_loss == "refuse":
+            raise DataLossError(
+                f"{place} begins at offset {bounds.start}, but the state needs {needed}: retention has deleted {bounds.start - needed}"
+                " records that were not read; set on_data_loss=skip to go on without them, journalled and counted"
+            )
+        logger.error(
+            "%s: %d records from offset %d were deleted before they were read; skipped as on_data_loss=skip says",
+            place,
+            bounds.start - needed,
+            needed,
+            extra={"action": "data_loss_skipped", "partition": partition},
+        )
+        self._pipeline.data_lost(bounds.start - needed)
+        return bounds.start

@@ -1,0 +1,225 @@
+"""The owner of one partition: folds its batches, decides when a checkpoint is due, and commits it.
+
+The processor's methods are synchronous, so rows, outputs and marker of a checkpoint are of one moment. One commit is in
+flight at a time; folding goes on meanwhile, and waits when the next checkpoint is due before the last one is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING
+
+from streamer.engine.clocks import CAUGHT_UP_SECONDS, IdleClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamer.engine.batches import Batch
+    from streamer.engine.checkpoint import Transactions
+    from streamer.engine.clocks import Linger
+    from streamer.engine.driver import Fetched
+    from streamer.metrics.pipeline import PartitionMetrics, Pipeline
+    from streamer.processor import Processor
+    from streamer.settings import Settings
+
+
+class RangeError(Exception):
+    """Records went missing between the consumer and the owner; nothing but a fresh start can say where they are."""
+
+
+class Owner:
+    """One open partition of this process.
+
+    epoch: of the seek its batches must belong to; None until it may fold. changelog_end: the changelog's stable end after our
+    last commit, None if unknown. commit_began: on the monotonic clock, None while none is in flight.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        processor: Processor,
+        transactions: Transactions,
+        *,
+        next_offset: int,
+        changelog_end: int | None,
+        settings: Settings,
+        linger: Linger,
+        pipeline: Pipeline,
+    ) -> None:
+        self.partition = partition
+        self.processor = processor
+        self.next_offset = next_offset
+        self.changelog_end = changelog_end
+        self.epoch: int | None = None
+        self.commit_began: float | None = None
+        self.moved = time.monotonic()
+        self._transactions = transactions
+        self._settings = settings
+        self._linger = linger
+        self._pipeline = pipeline
+        self._metrics: PartitionMetrics = pipeline.open_partition(partition, processor.accounting)
+        self._idle = IdleClock(processor.reference, wall_ms=int(time.time() * 1000), monotonic=self.moved)
+        self._journal: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+        self._changed_at = self._alert_at = math.inf  # the oldest that is not in a checkpoint yet
+        self._due = math.inf
+        self._rescheduled = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._committing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    # -- folding
+
+    def fold(self, batch: Batch, fetched: Fetched | None) -> None:
+        """Fold a batch; one of an earlier epoch is not ours to fold.
+
+        Raises:
+            RangeError: the batch begins above the offset to go on from.
+        """
+        if batch.epoch != self.epoch or batch.end <= self.next_offset:
+            return
+        if batch.start > self.next_offset:
+            raise RangeError(
+                f"partition {self.partition} was at offset {self.next_offset} and got records from {batch.start}: a batch was lost"
+            )
+        records = batch.since(self.next_offset)
+        began = time.monotonic()
+        self.processor.process(records, batch.end)
+        self.next_offset = batch.end
+        self.moved = now = time.monotonic()
+        self._pipeline.folded(now - began)
+        self._idle.observe(self.processor.reference, wall_ms=int(time.time() * 1000), monotonic=now)
+        self._is_caught_up(fetched, now)
+        if records:
+            behind = fetched is not None and fetched.stable_end - self.next_offset > self._settings.fetch_max_records
+            self._changed(alerts_may_wait=behind)
+
+    async def room(self) -> None:
+        """Wait while a whole checkpoint's worth is pending, until it is drained."""
+        await self._drained.wait()
+
+    def tick(self, fetched: Fetched | None) -> None:
+        """About once a second: move the idle clock, if nothing is left to fetch."""
+        now = time.monotonic()
+        if fetched is not None:
+            self._metrics.lag(max(0, fetched.stable_end - self.next_offset))
+        if self.epoch is None or not self._is_caught_up(fetched, now):
+            return
+        clock_ms = self._idle.now_ms(now)
+        if clock_ms is None:
+            return
+        before = self.processor.clock_ms
+        self.processor.advance(clock_ms)
+        if self.processor.clock_ms != before:
+            self._changed()
+
+    def _is_caught_up(self, fetched: Fetched | None, now: float) -> bool:
+        if fetched is None or abs(fetched.age_seconds) > CAUGHT_UP_SECONDS or self.next_offset < fetched.stable_end:
+            return False
+        self._idle.caught_up(now)
+        self.moved = now
+        return True
+
+    # -- checkpoints
+
+    def start(self, epoch: int, failed: Callable[[Owner, BaseException], None]) -> None:
+        """Fold batches of this epoch from now on, and commit. `failed` is called once if a checkpoint fails."""
+        self.epoch = epoch
+        self.moved = time.monotonic()
+        self._task = asyncio.create_task(self._run(failed), name=f"checkpoints of partition {self.partition}")
+
+    def journal(self, entry: bytes) -> None:
+        """Journal something the processor does not know of, with the next checkpoint."""
+        self._journal.append(entry)
+        self._changed()
+
+    def mark_changed(self) -> None:
+        """There is something to commit that no batch brought."""
+        self._changed()
+
+    def _changed(self, *, alerts_may_wait: bool = False) -> None:
+        """Note that something waits for a checkpoint, and when one is due for it."""
+        now = self._loop.time()
+        self._changed_at = min(self._changed_at, now)
+        pending = self.processor.pending
+        due = self._changed_at + self._settings.checkpoint_interval_seconds
+        # With a backlog an alert is late already; what helps it is to get through the backlog.
+        if pending.alerts and not alerts_may_wait:
+            self._alert_at = min(self._alert_at, now)
+            due = min(due, self._alert_at + self._linger.seconds)
+        if pending.events >= self._settings.checkpoint_events or pending.size_bytes >= self._settings.checkpoint_size_bytes:
+            due = now
+            self._drained.clear()
+        if due < self._due:
+            self._due = due
+            self._rescheduled.set()
+
+    async def _run(self, failed: Callable[[Owner, BaseException], None]) -> None:
+        try:
+            while True:
+                await self._until_due()
+                await self.checkpoint()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:
+            failed(self, exc)
+
+    async def _until_due(self) -> None:
+        while (wait := self._due - self._loop.time()) > 0:
+            self._rescheduled.clear()
+            try:
+                async with asyncio.timeout(None if math.isinf(wait) else wait):
+                    await self._rescheduled.wait()
+            except TimeoutError:
+                return
+
+    async def checkpoint(self) -> None:
+        """Commit what is pending; nothing pending, nothing written.
+
+        Raises:
+            KafkaError: it is not known whether it was committed.
+        """
+        async with self._committing:
+            if math.isinf(self._changed_at):
+                return
+            self.commit_began = began = time.monotonic()
+            journal, self._journal = self._journal, []
+            encoded = self._transactions.encode(self.processor.drain(), journal)
+            accounting = dict(self.processor.accounting)
+            self._changed_at = self._alert_at = self._due = math.inf
+            self._drained.set()
+            try:
+                committed = await self._transactions.commit(encoded)
+            finally:
+                self.commit_began = None
+            self.changelog_end = committed.changelog_end
+            self._metrics.checkpointed(duration_seconds=time.monotonic() - began, size_bytes=committed.size_bytes)
+            self._metrics.account(accounting)
+
+    async def close(self) -> None:
+        """Commit what is pending and disconnect. Batches that are still under way are dropped."""
+        await self.stop()
+        await self.checkpoint()
+        await self.abandon()
+
+    async def stop(self) -> None:
+        """Fold nothing more, and let a commit in flight end."""
+        self.epoch = None
+        self._drained.set()
+        if self._task is not None:
+            async with self._committing:
+                self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def abandon(self) -> None:
+        """Give up what is not committed, and disconnect."""
+        self.epoch = None
+        self._drained.set()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self._metrics.close()
+        await self._transactions.stop()

@@ -1,0 +1,235 @@
+"""The partitions this process owns, through rebalances: opened after one, closed before the next, opened again if fenced.
+
+Everything here runs on the main loop. Any error that is not handled here ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from aiokafka.errors import IllegalStateError, KafkaError, ProducerFenced
+from faust.types import TP
+
+from streamer.engine.exits import Exit, end, end_for
+from streamer.engine.opening import Kept, Opener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from streamer.engine.batches import Batch
+    from streamer.engine.clocks import Linger
+    from streamer.engine.driver import BatchConsumer
+    from streamer.engine.machine import Machine
+    from streamer.engine.owner import Owner
+    from streamer.metrics.pipeline import Pipeline
+    from streamer.processor import Processor
+    from streamer.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+REOPEN_SECONDS: Final = 30.0  # fenced twice within this: two processes quarrel, and one of them must go
+TICK_SECONDS: Final = 1.0
+
+
+class Partitions:
+    """The open partitions of one machine in this process."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        settings: Settings,
+        *,
+        consumer: Callable[[], BatchConsumer],
+        linger: Linger,
+        pipeline: Pipeline,
+    ) -> None:
+        self.settings = settings
+        self._machine = machine
+        self._consumer = consumer
+        self._linger = linger
+        self._pipeline = pipeline
+        self._opener = Opener(machine, settings, linger=linger, pipeline=pipeline)
+        self._source = self._opener.names.source
+        self._owners: dict[int, Owner] = {}
+        self._kept: dict[int, Kept] = {}
+        self._opening: dict[int, asyncio.Task[Owner]] = {}
+        self._locks: dict[int, asyncio.Lock] = {}
+        self._reopening: dict[int, asyncio.Task[None]] = {}
+        self._reopened: dict[int, float] = {}
+        self._starting: asyncio.Task[None] | None = None
+        self._rebalance = 0
+        self._rebalance_began = time.monotonic()
+        self.assigned = False
+        self.progressed = time.monotonic()  # of opening, for the watchdog
+
+    # -- what others look at
+
+    def processors(self) -> Mapping[int, Processor]:
+        """Open partitions; between rebalances that is what this process owns."""
+        return {partition: owner.processor for partition, owner in self._owners.items()}
+
+    @property
+    def owners(self) -> Iterable[Owner]:
+        """The owners of the open partitions."""
+        return self._owners.values()
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether partitions are being opened."""
+        return bool(self._opening) or bool(self._reopening)
+
+    def names(self) -> Iterator[str]:
+        """The topics this machine reads and keeps its state in."""
+        yield from (self._opener.names.source, self._opener.names.changelog, self._opener.names.journal)
+
+    # -- batches
+
+    async def deliver(self, batch: Batch) -> None:
+        """Fold a batch; waits while the partition has a whole checkpoint's worth pending."""
+        owner = self._owners.get(batch.partition)
+        if owner is None:
+            return
+        await owner.room()
+        owner.fold(batch, self._consumer().fetched(TP(batch.topic, batch.partition)))
+
+    async def tick_forever(self) -> None:
+        """Move the idle clocks about once a second, and learn how busy the process is."""
+        cpu, wall = time.process_time(), time.monotonic()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            for owner in list(self._owners.values()):
+                owner.tick(self._consumer().fetched(self._tp(owner.partition)))
+            cpu_before, wall_before = cpu, wall
+            cpu, wall = time.process_time(), time.monotonic()
+            self._linger.observe((cpu - cpu_before) / (wall - wall_before))
+
+    # -- rebalances
+
+    async def open_assigned(self) -> None:
+        """After a rebalance, with the streams still paused: open everything assigned, all at once."""
+        mine = {tp.partition for tp in self._consumer().assignment() if tp.topic == self._source}
+        for partition in self._kept.keys() - mine:
+            del self._kept[partition]
+        self.progressed = time.monotonic()
+        rebalance = self._rebalance
+        for partition in mine - self._owners.keys():
+            self._opening[partition] = asyncio.create_task(self._open(partition), name=f"open partition {partition}")
+        if self._opening:
+            await asyncio.wait(self._opening.values())
+        for partition, task in list(self._opening.items()):
+            if not task.cancelled() and (error := task.exception()) is not None:
+                end_for(error, f"opening partition {partition}")
+        if rebalance == self._rebalance:
+            self._opening.clear()
+            self.assigned = True
+
+    async def _open(self, partition: int) -> Owner:
+        async with self._locks.setdefault(partition, asyncio.Lock()):
+            owner = await self._opener.open(partition, self._kept.get(partition), self._progress)
+            self._kept.pop(partition, None)
+            self._owners[partition] = owner
+            return owner
+
+    def _progress(self) -> None:
+        self.progressed = time.monotonic()
+
+    def start_opened(self) -> None:
+        """The streams run again: position the open partitions, and fold from there."""
+        self._starting = asyncio.create_task(self._start_opened(), name="start partitions")
+
+    async def _start_opened(self) -> None:
+        try:
+            waiting = [owner for owner in self._owners.values() if owner.epoch is None]
+            await self._position(waiting)
+            self._pipeline.rebalanced(time.monotonic() - self._rebalance_began)
+            logger.info("partitions %s", sorted(self._owners) or "none", extra={"action": "assigned"})
+        except IllegalStateError:
+            pass  # revoked meanwhile; the next rebalance opens and starts again
+        except Exception as exc:
+            end_for(exc, "starting the partitions")
+
+    async def _position(self, owners: list[Owner]) -> None:
+        epochs = await self._consumer().seek_epoch({self._tp(owner.partition): owner.next_offset for owner in owners})
+        for owner in owners:
+            if self._owners.get(owner.partition) is owner:
+                owner.start(epochs[self._tp(owner.partition)], self._on_failed)
+
+    async def close_all(self) -> None:
+        """Before a rebalance or the end: commit everything and let go of it, within a third of the rebalance timeout."""
+        self.assigned = False
+        self._rebalance += 1
+        self._rebalance_began = time.monotonic()
+        limit = self.settings.rebalance_timeout_seconds / 3
+        try:
+            async with asyncio.timeout(limit):
+                await self._cancel_opening()
+                await asyncio.gather(*(self._close(owner) for owner in list(self._owners.values())))
+        except TimeoutError:
+            end(Exit.SLOW_CLOSE, f"partitions {sorted(self._owners)} could not be committed and closed within {limit:.1f} s")
+        except ProducerFenced as exc:
+            end(Exit.FENCED, f"partitions {sorted(self._owners)} were taken over by another process: {exc}")
+        except Exception as exc:
+            end_for(exc, "closing the partitions")
+
+    async def _cancel_opening(self) -> None:
+        tasks = [*self._opening.values(), *self._reopening.values()]
+        if self._starting is not None:
+            tasks.append(self._starting)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._opening.clear()
+
+    async def _close(self, owner: Owner) -> None:
+        await owner.close()
+        del self._owners[owner.partition]
+        if owner.changelog_end is not None:
+            self._kept[owner.partition] = Kept(owner.processor, owner.changelog_end)
+
+    # -- fencing
+
+    def _on_failed(self, owner: Owner, error: BaseException) -> None:
+        """A checkpoint failed, and whether it was committed is unknown: only opening again tells."""
+        if not isinstance(error, KafkaError):
+            end_for(error, f"the checkpoint of partition {owner.partition}")
+        fenced = isinstance(error, ProducerFenced)
+        self._pipeline.checkpoint_failed("fenced" if fenced else "failed")
+        logger.warning(
+            "checkpoint of partition %d failed: %s: %s",
+            owner.partition,
+            type(error).__name__,
+            error,
+            extra={"action": "checkpoint_failed", "partition": owner.partition},
+        )
+        task = asyncio.create_task(self._reopen(owner, error), name=f"reopen partition {owner.partition}")
+        self._reopening[owner.partition] = task
+        task.add_done_callback(lambda _: self._reopening.pop(owner.partition, None))
+
+    async def _reopen(self, owner: Owner, error: BaseException) -> None:
+        partition = owner.partition
+        try:
+            self.progressed = time.monotonic()
+            async with self._locks[partition]:
+                last = self._reopened.get(partition)
+                self._reopened[partition] = time.monotonic()
+                if last is not None and time.monotonic() - last < REOPEN_SECONDS:
+                    end(Exit.FENCED, f"partition {partition} failed to commit twice within {REOPEN_SECONDS:.0f} s: {error}")
+                del self._owners[partition]
+                await owner.abandon()
+                if not await self._consumer().is_member():
+                    end(Exit.FENCED, f"partition {partition} belongs to another process by now: {error}")
+                again = await self._opener.open(partition, None, self._progress)
+                self._owners[partition] = again
+                await self._position([again])
+                self._pipeline.reopened_after_fencing()
+        except IllegalStateError:
+            pass  # revoked meanwhile
+        except Exception as exc:
+            end_for(exc, f"opening partition {partition} again")
+
+    def _tp(self, partition: int) -> TP:
+        return TP(self._source, partition)

@@ -1,0 +1,95 @@
+"""Reading a partition's state back from its changelog, and where its source log begins and ends.
+
+Everything is read up to the last stable offset as of after fencing: nothing can be added behind it by an older owner.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streamer.engine.kafka import client_options
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from streamer.settings import Settings
+
+# Of one answer; larger ones make fewer round trips, and the loop must turn between them.
+FETCH_BYTES: Final = 8 << 20
+
+
+class Bounds(NamedTuple):
+    """What a log holds: offsets from `start` up to, without it, `stable_end`."""
+
+    start: int
+    stable_end: int
+
+
+class Restored(NamedTuple):
+    """A partition's state: each key's latest row, without tombstones, and how many rows were read for it."""
+
+    rows: dict[bytes, bytes]
+    rows_read: int
+
+
+class ChangelogReader:
+    """Reads one partition's changelog, and the offsets a partition is compared with."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, changelog: TopicPartition, source: TopicPartition) -> None:
+        self._consumer = consumer
+        self._changelog = changelog
+        self._source = source
+
+    async def changelog_end(self) -> int:
+        """The changelog's last stable offset."""
+        ends = await self._consumer.end_offsets([self._changelog])
+        return int(ends[self._changelog])
+
+    async def source_bounds(self) -> Bounds:
+        """What the source partition still holds, and holds already."""
+        starts = await self._consumer.beginning_offsets([self._source])
+        ends = await self._consumer.end_offsets([self._source])
+        return Bounds(starts[self._source], ends[self._source])
+
+    async def group_offset(self) -> int | None:
+        """The group's committed offset of the source partition."""
+        offset = await self._consumer.committed(self._source)
+        return None if offset is None else int(offset)
+
+    async def read(self, end: int, progress: Callable[[], None] = lambda: None) -> Restored:
+        """The latest rows below `end`. `progress` is called after each answer of the broker."""
+        await self._consumer.seek_to_beginning(self._changelog)
+        rows: dict[bytes, bytes | None] = {}
+        rows_read = 0
+        while await self._consumer.position(self._changelog) < end:
+            for records in (await self._consumer.getmany(timeout_ms=200)).values():
+                rows_read += len(records)
+                rows.update([(record.key, record.value) for record in records])
+                progress()
+        return Restored({key: row for key, row in rows.items() if row is not None}, rows_read)
+
+
+@asynccontextmanager
+async def changelog_reader(
+    settings: Settings, *, group: str, changelog: TopicPartition, source: TopicPartition
+) -> AsyncIterator[ChangelogReader]:
+    """A connected reader. It names the group to look its offset up, and never joins it."""
+    consumer = AIOKafkaConsumer(
+        **client_options(settings),
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=FETCH_BYTES,
+        fetch_max_wait_ms=100,
+        retry_backoff_ms=20,
+    )
+    await consumer.start()
+    try:
+        consumer.assign([changelog])
+        yield ChangelogReader(consumer, changelog, source)
+    finally:
+        await consumer.stop()
