@@ -1,12 +1,83 @@
-"""Commands of `streamer worker`."""
+"""The command `streamer worker`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
 
-if TYPE_CHECKING:
-    import typer
+import typer
+
+from streamer import log, settings
+from streamer.commands.replay import load_definitions
+from streamer.engine import roles, topic_admin
+from streamer.engine.endpoint import SUPERVISOR, Endpoint
+from streamer.engine.supervisor import Supervisor, follow_supervisor
+from streamer.errors import StreamerError
+from streamer.metrics.families import ROLES
+from streamer.metrics.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+# A role hands over within a third of the rebalance timeout and then ends its connections; this is on top.
+HAND_OVER_SLACK_SECONDS = 10.0
+
+
+class Role(StrEnum):
+    """What a worker process does."""
+
+    JOURNEYS = "journeys"
+    ROLLUP = "rollup"
+    PUBLISHER = "publisher"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    app.command()(worker)
+
+
+def stop_seconds(config: settings.Settings) -> float:
+    """How long a role may take to stop before it is killed."""
+    return config.rebalance_timeout_seconds / 3 + HAND_OVER_SLACK_SECONDS
+
+
+def worker(
+    *,
+    role: Annotated[Role | None, typer.Option(help="Run this role alone; without it all three, as child processes.")] = None,
+    definitions: Annotated[Path | None, typer.Option(help="Definitions file; without it the documented default.")] = None,
+    supervised: Annotated[bool, typer.Option(hidden=True, help="End when standard input closes.")] = False,
+) -> None:
+    """Turn touchpoints into gauges and alerts until SIGTERM or SIGINT.
+
+    Exit code 0: stopped in order. 2: a setting or the definitions are wrong. 3: the topics do not fit. 4: retention deleted what is
+    needed. 5: an offset was moved without its state. 7: Redis refused. 8: a server does not answer. 70 to 73: a fault; a fresh
+    process carries on from the last checkpoint.
+    """
+    config = settings.load(**({"definitions": definitions} if definitions else {}))
+    log.setup(config, role or SUPERVISOR)
+    try:
+        parsed = load_definitions(config.definitions)
+        if supervised:
+            follow_supervisor(stop_seconds(config))
+        code = asyncio.run(_supervise(config)) if role is None else roles.run(role, config, parsed)
+    except StreamerError as exc:  # in the log's form: whoever collects the log reads lines of one kind
+        logger.error("%s", exc, extra={"action": "worker.refused", "exit_code": exc.exit_code})
+        code = exc.exit_code
+    raise typer.Exit(code)
+
+
+async def _supervise(config: settings.Settings) -> int:
+    """Run all roles under a supervisor with an endpoint of its own; returns the exit code."""
+    pipeline = Pipeline(SUPERVISOR)
+    definitions = ["--definitions", str(config.definitions)] if config.definitions else []
+    commands = {role: [sys.executable, "-m", "streamer", "worker", "--role", role, "--supervised", *definitions] for role in ROLES}
+    supervisor = Supervisor(commands, pipeline, stop_seconds=stop_seconds(config))
+    endpoint = Endpoint(config, pipeline, ready=supervisor.ready)
+    await endpoint.start()
+    try:
+        return await supervisor.run(lambda: topic_admin.require(config))
+    finally:
+        await endpoint.stop()

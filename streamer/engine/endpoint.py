@@ -85,6 +85,7 @@ class Endpoint:
     """Serves one process's metrics and health from the running event loop.
 
     `ready` and `alive` return None or the reason why not. `collectors` (e.g. the business gauges) join the registry.
+    `before_scrape` sets gauges that are read rather than counted.
     """
 
     def __init__(
@@ -95,12 +96,14 @@ class Endpoint:
         ready: Callable[[], str | None],
         alive: Callable[[], str | None] = lambda: None,
         collectors: Iterable[Collector] = (),
+        before_scrape: Callable[[], None] = lambda: None,
         stale_after_seconds: float | None = None,
     ) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._checks = {"/healthz": self._stale, "/readyz": ready}
         self._alive = alive
+        self._before_scrape = before_scrape
         self._stale_after_seconds = stale_after_seconds or settings.watchdog_seconds
         for collector in collectors:
             pipeline.registry.register(collector)
@@ -167,6 +170,7 @@ class Endpoint:
         return web.Response(text="ok\n" if reason is None else f"{reason}\n", status=200 if reason is None else 503)
 
     async def _metrics(self, request: web.Request) -> web.Response:
+        self._before_scrape()
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self._pipeline.registry), headers={"Content-Type": content_type})
 

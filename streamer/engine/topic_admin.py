@@ -145,7 +145,7 @@ async def connected(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
             await admin.start()
         yield admin
     except (KafkaError, TimeoutError, OSError) as exc:
-        reason = f"{type(exc).__name__}: {exc}".removesuffix(": ")
+        reason = str(exc) or type(exc).__name__
         if isinstance(exc, KafkaError) and not exc.retriable:
             raise StreamerError(f"Kafka at {settings.kafka_bootstrap} refused ({reason}): check user, password and ACLs") from exc
         raise UnreachableError(f"Kafka at {settings.kafka_bootstrap} does not answer ({reason}): start it or set kafka_bootstrap") from exc

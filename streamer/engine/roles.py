@@ -1,0 +1,125 @@
+"""What a process of each role runs, and what it shows: the machine or the publisher, beside the endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from streamer import __version__, topics
+from streamer.engine import topic_admin
+from streamer.engine.endpoint import Endpoint
+from streamer.metrics.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from prometheus_client.registry import Collector
+
+    from streamer.definitions import Definitions
+    from streamer.engine.app import MachineApp
+    from streamer.processor import Processor
+    from streamer.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def run(role: str, settings: Settings, definitions: Definitions) -> int:
+    """Run one role in this process until SIGTERM or SIGINT; returns the exit code.
+
+    Raises:
+        StreamerError: the topics do not fit, a server does not answer, a setting is wrong.
+    """
+    asyncio.run(topic_admin.require(settings))
+    return {"journeys": _journeys, "rollup": _rollup, "publisher": _publisher}[role](settings, definitions)
+
+
+# Each role imports its own parts: the others' would cost a process start-up time and memory for nothing.
+def _journeys(settings: Settings, definitions: Definitions) -> int:
+    from streamer.engine import app, machine
+    from streamer.journeys.processor import JourneysProcessor
+
+    def make(partition: int) -> Processor:
+        return JourneysProcessor(
+            definitions,
+            partition=partition,
+            partitions=settings.partitions,
+            rollup_partitions=settings.rollup_partitions,
+            build=__version__,
+            topic=settings.topic(topics.TOUCHPOINTS),
+        )
+
+    pipeline = _pipeline("journeys", definitions)
+
+    def beside(running: MachineApp) -> AbstractAsyncContextManager[None]:
+        lateness_ms = int(definitions.allowed_lateness)
+        return _endpoint(
+            settings, pipeline, running, lambda: refresh(pipeline, running.owners(), lateness_ms=lateness_ms, with_entries=True)
+        )
+
+    return app.run(machine.Machine("journeys", topics.TOUCHPOINTS, settings.partitions, make), settings, pipeline, beside)
+
+
+def _rollup(settings: Settings, definitions: Definitions) -> int:
+    from streamer.engine import app, machine
+    from streamer.metrics.exporter import BusinessCollector
+    from streamer.rollup.processor import RollupProcessor
+
+    def make(partition: int) -> Processor:
+        return RollupProcessor(definitions, partition=partition, partitions=settings.rollup_partitions, build=__version__)
+
+    pipeline = _pipeline("rollup", definitions)
+
+    def beside(running: MachineApp) -> AbstractAsyncContextManager[None]:
+        def readers() -> Iterable[RollupProcessor]:
+            return [processor for processor in running.owners().values() if isinstance(processor, RollupProcessor)]
+
+        return _endpoint(settings, pipeline, running, lambda: refresh(pipeline, running.owners()), [BusinessCollector(readers)])
+
+    return app.run(machine.Machine("rollup", topics.DELTAS, settings.rollup_partitions, make), settings, pipeline, beside)
+
+
+def _publisher(settings: Settings, _definitions: Definitions) -> int:
+    from streamer.engine import publisher
+
+    return publisher.run(settings)
+
+
+def _pipeline(role: str, definitions: Definitions) -> Pipeline:
+    pipeline = Pipeline(role)
+    pipeline.reloaded("accepted", revision=definitions.revision, digest=definitions.digest)
+    return pipeline
+
+
+@asynccontextmanager
+async def _endpoint(
+    settings: Settings, pipeline: Pipeline, app: MachineApp, before_scrape: Callable[[], None], collectors: Iterable[Collector] = ()
+) -> AsyncIterator[None]:
+    endpoint = Endpoint(settings, pipeline, ready=app.ready, alive=app.alive, collectors=collectors, before_scrape=before_scrape)
+    port = await endpoint.start()
+    logger.info("listening on %s:%d", settings.metrics_host, port, extra={"action": "endpoint.listening", "port": port})
+    try:
+        yield
+    finally:
+        await endpoint.stop()
+
+
+def refresh(pipeline: Pipeline, processors: Mapping[int, Processor], *, lateness_ms: int = 0, with_entries: bool = False) -> None:
+    """Set the gauges that are read from the processors rather than told by the engine.
+
+    `with_entries`: count rows, where that is a length and not a copy of the state.
+    """
+    now = time.time()
+    for partition, processor in processors.items():
+        part = pipeline.partitions.get(partition)
+        if part is None:
+            continue
+        high_ms, arrival_ms = processor.reference
+        if high_ms > 0:
+            part.times(high_ms=high_ms, watermark_ms=high_ms - lateness_ms, clock_ms=processor.clock_ms)
+            part.silence(max(0.0, now - arrival_ms / 1000))
+        if with_entries:
+            part.entries(len(processor.rows()))
