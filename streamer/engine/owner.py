@@ -187,7 +187,9 @@ class Owner:
                 return
             self.commit_began = began = time.monotonic()
             journal, self._journal = self._journal, []
-            encoded = self._transactions.encode(self.processor.drain(), journal)
+            drained = self.processor.drain()
+            self._metrics.drained(drained.outputs)
+            encoded = self._transactions.encode(drained, journal)
             accounting = dict(self.processor.accounting)
             self._changed_at = self._alert_at = self._due = math.inf
             self._drained.set()
