@@ -5,6 +5,7 @@ Sorting holds the touchpoints in memory: about 0.6 KB each, so 600 MB for a mill
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -12,7 +13,9 @@ import msgspec
 from streamer.errors import InputError
 from streamer.replay.mapping import Event, HistoryMapping
 from streamer.replay.sources import kind_of, read_lines, read_rows
+from streamer.touchpoints.decode import decode
 from streamer.touchpoints.times import milliseconds
+from streamer.touchpoints.touchpoint import Rejected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +66,16 @@ def read_history(path: Path, mapping: HistoryMapping | None = None) -> History:
         raise InputError(f"{path}: makes no touchpoints ({history.rows} rows read)")
     history.events.sort(key=_by_time)
     return history
+
+
+def rejects(history: History) -> dict[str, int]:
+    """How many of its events the processor would put among the dead letters, by reason."""
+    found: Tally[str] = Tally()
+    for event in history.events:
+        decoded = decode(0, event.time_ms, event.key, event.value, ())
+        if isinstance(decoded, Rejected):
+            found[decoded.reason.value] += 1
+    return dict(sorted(found.items()))
 
 
 def _by_time(event: Event) -> tuple[int, tuple[int, int]]:

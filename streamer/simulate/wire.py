@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from streamer.touchpoints.decode import FUTURE_MAX_MS, VALUE_SIZE_MAX_BYTES
 from streamer.touchpoints.touchpoint import Reason
 
-HEADERS: Final = (("content-type", b"application/cloudevents+json"),)
+HEADERS: Final = [("content-type", b"application/cloudevents+json")]
 
 _SECONDS: Final = [f"{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}." for s in range(86_400)]
 _MILLISECONDS: Final = [f"{milli:03}Z" for milli in range(1000)]
