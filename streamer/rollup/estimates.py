@@ -33,7 +33,8 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     middle = share + square / (2 * n)
     half = Z * sqrt(share * (1 - share) / n + square / (4 * n * n))
     scale = 1 + square / n
-    return (max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale))
+    lower, upper = (middle - half) / scale, (middle + half) / scale
+    return (max(0.0, lower), min(1.0, upper))
 
 
 def mean_interval(total: int, squares: int, n: int) -> tuple[float, float]:
@@ -49,21 +50,22 @@ def estimate(metric: Metric, sums: Mapping[int, int], series: int) -> Estimate:
     """The metric of one series; `sums` by `series << COUNTER_BITS | counter`, absent meaning 0."""
     base = series << COUNTER_BITS
     numerator, denominator = _PARTS[metric.id]
+    get = sums.get
     k = 0
     for counter in numerator:
-        k += sums.get(base | counter, 0)
+        k += get(base | counter, 0)
     if metric.kind in ("count", "stock"):
         return Estimate(float(k), None, None, k, k)
     n = 0
     for counter in denominator:
-        n += sums.get(base | counter, 0)
+        n += get(base | counter, 0)
     if metric.kind == "odds":
         return Estimate(k / n if n > 0 else None, None, None, k, k + n)
     if n <= 0:
         return Estimate(None, None, None, k, n)
     if metric.kind == "ratio":
         # k <= n holds by attribution; while a source is left out its other half may be missing.
-        lower, upper = wilson(min(max(k, 0), n), n)
+        lower, upper = wilson(k if 0 <= k <= n else min(max(k, 0), n), n)
         return Estimate(k / n, lower, upper, k, n)
     if metric.squares is None or n < 2:
         return Estimate(k / n / metric.scale, None, None, k, n)

@@ -38,7 +38,10 @@ class Series(NamedTuple):
 
 
 class SeriesTable:
-    """Vocabulary, series, and the cache from cells to series."""
+    """Vocabulary, series, and the cache from cells to series.
+
+    known_keys: what `keys` has answered, for those who ask often. overflowed: cell number -> dimensions (or slice) that cut it.
+    """
 
     def __init__(self, definitions: Definitions, *, partition: int, partitions: int, series_per_slice: int = SERIES_PER_SLICE) -> None:
         self.slices = [part.by for part in definitions.slice]
@@ -65,7 +68,7 @@ class SeriesTable:
         """Empty the cache; cell numbers given out before are void."""
         self._raw: dict[tuple[str, ...], dict[tuple[str, ...], int]] = {}
         self._cells: list[tuple[tuple[int, int], ...]] = []
-        self._keys: dict[int, tuple[int, ...]] = {}
+        self.known_keys: dict[int, tuple[int, ...]] = {}
         self.overflowed.clear()
 
     @property
@@ -80,12 +83,12 @@ class SeriesTable:
 
     def keys(self, cell_counter: int) -> tuple[int, ...]:
         """The keys that a change of `cell << COUNTER_BITS | counter` adds to, one per slice it is in."""
-        keys = self._keys.get(cell_counter)
+        keys = self.known_keys.get(cell_counter)
         if keys is None:
             counter = cell_counter & COUNTER_MASK
             applies = self._slices_of[counter]
             series = self._cells[cell_counter >> COUNTER_BITS]
-            keys = self._keys[cell_counter] = tuple([number << COUNTER_BITS | counter for index, number in series if index in applies])
+            keys = self.known_keys[cell_counter] = tuple([number << COUNTER_BITS | counter for index, number in series if index in applies])
         return keys
 
     def admit(self, cells: Iterable[RawCell]) -> list[int]:

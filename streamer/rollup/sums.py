@@ -74,11 +74,11 @@ class Store:
 
     def _cells(self, changes: Sums) -> Sums:
         """Changes by cell and counter as changes by key: each counts once in every slice it is in."""
-        keys_of = self._table.keys
+        known, keys_of = self._table.known_keys, self._table.keys
         cells: Sums = {}
         get = cells.get
         for cell_counter, n in changes.items():
-            for key in keys_of(cell_counter):
+            for key in known.get(cell_counter) or keys_of(cell_counter):
                 cells[key] = get(key, 0) + n
         return cells
 
