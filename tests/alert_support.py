@@ -72,16 +72,22 @@ def settings_for(unique: str, kafka: Kafka | None, redis_server: Redis, **change
     return Settings(**{**values, **changes})
 
 
-async def create_topics(settings: Settings, partitions: int = 2) -> None:
-    """The two alert topics."""
+@asynccontextmanager
+async def admin_of(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
     await admin.start()
     try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def create_topics(settings: Settings, partitions: int = 2) -> None:
+    """The two alert topics."""
+    async with admin_of(settings) as admin:
         await admin.create_topics(
             [NewTopic(settings.topic(name), count, 1) for name, count in (("alerts", partitions), ("aggregate-alerts", 1))]
         )
-    finally:
-        await admin.close()
 
 
 async def write(
@@ -123,6 +129,13 @@ async def until(condition: Callable[[], bool], what: str, *, task: asyncio.Task[
             await task
         assert asyncio.get_running_loop().time() < deadline, f"waited {PATIENCE_SECONDS} s for {what}"
         await asyncio.sleep(0.02)
+
+
+async def committed(settings: Settings) -> dict[int, int]:
+    """The group's offsets in the alerts topic, by partition."""
+    async with admin_of(settings) as admin:
+        found = await admin.list_consumer_group_offsets(f"{settings.app}-publisher")
+    return {partition.partition: row.offset for partition, row in found.items() if partition.topic == settings.topic("alerts")}
 
 
 def delivered(client: redis.Redis, settings: Settings) -> list[dict[str, Any]]:

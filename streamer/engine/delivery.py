@@ -126,10 +126,10 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             DataLossError: the alert topics no longer hold what Redis has not got.
             KafkaError: the group or the topics cannot be used.
         """
-        self._ids = await self._log.topic_ids()
-        self._consumer.subscribe(list(self._logical), listener=self)
-        await self._consumer.start()
         try:
+            self._ids = await self._log.topic_ids()
+            self._consumer.subscribe(list(self._logical), listener=self)
+            await self._consumer.start()
             while not stop.is_set():
                 try:
                     await self._turn()
@@ -141,6 +141,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
                     await self._wait(exc, stop)
         finally:
             await self._consumer.stop()
+            self.on_partitions_revoked(())
 
     async def _turn(self) -> None:
         if self._problem is not None:
