@@ -81,4 +81,6 @@ def setup(settings: Settings, role: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    # It warns of what its clients retry by themselves, at every start of a broker.
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
     logging.getLogger(ROOT).setLevel(settings.log_level.upper())

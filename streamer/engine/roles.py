@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from streamer import __version__, topics
 from streamer.engine import topic_admin
 from streamer.engine.endpoint import Endpoint
+from streamer.metrics.families import CONSUMED
 from streamer.metrics.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def refresh(pipeline: Pipeline, processors: Mapping[int, Processor], *, lateness
         high_ms, arrival_ms = processor.reference
         if high_ms > 0:
             part.times(high_ms=high_ms, watermark_ms=high_ms - lateness_ms, clock_ms=processor.clock_ms)
+        if processor.accounting.get(CONSUMED):  # else nothing has arrived, and `arrival_ms` is the first open's
             part.silence(max(0.0, now - arrival_ms / 1000))
         if with_entries:
             part.entries(len(processor.rows()))
