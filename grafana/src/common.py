@@ -152,6 +152,8 @@ def stat(
         .color_mode(common_models.BigValueColorMode.VALUE)
         .graph_mode(common_models.BigValueGraphMode.AREA if graph else common_models.BigValueGraphMode.NONE)
         .color_scheme(sdk.dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
+        .justify_mode(common_models.BigValueJustifyMode.CENTER)
+        .text(sdk.common.VizTextDisplayOptions().value_size(30))
         .reduce_options(sdk.common.ReduceDataOptions().calcs(["last"]))
     )
     if decimals is not None:

@@ -13,6 +13,11 @@ ROLES: Final = ("journeys", "rollup", "publisher")
 OUTCOMES: Final = ("applied", "duplicate", "late", "dead_lettered", "ignored")
 CONSUMED: Final = "consumed"
 TRANSITIONS: Final = ("firing", "amended", "resolved", "retracted")
+# Beside the families: what prometheus_client's process collector exports of every process, without labels.
+PROCESS_NAMES: Final = (
+    "process_virtual_memory_bytes", "process_resident_memory_bytes", "process_start_time_seconds",
+    "process_cpu_seconds_total", "process_open_fds", "process_max_fds",
+)  # fmt: skip
 # From a broker round trip to the watchdog's patience.
 DURATION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # Fine around what is promised: p99 of 0.1 s (aim), 0.3 s (bar) and 1 s.
@@ -83,6 +88,12 @@ FAMILIES: Final = (
     Family("streamer_state_restored_rows_total", "counter", "Rows read back from changelogs.", ("role",)),
     # alerts
     Family("streamer_alerts_written_total", "counter", "Alert transitions committed to Kafka.", ("role", "transition")),
+    Family(
+        "streamer_rule_alerts_total",
+        "counter",
+        "The same by rule and severity; a rule appears with its first alert.",
+        ("role", "rule", "severity", "transition"),
+    ),
     Family("streamer_alerts_delivered_total", "counter", "Alert records by outcome: delivered, skipped, failed.", ("role", "outcome")),
     Family("streamer_alert_latency_seconds", "histogram", "Cause appended to Kafka until readable in Redis.", ("role",), LATENCY_BUCKETS),
     Family("streamer_publish_duration_seconds", "histogram", "One delivery to Redis.", ("role",), DURATION_BUCKETS),

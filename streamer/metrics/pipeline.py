@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from streamer import __version__, topics
 from streamer.metrics.families import CONSUMED, FAMILIES, OUTCOMES, TRANSITIONS, Family
@@ -51,13 +51,19 @@ _KNOWN: Final = {
 }
 
 
-class _State(msgspec.Struct):
-    """The one field of an alert record that is counted."""
+class _Rule(msgspec.Struct, frozen=True):
+    id: str = OTHER
+
+
+class _Counted(msgspec.Struct, frozen=True):
+    """What is counted of an alert record."""
 
     state: str
+    severity: str = OTHER
+    rule: _Rule = _Rule()
 
 
-_decode_state: Final = msgspec.json.Decoder(_State).decode
+_decode_counted: Final = msgspec.json.Decoder(_Counted).decode
 
 
 class Pipeline:
@@ -67,6 +73,7 @@ class Pipeline:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series per counter, and nobody reads it
         self.role = role
         self.registry = registry or CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, CPU, start time, open files
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -179,9 +186,12 @@ class Pipeline:
         """`count` records were sent to the dead letters with this reason code."""
         self.counter("streamer_dead_letters_total", reason=self.bounded("reason", reason)).inc(count)
 
-    def alert_written(self, transition: str, count: int = 1) -> None:
-        """`count` alert transitions were committed to Kafka."""
-        self.counter("streamer_alerts_written_total", transition=self.bounded("transition", transition)).inc(count)
+    def alert_written(self, transition: str, count: int = 1, *, rule: str = OTHER, severity: str = OTHER) -> None:
+        """`count` alert transitions were committed to Kafka; rule ids come from the definitions, a bounded set."""
+        transition = self.bounded("transition", transition)
+        self.counter("streamer_alerts_written_total", transition=transition).inc(count)
+        labels = {"rule": self.bounded("rule", rule), "severity": self.bounded("severity", severity), "transition": transition}
+        self.counter("streamer_rule_alerts_total", **labels).inc(count)
 
     # -- publisher
 
@@ -217,7 +227,7 @@ class PartitionMetrics:
         self._partition = str(partition)
         self._seen = dict(accounting)
         self._reasons: Tally[str] = Tally()
-        self._transitions: Tally[str] = Tally()
+        self._alerts: Tally[_Counted] = Tally()
         self._counters = {CONSUMED: pipeline.counter("streamer_events_consumed_total", partition=self._partition)}
         for outcome in OUTCOMES:
             self._counters[outcome] = pipeline.counter("streamer_events_total", partition=self._partition, outcome=outcome)
@@ -261,12 +271,12 @@ class PartitionMetrics:
     def drained(self, outputs: Iterable[Output]) -> None:
         """What the checkpoint that begins now will write; counted by `checkpointed`, so that only what is committed counts."""
         self._reasons.clear()
-        self._transitions.clear()
+        self._alerts.clear()
         for output in outputs:
             if output.topic == topics.DEAD_LETTERS:
                 self._reasons[next((value.decode() for key, value in output.headers if key == "reason"), OTHER)] += 1
             elif output.topic in ALERT_TOPICS and output.value is not None:
-                self._transitions[_decode_state(output.value).state] += 1
+                self._alerts[_decode_counted(output.value)] += 1
 
     def times(self, *, high_ms: int, watermark_ms: int, clock_ms: int) -> None:
         """The fold's times, milliseconds since the epoch."""
@@ -291,10 +301,10 @@ class PartitionMetrics:
         self._committed.inc()
         for reason, count in self._reasons.items():
             self._pipeline.dead_letter(reason, count)
-        for transition, count in self._transitions.items():
-            self._pipeline.alert_written(transition, count)
+        for alert, count in self._alerts.items():
+            self._pipeline.alert_written(alert.state, count, rule=alert.rule.id, severity=alert.severity)
         self._reasons.clear()
-        self._transitions.clear()
+        self._alerts.clear()
         self._durations.observe(duration_seconds)
         self._sizes.observe(size_bytes)
         self._gauge("streamer_checkpoint_timestamp_seconds").set_to_current_time()

@@ -9,10 +9,12 @@ from streamer.metrics.exporter import RULE_STATE
 
 TRANSITIONS = {"firing": colored(RED), "amended": colored(YELLOW), "resolved": colored(GREEN), "retracted": colored(GREY)}
 JOB = 'job=~"$job"'
+WRITTEN = f'streamer_alerts_written_total{{{JOB}, transition="firing"}}'
 
 
 def row() -> Row:
     """Row 500."""
+    fired = f'sum by (rule, severity) (streamer_rule_alerts_total{{{JOB}, transition="firing"}})'
     states = f"sum by (rule, severity, state) ({RULE_STATE}{{{JOB}}})"
     return Row(
         500,
@@ -27,8 +29,17 @@ def row() -> Row:
                 ),
                 unit="short",
                 decimals=1,
-                width=12,
+                width=8,
                 overrides=TRANSITIONS,
+            ),
+            common.bars(
+                503,
+                "Fired, by rule",
+                "Alerts fired by each rule since the workers started. A rule appears with its first alert.",
+                common.queries((f"sort_desc({fired})", "{{rule}} ({{severity}})"), (f"sum({WRITTEN})", "all")),
+                unit="short",
+                decimals=0,
+                width=6,
             ),
             common.timeseries(
                 502,
@@ -37,7 +48,7 @@ def row() -> Row:
                 common.queries((states, "{{rule}} ({{severity}}): {{state}}")),
                 unit="short",
                 decimals=0,
-                width=12,
+                width=10,
                 overrides={
                     "/: firing$/": colored(RED),
                     "/: pending$/": colored(YELLOW),

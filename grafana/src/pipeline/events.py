@@ -28,7 +28,7 @@ def row() -> Row:
                 "Events per second by outcome",
                 "Every record has exactly one outcome; together they are what was consumed.",
                 common.queries((rate("streamer_events_total", "outcome", JOURNEYS), "{{outcome}}")),
-                unit="reqps",
+                unit="eps",
                 overrides=OUTCOMES,
             ),
             common.timeseries(
@@ -46,7 +46,7 @@ def row() -> Row:
                     (rate("streamer_dead_letters_total", "reason"), "{{reason}}"),
                     (rate("streamer_events_total", "", 'role="journeys", outcome="dead_lettered"'), "all"),
                 ),
-                unit="reqps",
+                unit="eps",
                 overrides={"all": colored(GREY, **{"custom.lineStyle": {"fill": "dash", "dash": [4, 6]}})},
             ),
             common.timeseries(
@@ -75,7 +75,7 @@ def row() -> Row:
                     (rate(LABEL_OVERFLOW, "dimension"), "label {{dimension}}"),
                     (f"0 * {rate('streamer_events_consumed_total', '')}", "none"),
                 ),
-                unit="reqps",
+                unit="eps",
                 overrides={"none": colored("transparent", **{"custom.hideFrom": {"legend": False, "tooltip": True, "viz": False}})},
             ),
         ],

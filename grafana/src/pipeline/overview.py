@@ -29,7 +29,7 @@ def row() -> Row:
                 "Events",
                 "Records read from the source by the journeys role, per second.",
                 common.queries((rate("streamer_events_consumed_total", "", JOURNEYS), "events")),
-                unit="reqps",
+                unit="eps",
                 decimals=0,
             ),
             common.stat(
@@ -122,7 +122,7 @@ def row() -> Row:
                 "Dead letters",
                 "Records that could not be used, per second. They are kept with their reason: `streamer dead-letters list`.",
                 common.queries((rate("streamer_events_total", "", 'role="journeys", outcome="dead_lettered"'), "dead letters")),
-                unit="reqps",
+                unit="eps",
                 decimals=2,
                 steps=((None, GREEN), (0.01, YELLOW), (10, RED)),
                 width=4,

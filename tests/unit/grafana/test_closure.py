@@ -9,13 +9,12 @@ import pytest
 
 from streamer.metrics.catalogue import METRICS
 from streamer.metrics.exporter import exported_names
-from streamer.metrics.families import FAMILIES
+from streamer.metrics.families import FAMILIES, PROCESS_NAMES
 from tests.unit.grafana.dashboards import Target, substitute, targets, variable_queries
 
 NAMES: Final = ["job", "journey", "window", "platform", "instance"]
-# Of Prometheus itself: the scrape's labels, and what prometheus_client's process collector exports.
+# What a scrape adds.
 SCRAPE_LABELS: Final = {"job", "instance"}
-PROCESS: Final = {name: set[str]() for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_start_time_seconds")}
 # For the eyes of a developer with a question, not for a panel; each with its reason.
 DIAGNOSTIC: Final = {
     "streamer_notes_total": "by which id instances were told apart, out-of-order events: for the author of a definitions file",
@@ -32,7 +31,7 @@ def _telemetry() -> dict[str, set[str]]:
     return {name: {*family.labels, *({"le"} if name.endswith("_bucket") else set())} for family in FAMILIES for name in family.sample_names}
 
 
-DECLARED: Final = {**_business(), **_telemetry(), **PROCESS}
+DECLARED: Final = {**_business(), **_telemetry(), **{name: set[str]() for name in PROCESS_NAMES}}
 EVERY: Final = [pytest.param(target, id=str(target)) for target in [*targets(), *variable_queries()]]
 
 

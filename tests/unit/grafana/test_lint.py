@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from _pytest.mark.structures import ParameterSet
 
 # Of Grafana's value formats, those in use here.
-UNITS = {"short", "percentunit", "s", "bytes", "reqps", "ops"}
+UNITS = {"short", "percentunit", "s", "bytes", "eps", "ops"}
 UIDS = {"customer-experience.json": "cx-customer-experience", "pipeline.json": "cx-pipeline"}
 
 

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from streamer import topics
-from streamer.metrics.families import FAMILIES, ROLES
+from streamer.metrics.families import FAMILIES, PROCESS_NAMES, ROLES
 from streamer.metrics.pipeline import LABEL_VALUES_MAX, Pipeline
 from streamer.processor import Output
 
@@ -89,7 +89,7 @@ def test_outcomes_add_up_to_consumed() -> None:
 OUTPUTS = [
     Output(topics.DELTAS, None, b"packed"),
     Output(topics.ALERTS, b"f", b'{"alert_id": "1", "state": "firing"}'),
-    Output(topics.AGGREGATE_ALERTS, b"f", b'{"state": "resolved"}'),
+    Output(topics.AGGREGATE_ALERTS, b"f", b'{"state": "resolved", "severity": "warning", "rule": {"id": "r"}}'),
     Output(topics.DEAD_LETTERS, b"k", b"{", [("reason", b"not_json"), ("detail", b"...")]),
 ]
 
@@ -106,6 +106,7 @@ def test_alerts_and_dead_letters_count_once_committed_and_not_before() -> None:
     seen = samples(pipeline.registry)
     assert seen["streamer_alerts_written_total", "role=journeys", "transition=firing"] == 1
     assert seen["streamer_alerts_written_total", "role=journeys", "transition=resolved"] == 1
+    assert seen["streamer_rule_alerts_total", "role=journeys", "rule=r", "severity=warning", "transition=resolved"] == 1
     assert seen["streamer_dead_letters_total", "reason=not_json", "role=journeys"] == 1
 
 
@@ -191,4 +192,10 @@ def test_sample_names_are_what_queries_may_use() -> None:
     part = pipeline.open_partition(0, {})
     part.checkpointed(duration_seconds=0.02, size_bytes=2048)
     allowed = {name for family in FAMILIES for name in family.sample_names}
-    assert {key[0] for key in samples(pipeline.registry)} <= allowed
+    assert {key[0] for key in samples(pipeline.registry)} <= allowed | set(PROCESS_NAMES)
+
+
+def test_the_process_itself_is_measured() -> None:
+    measured = samples(Pipeline("journeys").registry)
+    assert {key[0] for key in measured} >= set(PROCESS_NAMES)
+    assert measured[("process_resident_memory_bytes",)] > 1e6
