@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deploy.local.redis import Redis
     from streamer.metrics.pipeline import Pipeline
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0  # only a failure takes that long, and a busy machine must not look like one
 
 
 def rfc3339(moment: datetime) -> str:
@@ -122,7 +122,7 @@ async def publishing(settings: Settings, metrics: Pipeline | None = None) -> Asy
 
 
 async def until(condition: Callable[[], bool], what: str, *, task: asyncio.Task[None] | None = None) -> None:
-    """Wait for a condition, at most 30 s; the error of a task that ended instead is raised."""
+    """Wait for a condition, at most a minute; the error of a task that ended instead is raised."""
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while not condition():
         if task is not None and task.done():

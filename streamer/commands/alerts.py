@@ -19,6 +19,7 @@ from streamer.alerts import alert as alerts
 from streamer.alerts import tail as reading
 from streamer.alerts.connection import connect
 from streamer.alerts.publisher import AlertStore
+from streamer.alerts.schema import schema_text
 from streamer.alerts.times import milliseconds
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ def rebuild(*, as_json: Annotated[bool, typer.Option("--json", help="Print one J
             typer.echo(f"{report.restored} firing alerts from {report.partitions} partitions in place, {report.removed} stale ones removed")
 
     asyncio.run(run())
+
+
+@group.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema (draft 2020-12) of an alert record."""
+    typer.echo(schema_text(), nl=False)
 
 
 def _store(config: settings.Settings) -> AlertStore:

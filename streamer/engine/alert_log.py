@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LOGICAL: Final = (topics.ALERTS, topics.AGGREGATE_ALERTS)
 # Kafka answers a read in milliseconds; this long without progress means the records are gone or the broker is.
 STALLED_SECONDS: Final = 30.0
+REQUEST_TIMEOUT_MS: Final = 10_000
 
 
 def group_of(settings: Settings) -> str:
@@ -50,7 +51,8 @@ class AlertLog:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._names = [settings.topic(logical) for logical in LOGICAL]
-        options = client_options(settings)
+        # The default of 40 s would hold up delivery for as long when a broker goes away with a request in hand.
+        options = {**client_options(settings), "request_timeout_ms": REQUEST_TIMEOUT_MS}
         self._client = AIOKafkaClient(**options)
         self._admin = AIOKafkaAdminClient(**options)
         self._reader = AIOKafkaConsumer(
