@@ -248,10 +248,9 @@ def _too_deep(value: bytes) -> bool:
 def _synthesised_id(event: Event, data: Data, value: bytes) -> str:
     """The first 32 hex digits of the SHA-256 of the event as canonical JSON, for producers that set no id."""
     try:
-        content = orjson.loads(value)
-        if data is not event and event.data is None:  # binary mode: the envelope is part of what is identified
-            content = {"data": content, "source": event.source, "time": event.time, "type": event.type}
-        canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-    except (orjson.JSONDecodeError, TypeError):  # accepted here, but not by the canonical form: numbers beyond any float
+        canonical = orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONDecodeError, TypeError):  # numbers beyond any double; 255 levels
         canonical = value
+    if data is not event and event.data is None:  # in binary mode the envelope is not part of the value
+        canonical += orjson.dumps([event.type, event.time, event.source])
     return hashlib.sha256(canonical).hexdigest()[:_ID_LENGTH]

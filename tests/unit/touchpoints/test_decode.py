@@ -215,6 +215,17 @@ def test_without_an_id_the_envelope_of_a_binary_event_counts_too() -> None:
     assert decoded(value, first).id == decoded(value, first).id != decoded(value, second).id
 
 
+@pytest.mark.parametrize("beyond", ["1e999", "[" * 255 + "]" * 255])
+def test_without_an_id_content_beyond_the_canonical_form_still_identifies_the_event(beyond: str) -> None:
+    first, second = (flat(id=..., step=step, props="BEYOND").replace(b'"BEYOND"', beyond.encode()) for step in ("1", "2"))
+    assert decoded(first).id == hashlib.sha256(first).hexdigest()[:32] != decoded(second).id
+
+
+def test_a_header_without_a_value_is_absent() -> None:
+    headers: Any = [("ce_type", None), ("cx-control", None)]
+    assert decoded(structured(), headers) == decoded(structured())
+
+
 def test_headers_of_other_tools_do_not_make_an_event_binary() -> None:
     assert decoded(structured(), [("traceparent", b"00-4b"), ("ce_id", b"x")]) == decoded(structured())
 
@@ -274,6 +285,20 @@ def test_at_the_limits_an_event_is_accepted() -> None:
     assert decoded(flat().ljust(1 << 20)).time == TIME_MS
     assert decoded(flat(customer_id="é" * 128), key=("é" * 128).encode()).time == TIME_MS
     assert decoded(flat(time="0001-01-01T00:00:00Z")).time < 0  # ancient is late, not wrong
+
+
+def nested(levels: int) -> bytes:
+    """An event with this many levels, itself the first."""
+    return flat(props="NESTED").replace(b'"NESTED"', b"[" * (levels - 1) + b"]" * (levels - 1))
+
+
+def test_an_event_may_have_256_levels() -> None:
+    assert decoded(nested(256)) == decoded(flat())
+    assert rejected(nested(257)) == Rejected(Reason.INVALID_JSON, "nested deeper than 256 levels")
+
+
+def test_brackets_in_strings_are_no_levels() -> None:
+    assert decoded(flat(props='{["\\' * 500)) == decoded(flat())
 
 
 def test_oddities_that_json_allows_are_accepted() -> None:
