@@ -73,14 +73,14 @@ def test_a_server_that_cannot_be_reached_lets_alerts_wait(error: OSError) -> Non
 async def test_no_message_holds_the_password() -> None:
     client = connect("redis://user:secret-1@127.0.0.1:1/0", "secret-2")
     with pytest.raises(redis.exceptions.ConnectionError) as caught:
-        await client.get("any")
+        await client.execute_command("PING")  # type: ignore[no-untyped-call]
     await client.aclose()
     assert "secret" not in str(explain(caught.value, address_of(client)))
 
 
 def test_a_malformed_url_is_one_sentence() -> None:
     with pytest.raises(DeliveryError, match="redis://host:6379/0"):
-        connect("127.0.0.1:6379")
+        _ = connect("127.0.0.1:6379")
 
 
 def test_the_stamp_keeps_what_a_newer_writer_added() -> None:
