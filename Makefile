@@ -47,7 +47,7 @@ servers: env ## Install and download the servers (Kafka, Redis, Prometheus) with
 
 .PHONY: demo
 demo: env ## Start the stack, a worker and a simulator, and watch (DEMO_SECONDS=60 make demo ends by itself)
-	@$(BIN)/streamer demo
+	@$(BIN)/python -m deploy.local.demo
 
 .PHONY: test
 test: lint type servers ## Everything a change must pass

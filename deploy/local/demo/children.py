@@ -1,0 +1,71 @@
+"""The programs the demonstration runs beside the servers: they end with it, however it ends."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Final
+
+from streamer.errors import StackError
+
+STOP_SECONDS_MAX: Final = 30.0
+_PR_SET_PDEATHSIG: Final = 1
+_libc = ctypes.CDLL(None)
+
+
+def _end_with_parent() -> None:
+    """In the child: be ended when the demonstration dies, even by SIGKILL."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Child:
+    """A `streamer` command with its log in a file. It has a session of its own: Ctrl-C reaches the demonstration alone."""
+
+    def __init__(self, name: str, arguments: list[str], environment: dict[str, str], directory: Path) -> None:
+        self.name = name
+        self.log = directory / f"{name}.log"
+        self._file: IO[bytes] = self.log.open("wb")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "streamer", *arguments],
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def check(self) -> None:
+        """Raises StackError if it has ended."""
+        code = self._process.poll()
+        if code is not None:
+            raise StackError(f"the {self.name} ended with code {code}: {self.last_words()} (log: {self.log})")
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else "it said nothing"
+
+    def wait(self) -> int:
+        """Wait for its end; the exit code."""
+        return self._process.wait()
+
+    def stop(self) -> None:
+        """End it in order, and by force if that takes too long."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._file.close()

@@ -1,0 +1,202 @@
+"""The demonstration from start to end: servers, topics, simulator, worker, view, verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import sys
+import time
+from contextlib import ExitStack
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from rich.console import Console
+from rich.live import Live
+
+from deploy.local import ports
+from deploy.local.demo import view
+from deploy.local.demo.children import Child
+from deploy.local.demo.readings import Reader, Reading
+from deploy.local.prometheus import Target
+from deploy.local.stack import STATE, Stack, clean
+from streamer.alerts.connection import connect
+from streamer.alerts.publisher import AlertStore
+from streamer.errors import StackError
+from streamer.topics import TOUCHPOINTS, kafka_name
+
+PARTITIONS: Final = 4
+HISTORY_HOURS: Final = 6
+HISTORY_RATE: Final = 8
+LIVE_RATE: Final = 40
+METRICS_PORT: Final = 9463
+ROLES: Final = ("supervisor", "journeys", "rollup", "publisher")
+# One outage half an hour ago, so that its abandonments fall due before the eyes of whoever watches, and one to come.
+OUTAGE_PAST: Final = "payment-outage:platform=ios@-31m,8m"
+OUTAGE_LIVE: Final = "payment-outage:platform=android@+6h,10m"
+INCIDENT: Final = "payments on iOS failed half an hour ago (abandonment rises now); on Android they fail from the start of the live view"
+CATCH_UP_SECONDS_MAX: Final = 240.0
+LAG_MAX: Final = 500
+PLAIN_EVERY_SECONDS: Final = 5.0
+
+
+class Options(NamedTuple):
+    """seconds: how long the live view lasts; None until Ctrl-C."""
+
+    seconds: float | None
+
+
+class Session:
+    """One run. Everything started is stopped when `exit` closes, in reverse order."""
+
+    def __init__(self, exit_: ExitStack, console: Console) -> None:
+        self._exit = exit_
+        self._console = console
+        self._began = time.monotonic()
+        self._children: list[Child] = []
+        self.live_after_seconds = 0.0
+
+    def say(self, text: str) -> None:
+        """One line of progress."""
+        self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/]  {text}")
+
+    async def start(self) -> Reader:
+        """Start everything up to the worker; returns what reads the results."""
+        for offset, role in enumerate(ROLES):
+            ports.require_free(METRICS_PORT + offset, f"the worker's {role} endpoint")
+        self.say(f"Kafka, Redis and Prometheus start on this machine (data in {STATE.name}/; what is missing is installed)")
+        targets = [Target("streamer", f"{ports.HOST}:{METRICS_PORT + offset}") for offset in range(len(ROLES))]
+        stack = self._exit.enter_context(Stack(targets=targets, fresh=True))
+        self._environment = {
+            "STREAMER_KAFKA_BOOTSTRAP": stack.kafka.bootstrap,
+            "STREAMER_REDIS_URL": stack.redis.url,
+            "STREAMER_PARTITIONS": str(PARTITIONS),
+            "STREAMER_METRICS_PORT": str(METRICS_PORT),
+        }
+        self.where = {
+            "Prometheus": f"{stack.prometheus.url}/graph?g0.expr=cx_abandon_ratio&g0.tab=0",
+            "metrics": f"http://{ports.HOST}:{METRICS_PORT + 2}/metrics",
+            "alerts": ".venv/bin/streamer alerts tail --follow",
+            "dashboards": "grafana/dashboards/*.json (docker compose up shows them in Grafana)",
+        }
+        self.say(f"topics with {PARTITIONS} partitions")
+        self._run("topics", ["topics", "create"])
+        self.say(f"the simulator replays {HISTORY_HOURS} past hours, then goes on live with {LIVE_RATE} events/s")
+        self._spawn("simulator", self._simulation())
+        await self._history_begins(stack.kafka.bootstrap)
+        self.say("one worker: journeys, rollup and publisher")
+        self._spawn("worker", ["worker"])
+        store = AlertStore(connect(stack.redis.url))
+        return Reader(stack.prometheus, store)
+
+    async def _history_begins(self, bootstrap: str) -> None:
+        """Wait until every partition has a record: an empty one would begin its time now, and the six hours would be late."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(kafka_name(TOUCHPOINTS), p) for p in range(PARTITIONS)]
+            while not all((await consumer.end_offsets(partitions)).values()):
+                self.check()
+                await asyncio.sleep(0.1)
+        finally:
+            await consumer.stop()
+
+    def _simulation(self) -> list[str]:
+        history = ["--hours", str(HISTORY_HOURS), "--history-rate", str(HISTORY_RATE), "--customers", "20000"]
+        return ["simulate", *history, "--live", "--rate", str(LIVE_RATE), "--incident", OUTAGE_PAST, "--incident", OUTAGE_LIVE]
+
+    def _spawn(self, name: str, arguments: list[str]) -> Child:
+        child = Child(name, arguments, self._environment, STATE)
+        self._exit.callback(child.stop)
+        self._children.append(child)
+        return child
+
+    def _run(self, name: str, arguments: list[str]) -> None:
+        child = Child(name, arguments, self._environment, STATE)
+        self._exit.callback(child.stop)
+        if code := child.wait():
+            raise StackError(f"`streamer {' '.join(arguments)}` ended with code {code}: {child.last_words()}")
+
+    def check(self) -> None:
+        """Raises StackError if the worker or the simulator has ended."""
+        for child in self._children:
+            child.check()
+
+    async def catch_up(self, reader: Reader) -> None:
+        """Wait until the six hours are in the gauges."""
+        until = time.monotonic() + CATCH_UP_SECONDS_MAX
+        said = 0.0
+        while True:
+            self.check()
+            reading = await reader.read()
+            if reading.abandon.n and reading.lag < LAG_MAX and reading.behind_seconds < 60:
+                break
+            if time.monotonic() - said > PLAIN_EVERY_SECONDS and reading.consumed:
+                said = time.monotonic()
+                to_go = "" if math.isnan(reading.behind_seconds) else f", {reading.behind_seconds / 3600:.1f} hours to go"
+                self.say(f"catching up: {reading.consumed:,} events read{to_go}")
+            if time.monotonic() > until:
+                raise StackError(f"the worker has not caught up within {CATCH_UP_SECONDS_MAX:.0f} s (logs in {STATE.name}/)")
+            await asyncio.sleep(1)
+        self.live_after_seconds = time.monotonic() - self._began
+        self.say(f"caught up: {reading.consumed:,} events; live from here")
+
+    async def watch(self, reader: Reader, seconds: float | None) -> Reading:
+        """Show the live view for so long; returns the last reading."""
+        began = time.monotonic()
+        plain = not self._console.is_terminal
+        said = -PLAIN_EVERY_SECONDS
+        reading = await reader.read()
+        with Live(console=self._console, auto_refresh=False, screen=not plain, transient=plain) as live:
+            while True:
+                self.check()
+                reading = await reader.read()
+                elapsed = time.monotonic() - began
+                if plain:
+                    if elapsed - said >= PLAIN_EVERY_SECONDS:
+                        said = elapsed
+                        sys.stdout.write(view.line(reading, elapsed) + "\n")
+                        sys.stdout.flush()
+                else:
+                    live.update(view.screen(reading, self.where, INCIDENT, *self._console.size), refresh=True)
+                if seconds is not None and elapsed >= seconds:
+                    return reading
+                await asyncio.sleep(1)
+
+
+def summary(reading: Reading, first_figures_seconds: float) -> dict[str, Any]:
+    """The verdict: every hop with its number."""
+    hops = {
+        "kafka_events_consumed": reading.consumed,
+        "worker_events_applied": reading.applied,
+        "redis_alerts": reading.alerts_in_redis,
+        "prometheus_abandon_sample_size": reading.abandon.n,
+    }
+    return {
+        "ok": all(hops.values()) and reading.adds_up,
+        "hops": hops,
+        "accounting_adds_up": reading.adds_up,
+        "abandon_rate": {"value": reading.abandon.value, "lower": reading.abandon.lower, "upper": reading.abandon.upper},
+        "events_per_second": round(reading.events_per_second, 1),
+        "alerts_in_force": reading.active,
+        "first_figures_seconds": round(first_figures_seconds, 1),
+    }
+
+
+async def run(options: Options) -> int:
+    """The demonstration; the exit code.
+
+    Raises:
+        StackError: something could not be started, or ended by itself.
+    """
+    console = Console(stderr=not sys.stdout.isatty(), highlight=False)
+    clean(STATE)
+    STATE.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as exit_:
+        session = Session(exit_, console)
+        reader = await session.start()
+        await session.catch_up(reader)
+        reading = await session.watch(reader, options.seconds)
+    found = summary(reading, session.live_after_seconds)
+    sys.stdout.write(json.dumps(found) + "\n")
+    return 0 if found["ok"] else 1
