@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from contextlib import asynccontextmanager
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Net allocations of containers between two looks at the youngest ones.
+GC_ALLOCATIONS = 100_000
+
 
 def run(role: str, settings: Settings, definitions: Definitions) -> int:
     """Run one role in this process until SIGTERM or SIGINT; returns the exit code.
@@ -35,6 +39,10 @@ def run(role: str, settings: Settings, definitions: Definitions) -> int:
         StreamerError: the topics do not fit, a server does not answer, a setting is wrong.
     """
     asyncio.run(topic_admin.require(settings))
+    # State is hundreds of thousands of long-lived objects that refer to each other in one direction: looking for cycles among them
+    # at the default thresholds took a fifth of the fold's CPU (22.0 against 17.5 us per event). Cycles come from connections only.
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, 20, 100)
     return {"journeys": _journeys, "rollup": _rollup, "publisher": _publisher}[role](settings, definitions)
 
 
