@@ -33,8 +33,8 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     middle = share + square / (2 * n)
     half = Z * sqrt(share * (1 - share) / n + square / (4 * n * n))
     scale = 1 + square / n
-    lower, upper = (middle - half) / scale, (middle + half) / scale
-    return (max(0.0, lower), min(1.0, upper))
+    # At the ends the bound is exact, only rounding would say otherwise.
+    return (0.0 if k == 0 else (middle - half) / scale, 1.0 if k == n else (middle + half) / scale)
 
 
 def mean_interval(total: int, squares: int, n: int) -> tuple[float, float]:

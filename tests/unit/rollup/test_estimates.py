@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
+from statsmodels.stats.weightstats import DescrStatsW  # type: ignore[import-untyped]
+
+from streamer.metrics.catalogue import METRIC_BY_ID, Counter
+from streamer.rollup.estimates import COUNTER_BITS, estimate, mean_interval, wilson
+
+SERIES = 3
+
+
+def sums(**counters: int) -> dict[int, int]:
+    return {SERIES << COUNTER_BITS | Counter[name.upper()]: n for name, n in counters.items()}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 29, 30, 100, 1_000, 999_983, 10**9])
+def test_wilson_agrees_with_statsmodels(n: int) -> None:
+    for k in sorted({0, 1, n // 7, n // 2, n - 1, n}):
+        expected = proportion_confint(k, n, alpha=0.05, method="wilson")
+        assert wilson(k, n) == pytest.approx(expected, abs=1e-9)
+        assert 0 <= wilson(k, n)[0] <= k / n <= wilson(k, n)[1] <= 1
+
+
+def test_interval_of_a_mean_agrees_with_statsmodels() -> None:
+    values = [0, 0, 5, 15, 30, 75, 10, 10]
+    expected = DescrStatsW(values).zconfint_mean(alpha=0.05)
+    assert mean_interval(sum(values), sum(v * v for v in values), len(values)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_interval_of_a_mean_of_equal_large_values_has_no_width() -> None:
+    value, n = 10**9 + 1, 1000  # in floating point the difference of the squares would be noise
+    assert mean_interval(value * n, value * value * n, n) == (value, value)
+
+
+def test_ratio_divides_by_all_counters_of_its_denominator() -> None:
+    found = estimate(METRIC_BY_ID["abandon_rate"], sums(abandoned=30, completed=70, failed=900), SERIES)
+    assert (found.value, found.k, found.n) == (0.3, 30, 100)
+    assert (found.lower, found.upper) == pytest.approx(proportion_confint(30, 100, method="wilson"), abs=1e-9)
+
+
+def test_ratio_of_nothing_is_undefined() -> None:
+    assert estimate(METRIC_BY_ID["abandon_rate"], {}, SERIES) == (None, None, None, 0, 0)
+
+
+def test_ratio_beyond_its_bounds_keeps_an_interval_within_them() -> None:
+    # Half of a pair of changes can be missing while a source is left out.
+    found = estimate(METRIC_BY_ID["friction_rate"], sums(friction_instances=12, started=10), SERIES)
+    assert found.value == 1.2
+    assert found.upper == 1.0
+
+
+def test_other_series_do_not_count() -> None:
+    other = {(SERIES + 1) << COUNTER_BITS | Counter.STARTED: 5}
+    assert estimate(METRIC_BY_ID["journeys_started"], other, SERIES).k == 0
+
+
+def test_odds_have_both_sides_as_sample_and_are_undefined_without_a_loss() -> None:
+    assert estimate(METRIC_BY_ID["close_odds"], sums(completed=6, abandoned=2, failed=1), SERIES) == (2.0, None, None, 6, 9)
+    assert estimate(METRIC_BY_ID["close_odds"], sums(completed=6), SERIES) == (None, None, None, 6, 6)
+
+
+def test_mean_is_scaled_to_its_unit_with_its_interval() -> None:
+    tenths = [0, 15, 30, 75]
+    found = estimate(
+        METRIC_BY_ID["effort_mean"],
+        sums(effort_tenths=sum(tenths), effort_tenths_squared=sum(t * t for t in tenths), issues=4),
+        SERIES,
+    )
+    lower, upper = DescrStatsW([t / 10 for t in tenths]).zconfint_mean(alpha=0.05)
+    assert (found.value, found.n) == (3.0, 4)
+    assert (found.lower, found.upper) == pytest.approx((lower, upper), abs=1e-9)
+
+
+def test_mean_of_one_has_no_interval() -> None:
+    assert estimate(METRIC_BY_ID["effort_mean"], sums(effort_tenths=25, effort_tenths_squared=625, issues=1), SERIES)[:3] == (
+        2.5,
+        None,
+        None,
+    )
+
+
+def test_count_and_stock_are_their_own_sample() -> None:
+    assert estimate(METRIC_BY_ID["journeys_open"], sums(open=4), SERIES) == (4.0, None, None, 4, 4)
