@@ -115,7 +115,7 @@ class Counter:
 
 @contextlib.asynccontextmanager
 async def report(app: MachineApp) -> AsyncIterator[None]:
-    """Keep a file up to date with what this worker owns: `{"ready", "owned", "rows", "faust_rows"}`."""
+    """Keep a file up to date with what this worker owns: `{"owned", "consumed", "rows", "table"}`, empty until ready."""
     path = Path(os.environ["TOY_REPORT"])
     stopped = threading.Event()
 
@@ -123,7 +123,12 @@ async def report(app: MachineApp) -> AsyncIterator[None]:
         while not stopped.wait(0.05):
             if app.ready() is None:
                 owners = dict(app.owners())
-                said = {"owned": sorted(owners), "rows": sum(len(o.rows()) for o in owners.values()), "table": len(cast("StateTable", app.tables[MACHINE]))}
+                said = {
+                    "owned": sorted(owners),
+                    "consumed": sum(owner.accounting["consumed"] for owner in owners.values()),
+                    "rows": sum(len(owner.rows()) for owner in owners.values()),
+                    "table": len(cast("StateTable", app.tables[MACHINE])),
+                }
             else:
                 said = {}
             path.with_suffix(".new").write_bytes(orjson.dumps(said))

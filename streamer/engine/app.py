@@ -108,8 +108,11 @@ class MachineApp(faust.App):
                 ages[f"a commit of partition {owner.partition} has not ended"] = now - owner.commit_began
             if owner.epoch is not None:
                 ages[f"partition {owner.partition} has records and has folded none"] = now - owner.moved
-        what, age = max(ages.items(), key=lambda item: item[1])
-        return f"{what} for {age:.1f} s" if age > limit else None
+        if max(ages.values()) <= limit:
+            return None
+        # One hang shows in several ages, the causes first; they began about when their effect did.
+        what, age = next((what, age) for what, age in ages.items() if age > limit - 4 * TICK_SECONDS)
+        return f"{what} for {age:.1f} s"
 
 
 def create_app(machine: Machine, settings: Settings, pipeline: Pipeline) -> MachineApp:
@@ -226,6 +229,7 @@ async def _serve(
     try:
         await check_topics(machine, settings)
         app = create_app(machine, settings, pipeline)
+        logger.info("starting %s", machine.group(settings), extra={"action": "start"})
         async with AsyncExitStack() as stack:
             if beside is not None:
                 await stack.enter_async_context(beside(app))

@@ -1,0 +1,107 @@
+"""Faults inside a worker and around it: it recovers or ends with its code, and never hangs."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from streamer.engine.exits import Exit
+from streamer.errors import TopicsError
+from tests.engine_support import stage_of, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deploy.local.kafka import Kafka
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+
+
+async def fence(bootstrap: str, transactional_id: str) -> None:
+    """Do what another owner's start does."""
+    intruder = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=transactional_id)
+    await intruder.start()
+    await intruder.stop()
+
+
+async def test_fenced_while_still_a_member_opens_again_once_and_exits_the_second_time(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        worker = stage.start()
+        await stage.send(10)
+        await stage.output_reaches(10)
+        await fence(kafka.bootstrap, f"{unique}-toy-0")
+        await stage.send(10)
+        await stage.output_reaches(20)
+        assert worker.log.count("failed") == 1
+        await fence(kafka.bootstrap, f"{unique}-toy-0")
+        await stage.send(10)
+        assert await worker.ended() == Exit.FENCED
+        after = stage.start()
+        await stage.finish(after)
+        assert await stage.nothing_lost_or_doubled() == 30
+
+
+async def test_a_poison_event_ends_the_process_and_loses_nothing_before_it(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        worker = stage.start()
+        await stage.send(10)
+        await stage.output_reaches(10)
+        await stage.send(1, key="stop", keys=1)
+        await stage.producer.send_and_wait(stage.source, b"x", b"poison", partition=0)
+        assert await worker.ended() == Exit.CRASHED
+        assert "ValueError: poison" in worker.log
+        assert len(await stage.read(stage.output)) in (10, 11)
+
+
+async def test_the_watchdog_ends_a_process_whose_event_loop_is_blocked(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        worker = stage.start(watchdog_seconds=5)
+        await until(lambda: worker.owned == [0], "the worker is ready")
+        await stage.producer.send_and_wait(stage.source, b"x", b"stall", partition=0)
+        assert await worker.ended() == Exit.STUCK
+        assert "the event loop has not turned for" in worker.log
+
+
+async def test_a_frozen_broker_is_waited_for_and_then_given_up(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        patient = stage.start(watchdog_seconds=30)
+        await stage.send(10)
+        await stage.output_reaches(10)
+        try:
+            kafka.pause()
+            time.sleep(3)  # noqa: ASYNC251  the outage itself
+        finally:
+            kafka.resume()
+        await stage.send(10)
+        await stage.output_reaches(20)
+        await stage.finish(patient)
+        assert await stage.nothing_lost_or_doubled() == 20
+
+        impatient = stage.start(watchdog_seconds=5)
+        await until(lambda: impatient.owned == [0], "the worker is ready")
+        try:
+            kafka.pause()
+            assert await impatient.ended(30) == Exit.STUCK
+        finally:
+            kafka.resume()
+
+
+async def test_topics_that_do_not_fit_are_refused(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path, partitions=2) as stage:
+        other_count, other_name = stage.start(partitions=4), stage.start(app=f"{unique}-x")
+        assert await other_count.ended() == TopicsError.exit_code
+        assert f"topic {stage.source} has 2 partitions and the machine 4" in other_count.log
+        assert await other_name.ended() == TopicsError.exit_code
+        assert f"topic {unique}-x-toy-changelog does not exist" in other_name.log
+
+
+async def test_sigterm_before_the_group_is_joined_ends_it_too(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        worker = stage.start()
+        await until(lambda: "starting" in worker.log, "the worker starts")
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended() == Exit.OK

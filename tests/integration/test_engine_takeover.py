@@ -1,0 +1,62 @@
+"""Workers come, go, die and freeze; each event still counts once."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streamer.engine.exits import Exit
+from tests.engine_support import SESSION_SECONDS, stage_of, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deploy.local.kafka import Kafka
+
+pytestmark = pytest.mark.integration
+
+
+async def test_joins_leaves_and_kill_9_lose_and_double_nothing(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path, partitions=4) as stage, stage.traffic():
+        first = stage.start()
+        await until(lambda: first.owned == [0, 1, 2, 3], "the first worker owns everything")
+        restored = first.log.count("restored")
+        second = stage.start()
+        await until(lambda: len(first.owned or ()) == 2 and len(second.owned or ()) == 2, "both own half")
+        assert first.log.count("restored") == restored, "what the first worker kept in the rebalance was not read again"
+        assert first.said["table"] == first.said["rows"] > 0
+
+        first.signal(signal.SIGTERM)
+        assert await first.ended() == Exit.OK
+        left = time.monotonic()
+        await until(lambda: second.owned == [0, 1, 2, 3], "the second takes over")
+        assert time.monotonic() - left < SESSION_SECONDS, "the first left the group: nobody waits for its session to time out"
+
+        third = stage.start()
+        await until(lambda: len(third.owned or ()) == 2, "the third joins")
+        second.signal(signal.SIGKILL)
+        await until(lambda: third.owned == [0, 1, 2, 3], "the third takes over")
+        await stage.finish(third)
+        assert await stage.nothing_lost_or_doubled() > 1000
+
+
+async def test_a_standby_without_partitions_takes_over_from_a_frozen_owner_and_the_zombie_exits(
+    kafka: Kafka, unique: str, tmp_path: Path
+) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage, stage.traffic():
+        # With so long an interval it always holds what is not committed: it must not commit that after the takeover.
+        owner = stage.start(checkpoint_interval_seconds=60)
+        await until(lambda: owner.owned == [0], "one owns the partition")
+        standby = stage.start()
+        await until(lambda: owner.owned == [0] and standby.owned == [], "the other stands by, and says it is ready")
+        consumed = owner.said["consumed"]
+        await until(lambda: owner.said.get("consumed", 0) > consumed, "the owner folds")
+        owner.signal(signal.SIGSTOP)
+        await until(lambda: standby.owned == [0], "the standby takes over")
+        owner.signal(signal.SIGCONT)
+        assert await owner.ended() == Exit.FENCED
+        await stage.finish(standby)
+        assert await stage.nothing_lost_or_doubled() > 0
