@@ -1,0 +1,234 @@
+"""Every expression of every dashboard returns data from the real chain: simulator, Kafka, worker, Redis, Prometheus (layer 4)."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from prometheus_client import CollectorRegistry, start_http_server
+
+from deploy.local import ports
+from deploy.local.prometheus import Prometheus, Target
+from streamer.metrics.catalogue import METRIC_BY_ID
+from streamer.metrics.exporter import BusinessCollector
+from streamer.metrics.readings import SHOW_MINIMUM, Gauge, RuleReading, SourceReading
+from tests.unit.grafana import dashboards
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from deploy.local.kafka import Kafka
+    from deploy.local.redis import Redis
+    from tests.servers import PrometheusFactory
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+
+PROCESSES: Final = 4  # supervisor and three roles
+# Two hours, so that half an hour of silence has passed for many checkouts; sent before the worker starts, or it would be late.
+PAST: Final = ("simulate", "--hours", "2", "--rate", "8", "--customers", "2000", "--seed", "7")
+PRESENT: Final = ("simulate", "--hours", "0", "--live", "--rate", "80", "--customers", "2000", "--seed", "8", "--poison")
+WAIT_SECONDS: Final = 150
+CHOSEN: Final = {"job": ".+", "instance": ".+", "journey": "checkout", "window": "24h", "platform": "^$"}
+# Empty as long as all is well, each with the panel's other expression that has data.
+QUIET: Final = {
+    "Pipeline / Cut by a limit / A": "nothing was cut; `none` draws the zero",
+    "Pipeline / Cut by a limit / B": "no label value was too many; `none` draws the zero",
+    "Pipeline / Partitions and rebalances / C": "nobody was fenced; the others show partitions and rebalances",
+}
+
+
+@dataclass
+class Chain:
+    """The running product and the Prometheus that watches it."""
+
+    prometheus: Prometheus
+    worker: subprocess.Popen[bytes]
+    log: Path
+
+    def values(self, expr: str, chosen: dict[str, str] = CHOSEN) -> list[float]:
+        """The finite values of an expression now."""
+        found = self.prometheus.query(dashboards.substitute(expr, chosen))
+        return [value for value in (float(series["value"][1]) for series in found) if math.isfinite(value)]
+
+    def wait_for(self, targets: list[dashboards.Target], chosen: dict[str, str] = CHOSEN) -> list[dashboards.Target]:
+        """Ask until each has data or the time is over; returns those without."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (targets := [target for target in targets if not self.values(target.expr, chosen)]) and time.monotonic() < deadline:
+            assert self.worker.poll() is None, self.log.read_text()[-3000:]
+            time.sleep(1)  # the scrape interval: asking more often cannot show more
+        return targets
+
+
+def _port_block() -> int:
+    """The first of as many ports in a row as there are processes, all taken from `pick`, so that no other server gets one."""
+    while True:
+        block = [ports.pick() for _ in range(PROCESSES)]
+        if block == list(range(block[0], block[0] + PROCESSES)):
+            return block[0]
+
+
+@contextmanager
+def _running(log: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with (
+        log.open("ab") as file,
+        subprocess.Popen(
+            [sys.executable, "-m", "streamer", *arguments], env=environment, cwd=dashboards.ROOT, stdout=file, stderr=file
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@pytest.fixture
+def chain(kafka: Kafka, redis_server: Redis, prometheus: PrometheusFactory, unique: str, tmp_path: Path) -> Iterator[Chain]:
+    port = _port_block()
+    environment = {
+        **os.environ,
+        "STREAMER_APP": unique,
+        "STREAMER_TOPIC_PREFIX": f"{unique}.",
+        "STREAMER_REDIS_PREFIX": f"{unique}:",
+        "STREAMER_KAFKA_BOOTSTRAP": kafka.bootstrap,
+        "STREAMER_REDIS_URL": redis_server.url,
+        "STREAMER_PARTITIONS": "2",
+        "STREAMER_METRICS_PORT": str(port),
+    }
+    log = tmp_path / "chain.log"
+    for arguments in (("topics", "create"), PAST):
+        subprocess.run(
+            [sys.executable, "-m", "streamer", *arguments], env=environment, cwd=dashboards.ROOT, check=True, capture_output=True
+        )
+    watching = prometheus([Target("streamer", f"127.0.0.1:{port + number}") for number in range(PROCESSES)])
+    with _running(log, ("worker",), environment) as worker, _running(log, PRESENT, environment):
+        yield Chain(watching, worker, log)
+
+
+def test_every_expression_returns_data_from_the_running_product(chain: Chain) -> None:
+    targets = [target for target in dashboards.targets(annotations=False) if str(target) not in QUIET]
+    estimates = [target for target in targets if target.ref != "I"]  # "I" is the estimate as long as it is insufficient
+    missing = chain.wait_for(estimates)
+    assert not missing, f"no data for {[str(target) for target in missing]}; log: {chain.log.read_text()[-3000:]}"
+    _check_variables(chain)
+    _check_ranges(chain)
+    _check_platforms(chain)
+    _check_quiet(chain)
+    for note in dashboards.targets():
+        if note.panel == "annotations":
+            chain.values(note.expr)  # Prometheus understands it; whether something happened just now is another matter
+
+
+def _check_variables(chain: Chain) -> None:
+    """What the variables open with is among the values they find."""
+    for target in dashboards.variable_queries():
+        found = {series["metric"].get(target.ref) for series in chain.prometheus.query(dashboards.substitute(target.expr, CHOSEN))}
+        assert found - {None}, str(target)
+        if target.ref in ("journey", "window"):
+            opened = {"journey": "checkout", "window": "1h"}[target.ref]
+            assert opened in found, f"{target} opens with {opened}, there are {found}"
+
+
+def _check_ranges(chain: Chain) -> None:
+    """Ratios are ratios (-1: insufficient), ages are not negative, and what must be zero is."""
+    for name in dashboards.FILES:
+        for panel in dashboards.panels(dashboards.load(name)):
+            unit = panel.get("fieldConfig", {}).get("defaults", {}).get("unit")
+            for target in panel.get("targets", []):
+                values = chain.values(target["expr"])
+                if unit == "percentunit":
+                    assert all(0 <= value <= 1 or value == -1 for value in values), (panel["title"], values)
+                elif unit in ("s", "bytes", "eps", "ops"):
+                    assert all(value >= -1 for value in values), (panel["title"], values)  # -1 s: clocks of one machine, two scrapes
+    assert _only(chain, "Unaccounted events") == 0
+    assert _only(chain, "Processes down") == 0
+    assert 0 < _only(chain, "Abandon rate") < 1  # sufficient, and not everybody gives up
+    assert _only(chain, "At least (95 %)") < _only(chain, "Abandon rate")
+
+
+def _check_platforms(chain: Chain) -> None:
+    """Choosing a platform narrows what is counted: the parts are each smaller than the whole and add up to it."""
+    (started,) = [target for target in dashboards.targets() if (target.panel, target.ref) == ("Funnel in the window", "A")]
+    (listing,) = [target for target in dashboards.variable_queries() if target.ref == "platform"]
+    platforms = {series["metric"]["platform"] for series in chain.prometheus.query(dashboards.substitute(listing.expr, CHOSEN))}
+    assert len(platforms) > 1
+    # One expression, so that all numbers are of the same scrape.
+    parts = " + ".join(f"scalar({dashboards.substitute(started.expr, {**CHOSEN, 'platform': platform})})" for platform in platforms)
+    whole = f"scalar({dashboards.substitute(started.expr, CHOSEN)})"
+    (difference,) = chain.values(f"vector({whole} - ({parts}))")
+    assert difference == 0
+
+
+def _check_quiet(chain: Chain) -> None:
+    """What is excused for being empty shares its panel with something that is not."""
+    for target in dashboards.targets(annotations=False):
+        if str(target) in QUIET:
+            siblings = [each for each in dashboards.targets(annotations=False) if each[:2] == target[:2] and str(each) not in QUIET]
+            assert any(chain.values(each.expr) for each in siblings), str(target)
+
+
+def _only(chain: Chain, panel: str) -> float:
+    (target,) = [target for target in dashboards.targets() if target.panel == panel]
+    (value,) = chain.values(target.expr)
+    return value
+
+
+class Reader:
+    """A rollup partition with one metric of two journeys: many cases of one, hardly any of the other, none of a third."""
+
+    partition = 0
+    clock_ms = 1
+    held_entries = 0
+    partial = False
+    label_overflow: Final[dict[str, int]] = {}
+
+    def gauges(self) -> Iterator[Gauge]:
+        metric = METRIC_BY_ID["abandon_rate"]
+        for journey, k, n in (("plenty", 40, 100), ("few", 1, SHOW_MINIMUM - 1), ("none", 0, 0)):
+            value, lower, upper = (k / n, 0.1, 0.9) if n else (None, None, None)
+            yield Gauge(metric, ("journey",), (journey,), "1h", value, lower, upper, k, n, n >= SHOW_MINIMUM, partial=False)
+
+    def sources(self) -> Iterator[SourceReading]:
+        yield from ()
+
+    def rule_states(self) -> Iterator[RuleReading]:
+        yield from ()
+
+
+def test_too_small_a_sample_reads_insufficient_instead_of_a_number_or_nothing(prometheus: PrometheusFactory) -> None:
+    registry = CollectorRegistry()
+    registry.register(BusinessCollector(lambda: [Reader()]))
+    server, thread = start_http_server(ports.pick(), ports.HOST, registry)
+    try:
+        watching = prometheus([Target("streamer", f"{ports.HOST}:{server.server_port}")])
+        deadline = time.monotonic() + 30
+        while not watching.query("cx_abandon_ratio") and time.monotonic() < deadline:
+            time.sleep(0.2)  # until the first scrape
+
+        def shown(panel: str, ref: str, journey: str) -> list[float]:
+            (expr,) = [target.expr for target in dashboards.targets() if (target.panel, target.ref) == (panel, ref)]
+            chosen = {**CHOSEN, "window": "1h", "journey": journey}
+            return [float(series["value"][1]) for series in watching.query(dashboards.substitute(expr, chosen))]
+
+        assert shown("Abandon rate", "A", "plenty") == [0.4]
+        assert shown("Abandon rate", "A", "few") == [-1]
+        assert shown("Abandon rate", "A", "none") == [-1]
+        assert shown("Abandon rate with 95 % interval", "A", "plenty") == [0.4]
+        assert shown("Abandon rate with 95 % interval", "I", "plenty") == []
+        assert shown("Abandon rate with 95 % interval", "A", "few") == []
+        assert shown("Abandon rate with 95 % interval", "I", "few") == [1 / 9]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
