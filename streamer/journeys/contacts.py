@@ -41,11 +41,12 @@ class Signals(NamedTuple):
     repeats: int = 0
     transfers: int = 0
     cold: int = 0
+    ping_pongs: int = 0
 
     @property
     def total(self) -> int:
         """Signals in all; a cold transfer is one signal."""
-        return self.switches + self.repeats + self.transfers
+        return self.switches + self.repeats + self.transfers + self.ping_pongs
 
 
 NONE: Final = Signals()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CUSTOMER: Final = "customer"
 _WHO: Final = ("channel", "platform", "segment", "region")
+# What only an effort signal changes.
+_EFFORT: Final = frozenset({"channel_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 
 # Where the signals of `language.ENTITY_NAMES` stand.
 _JOURNEY_FIELDS: Final = {
@@ -68,8 +70,9 @@ class EpisodeFold:
             if rule.on and (names := language.ENTITY_NAMES[rule.on])
         }
         self._on = {kind: [entry for entry in self.rules.values() if entry.rule.on == kind] for kind in ("journey", "issue", "customer")}
-        self.watches_steps = any("step" in entry.names for entry in self._on["journey"])
-        self._where = {name: dimensions.index(name) for name in _WHO if name in dimensions}
+        self.watches_progress = any(entry.names & {"step", "value"} for entry in self._on["journey"])
+        self.watches_contacts = any(entry.names - _EFFORT for entry in self._on["issue"])
+        self._where = {name: dimensions.index(name) for name in ("journey", *_WHO) if name in dimensions}
         self._effort = definitions.effort
         self._repeat_within = definitions.contacts.repeat_within
         self._evidence = definitions.limits.evidence_per_alert
@@ -91,7 +94,7 @@ class EpisodeFold:
             effort, warm = self._effort, instance.transfers - instance.cold
             points: float = (
                 instance.repeats * effort.repeat_contact + instance.switches * effort.channel_switch
-                + instance.cold * effort.cold_transfer + warm * effort.warm_transfer
+                + instance.cold * effort.cold_transfer + warm * effort.warm_transfer + instance.ping_pongs * effort.ping_pong
             )  # fmt: skip
             return points
         if name in _WHO:
@@ -116,7 +119,7 @@ class EpisodeFold:
     def _issue_signal(self, issue: Issue, name: str) -> language.Value:
         if name == "effort_index":
             return issue.effort_tenths / 10
-        if name in _WHO:
+        if name in self._where:
             return issue.cell.values[self._where[name]]
         value: language.Value = getattr(issue, _ISSUE_FIELDS[name])
         return value

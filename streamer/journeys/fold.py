@@ -12,7 +12,7 @@ import msgspec
 
 from streamer.journeys import cells, instances
 from streamer.journeys.cases import CaseFold
-from streamer.journeys.contacts import ContactFold, Signals
+from streamer.journeys.contacts import NONE, ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
 from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
 from streamer.journeys.state import Instance, Issue, State
@@ -67,25 +67,23 @@ class Fold:
             self._consent(state, event, sink)
         sink.count(_TOUCHPOINTS, self.cells.of(cells.JOURNEY, plan.journey or event.journey, event), event.time)
         issue: Issue | None = None
-        signals: Signals | None = None
-        bounced = False
+        signals = NONE
         if plan.contact:
             issue, signals = self._contact(state, plan, event, sink)
-        if plan.case:
-            bounced = self._cases.apply(state, event, sink)
-            if bounced:
-                issue = state.issues.get(self._contacts.key_of(event, "")) or issue
-                if issue is not None:
-                    self._contacts.add_effort(issue, self._contacts.ping_pong_tenths, sink)
+        if plan.case and self._cases.apply(state, event, sink):
+            signals = signals._replace(ping_pongs=1)
+            issue = state.issues.get(self._contacts.key_of(event, self._scope_instance(state, event)))
+            if issue is not None:
+                self._contacts.add_effort(issue, self._contacts.ping_pong_tenths, sink)
         if plan.journeys:
             self._journeys(state, plan, event, sink)
         if plan.links:
             for instance in instances.suppress_open(state, event.time, sink):
                 self.episodes.end_entity(state, instance_id(instance), event.time, sink)
-        friction = int(plan.friction) + (signals.total if signals else 0) + int(bounced)
+        friction = int(plan.friction) + signals.total
         if friction:
             self._friction(state, event, friction, signals, sink)
-        if issue is not None and (bounced or (signals and signals.total)):
+        if issue is not None and (signals.total or self.episodes.watches_contacts):
             self.episodes.issue(state, issue, event.time, sink)
         if plan.contact or plan.case:
             self.episodes.customer(state, event.time, sink)
@@ -115,11 +113,11 @@ class Fold:
                     self._begin(state, journey, event, sink)
                 continue
             instance = found[0]
-            before, step = instance.abandoned_at, instance.step
+            before, step, value = instance.abandoned_at, instance.step, instance.value_minor
             instances.apply(state, journey, role, event, found, sink)
             if role in (COMPLETE, FAIL):
                 self.episodes.end_entity(state, instance_id(instance), event.time, sink)
-            elif before or (self.episodes.watches_steps and step != instance.step):
+            elif before or (self.episodes.watches_progress and (step != instance.step or value != instance.value_minor)):
                 self.episodes.journey(state, instance, event.time, sink)
 
     def _begin(self, state: State, journey: JourneyPlan, event: Touchpoint, sink: Sink) -> None:
@@ -138,14 +136,14 @@ class Fold:
         found = (instances.find(state, journey, event, explicit=True) for journey in self._plans.journeys) if state.instances else ()
         return [match[0] for match in found if match]
 
-    def _friction(self, state: State, event: Touchpoint, friction: int, signals: Signals | None, sink: Sink) -> None:
+    def _friction(self, state: State, event: Touchpoint, friction: int, signals: Signals, sink: Sink) -> None:
         for instance in self._instances_of(state, event):
             instances.add_friction(instance, friction, event, sink, self._evidence_limit)
-            if signals:
-                instance.switches += signals.switches
-                instance.repeats += signals.repeats
-                instance.transfers += signals.transfers
-                instance.cold += signals.cold
+            instance.switches += signals.switches
+            instance.repeats += signals.repeats
+            instance.transfers += signals.transfers
+            instance.cold += signals.cold
+            instance.ping_pongs += signals.ping_pongs
             self.episodes.journey(state, instance, event.time, sink)
 
     def _consent(self, state: State, event: Touchpoint, sink: Sink) -> None:

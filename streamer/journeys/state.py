@@ -42,6 +42,7 @@ class Instance(msgspec.Struct, array_like=True, gc=False):
     currency: str = ""
     causes: list[Cause] = []
     cause_count: int = 0
+    ping_pongs: int = 0
 
     @property
     def key(self) -> str:
