@@ -8,6 +8,7 @@ refused, secrets are masked in every output. Commands call `load()`.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,6 +24,7 @@ from pydantic_settings import (
 
 from streamer import topics
 from streamer.errors import SettingsError
+from streamer.metrics.families import ROLES, SUPERVISOR
 
 PREFIX: Final = "STREAMER_"
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
@@ -119,6 +121,12 @@ class Settings(BaseSettings):
         """The name in Kafka of a logical topic."""
         return topics.kafka_name(logical, self.topic_prefix)
 
+    def metrics_port_of(self, role: str) -> int:
+        """The port of a process's endpoint: the supervisor has `metrics_port`, the roles the next three; 0: any free."""
+        if self.metrics_port == 0 or role == SUPERVISOR:
+            return self.metrics_port
+        return self.metrics_port + 1 + ROLES.index(role)
+
 
 def load(**values: Any) -> Settings:
     """The settings of this process; `values` (from the command line) win over everything else.
@@ -126,15 +134,23 @@ def load(**values: Any) -> Settings:
     Raises:
         SettingsError: one sentence for each thing wrong.
     """
+    loaded = attempt(**values)
+    if isinstance(loaded, Settings):
+        return loaded
+    raise SettingsError("; ".join(loaded))
+
+
+def attempt(**values: Any) -> Settings | list[str]:
+    """The settings of this process, or one sentence for each thing wrong with them."""
     for name, wanted in ((SETTINGS_FILE, Path.is_file), (SECRETS_DIR, Path.is_dir)):
         if (path := os.environ.get(name)) and not wanted(Path(path)):
-            raise SettingsError(f"{name} names {path}, which is not there")
+            return [f"{name} names {path}, which is not there"]
     try:
         return Settings(**values)
     except ValidationError as exc:
-        raise SettingsError("; ".join(sentences(exc))) from None  # the cause would show the values, secrets included
-    except tomllib.TOMLDecodeError as exc:
-        raise SettingsError(f"{os.environ.get(SETTINGS_FILE)}: {exc}") from exc
+        return sentences(exc)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        return [f"{os.environ.get(SETTINGS_FILE)}: {exc}"]
 
 
 def sentences(error: ValidationError) -> list[str]:
@@ -156,3 +172,32 @@ def sentences(error: ValidationError) -> list[str]:
 def is_secret(field: str) -> bool:
     """Whether a setting's value may carry a password."""
     return field.endswith(("_password", "_url"))
+
+
+def origins() -> dict[str, str]:
+    """Setting -> where its value comes from: `environment`, `file`, `secret` or `default`. Call it when `load` succeeds."""
+    environment = {name.lower() for name in os.environ}
+    file, directory = os.environ.get(SETTINGS_FILE), os.environ.get(SECRETS_DIR)
+    in_file = set(tomllib.loads(Path(file).read_text(encoding="utf-8"))) if file else set()
+    secrets = {path.name.lower() for path in Path(directory).iterdir()} if directory else set()
+    found = {}
+    for field in Settings.model_fields:
+        name = f"{PREFIX}{field}".lower()
+        found[field] = "environment" if name in environment else "file" if field in in_file else "secret" if name in secrets else "default"
+    return found
+
+
+def unknown_variables() -> list[str]:
+    """Variables with our prefix that are no setting: misspelt, or set by a platform for a service of our name."""
+    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields} | {SETTINGS_FILE, SECRETS_DIR}
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def shown(settings: Settings, field: str) -> str | int | float | bool | None:
+    """A setting's value as it may be shown: passwords masked, also those in URLs."""
+    value = getattr(settings, field)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if field.endswith("_url"):
+        return re.sub(r"(://[^/@:]*:).*@", r"\1**********@", str(value))
+    return str(value)  # pydantic masks a SecretStr itself

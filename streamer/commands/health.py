@@ -1,12 +1,117 @@
-"""Commands of `streamer health`."""
+"""The commands `streamer healthcheck` and `streamer doctor`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import http.client
+import json
+import ssl
+from enum import StrEnum
+from typing import Annotated
 
-if TYPE_CHECKING:
-    import typer
+import typer
+
+from streamer import settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+# Shorter than what container engines give a health check.
+ANSWER_SECONDS = 3.0
+
+
+class Process(StrEnum):
+    """Whose endpoint is asked."""
+
+    SUPERVISOR = "supervisor"
+    JOURNEYS = "journeys"
+    ROLLUP = "rollup"
+    PUBLISHER = "publisher"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    app.command()(healthcheck)
+    app.command()(doctor)
+
+
+def healthcheck(
+    *,
+    role: Annotated[list[Process] | None, typer.Option(help="Only this process; may be given several times.")] = None,
+    ready: Annotated[bool, typer.Option("--ready", help="Ask whether partitions are assigned and restored, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask the endpoints of the worker on this machine. Exit code 0: all answer that they are well. 1: one does not."""
+    config = settings.load()
+    answers = {process.value: _ask(config, process.value, "/readyz" if ready else "/healthz") for process in role or list(Process)}
+    well = all(answer == "ok" for answer in answers.values())
+    if as_json:
+        typer.echo(json.dumps({"ok": well, "processes": answers}))
+    else:
+        for name, answer in answers.items():
+            typer.echo(f"{name}: {answer}")
+    if not well:
+        raise typer.Exit(1)
+
+
+def _ask(config: settings.Settings, role: str, path: str) -> str:
+    """`ok`, or why not."""
+    port = config.metrics_port_of(role)
+    if port == 0:
+        return "metrics_port is 0, so its port is not known"
+    # What listens on all addresses is asked on the loopback.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.metrics_host, config.metrics_host)  # noqa: S104
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=ANSWER_SECONDS, context=_client_tls(config))
+        if config.metrics_cert_file
+        else http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
+    )
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        text = answer.read(1000).decode(errors="replace").strip()
+        return text if answer.status == 200 else text or f"status {answer.status}"
+    except (OSError, http.client.HTTPException) as exc:
+        return f"does not answer on {host}:{port} ({exc})"
+    finally:
+        connection.close()
+
+
+def _client_tls(config: settings.Settings) -> ssl.SSLContext:
+    """We pose as ourselves: the endpoint's own certificate, which its CA must have signed for clients as well."""
+    context = ssl.create_default_context(cafile=str(config.metrics_ca_file))
+    context.check_hostname = False  # it is this machine
+    context.load_cert_chain(str(config.metrics_cert_file), str(config.metrics_key_file))
+    return context
+
+
+def doctor(*, as_json: Json = False) -> None:
+    """Look at everything a worker needs and say what to do. Exit code 0: nothing is missing. 1: something is. 2: the settings."""
+    import asyncio
+
+    from streamer.commands.replay import load_definitions
+    from streamer.engine import doctor as checks
+    from streamer.errors import DefinitionsError
+
+    config = settings.load()
+    findings = [
+        checks.Finding("settings", "warning", f"{name} is no setting", "correct or remove it") for name in settings.unknown_variables()
+    ] or [checks.Finding("settings", "ok", "hold together")]
+    try:
+        parsed = load_definitions(config.definitions)
+        findings.append(checks.Finding("definitions", "ok", f"revision {parsed.revision}, {len(parsed.rule)} rules"))
+    except DefinitionsError as exc:
+        findings.append(checks.Finding("definitions", "failed", str(exc), "correct the file"))
+    findings += checks.ports(config)
+
+    async def ask() -> None:
+        findings.extend(await checks.kafka(config))
+        findings.append(await checks.redis(config))
+
+    asyncio.run(ask())
+    failed = any(finding.status == "failed" for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"ok": not failed, "checks": [finding._asdict() for finding in findings]}))
+    else:
+        for finding in findings:
+            fix = f": {finding.fix}" if finding.fix else ""
+            typer.echo(f"{finding.status:<8}{finding.name}: {finding.detail}{fix}")
+    if failed:
+        raise typer.Exit(1)

@@ -14,10 +14,10 @@ import typer
 from streamer import log, settings
 from streamer.commands.replay import load_definitions
 from streamer.engine import roles, topic_admin
-from streamer.engine.endpoint import SUPERVISOR, Endpoint
+from streamer.engine.endpoint import Endpoint
 from streamer.engine.supervisor import Supervisor, follow_supervisor
 from streamer.errors import StreamerError
-from streamer.metrics.families import ROLES
+from streamer.metrics.families import ROLES, SUPERVISOR
 from streamer.metrics.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)

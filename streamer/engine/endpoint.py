@@ -22,7 +22,6 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from streamer.errors import SettingsError
-from streamer.metrics.families import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,18 +31,10 @@ if TYPE_CHECKING:
     from streamer.metrics.pipeline import Pipeline
     from streamer.settings import Settings
 
-SUPERVISOR: Final = "supervisor"
 # Often enough for a heartbeat alert within seconds, rare enough to cost nothing.
 TICK_SECONDS: Final = 0.5
 # Scrapes have no body; nothing longer than a request line and headers is read.
 REQUEST_SIZE_MAX_BYTES: Final = 1024
-
-
-def port_of(settings: Settings, role: str) -> int:
-    """The port of a role's endpoint: the supervisor has `metrics_port`, the roles the next three; 0: any free."""
-    if settings.metrics_port == 0 or role == SUPERVISOR:
-        return settings.metrics_port
-    return settings.metrics_port + 1 + ROLES.index(role)
 
 
 def is_loopback(host: str) -> bool:
@@ -119,7 +110,7 @@ class Endpoint:
             SettingsError: the port is taken, or the address is open to others without mTLS.
         """
         tls = tls_context(self._settings)
-        host, port = self._settings.metrics_host, port_of(self._settings, self._pipeline.role)
+        host, port = self._settings.metrics_host, self._settings.metrics_port_of(self._pipeline.role)
         app = web.Application(client_max_size=REQUEST_SIZE_MAX_BYTES)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._check)

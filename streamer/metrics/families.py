@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 ROLES: Final = ("journeys", "rollup", "publisher")
+SUPERVISOR: Final = "supervisor"
 # Invariant I5: these add up to `consumed`. Other keys of `Processor.accounting` are sorted out by `Pipeline`.
 OUTCOMES: Final = ("applied", "duplicate", "late", "dead_lettered", "ignored")
 CONSUMED: Final = "consumed"

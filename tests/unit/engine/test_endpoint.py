@@ -12,7 +12,7 @@ import trustme
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from streamer.engine.endpoint import Endpoint, is_loopback, port_of
+from streamer.engine.endpoint import Endpoint, is_loopback
 from streamer.errors import SettingsError
 from streamer.metrics.pipeline import Pipeline
 from streamer.settings import Settings
@@ -146,12 +146,13 @@ async def test_with_mtls_only_a_known_client_is_answered(tmp_path: Path) -> None
 
 def test_ports_of_the_roles_follow_the_supervisors() -> None:
     settings = Settings(metrics_port=9000)
-    assert [port_of(settings, role) for role in ("supervisor", "journeys", "rollup", "publisher")] == [9000, 9001, 9002, 9003]
-    assert port_of(Settings(metrics_port=0), "rollup") == 0
+    assert [settings.metrics_port_of(role) for role in ("supervisor", "journeys", "rollup", "publisher")] == [9000, 9001, 9002, 9003]
+    assert Settings(metrics_port=0).metrics_port_of("rollup") == 0
 
 
 @pytest.mark.parametrize(
-    ("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.9.9.9", True), ("0.0.0.0", False)]  # noqa: S104
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.9.9.9", True), ("0.0.0.0", False)],  # noqa: S104
 )
 def test_what_counts_as_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
