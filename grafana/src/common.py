@@ -14,6 +14,8 @@ DATASOURCE: Final = common_models.DataSourceRef(type_val="prometheus", uid="${da
 
 # Said instead of an empty plot: silence must never look like good news.
 NO_DATA: Final = "no data: is the worker running?"
+# For breakdowns, which leave small samples out.
+NONE_SUFFICIENT: Final = "no data, or no sample large enough in this window"
 
 GREEN, YELLOW, RED, BLUE, GREY = "green", "#E0B400", "red", "blue", "#8E8E8E"
 
@@ -78,10 +80,14 @@ def timeseries(
     overrides: dict[str, Properties] | None = None,
     steps: Sequence[Step] = (),
     low: float | None = 0,
+    empty: str = NO_DATA,
     high: float | None = None,
     decimals: int | None = None,
 ) -> sdk.timeseries.Panel:
-    """Lines over time. `overrides`: series name (or /regular expression/) to properties; `steps`: thresholds drawn as dashed lines."""
+    """Lines over time. `overrides`: series name (or /regular expression/) to properties; `steps`: thresholds drawn as dashed lines.
+
+    empty: said instead of an empty plot.
+    """
     panel = (
         sdk.timeseries.Panel()
         .id(panel_id)
@@ -91,7 +97,7 @@ def timeseries(
         .unit(unit)
         .span(width)
         .height(height)
-        .no_value(NO_DATA)
+        .no_value(empty)
         .line_width(2)
         .fill_opacity(0)
         .show_points(common_models.VisibilityMode.NEVER)
@@ -186,6 +192,7 @@ def bars(
     height: int = 8,
     steps: Sequence[Step] = ((None, BLUE),),
     high: float | None = None,
+    empty: str = NO_DATA,
     decimals: int | None = None,
 ) -> sdk.bargauge.Panel:
     """The values now as horizontal bars on one axis."""
@@ -198,7 +205,7 @@ def bars(
         .unit(unit)
         .span(width)
         .height(height)
-        .no_value(NO_DATA)
+        .no_value(empty)
         .min(0)
         .thresholds(_thresholds(steps))
         .orientation(common_models.VizOrientation.HORIZONTAL)

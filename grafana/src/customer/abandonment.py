@@ -12,8 +12,8 @@ PURPOSE = f"""\
 **Are customers giving up, where, and how sure is that?** Rates are over the rolling *Window* in event time; the shaded area is the 95 %
 interval (Wilson). Act when the **whole band** is beyond what you accept, not when the line twitches. Fewer than {SHOW_MINIMUM} cases
 read **insufficient**: neither good nor bad. A journey counts as abandoned once its deadline has passed; a late completion takes it back.
-**Owner:** customer experience · **Runbook:** `docs/runbooks/checkout-abandonment.md` · Each panel says behind its (i) what it counts ·
-Odd numbers? First look at the *Pipeline* dashboard."""
+**Owner:** customer experience · **Runbook:** `docs/runbooks/checkout-abandonment.md` ·
+**Definitions:** behind each panel's (i), and `docs/reference/metrics.md` · Odd numbers? First look at the *Pipeline* dashboard."""
 
 # Orientation [H]: the field's checkouts lose about every second, so half is the default rule's fixed target.
 ABANDON_STEPS = ((None, GREEN), (0.4, YELLOW), (0.5, RED))

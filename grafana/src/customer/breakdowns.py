@@ -22,6 +22,7 @@ def row() -> Row:
                 "are left out here and are in the table's sample sizes.",
                 common.queries((known("abandon_rate", BY_PLATFORM, "platform"), "{{platform}}")),
                 unit="percentunit",
+                empty=common.NONE_SUFFICIENT,
                 width=6,
             ),
             common.timeseries(
@@ -30,6 +31,7 @@ def row() -> Row:
                 f"Of the chosen journey. Channels with fewer than {SHOW_MINIMUM} ended instances are left out.",
                 common.queries((known("abandon_rate", BY_CHANNEL, "channel"), "{{channel}}")),
                 unit="percentunit",
+                empty=common.NONE_SUFFICIENT,
                 width=6,
             ),
             common.timeseries(

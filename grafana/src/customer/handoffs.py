@@ -45,6 +45,7 @@ def row() -> Row:
                 "Share of a team's cases begun in the window that changed owner. Teams with too small a sample are left out.",
                 common.queries((f"sort_desc({known('handoff_rate', BY_TEAM, 'team')})", "{{team}}")),
                 unit="percentunit",
+                empty=common.NONE_SUFFICIENT,
                 high=1,
                 decimals=1,
             ),
