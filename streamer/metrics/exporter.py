@@ -38,7 +38,8 @@ ROLLUP_HELD: Final = "cx_rollup_held_deltas"
 LABEL_OVERFLOW: Final = "cx_label_overflow_total"
 RULE_STATE: Final = "cx_rule_state"
 
-_OTHERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+# Name -> (help, labels) of what is no metric of the catalogue.
+OTHERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     SOURCE_HIGH: ("Greatest event time of a source partition, Unix time.", ("source_partition",)),
     SOURCE_CLOCK: ("Clock of a source partition, Unix time.", ("source_partition",)),
     ROLLUP_CLOCK: ("Everything before is in the gauges, Unix time.", ("rollup_partition",)),
@@ -52,12 +53,7 @@ _OTHERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 def exported_names() -> dict[str, tuple[str, ...]]:
     """Every time series name this collector can give, with its labels."""
     names = {metric.gauge + suffix: METRIC_LABELS for metric in METRICS for suffix in suffixes_of(metric)}
-    return names | {name: labels for name, (_, labels) in _OTHERS.items()}
-
-
-def help_of(name: str) -> str:
-    """The help text of an exported name that is not a metric of the catalogue."""
-    return _OTHERS[name][0]
+    return names | {name: labels for name, (_, labels) in OTHERS.items()}
 
 
 def suffixes_of(metric: Metric) -> list[str]:
@@ -83,7 +79,7 @@ class BusinessCollector(Collector):
             for suffix in suffixes_of(metric):
                 name = metric.gauge + suffix
                 families[name] = Family(name, f"{metric.formula} ({metric.source}){_SUFFIXES[suffix][1]}", "gauge")
-        for name, (text, _) in _OTHERS.items():
+        for name, (text, _) in OTHERS.items():
             families[name] = Family(name.removesuffix("_total"), text, "counter" if name.endswith("_total") else "gauge")
         for reader in self._readers():
             for gauge in reader.gauges():

@@ -1,0 +1,64 @@
+"""docs/reference/metrics.md, written from the catalogue: `python -m streamer.metrics.reference > docs/reference/metrics.md`."""
+
+from __future__ import annotations
+
+import sys
+
+from streamer.metrics.catalogue import DIMENSIONS_OF, METRICS, STOCKS, Counter, Metric
+from streamer.metrics.exporter import METRIC_LABELS, OTHERS, suffixes_of
+from streamer.metrics.readings import SHOW_MINIMUM
+
+_HEAD = f"""\
+# Business metrics
+
+Generated from `streamer/metrics/catalogue.py` by `python -m streamer.metrics.reference`; do not edit.
+
+Counters are added up in panes of event time; a metric is a function of their sums in a window. [H] marks a house definition where the
+field has no standard. The windows, and the slices a number is broken down by, are named in the definitions file; the window
+`lifetime` is the sum of everything ever counted. A series has the labels {", ".join(f"`{name}`" for name in METRIC_LABELS)};
+`slice` names the dimensions it is broken down by, joined by commas, `all` for none, and dimensions outside the slice are empty.
+
+| suffix | meaning |
+|---|---|
+| (none) | the value; absent while the sample is empty |
+| `_lower`, `_upper` | 95 % interval: Wilson's score interval for a ratio, normal for a mean |
+| `_sample_size` | size of the sample: the denominator, for odds both sides together |
+| `_insufficient` | 1 while the sample is smaller than {SHOW_MINIMUM} |
+
+Rules fire on a bound, never on the value; below their own least sample (`min_n`, metrics with a denominator only) they are
+`insufficient`, which is neither ok nor firing. A stock is summed for ever, in rules too. A label value beyond the limit of its
+dimension is counted as `other` (`cx_label_overflow_total`).
+
+## Metrics
+
+| gauge | also | id in rules | kind | formula | leading | version | source |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def markdown() -> str:
+    """The whole page."""
+    lines = [_HEAD + "\n".join(_metric(metric) for metric in METRICS)]
+    lines.append("\n## Freshness, rules and limits\n\n| name | labels | meaning |\n|---|---|---|")
+    lines += [f"| `{name}` | {', '.join(f'`{label}`' for label in labels)} | {text} |" for name, (text, labels) in OTHERS.items()]
+    lines.append("\n## Counters\n\nWhat the metrics are functions of, and the dimensions a change of each carries.\n")
+    lines.append("| number | counter | kind | dimensions |\n|---|---|---|---|")
+    lines += [_counter(counter) for counter in Counter]
+    return "\n".join(lines) + "\n"
+
+
+def _metric(metric: Metric) -> str:
+    also = ", ".join(f"`{suffix}`" for suffix in suffixes_of(metric) if suffix) or "-"
+    leading = "leading" if metric.leading else "lagging"
+    return (
+        f"| `{metric.gauge}` | {also} | `{metric.id}` | {metric.kind} | {metric.formula} | {leading} | {metric.version} | {metric.source} |"
+    )
+
+
+def _counter(counter: Counter) -> str:
+    kind = "stock" if counter in STOCKS else "flow"
+    return f"| {counter.value} | `{counter.name.lower()}` | {kind} | {', '.join(DIMENSIONS_OF[counter])} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())
