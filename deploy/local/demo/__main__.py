@@ -1,4 +1,7 @@
-"""`python -m deploy.local.demo`: run the demonstration; DEMO_SECONDS ends it by itself."""
+"""`python -m deploy.local.demo`: run the demonstration.
+
+Environment: DEMO_SECONDS ends it by itself; DEMO_STATE is another directory for its data; DEMO_FREE_PORTS=1 avoids the usual ports.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from deploy.local.demo.session import Options, run
+from deploy.local.stack import STATE
 from streamer.errors import SettingsError, StreamerError
 
 
@@ -21,7 +26,8 @@ def options() -> Options:
         raise SettingsError(f"DEMO_SECONDS must be a number of seconds, not {text!r}") from None
     if seconds is not None and seconds <= 0:
         raise SettingsError(f"DEMO_SECONDS must be above 0, not {text}")
-    return Options(seconds)
+    state = os.environ.get("DEMO_STATE")
+    return Options(seconds, Path(state) if state else STATE, bool(os.environ.get("DEMO_FREE_PORTS")))
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -41,16 +42,20 @@ PLAIN_EVERY_SECONDS: Final = 5.0
 
 
 class Options(NamedTuple):
-    """seconds: how long the live view lasts; None until Ctrl-C."""
+    """seconds: how long the live view lasts; None until Ctrl-C. state: where everything is written. free_ports: not the usual ones."""
 
-    seconds: float | None
+    seconds: float | None = None
+    state: Path = STATE
+    free_ports: bool = False
 
 
 class Session:
     """One run. Everything started is stopped when `exit` closes, in reverse order."""
 
-    def __init__(self, exit_: ExitStack, console: Console) -> None:
+    def __init__(self, exit_: ExitStack, console: Console, options: Options) -> None:
         self._exit = exit_
+        self._state = options.state
+        self._free_ports = options.free_ports
         self._console = console
         self._began = time.monotonic()
         self._children: list[Child] = []
@@ -62,20 +67,21 @@ class Session:
 
     async def start(self) -> Reader:
         """Start everything up to the worker; returns what reads the results."""
+        metrics_port = _four_free_ports() if self._free_ports else METRICS_PORT
         for offset, role in enumerate(ROLES):
-            ports.require_free(METRICS_PORT + offset, f"the worker's {role} endpoint")
-        self.say(f"Kafka, Redis and Prometheus start on this machine (data in {STATE.name}/; what is missing is installed)")
-        targets = [Target("streamer", f"{ports.HOST}:{METRICS_PORT + offset}") for offset in range(len(ROLES))]
-        stack = self._exit.enter_context(Stack(targets=targets, fresh=True))
+            ports.require_free(metrics_port + offset, f"the worker's {role} endpoint")
+        self.say(f"Kafka, Redis and Prometheus start here (data in {self._state.name}/; what is missing is installed)")
+        targets = [Target("streamer", f"{ports.HOST}:{metrics_port + offset}") for offset in range(len(ROLES))]
+        stack = self._exit.enter_context(self._stack(targets))
         self._environment = {
             "STREAMER_KAFKA_BOOTSTRAP": stack.kafka.bootstrap,
             "STREAMER_REDIS_URL": stack.redis.url,
             "STREAMER_PARTITIONS": str(PARTITIONS),
-            "STREAMER_METRICS_PORT": str(METRICS_PORT),
+            "STREAMER_METRICS_PORT": str(metrics_port),
         }
         self.where = {
             "Prometheus": f"{stack.prometheus.url}/graph?g0.expr=cx_abandon_ratio&g0.tab=0",
-            "metrics": f"http://{ports.HOST}:{METRICS_PORT + 2}/metrics",
+            "metrics": f"http://{ports.HOST}:{metrics_port + 2}/metrics",
             "alerts": ".venv/bin/streamer alerts tail --follow",
             "dashboards": "grafana/dashboards/*.json (docker compose up shows them in Grafana)",
         }
@@ -88,6 +94,12 @@ class Session:
         self._spawn("worker", ["worker"])
         store = AlertStore(connect(stack.redis.url))
         return Reader(stack.prometheus, store)
+
+    def _stack(self, targets: list[Target]) -> Stack:
+        if not self._free_ports:
+            return Stack(self._state, targets=targets, fresh=True)
+        kafka, redis, prometheus = (ports.pick() for _ in range(3))
+        return Stack(self._state, kafka_port=kafka, redis_port=redis, prometheus_port=prometheus, targets=targets, fresh=True)
 
     async def _history_begins(self, bootstrap: str) -> None:
         """Wait until every partition has a record: an empty one would begin its time now, and the six hours would be late."""
@@ -106,13 +118,13 @@ class Session:
         return ["simulate", *history, "--live", "--rate", str(LIVE_RATE), "--incident", OUTAGE_PAST, "--incident", OUTAGE_LIVE]
 
     def _spawn(self, name: str, arguments: list[str]) -> Child:
-        child = Child(name, arguments, self._environment, STATE)
+        child = Child(name, arguments, self._environment, self._state)
         self._exit.callback(child.stop)
         self._children.append(child)
         return child
 
     def _run(self, name: str, arguments: list[str]) -> None:
-        child = Child(name, arguments, self._environment, STATE)
+        child = Child(name, arguments, self._environment, self._state)
         self._exit.callback(child.stop)
         if code := child.wait():
             raise StackError(f"`streamer {' '.join(arguments)}` ended with code {code}: {child.last_words()}")
@@ -136,7 +148,7 @@ class Session:
                 to_go = "" if math.isnan(reading.behind_seconds) else f", {reading.behind_seconds / 3600:.1f} hours to go"
                 self.say(f"catching up: {reading.consumed:,} events read{to_go}")
             if time.monotonic() > until:
-                raise StackError(f"the worker has not caught up within {CATCH_UP_SECONDS_MAX:.0f} s (logs in {STATE.name}/)")
+                raise StackError(f"the worker has not caught up within {CATCH_UP_SECONDS_MAX:.0f} s (logs in {self._state.name}/)")
             await asyncio.sleep(1)
         self.live_after_seconds = time.monotonic() - self._began
         self.say(f"caught up: {reading.consumed:,} events; live from here")
@@ -162,6 +174,14 @@ class Session:
                 if seconds is not None and elapsed >= seconds:
                     return reading
                 await asyncio.sleep(1)
+
+
+def _four_free_ports() -> int:
+    """The first of four consecutive free ports: the worker's supervisor and its roles."""
+    while True:
+        first = ports.pick()
+        if all(ports.is_free(first + offset) for offset in range(len(ROLES))):
+            return first
 
 
 def summary(reading: Reading, first_figures_seconds: float) -> dict[str, Any]:
@@ -190,10 +210,10 @@ async def run(options: Options) -> int:
         StackError: something could not be started, or ended by itself.
     """
     console = Console(stderr=not sys.stdout.isatty(), highlight=False)
-    clean(STATE)
-    STATE.mkdir(parents=True, exist_ok=True)
+    clean(options.state)
+    options.state.mkdir(parents=True, exist_ok=True)
     with ExitStack() as exit_:
-        session = Session(exit_, console)
+        session = Session(exit_, console, options)
         reader = await session.start()
         await session.catch_up(reader)
         reading = await session.watch(reader, options.seconds)

@@ -1,0 +1,89 @@
+"""`make demo`: what it promises to whoever tries the product first."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+def start(state: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "deploy.local.demo"],
+        env={**os.environ, "DEMO_STATE": str(state), "DEMO_FREE_PORTS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_timed_demo_ends_by_itself_with_one_json_line_and_events_through_every_hop(tmp_path: Path) -> None:
+    demo = start(tmp_path / "state", DEMO_SECONDS="4")
+    out, err = demo.communicate()
+    assert demo.returncode == 0, err
+    summary = json.loads(out.strip().splitlines()[-1])
+    assert summary["ok"] is True
+    assert all(number > 0 for number in summary["hops"].values()), summary
+    assert set(summary["hops"]) == {
+        "kafka_events_consumed",
+        "worker_events_applied",
+        "redis_alerts",
+        "prometheus_abandon_sample_size",
+    }
+    assert summary["accounting_adds_up"] is True
+    assert 0 <= summary["abandon_rate"]["lower"] <= summary["abandon_rate"]["value"] <= summary["abandon_rate"]["upper"] <= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    demo = start(tmp_path / "state")
+    assert demo.stderr is not None
+    while "one worker" not in (line := demo.stderr.readline()):
+        assert line, "the demo ended before it had started a worker"
+    tree = psutil.Process(demo.pid).children(recursive=True)
+    until = time.monotonic() + 60
+    while not any("--role" in child.cmdline() for child in tree if child.is_running() and child.status() != psutil.STATUS_ZOMBIE):
+        assert time.monotonic() < until, "the worker has not started its roles"
+        tree = psutil.Process(demo.pid).children(recursive=True)
+    demo.send_signal(number)
+    _, err = demo.communicate()
+    assert demo.returncode == 130
+    assert "Traceback" not in err
+    _, alive = psutil.wait_procs(tree, timeout=10)
+    assert not alive
+
+
+def test_a_busy_port_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code = f"import sys; from deploy.local.demo import session, __main__ as demo;session.METRICS_PORT = {port}; sys.exit(demo.main())"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "DEMO_STATE": str(tmp_path / "state"), "DEMO_SECONDS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 6
+    assert str(port) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_malformed_duration_is_said_in_one_sentence(tmp_path: Path) -> None:
+    demo = start(tmp_path / "state", DEMO_SECONDS="soon")
+    _, err = demo.communicate()
+    assert demo.returncode == 2
+    assert err == "demo: DEMO_SECONDS must be a number of seconds, not 'soon'\n"
