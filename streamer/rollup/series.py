@@ -103,8 +103,8 @@ class SeriesTable:
                 if len(value) <= VALUE_CHARACTERS_MAX:
                     vocabulary[value] = None
                     self.dirty_dimensions.add(name)
-        for mapped, overflow, dimensions, values in sorted([(*self._mapped(f), d, v) for f, d, v in full]):
-            self._remember(mapped, overflow, dimensions, values)
+        for mapped, raw, dimensions, values in sorted([(self._mapped(f), f, d, v) for f, d, v in full]):
+            self._raw.setdefault(dimensions, {})[values] = self._remember(mapped, raw)
         return list(range(first, len(self.series)))
 
     def restore_series(self, number: int, by: tuple[str, ...], values: tuple[str, ...]) -> None:
@@ -120,42 +120,38 @@ class SeriesTable:
         given = dict(zip(dimensions, values, strict=True))
         return tuple([given.get(name, "") for name in self.dimensions])
 
-    def _mapped(self, full: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """(values with `other` in place of those not admitted, dimensions where that was so)."""
-        mapped = tuple([v if not v or v in self.vocabulary[name] else OTHER for name, v in zip(self.dimensions, full, strict=True)])
-        overflow = [name for name, v, m in zip(self.dimensions, full, mapped, strict=True) if v != m]
-        return mapped, tuple(overflow)
+    def _mapped(self, full: tuple[str, ...]) -> tuple[str, ...]:
+        """The values, with `other` in place of those not admitted."""
+        return tuple([v if not v or v in self.vocabulary[name] else OTHER for name, v in zip(self.dimensions, full, strict=True)])
 
-    def _remember(self, mapped: tuple[str, ...], overflow: tuple[str, ...], dimensions: tuple[str, ...], values: tuple[str, ...]) -> None:
+    def _remember(self, mapped: tuple[str, ...], raw: tuple[str, ...]) -> int:
+        """A number for a cell with these values, and its series in each slice that it is in and this partition has."""
         number = len(self._cells)
+        cut: list[str] = [name for name, m, r in zip(self.dimensions, mapped, raw, strict=True) if m != r]
         series = []
-        cut = list(overflow)
+        partition, partitions = self._share
         for index, positions in enumerate(self._positions):
-            labels = tuple([mapped[position] for position in positions])
-            if all(labels):
-                given, limited = self._series(index, labels)
+            by, labels = self.slices[index], tuple([raw[position] for position in positions])
+            # The journeys send a cell to who owns its own values, so that is who counts it, also as `other`.
+            if all(labels) and slice_partition((*by, *labels), partitions) == partition:
+                given, limited = self._series(index, tuple([mapped[position] for position in positions]))
+                series.append((index, given))
                 if limited:
-                    cut.append(",".join(self.slices[index]))
-                if given is not None:
-                    series.append((index, given))
+                    cut.append(",".join(by))
         self._cells.append(tuple(series))
-        self._raw.setdefault(dimensions, {})[values] = number
         if cut:
             self.overflowed[number] = tuple(cut)
+        return number
 
-    def _series(self, index: int, labels: tuple[str, ...]) -> tuple[int | None, bool]:
-        """(the series' number or None if another rollup partition has it, whether the slice's limit cut it)."""
-        by = self.slices[index]
+    def _series(self, index: int, labels: tuple[str, ...]) -> tuple[int, bool]:
+        """(the series' number, whether the slice's limit cut it)."""
         number = self._ids.get((index, labels))
-        limited = False
-        if number is None and self._sizes[index] >= self._series_max:
-            labels, limited = (OTHER,) * len(by), True
+        limited = number is None and self._sizes[index] >= self._series_max
+        if limited:
+            labels = (OTHER,) * len(labels)
             number = self._ids.get((index, labels))
-        partition, partitions = self._share
         if number is None:
-            if slice_partition((*by, *labels), partitions) != partition:
-                return None, limited
             number = self._ids[index, labels] = len(self.series)
-            self.series.append(Series(index, by, labels))
+            self.series.append(Series(index, self.slices[index], labels))
             self._sizes[index] += 1
         return number, limited

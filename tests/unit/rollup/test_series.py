@@ -98,3 +98,14 @@ def test_series_of_several_rollup_partitions_are_disjoint_and_complete() -> None
     found = [series for made in parts for series in made.series]
     assert sorted(found) == sorted(whole.series)
     assert sum(bool(made.series) for made in parts) > 1
+
+
+def test_a_value_that_is_other_is_counted_by_the_partition_that_owns_the_value() -> None:
+    # The journeys route by the value itself: nobody else would see the change.
+    parts = [SeriesTable(definitions.parse(TEXT), partition=i, partitions=3) for i in range(3)]
+    wanted = [f"j{i}" for i in range(40)]
+    for made in parts:
+        made.admit(cells(*[(value, "", "") for value in wanted]))
+    for value in wanted:
+        owners = [made for made in parts if any(labels(made, (value, "", ""), Counter.STARTED) - {()})]
+        assert len(owners) == 1
