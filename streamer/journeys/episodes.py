@@ -71,7 +71,7 @@ class EpisodeFold:
         }
         self._on = {kind: [entry for entry in self.rules.values() if entry.rule.on == kind] for kind in ("journey", "issue", "customer")}
         self.watches_progress = any(entry.names & {"step", "value"} for entry in self._on["journey"])
-        self.watches_contacts = any(entry.names - _EFFORT for entry in self._on["issue"])
+        self._on_contact = [entry for entry in self._on["issue"] if entry.names - _EFFORT]
         self._where = {name: dimensions.index(name) for name in ("journey", *_WHO) if name in dimensions}
         self._effort = definitions.effort
         self._repeat_within = definitions.contacts.repeat_within
@@ -107,11 +107,11 @@ class EpisodeFold:
         expires = instance.due if instance.abandoned_at else instance.due + instance.recoverable_ms
         return _Entity(causes, instance.cause_count, expires, instance.journey)
 
-    def issue(self, state: State, issue: Issue, time_ms: int, sink: Sink) -> None:
-        """Evaluate the issue rules for an issue whose signals have changed."""
+    def issue(self, state: State, issue: Issue, time_ms: int, sink: Sink, *, effort: bool) -> None:
+        """Evaluate the issue rules for an issue that has had an event; without new `effort` only those that name more than effort."""
         if state.refused:
             return
-        for entry in self._on["issue"]:
+        for entry in self._on["issue"] if effort else self._on_contact:
             names = {name: self._issue_signal(issue, name) for name in entry.names}
             entity = _Entity(issue.causes, issue.cause_count, issue.due)
             self._evaluate(state, entry, "issue:" + issue.key, names, time_ms, sink, lambda entity=entity: entity)  # type: ignore[misc]

@@ -83,8 +83,8 @@ class Fold:
         friction = int(plan.friction) + signals.total
         if friction:
             self._friction(state, event, friction, signals, sink)
-        if issue is not None and (signals.total or self.episodes.watches_contacts):
-            self.episodes.issue(state, issue, event.time, sink)
+        if issue is not None and signals is not NONE:
+            self.episodes.issue(state, issue, event.time, sink, effort=signals.total > 0)
         if plan.contact or plan.case:
             self.episodes.customer(state, event.time, sink)
         return plan.active or event.analytics_consent is not None
