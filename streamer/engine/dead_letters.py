@@ -18,14 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgressError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from streamer import topics
 from streamer.engine import topic_admin
 from streamer.engine.kafka import client_options
-from streamer.engine.topic_ids import topic_ids
 from streamer.errors import OperatorError, TopicsError, UnreachableError
 from streamer.touchpoints.touchpoint import Reason
 
@@ -80,9 +78,8 @@ class Redriven(NamedTuple):
 
 
 class Progress(msgspec.Struct):
-    """How far the letters of one partition are redriven, by reason: the next offset to look at, in the topic with this id."""
+    """How far the letters of one partition are redriven, by reason: the next offset to look at."""
 
-    topic_id: str
     next_offsets: dict[str, int] = {}
 
     def next_offset(self, reason: str) -> int:
@@ -148,13 +145,12 @@ async def redrive(settings: Settings, *, reasons: Collection[str] = REASONS, dry
     name = settings.topic(topics.DEAD_LETTERS)
     async with topic_admin.connected(settings) as admin, _reader(settings) as reader:
         partitions = await _partitions(admin, name)
-        topic_id = await _topic_id(settings, name)
         source_partitions = len(await _partitions(admin, settings.topic(topics.TOUCHPOINTS)))
         # The producer comes before the look at the progress: opening it ends whatever an earlier redrive left undecided.
         async with _Writer(settings, source_partitions, dry_run=dry_run) as writer:
             committed = await _committed(admin, writer.group, partitions)
             for partition in partitions:
-                progress = _progress(committed.get(partition), topic_id)
+                progress = _progress(committed.get(partition))
                 async for letters, position in _letters(reader, partition, progress.lowest(reasons)):
                     due = [
                         found for found in letters if _known(found.reason) in reasons and found.offset >= progress.next_offset(found.reason)
@@ -200,6 +196,7 @@ class _Writer:
                 await asyncio.gather(*sent)
                 await self._producer.send_offsets_to_transaction(offsets, self.group)
         except ProducerFenced as exc:
+            _retrieve(self._producer)
             raise OperatorError("another redrive has started and goes on where this one stopped: nothing is written twice") from exc
 
     async def _send(self, producer: AIOKafkaProducer, topic: str, found: Letter) -> asyncio.Future[Any]:
@@ -213,6 +210,15 @@ class _Writer:
         )
         sent.add_done_callback(lambda done: done.cancelled() or done.exception())  # what fails is raised once, by the transaction
         return sent
+
+
+def _retrieve(producer: AIOKafkaProducer) -> None:
+    """Ask for the exceptions that a fenced producer of aiokafka 0.14 leaves in futures nobody awaits: asyncio would log each."""
+    accumulator = producer._message_accumulator
+    batches = [*accumulator._pending_batches, *(batch for queue in accumulator._batches.values() for batch in queue)]
+    for future in (producer._txn_manager.wait_for_transaction_end(), *(batch._drain_waiter for batch in batches)):
+        if future.done() and not future.cancelled():
+            future.exception()
 
 
 def _reader(settings: Settings) -> AIOKafkaConsumer:
@@ -264,24 +270,14 @@ async def _committed(admin: AIOKafkaAdminClient, group: str, partitions: list[To
             return found
 
 
-def _progress(committed: OffsetAndMetadata | None, topic_id: str) -> Progress:
-    """What an earlier redrive committed. An operator's reset has no metadata and counts for every reason."""
+def _progress(committed: OffsetAndMetadata | None) -> Progress:
+    """What an earlier redrive committed (Kafka forgets it with the topic). An operator's reset has no metadata and is for all reasons."""
     if committed is None or committed.offset < 0:
-        return Progress(topic_id)
+        return Progress()
     try:
-        progress = msgspec.json.decode(committed.metadata or "", type=Progress)
+        return msgspec.json.decode(committed.metadata or "", type=Progress)
     except msgspec.MsgspecError:
-        return Progress(topic_id, dict.fromkeys(REASONS, committed.offset))
-    return progress if progress.topic_id == topic_id else Progress(topic_id)  # of an earlier topic of that name
-
-
-async def _topic_id(settings: Settings, name: str) -> str:
-    client = AIOKafkaClient(**client_options(settings))
-    try:
-        await client.bootstrap()
-        return (await topic_ids(client, [name]))[name]
-    finally:
-        await client.close()
+        return Progress(dict.fromkeys(REASONS, committed.offset))
 
 
 def _known(reason: str) -> str:

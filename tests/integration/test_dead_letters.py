@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -199,7 +200,7 @@ async def test_more_letters_than_a_batch_are_all_redriven_in_order(settings: Set
 
 
 async def test_a_redrive_that_another_one_overtakes_stops_and_nothing_is_written_twice(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     many = [Dead("future", 1, b"c-1", str(number).encode()) for number in range(40)]
     await bury(settings, many)
@@ -224,6 +225,9 @@ async def test_a_redrive_that_another_one_overtakes_stops_and_nothing_is_written
         await first
     assert second.counts == {"future": 30}
     assert contents(await source_records(settings)) == [dead.value for dead in many]
+    del first
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []  # no exception that nobody asked for
 
 
 async def test_a_recreated_topic_is_redriven_from_its_start(settings: Settings) -> None:
@@ -272,7 +276,18 @@ async def test_the_commands_show_values_only_when_asked_and_let_none_steer_the_t
     assert await run(settings, "redrive") == "0 dead letters redriven\n"
 
 
+async def test_an_operators_reset_of_the_group_counts_for_every_reason(settings: Settings) -> None:
+    await bury(settings, LETTERS)
+    partitions = [TopicPartition(f"{settings.topic_prefix}dead-letters.v1", number) for number in range(PARTITIONS)]
+    async with AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap, group_id=f"{settings.app}-redrive", enable_auto_commit=False
+    ) as tool:
+        tool.assign(partitions)
+        await tool.commit({partitions[0]: 1, partitions[1]: 1, partitions[2]: 0})
+    assert (await dead_letters.redrive(settings)).counts == {"future": 2, "invalid_json": 1}
+
+
 def test_every_reason_has_a_progress_of_its_own() -> None:
     assert set(dead_letters.REASONS) == {*Reason, "unknown"}
-    progress = dead_letters.Progress("id", dict.fromkeys(dead_letters.REASONS, 9) | {"future": 4})
+    progress = dead_letters.Progress(dict.fromkeys(dead_letters.REASONS, 9) | {"future": 4})
     assert (progress.lowest(), progress.lowest(["unkeyed"]), progress.next_offset("never heard of")) == (4, 9, 9)
