@@ -139,10 +139,11 @@ def stat(
     height: int = 4,
     steps: Sequence[Step] = ((None, BLUE),),
     texts: dict[str, tuple[str, str]] | None = None,
+    missing: str = "no data",
     decimals: int | None = None,
     graph: bool = True,
 ) -> sdk.stat.Panel:
-    """The latest value, large. `texts`: value to (text, colour) shown in its place; a missing value says so instead of vanishing."""
+    """The latest value, large. `texts`: value to (text, colour) shown in its place; `missing`: said of a value that is not a number."""
     panel = (
         sdk.stat.Panel()
         .id(panel_id)
@@ -154,7 +155,7 @@ def stat(
         .height(height)
         .no_value(NO_DATA)
         .thresholds(_thresholds(steps))
-        .mappings(_mappings(texts or {}))
+        .mappings(_mappings(texts or {}, missing))
         .color_mode(common_models.BigValueColorMode.VALUE)
         .graph_mode(common_models.BigValueGraphMode.AREA if graph else common_models.BigValueGraphMode.NONE)
         .color_scheme(sdk.dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
@@ -169,16 +170,16 @@ def stat(
     return panel
 
 
-def _mappings(texts: dict[str, tuple[str, str]]) -> list[Any]:
+def _mappings(texts: dict[str, tuple[str, str]], missing: str) -> list[Any]:
     values = {
         value: models.ValueMappingResult(text=text, color=color, index=index) for index, (value, (text, color)) in enumerate(texts.items())
     }
-    missing = models.SpecialValueMap(
+    otherwise = models.SpecialValueMap(
         options=models.DashboardSpecialValueMapOptions(
-            match=models.SpecialValueMatch.NULL_AND_NAN, result=models.ValueMappingResult(text="no data", color=GREY, index=len(values))
+            match=models.SpecialValueMatch.NULL_AND_NAN, result=models.ValueMappingResult(text=missing, color=GREY, index=len(values))
         )
     )
-    return [*([models.ValueMap(options=values)] if values else []), missing]
+    return [*([models.ValueMap(options=values)] if values else []), otherwise]
 
 
 def bars(
@@ -210,6 +211,7 @@ def bars(
         .thresholds(_thresholds(steps))
         .orientation(common_models.VizOrientation.HORIZONTAL)
         .display_mode(common_models.BarGaugeDisplayMode.BASIC)
+        .name_placement(common_models.BarGaugeNamePlacement.TOP)
         .color_scheme(sdk.dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
         .reduce_options(sdk.common.ReduceDataOptions().calcs(["lastNotNull"]))
         .text(sdk.common.VizTextDisplayOptions().title_size(14).value_size(16))
@@ -253,7 +255,7 @@ def table(
         .datasource(DATASOURCE)
         .span(width)
         .height(height)
-        .no_value(NO_DATA)
+        .no_value("no data")
         .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
             models.DataTransformerConfig(

@@ -29,8 +29,8 @@ def quantile(q: float, name: str, by: str = "") -> str:
 
 
 def age(name: str, by: str, matchers: str = "") -> str:
-    """Seconds since the instant a timestamp gauge holds; the oldest of each group."""
-    return f"time() - {_aggregate('min', by)}({select(name, matchers)})"
+    """Seconds since the instant a timestamp gauge holds; the oldest of each group. 0 means "not yet", not 1970."""
+    return f"time() - {_aggregate('min', by)}({select(name, matchers)} > 0)"
 
 
 def total(name: str, by: str = "", matchers: str = "", *, how: str = "sum") -> str:

@@ -39,7 +39,6 @@ WAIT_SECONDS: Final = 150
 CHOSEN: Final = {"job": ".+", "instance": ".+", "journey": "checkout", "window": "24h", "platform": "^$"}
 # Empty as long as all is well, each with the panel's other expression that has data.
 QUIET: Final = {
-    "Pipeline / Cut by a limit / A": "nothing was cut; `none` draws the zero",
     "Pipeline / Cut by a limit / B": "no label value was too many; `none` draws the zero",
     "Pipeline / Partitions and rebalances / C": "nobody was fenced; the others show partitions and rebalances",
 }

@@ -58,6 +58,7 @@ def row() -> Row:
                 common.queries((quantile(0.99, "streamer_alert_latency_seconds"), "p99")),
                 unit="s",
                 decimals=2,
+                missing="no alert lately",
                 steps=((None, GREEN), (1, YELLOW), (10, RED)),
             ),
             common.stat(
