@@ -1,7 +1,7 @@
 """The same processors as live, over a history in memory: no broker, no clock, no Faust.
 
-Arrivals stand in for the broker's timestamps. Nothing in the result depends on the number of partitions or on the size of the
-chunks: tests assert it.
+Arrivals stand in for the broker's timestamps. Nothing in the result of a sorted history depends on the number of partitions or on
+the size of the chunks: tests assert it. (Out of order, the neighbours in a partition decide what is late, here as in Kafka.)
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ def run_history(
     build: str = "replay",
     chunk: int = CHUNK,
 ) -> Result:
-    """Fold `arrivals` (ascending) as `partitions` partitions, from log to gauges.
+    """Fold `arrivals`, in their order, as `partitions` partitions, from log to gauges.
 
     begin_ms, end_ms: times of the control records `ingest` would write into every partition, first and last; with None there are none.
-    Without an end, the clocks of all partitions are those of the latest arrival.
+    Without an end, all clocks stop at the greatest event time.
     """
     run = _Run(definitions, partitions, build)
     if begin_ms is not None:
@@ -115,25 +115,24 @@ class _Run:
         self._alerts: list[list[alert.Alert]] = [[] for _ in range(partitions + 1)]
         self._sums: Tally[Booking] = Tally()
         self._put_aside: list[Output] = []
-        self._latest_ms = -1
 
     def control(self, kind: str, time_ms: int) -> None:
         """A control record into every partition, arrived at its own time."""
         value, headers = encode_control("begin" if kind == "begin" else "end", time_ms)
-        self._latest_ms = max(self._latest_ms, time_ms)
         for partition in range(len(self._journeys)):
             self._append(partition, [Arrival(time_ms, None, value, headers)])
         self._pass_on()
 
     def fold(self, arrivals: list[Arrival]) -> None:
-        """One chunk; afterwards every clock is that of its latest arrival, as a live partition's that is caught up."""
+        """One chunk; afterwards every partition's clock is that of the furthest one, as live when all are caught up."""
         shares: list[list[Arrival]] = [[] for _ in self._journeys]
         for arrival in arrivals:
             shares[partition_of(arrival.key, len(shares)) if arrival.key else 0].append(arrival)
-        self._latest_ms = max(self._latest_ms, arrivals[-1].arrival_ms)
         for partition, share in enumerate(shares):
             self._append(partition, share)
-            self._journeys[partition].advance(self._latest_ms)
+        clock_ms = max(processor.clock_ms for processor in self._journeys)
+        for processor in self._journeys:
+            processor.advance(clock_ms)
         self._pass_on()
 
     def result(self) -> Result:
@@ -160,7 +159,7 @@ class _Run:
             for output in processor.drain().outputs:
                 if output.topic == topics.DELTAS:
                     self._book(deltas.decode(output.value or b""))
-                    records.append(LogRecord(self._deltas_offset, self._latest_ms, None, output.value))
+                    records.append(LogRecord(self._deltas_offset, processor.clock_ms, None, output.value))
                     self._deltas_offset += 1
                 elif output.topic == topics.ALERTS:
                     self._alerts[partition].append(alert.decode(output.value or b""))

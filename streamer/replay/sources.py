@@ -134,21 +134,22 @@ def _xes_rows(path: Path) -> Iterator[Row]:
     """Rows of an XES log, one trace in memory at a time. A document type is refused: entities are how XML bombs are built."""
     position = 0
     with _opened(path) as file:
-        parser = etree.iterparse(file, events=("end",), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+        parser = etree.iterparse(
+            file, events=("end",), tag="{*}trace", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+        )
         try:
-            for _, element in parser:
-                parent = element.getparent()
-                if parent is None or parent.getparent() is not None:
-                    continue  # only the log's own children are complete parts
-                if parent.getroottree().docinfo.doctype:
+            for _, trace in parser:
+                log = trace.getparent()
+                if log is None or log.getparent() is not None:
+                    raise InputError(f"{path}: is not an XES log: a <trace> stands elsewhere than in the <log>")
+                if log.getroottree().docinfo.doctype:
                     raise InputError(f"{path}: a document type declaration is not accepted in an XES file")
-                if _local(element) == "trace":
-                    for columns in _trace_rows(element):
-                        position += 1
-                        yield Row(position, columns)
-                element.clear()
-                while element.getprevious() is not None:  # what the parser has left behind may go, the current element may not
-                    del parent[0]
+                for columns in _trace_rows(trace):
+                    position += 1
+                    yield Row(position, columns)
+                trace.clear()
+                while trace.getprevious() is not None:  # what the parser has left behind may go, the current element may not
+                    del log[0]
         except etree.XMLSyntaxError as exc:
             raise InputError(f"{path}: is not well-formed XML: {exc}") from exc
 

@@ -1,0 +1,108 @@
+"""A history gives the same whatever the partitions and chunks, closes what is open, and accounts for every record."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter as Tally
+from functools import cache
+from typing import Any
+
+import pytest
+
+from streamer import definitions
+from streamer.metrics.catalogue import Counter
+from streamer.replay.pipeline import Arrival, Result, end_of, run_history
+from streamer.simulate.customers import Simulation
+from streamer.simulate.scenario import Scenario
+from streamer.touchpoints.decode import decode
+from streamer.touchpoints.touchpoint import Touchpoint
+
+T0 = 1_767_225_600_000
+MINUTE = 60_000
+DEFAULT = definitions.default()
+
+
+@cache
+def life() -> list[Arrival]:
+    """Four simulated hours, sorted by event time."""
+    simulation = Simulation(Scenario(5, 400, T0, T0 + 240 * MINUTE, ((T0, 1.5),)))
+    events = []
+    for record in simulation.sent():
+        touchpoint = decode(0, 1 << 60, record.key, record.value, ())
+        assert isinstance(touchpoint, Touchpoint)
+        events.append(Arrival(touchpoint.time, record.key, record.value))
+    return sorted(events, key=lambda event: event.arrival_ms)
+
+
+@cache
+def result(partitions: int, chunk: int) -> Result:
+    return run_history(life(), DEFAULT, partitions=partitions, chunk=chunk, begin_ms=T0, end_ms=end_of(life()[-1].arrival_ms, DEFAULT))
+
+
+def alerts_of(found: Result) -> list[tuple[str, ...]]:
+    """Entity alerts without what names the place in the log: ids of episodes include where the customer's first event lies."""
+    return sorted((a.fingerprint, a.state, a.event_time, a.detected_at, a.why) for a in found.alerts if a.entity is not None)
+
+
+@pytest.mark.parametrize(("partitions", "chunk"), [(1, 10_000_000), (7, 313), (4, 1)])
+def test_nothing_depends_on_partitions_or_chunks(partitions: int, chunk: int) -> None:
+    if chunk == 1:
+        few = life()[:1500]
+        found = run_history(few, DEFAULT, partitions=partitions, chunk=chunk, begin_ms=T0, end_ms=T0 + 10 * 86_400_000)
+        expected = run_history(few, DEFAULT, partitions=1, begin_ms=T0, end_ms=T0 + 10 * 86_400_000)
+    else:
+        found, expected = result(partitions, chunk), result(4, 20_000)
+    assert found.sums == expected.sums
+    assert found.gauges == expected.gauges
+    assert alerts_of(found) == alerts_of(expected)
+    assert [a for a in found.alerts if a.slice is not None] == [a for a in expected.alerts if a.slice is not None]
+    controls = 2 * partitions
+    assert found.accounting["applied"] == expected.accounting["applied"]
+    assert found.accounting["ignored"] == controls
+
+
+def test_the_life_it_is_tested_with_has_something_of_everything() -> None:
+    found = result(4, 20_000)
+    totals = {counter: found.total(counter) for counter in Counter}
+    assert min(totals[c] for c in (Counter.ABANDONED, Counter.COMPLETED, Counter.REPEAT_CONTACTS, Counter.HANDOFFS, Counter.TRANSFERS)) > 5
+    assert {a.state for a in found.alerts} >= {"firing", "resolved"}
+
+
+def test_an_end_closes_what_is_open_and_no_end_leaves_it() -> None:
+    assert result(4, 20_000).total(Counter.OPEN) == 0
+    assert run_history(life(), DEFAULT, partitions=4, begin_ms=T0).total(Counter.OPEN) > 0
+
+
+def test_every_record_is_accounted_for() -> None:
+    for found in (result(4, 20_000), result(7, 313)):
+        count = found.accounting
+        assert count["consumed"] == len(life()) + count["ignored"]
+        assert count["consumed"] == sum(count[kind] for kind in ("applied", "duplicate", "late", "dead_lettered", "ignored"))
+        assert found.total(Counter.TOUCHPOINTS) == count["applied"]
+
+
+def event(minute: float, kind: str, customer: str = "c", **fields: Any) -> Arrival:
+    time_ms = T0 + round(minute * MINUTE)
+    value = {"type": kind, "time": f"2026-01-01T00:{int(minute):02}:00Z", "id": f"{minute}{kind}", "source": "s", "channel": "web"}
+    return Arrival(time_ms, customer.encode(), json.dumps({**value, "customer_id": customer, **fields}).encode())
+
+
+def test_a_checkout_without_an_order_is_abandoned_in_a_partition_that_nobody_else_writes_to() -> None:
+    arrivals = [event(0, "checkout.started", commerce={"checkout_id": "x"}), *(event(m, "page.viewed", f"d{m}") for m in range(1, 59))]
+    found = run_history(arrivals, DEFAULT, partitions=64, begin_ms=T0, chunk=10)
+    assert found.total(Counter.ABANDONED) == 1
+
+
+def test_arrivals_of_today_do_not_move_the_clock_of_an_old_history() -> None:
+    arrivals = [
+        Arrival(T0 + 10**12, a.key, a.value) for a in (event(0, "checkout.started", commerce={"checkout_id": "x"}), event(5, "page.viewed"))
+    ]
+    found = run_history(arrivals, DEFAULT, partitions=4)
+    assert (found.total(Counter.OPEN), found.total(Counter.ABANDONED)) == (1, 0)
+
+
+def test_records_that_cannot_be_applied_are_put_aside_with_their_reason() -> None:
+    arrivals = [event(0, "page.viewed"), Arrival(T0, None, b"{"), Arrival(T0, b"x", event(1, "page.viewed").value)]
+    found = run_history(arrivals, DEFAULT)
+    assert Tally(dict(output.headers)["reason"] for output in found.put_aside) == {b"invalid_json": 1, b"misrouted": 1}
+    assert found.accounting["dead_lettered"] == 2
