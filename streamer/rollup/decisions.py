@@ -18,7 +18,7 @@ from streamer.rollup.panes import TICK_MS, granularity_ms
 from streamer.rollup.series import Series
 from streamer.rollup.sums import WindowSums
 from streamer.rules import language
-from streamer.rules.evaluate import Episode, Outcome, Policy, Transition, step
+from streamer.rules.evaluate import Episode, Outcome, Policy, Transition, idle, step
 
 # When a consumer may forget an episode of which nobody said that it ended [H]; every episode here ends by itself sooner,
 # unless the condition goes on holding.
@@ -57,7 +57,7 @@ class Plan:
 class Case:
     """A rule on one series. `names`: what its expression may name, filled in at each evaluation."""
 
-    __slots__ = ("dirty", "episode", "index", "names", "number", "plan", "series", "values")
+    __slots__ = ("dirty", "episode", "excluded", "index", "names", "number", "plan", "series", "values")
 
     def __init__(self, index: int, plan: Plan, number: int, values: tuple[str, ...]) -> None:
         self.index = index
@@ -68,6 +68,14 @@ class Case:
         self.names: dict[str, language.Value] = {**_NO_LABELS, **self.series}
         self.episode = Episode()
         self.dirty = False
+        self.excluded = self._excluded_by_labels()
+
+    def _excluded_by_labels(self) -> bool:
+        """Whether the labels alone decide that the condition never holds, as in `journey == 'checkout' and ...` elsewhere."""
+        try:
+            return not self.plan.holds(self.names)
+        except (KeyError, ZeroDivisionError, TypeError):
+            return False
 
     @property
     def identity(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -105,7 +113,8 @@ class Decisions:
             self._by_identity[case.identity] = case
             for counter in counters_of(plan.metric):
                 key = number << COUNTER_BITS | counter
-                self.watch[key] = (*self.watch.get(key, ()), case)
+                # An excluded case needs no evaluation, only its sums for the state it shows.
+                self.watch[key] = (*self.watch.get(key, ()), *(() if case.excluded else (case,)))
 
     @property
     def next_due(self) -> int | None:
@@ -131,7 +140,10 @@ class Decisions:
         """For the exporter."""
         for case in self._cases:
             rule = case.plan.rule
-            yield RuleReading(rule.id, rule.severity, rule.by, case.values, case.episode.status)
+            status = case.episode.status
+            if case.excluded and status != "firing":
+                status = idle(self._outcomes(case)[1])
+            yield RuleReading(rule.id, rule.severity, rule.by, case.values, status)
 
     def take_dirty(self) -> list[Case]:
         """Cases whose state changed since the last call."""
@@ -150,14 +162,19 @@ class Decisions:
         if case is not None:
             case.episode = episode
 
+    def look_again(self, tick: int) -> None:
+        """The definitions changed: what fires or is about to is evaluated anew at `tick`."""
+        for case in self._cases:
+            if case.episode.status in ("firing", "pending"):
+                case.episode.due = tick
+
     def rebuild(self) -> None:
         """Timers from states, after `restore`."""
         self._timers = [(case.episode.due, case.index) for case in self._cases if case.episode.due is not None]
         heapify(self._timers)
 
     def _decide(self, case: Case, tick: int) -> alert.Alert | None:
-        estimates = [estimate(case.plan.metric, self._sums[name], case.number) for name in case.plan.sums]
-        outcomes = [self._outcome(case, found) for found in estimates]
+        estimates, outcomes = self._outcomes(case)
         episode = case.episode
         before = (episode.status, episode.since, episode.clean, episode.starved_since, episode.due)
         transition = step(episode, case.plan.policy, tick, outcomes)
@@ -166,6 +183,10 @@ class Decisions:
             if episode.due is not None and episode.due != before[-1]:
                 heappush(self._timers, (episode.due, case.index))
         return None if transition is None else _tell(case, transition, tick * TICK_MS, estimates)
+
+    def _outcomes(self, case: Case) -> tuple[list[Estimate], list[Outcome]]:
+        estimates = [estimate(case.plan.metric, self._sums[name], case.number) for name in case.plan.sums]
+        return estimates, [self._outcome(case, found) for found in estimates]
 
     def _outcome(self, case: Case, found: Estimate) -> Outcome:
         if found.value is None or (case.plan.min_n is not None and found.n < case.plan.min_n):

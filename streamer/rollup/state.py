@@ -90,6 +90,8 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
         processor.written.held.add(rows.held_offset(key))
     for key, value in kinds.get(rows.RULE, []):
         processor.decisions.restore(*rows.rule_of(key), rows.decode_episode(value))
+    if marker.clock is not None and marker.revision != processor.definitions.revision:
+        processor.decisions.look_again(marker.clock)
     processor.decisions.rebuild()
     if marker.clock is not None:
         processor.store.rebuild((marker.clock - 1) * TICK_MS)

@@ -67,7 +67,7 @@ def step(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outcome
     if episode.status == "firing":
         ended = _ended(episode, policy, tick, outcomes)
         if ended:
-            episode.status = _idle(outcomes)
+            episode.status = idle(outcomes)
             episode.transitions += 1
             transition = Transition("resolved", ended)
     elif min(outcomes) is Outcome.HOLDS:
@@ -79,12 +79,13 @@ def step(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outcome
             episode.transitions = 1
             transition = Transition("firing", "")
     else:
-        episode.status = _idle(outcomes)
+        episode.status = idle(outcomes)
     episode.due = _due(episode, policy, tick, outcomes)
     return transition
 
 
-def _idle(outcomes: Sequence[Outcome]) -> Status:
+def idle(outcomes: Sequence[Outcome]) -> Status:
+    """The state of what neither fires nor is about to."""
     return "insufficient" if Outcome.INSUFFICIENT in outcomes else "ok"
 
 

@@ -366,6 +366,25 @@ def test_new_definitions_keep_what_they_still_have_and_delete_what_no_window_see
     assert {rows.pane_of(key)[0] for key in feed.changelog if key.startswith(rows.PANE)} == {10_000, 300_000}
 
 
+def test_a_changed_rule_ends_what_it_no_longer_says() -> None:
+    feed = fired()
+    feed.definitions = definitions.parse((SLICES + RULE).replace("revision = 3", "revision = 4").replace("== 'checkout'", "== 'delivery'"))
+    feed.crash()
+    assert [s.status for s in feed.rollup.rule_states()] == ["firing"]
+    feed.send(T + 40)
+    feed.drain()
+    assert [(told.state, told.event_time) for told in feed.alerts[1:]] == [("resolved", "2026-09-21T14:13:50.000Z")]
+    assert [s.status for s in feed.rollup.rule_states()] == ["insufficient"]
+
+
+def test_a_rule_whose_labels_exclude_a_series_shows_its_state_without_looking() -> None:
+    feed = Feed(SLICES + RULE)
+    feed.send(T + 1, {T: abandoned(40, cell=("delivery", ""))})
+    assert [s.status for s in feed.rollup.rule_states()] == ["ok"]
+    feed.send(T + 60)
+    assert [s.status for s in feed.rollup.rule_states()] == ["insufficient"]
+
+
 def test_a_history_of_years_costs_what_is_in_it() -> None:
     feed = Feed(SLICES + RULE)
     for year in range(40):
