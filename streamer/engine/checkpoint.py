@@ -116,22 +116,40 @@ class Transactions:
         """Write it all, or nothing.
 
         Raises:
+            ProducerFenced: another owner has started, or the transaction took longer than its timeout.
             KafkaError: it is not known whether it was written; only starting anew and reading the changelog tells.
         """
-        await self._producer.begin_transaction()
-        acknowledgements: list[asyncio.Future[Any]] = [
-            await self._producer.send_batch(batch, destination.topic, partition=destination.partition)
-            for destination, batch in encoded.batches
-        ]
-        written = await asyncio.gather(*acknowledgements)
-        source = TopicPartition(self._names.source, self._partition)
-        await self._producer.send_offsets_to_transaction({source: OffsetAndMetadata(encoded.next_offset, "")}, self._names.group)
-        await self._producer.commit_transaction()
+        acknowledgements: list[asyncio.Future[Any]] = []
+        try:
+            await self._producer.begin_transaction()
+            for destination, batch in encoded.batches:
+                acknowledgements.append(await self._producer.send_batch(batch, destination.topic, partition=destination.partition))
+            written = await asyncio.gather(*acknowledgements)
+            source = TopicPartition(self._names.source, self._partition)
+            await self._producer.send_offsets_to_transaction({source: OffsetAndMetadata(encoded.next_offset, "")}, self._names.group)
+            await self._producer.commit_transaction()
+        except Exception as exc:
+            for acknowledgement in acknowledgements:
+                acknowledgement.add_done_callback(_look_at)
+            raise self._cause_of(exc) from exc
         last = encoded.changelog_batches - 1
         changelog_end: int | None = None
         if last >= 0 and written[last] is not None and written[last].offset >= 0:
             changelog_end = written[last].offset + encoded.batches[last][1].record_count() + MARKER_RECORDS
         return Committed(encoded.next_offset, changelog_end, encoded.size_bytes)
+
+    def _cause_of(self, error: Exception) -> Exception:
+        """What stopped the sender. Whoever sends after that is told only that there is no transaction (`IllegalOperation`)."""
+        sender: asyncio.Task[None] | None = self._producer._sender.sender_task
+        if sender is not None and sender.done() and not sender.cancelled() and isinstance(cause := sender.exception(), KafkaError):
+            return cause
+        return error
+
+
+def _look_at(acknowledgement: asyncio.Future[Any]) -> None:
+    """Retrieve the exception, or asyncio would log it as never retrieved."""
+    if not acknowledgement.cancelled():
+        acknowledgement.exception()
 
 
 class _Sealer:

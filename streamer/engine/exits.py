@@ -1,6 +1,6 @@
 """How a worker process ends: the codes, and the one way to end at once.
 
-Errors a user can act on keep the code of their class (`streamer.errors`: 1 to 7). The codes here are of faults after which
+Errors a user can act on keep the code of their class (`streamer.errors`: 1 to 8). The codes here are of faults after which
 a fresh process carries on from the last checkpoint: a supervisor restarts on them.
 """
 

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from streamer.settings import Settings
 
 
+def group_name(settings: Settings, machine: str) -> str:
+    """The consumer group of a machine: one for each, so that none rebalances another."""
+    return f"{settings.app}-{machine}"
+
+
 @dataclass(frozen=True)
 class Machine:
     """A machine. `source` is a logical topic name; `make` builds the processor of one of its `partitions`."""
@@ -22,5 +27,5 @@ class Machine:
     make: Callable[[int], Processor]
 
     def group(self, settings: Settings) -> str:
-        """The consumer group: one for each machine, so that none rebalances another."""
-        return f"{settings.app}-{self.name}"
+        """The consumer group."""
+        return group_name(settings, self.name)

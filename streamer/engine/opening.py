@@ -10,6 +10,7 @@ import orjson
 from aiokafka import TopicPartition
 
 from streamer.engine.checkpoint import TopicNames, Transactions
+from streamer.engine.machine import group_name
 from streamer.engine.owner import Owner
 from streamer.engine.restore import changelog_reader
 from streamer.errors import DataLossError, OperatorError
@@ -28,6 +29,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def topic_names(settings: Settings, machine: str, source: str) -> TopicNames:
+    """The names in Kafka of a machine; `source` is a logical topic."""
+    return TopicNames(
+        group=group_name(settings, machine),
+        source=settings.topic(source),
+        changelog=changelog_name(settings.app, machine),
+        journal=journal_name(settings.app, machine),
+    )
+
+
+def transactional_id(settings: Settings, machine: str, partition: int) -> str:
+    """What fences: there is one producer of this id at a time, and it is the owner's."""
+    return f"{settings.app}-{machine}-{partition}"
+
+
 class Kept(NamedTuple):
     """The state of a partition closed in this process, with everything in it committed. Good as long as nobody wrote since."""
 
@@ -43,12 +59,7 @@ class Opener:
         self._settings = settings
         self._linger = linger
         self._pipeline = pipeline
-        self.names = TopicNames(
-            group=machine.group(settings),
-            source=settings.topic(machine.source),
-            changelog=changelog_name(settings.app, machine.name),
-            journal=journal_name(settings.app, machine.name),
-        )
+        self.names = topic_names(settings, machine.name, machine.source)
 
     async def open(self, partition: int, kept: Kept | None, progress: Callable[[], None]) -> Owner:
         """Become the owner. The group's member calls this; cancelling it leaves nothing behind.
@@ -58,12 +69,8 @@ class Opener:
             DataLossError: the source no longer holds the offset to go on from.
             KafkaError: the broker.
         """
-        transactions = Transactions(
-            self._settings,
-            transactional_id=f"{self._settings.app}-{self._machine.name}-{partition}",
-            partition=partition,
-            names=self.names,
-        )
+        owner_id = transactional_id(self._settings, self._machine.name, partition)
+        transactions = Transactions(self._settings, transactional_id=owner_id, partition=partition, names=self.names)
         await transactions.start()
         try:
             return await self._open(partition, kept, transactions, progress)

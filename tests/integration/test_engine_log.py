@@ -14,6 +14,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 
+from streamer import topics
+from streamer.engine import stored
 from streamer.engine.exits import Exit
 from streamer.errors import DataLossError, OperatorError
 from tests.engine_support import stage_of, until
@@ -110,7 +112,7 @@ async def test_records_deleted_before_they_were_read_are_refused_or_skipped_as_t
         assert offsets == [*range(10), *range(25, 30)]
 
 
-async def test_an_offset_moved_without_the_state_is_refused(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+async def test_an_offset_moved_without_the_state_is_refused_until_they_are_reset(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     async with stage_of(kafka, unique, tmp_path) as stage:
         await stage.send(10)
         worker = stage.start()
@@ -129,6 +131,23 @@ async def test_an_offset_moved_without_the_state_is_refused(kafka: Kafka, unique
         assert "is at offset 3" in refused.log
         assert "the state of offset 10" in refused.log
         assert "streamer state reset toy" in refused.log
+
+        with pytest.raises(OperatorError, match="running worker"):  # the group has not noticed yet that it died
+            await stored.reset(stage.settings, "toy", from_start=False, source=topics.TOUCHPOINTS)
+        await until_reset(stage, from_start=False)
+        goes_on = stage.start()
+        await stage.send(5)
+        await stage.finish(goes_on)
+        assert await stage.nothing_lost_or_doubled() == 15
+
+        await until_reset(stage, from_start=True)
+        again = stage.start()
+        await stage.output_reaches(30)
+        again.signal(signal.SIGTERM)
+        assert await again.ended() == Exit.OK
+        offsets = [orjson.loads(output.value or b"")["offset"] for output in await stage.read(stage.output)]
+        assert offsets == [*range(15), *range(15)]
+        assert await stored.rows(stage.settings, "toy", 0, source=topics.TOUCHPOINTS)
 
 
 async def test_an_alert_does_not_wait_for_the_interval(kafka: Kafka, unique: str, tmp_path: Path) -> None:
@@ -161,3 +180,14 @@ async def until_journalled(stage: Stage, entries: int) -> None:
         return len(await stage.read(stage.journal)) >= entries
 
     await until(reached, f"{entries} entries are journalled")
+
+
+async def until_reset(stage: Stage, *, from_start: bool) -> None:
+    async def done() -> bool:
+        try:
+            await stored.reset(stage.settings, "toy", from_start=from_start, source=topics.TOUCHPOINTS)
+        except OperatorError:
+            return False
+        return True
+
+    await until(done, "the group has no members any more")

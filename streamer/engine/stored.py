@@ -1,0 +1,107 @@
+"""State at rest: reading a partition's rows from its changelog, and making group offset and state agree again.
+
+Both move together or not at all, so a worker refuses to start when they differ (`opening.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+from aiokafka import TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupIdNotFound, NoError, for_code
+from aiokafka.protocol.admin import DeleteGroupsRequest
+
+from streamer.engine.checkpoint import TopicNames, Transactions
+from streamer.engine.opening import topic_names, transactional_id
+from streamer.engine.restore import changelog_reader
+from streamer.engine.source_clock import kafka_errors
+from streamer.engine.topic_admin import MACHINES, connected
+from streamer.errors import InputError, OperatorError
+from streamer.processor import Drained
+
+if TYPE_CHECKING:
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    from streamer.settings import Settings
+
+
+async def rows(settings: Settings, machine: str, partition: int, *, source: str | None = None) -> dict[bytes, bytes]:
+    """The latest rows of a partition, marker row included, as of the last committed checkpoint.
+
+    Raises UnreachableError if Kafka does not answer.
+    """
+    with kafka_errors(settings):
+        return await _rows(settings, topic_names(settings, machine, source or _source(machine)), partition)
+
+
+async def _rows(settings: Settings, names: TopicNames, partition: int) -> dict[bytes, bytes]:
+    changelog, source = TopicPartition(names.changelog, partition), TopicPartition(names.source, partition)
+    async with changelog_reader(settings, group=names.group, changelog=changelog, source=source) as reader:
+        return (await reader.read(await reader.changelog_end())).rows
+
+
+async def reset(settings: Settings, machine: str, *, from_start: bool, source: str | None = None) -> dict[int, int]:
+    """Make the group's offsets and the state of a stopped machine agree; returns the rows dropped per partition.
+
+    Without `from_start` the state decides: the group's offsets are forgotten, and the next worker commits the state's.
+    With it the state is dropped first, so that the machine begins again with what the source still holds. What it has
+    written before stays written: it will write it a second time.
+
+    Raises:
+        InputError: there is no such machine.
+        OperatorError: workers of the machine are running.
+        UnreachableError: Kafka does not answer.
+    """
+    names = topic_names(settings, machine, source or _source(machine))
+    dropped: dict[int, int] = {}
+    async with connected(settings) as admin:
+        with kafka_errors(settings):
+            await _require_stopped(admin, names.group)
+            if from_start:
+                found = await admin.describe_topics([names.changelog])
+                for partition in range(len(found[0]["partitions"])):
+                    dropped[partition] = await _drop(settings, machine, names, partition)
+            await _delete_group(admin, names.group)
+    return dropped
+
+
+def _source(machine: str) -> str:
+    if machine not in MACHINES:
+        raise InputError(f"there is no machine {machine!r}: choose one of {', '.join(MACHINES)}")
+    return MACHINES[machine]
+
+
+async def _require_stopped(admin: AIOKafkaAdminClient, group: str) -> None:
+    try:
+        responses = await admin.describe_consumer_groups([group])
+    except GroupCoordinatorNotAvailableError:  # a broker that never had a group
+        return
+    members = sum(len(described["members"]) for response in responses for described in response.to_object()["groups"])
+    if members:
+        raise OperatorError(f"group {group} has {members} running worker{'s' if members > 1 else ''}: stop them first")
+
+
+async def _drop(settings: Settings, machine: str, names: TopicNames, partition: int) -> int:
+    """Write a tombstone for each row, in one transaction that fences whatever still runs."""
+    transactions = Transactions(settings, transactional_id=transactional_id(settings, machine, partition), partition=partition, names=names)
+    await transactions.start()
+    try:
+        held = await _rows(settings, names, partition)
+        if held:
+            command = orjson.dumps({"command": "reset", "at": int(time.time() * 1000)})
+            drained = Drained(rows=[(key, None) for key in held], outputs=[], journal=[command], next_offset=0)
+            await transactions.commit(transactions.encode(drained))
+        return len(held)
+    finally:
+        await transactions.stop()
+
+
+async def _delete_group(admin: AIOKafkaAdminClient, group: str) -> None:
+    coordinator = await admin.find_coordinator(group)
+    response = await admin._send_request(DeleteGroupsRequest([group]), coordinator)
+    for _, code in response.results:
+        error = for_code(code)
+        if error not in (NoError, GroupIdNotFound):
+            raise error
