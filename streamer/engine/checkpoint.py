@@ -141,7 +141,7 @@ class Transactions:
     def _cause_of(self, error: Exception) -> Exception:
         """What stopped the sender. Whoever sends after that is told only that there is no transaction (`IllegalOperation`)."""
         sender: asyncio.Task[None] | None = self._producer._sender.sender_task
-        if sender is not None and sender.done() and not sender.cancelled() and isinstance(cause := sender.exception(), KafkaError):
+        if sender is not None and sender.done() and not sender.cancelled() and isinstance(cause := sender.exception(), Exception):
             return cause
         return error
 
