@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 
 from streamer.alerts.connection import RedisUnavailableError
 from streamer.alerts.publisher import OutOfStepError
@@ -43,6 +43,8 @@ POLL_SECONDS: Final = 0.2
 RETRY_SECONDS: Final = 0.5
 # How often lag, topic ids and expired entries are looked at: each is one small request.
 HOUSEKEEPING_SECONDS: Final = 5.0
+# A topic that was created again is noticed after this; the default is five minutes.
+METADATA_AGE_MS: Final = 10_000
 # A group offset is a convenience; waiting longer for it would hold up alerts.
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
 
@@ -68,6 +70,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 4),
             rebalance_timeout_ms=int(settings.rebalance_timeout_seconds * 1000),
             max_poll_interval_ms=2**31 - 1,
+            metadata_max_age_ms=METADATA_AGE_MS,
         )
         self._assigned: set[TopicPartition] | None = None
         self._ids: dict[str, str] = {}
@@ -136,7 +139,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
                 except RedisUnavailableError as exc:
                     await self._wait(exc, stop)
                 except KafkaError as exc:
-                    if not exc.retriable:
+                    if not (exc.retriable or isinstance(exc, KafkaTimeoutError)):
                         raise
                     await self._wait(exc, stop)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -175,6 +176,27 @@ async def test_a_topic_created_again_starts_anew(settings: Settings, client: red
     await write(settings, [alert("dora")])
     async with publishing(settings) as task:
         await until(lambda: "dora" in customers(client, settings), "the alert at offset 0 of the new topic", task=task)
+    assert customers(client, settings) == ["ann", "bob", "carl", "dora"]
+
+
+async def test_a_topic_created_again_under_a_running_publisher_starts_anew(settings: Settings, client: redis_client.Redis) -> None:
+    await create_topics(settings)
+    await write(settings, [alert("ann"), alert("bob"), alert("carl")])
+    stop = asyncio.Event()
+
+    async def supervised() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(TopicsError):  # if it looks just when there is none
+                await serve(settings, stop)
+
+    task = asyncio.create_task(supervised())
+    await until(lambda: len(delivered(client, settings)) == 3, "the alerts", task=task)
+    await delete_topics(settings)
+    await create_topics(settings)
+    await write(settings, [alert("dora")])
+    await until(lambda: "dora" in customers(client, settings), "the alert at offset 0 of the new topic", task=task)
+    stop.set()
+    await task
     assert customers(client, settings) == ["ann", "bob", "carl", "dora"]
 
 

@@ -140,6 +140,25 @@ async def test_a_wiped_redis_gets_its_active_set_back_and_nothing_a_second_time(
     assert {json.loads(record)["why"] for record in active.values() if b"carl" in record} == {"worse"}
 
 
+async def test_a_redis_wiped_while_the_group_cannot_commit_gets_nothing_a_second_time(
+    settings: Settings, client: redis_client.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create_topics(settings)
+    await write(settings, [alert("ann"), alert("bob")])
+
+    async def no_commit(_self: Publisher) -> None:
+        pass
+
+    monkeypatch.setattr(Publisher, "_commit", no_commit)
+    async with publishing(settings) as task:
+        await until(lambda: len(delivered(client, settings)) == 2, "the alerts", task=task)
+        client.delete(*(f"{settings.redis_prefix}alerts{key}" for key in ("", ":active", ":expiry", ":applied")))
+        await write(settings, [alert("carl")])
+        await until(lambda: bool(delivered(client, settings)), "the alert after the wipe", task=task)
+    assert customers(client, settings) == ["carl"]
+    assert active_customers(client, settings) == ["ann", "bob", "carl"]
+
+
 async def test_alerts_that_a_failover_lost_are_delivered_again_and_no_others(settings: Settings, client: redis_client.Redis) -> None:
     await create_topics(settings)
     await write(settings, [alert("ann"), alert("bob")])
