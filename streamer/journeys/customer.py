@@ -137,12 +137,12 @@ class Customer:
             found.append(_decode_event(suffix[start:at]))
         return found
 
-    def has(self, event: Touchpoint) -> bool:
+    def has(self, event: Touchpoint, mark: bytes) -> bool:
         """True if the suffix holds an event with the same source and id (a duplicate)."""
         if not self.count:
             return False
         # A checksum per retained event tells almost every non-duplicate; only a match is looked at closely.
-        return _mark(event) in self.marks and any(kept.id == event.id and kept.source == event.source for kept in self.events())
+        return mark in self.marks and any(kept.id == event.id and kept.source == event.source for kept in self.events())
 
     def folded(self, fold: Fold, events: Sequence[Touchpoint], clock_ms: int, sink: Sink = MUTED) -> State:
         """fold(base, events, clock)."""
@@ -159,7 +159,7 @@ class Customer:
             self.state = self.folded(fold, self.events(), clock_ms)
         return self.state
 
-    def append(self, fold: Fold, state: State, event: Touchpoint, clock_ms: int, sink: Sink) -> None:
+    def append(self, fold: Fold, state: State, event: Touchpoint, mark: bytes, clock_ms: int, sink: Sink) -> None:
         """Apply an event that comes after everything applied so far."""
         if self.due <= event.time:
             self.due = fold.fire(state, event.time, sink)
@@ -170,7 +170,7 @@ class Customer:
             self.due = due
         self.last_time = event.time
         self.suffix += _framed(event)
-        self.marks += _mark(event)
+        self.marks += mark
         self.count += 1
 
     def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Sink) -> State:
@@ -196,6 +196,13 @@ class Customer:
         self.last_time = events[-1].time
         return before
 
+    def settle(self, fold: Fold, state: State) -> None:
+        """Make the live state the base. Only when the watermark has passed every event and deadline in it: nothing can come before."""
+        self.base = fold.pack(state)
+        self.base_time = self.last_time
+        self._keep([])
+        self._drop_told(state)
+
     def trim(self, fold: Fold, watermark_ms: int, limit: int) -> int:
         """Fold old events into the base, in chunks; returns how many had to go although the watermark had not passed them."""
         if self.count % _CHUNK and self.count <= limit:
@@ -220,12 +227,16 @@ class Customer:
         self.base = fold.pack(state)
         self.base_time = events[cut - 1].time
         self._keep(events[cut:])
-        live = self.state.episodes if self.state else {}
-        self.emitted = {key: told for key, told in self.emitted.items() if told.in_force or key in live or key in state.episodes}
+        self._drop_told(state)
+
+    def _drop_told(self, base: State) -> None:
+        if self.emitted:
+            live = self.state.episodes if self.state else {}
+            self.emitted = {key: told for key, told in self.emitted.items() if told.in_force or key in live or key in base.episodes}
 
     def _keep(self, events: Sequence[Touchpoint]) -> None:
         self.suffix = b"".join(map(_framed, events))
-        self.marks = b"".join(map(_mark, events))
+        self.marks = b"".join(map(mark_of, events))
         self.count = len(events)
 
     def adopt(self, old: Fold, new: Fold, revision: int, clock_ms: int) -> None:
@@ -242,5 +253,6 @@ def _framed(event: Touchpoint) -> bytes:
     return len(packed).to_bytes(_LENGTH_BYTES) + packed
 
 
-def _mark(event: Touchpoint) -> bytes:
+def mark_of(event: Touchpoint) -> bytes:
+    """A checksum of what makes an event a duplicate."""
     return crc32((event.id + event.source).encode()).to_bytes(_MARK_BYTES)

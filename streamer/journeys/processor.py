@@ -18,7 +18,7 @@ from streamer.alerts import alert
 from streamer.definitions import Definitions
 from streamer.journeys import marker, notices
 from streamer.journeys.cells import Cell, Ledger
-from streamer.journeys.customer import Customer, decode_head
+from streamer.journeys.customer import Customer, decode_head, mark_of
 from streamer.journeys.fold import NEVER, Fold
 from streamer.journeys.routing import Router
 from streamer.journeys.state import Episode
@@ -252,31 +252,35 @@ class JourneysProcessor:
                 return self._late(record, event, None)
             customer = self._customers[key] = Customer(key, event.offset, self._definitions.revision)
         assert isinstance(customer, Customer)  # noqa: S101  the packed form was replaced above
-        if customer.has(event):
+        mark = mark_of(event)
+        if customer.has(event, mark):
             self._count["duplicate"] += 1
             return 0
         if customer.revision != self._definitions.revision:
             customer.adopt(self._folds[customer.revision], self._fold, self._definitions.revision, self._marker.clock)
         if event.time < watermark or event.time < customer.base_time:
             return self._late(record, event, customer)
-        self._apply(customer, event, record.timestamp)
+        self._apply(customer, event, mark, record.timestamp)
         return 1
 
-    def _apply(self, customer: Customer, event: Touchpoint, arrival: int) -> None:
+    def _apply(self, customer: Customer, event: Touchpoint, mark: bytes, arrival: int) -> None:
         clock = self._marker.clock
         self._customer, self._detected = customer, arrival
         state = customer.state
         if state is None:
             state = customer.live(self._fold, clock)
+        watermark = self._marker.high - self._lateness
+        if customer.count and customer.last_time < watermark and state.fired < watermark:
+            customer.settle(self._fold, state)
         if event.time >= customer.last_time and event.time >= state.fired:
-            customer.append(self._fold, state, event, clock, self._sink)
+            customer.append(self._fold, state, event, mark, clock, self._sink)
         else:
             self.notes["out_of_order"] += 1
             before = customer.insert(self._fold, event, clock, self._sink)
             assert customer.state is not None  # noqa: S101  insert has just folded it
             for transition in notices.differences(customer, before, customer.state):
                 self.tell(transition, event.time)
-        forced = customer.trim(self._fold, self._marker.high - self._lateness, self._limit)
+        forced = customer.trim(self._fold, watermark, self._limit)
         if forced:
             self.notes["cut_events"] += forced
         self._changed(customer)
@@ -291,7 +295,7 @@ class JourneysProcessor:
         if self._fold.late_completion(customer.live(self._fold, clock), event):
             at_clock = msgspec.structs.replace(event, time=clock, late_completion=True)
             self.notes["late_recoveries"] += 1
-            self._apply(customer, at_clock, record.timestamp)
+            self._apply(customer, at_clock, mark_of(at_clock), record.timestamp)
         return 0
 
     def _changed(self, customer: Customer) -> None:
