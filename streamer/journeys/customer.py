@@ -173,8 +173,11 @@ class Customer:
         self.marks += mark
         self.count += 1
 
-    def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Sink) -> State:
-        """Put an event in its place among the retained ones; counts the difference and returns the state before."""
+    def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Sink) -> tuple[State, set[tuple[str, int]]]:
+        """Put an event in its place among the retained ones; counts the difference.
+
+        Returns the state before, and the alerts' firings (episode key, number) that there are now.
+        """
         old, new = Aside(), Aside()
         events = self.events()
         before = self.folded(fold, events, clock_ms, old)
@@ -194,7 +197,8 @@ class Customer:
         self.due = fold.next_due(self.state)
         self._keep(events)
         self.last_time = events[-1].time
-        return before
+        based = fold.unpack(self.base).episodes
+        return before, new.fired | {(key, episode.n) for key, episode in based.items()}
 
     def settle(self, fold: Fold, state: State) -> None:
         """Make the live state the base. Only when the watermark has passed every event and deadline in it: nothing can come before."""
@@ -232,7 +236,12 @@ class Customer:
     def _drop_told(self, base: State) -> None:
         if self.emitted:
             live = self.state.episodes if self.state else {}
-            self.emitted = {key: told for key, told in self.emitted.items() if told.in_force or key in live or key in base.episodes}
+            # A number above `pruned` may come again: what was told under it must be known then.
+            self.emitted = {
+                key: told
+                for key, told in self.emitted.items()
+                if told.in_force or key in live or key in base.episodes or told.n > base.pruned
+            }
 
     def _keep(self, events: Sequence[Touchpoint]) -> None:
         self.suffix = b"".join(map(_framed, events))

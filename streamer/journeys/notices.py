@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -47,8 +47,11 @@ def iso(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def differences(customer: Customer, before: CustomerState, after: CustomerState) -> Iterator[Transition]:
-    """What consumers must be told so that what they hold in force is what `after` holds in force. Order: by key."""
+def differences(customer: Customer, before: CustomerState, after: CustomerState, happened: Set[tuple[str, int]]) -> Iterator[Transition]:
+    """What consumers must be told so that what they hold in force is what `after` holds in force. Order: by key.
+
+    happened: the firings (episode key, number) that there have been in `after`; what was told and is not among them is retracted.
+    """
     for key in sorted(customer.emitted):
         told = customer.emitted[key]
         if not told.in_force:
@@ -57,7 +60,7 @@ def differences(customer: Customer, before: CustomerState, after: CustomerState)
         if now is not None and now.firing and now.n == told.n:
             if now.signals != told.signals:
                 yield Transition("amended", key, now)
-        elif (now is not None and told.n <= now.n) or told.n <= after.pruned:
+        elif (key, told.n) in happened:
             yield Transition("resolved", key, now or _last_known(before, key, told))
         else:
             yield Transition("retracted", key, _last_known(before, key, told))
@@ -82,7 +85,8 @@ def tell(customer: Customer, transition: Transition) -> tuple[int, int]:
     told = customer.emitted.get(transition.episode_key)
     n = told.n if told is not None and transition.state in ("resolved", "retracted") else episode.n
     if told is None or told.n != n:
-        told = customer.emitted[transition.episode_key] = Emitted(n, 0, False, {})
+        # Transitions are numbered on: folded again, an earlier episode may be in force once more, and its first ones were told.
+        told = customer.emitted[transition.episode_key] = Emitted(n, told.transitions if told is not None else 0, False, {})
     told.transitions += 1
     told.in_force = transition.state in ("firing", "amended")
     told.signals = dict(episode.signals)

@@ -276,9 +276,9 @@ class JourneysProcessor:
             customer.append(self._fold, state, event, mark, clock, self._sink)
         else:
             self.notes["out_of_order"] += 1
-            before = customer.insert(self._fold, event, clock, self._sink)
+            before, happened = customer.insert(self._fold, event, clock, self._sink)
             assert customer.state is not None  # noqa: S101  insert has just folded it
-            for transition in notices.differences(customer, before, customer.state):
+            for transition in notices.differences(customer, before, customer.state, happened):
                 self.tell(transition, event.time)
         forced = customer.trim(self._fold, watermark, self._limit)
         if forced:

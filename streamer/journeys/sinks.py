@@ -43,11 +43,12 @@ class Muted:
 
 
 class Aside:
-    """Keeps counts and notes for comparison; alerts are compared by the resulting states."""
+    """Keeps counts and notes for comparison, and which episodes fired; alerts are compared by the resulting states."""
 
     def __init__(self) -> None:
         self.counts: Tally[tuple[Cell, int]] = Tally()
         self.notes: Tally[str] = Tally()
+        self.fired: set[tuple[str, int]] = set()
 
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
         """Keep it."""
@@ -62,4 +63,6 @@ class Aside:
         self.notes[kind] += 1
 
     def transition(self, state: str, key: str, episode: Episode, time_ms: int) -> None:
-        """Drop it."""
+        """Keep that it fired."""
+        if state == "firing":
+            self.fired.add((key, episode.n))
