@@ -65,8 +65,8 @@ def dead_letter(record: Record, rejected: Rejected) -> Output:
     headers = [
         ("reason", rejected.reason.value.encode()),
         ("detail", rejected.detail.encode()),
-        ("origin_topic", topics.DELTAS.encode()),
-        ("origin_offset", str(record.offset).encode()),
+        ("origin-topic", topics.DELTAS.encode()),
+        ("origin-offset", str(record.offset).encode()),
     ]
     return Output(topics.DEAD_LETTERS, record.key, record.value, headers)
 

@@ -223,7 +223,7 @@ def test_a_record_that_cannot_be_used_is_a_dead_letter_with_its_bytes(reason: st
     feed.send(T + 2, {T + 1: abandoned(1)})
     feed.drain()
     ((value, headers),) = feed.dead
-    assert (value, headers["reason"], headers["origin_topic"], headers["origin_offset"]) == (BAD[reason], reason.encode(), b"deltas", b"1")
+    assert (value, headers["reason"], headers["origin-topic"], headers["origin-offset"]) == (BAD[reason], reason.encode(), b"deltas", b"1")
     accounting = feed.rollup.accounting
     assert (accounting["consumed"], accounting["applied"], accounting["dead_lettered"]) == (3, 2, 1)
     assert feed.gauge("journeys_abandoned", LIFETIME).k == 2
