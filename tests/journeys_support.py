@@ -1,0 +1,196 @@
+"""Runs the journeys processor over a log in memory, keeping what a changelog, the topics and the journal would keep."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from streamer import deltas, topics
+from streamer.alerts.alert import Alert
+from streamer.alerts.alert import decode as decode_alert
+from streamer.definitions import parse
+from streamer.journeys.processor import JourneysProcessor
+from streamer.metrics.catalogue import Counter as Name
+from streamer.processor import MARKER_KEY, LogRecord, Output
+
+BASE_MS = 1_795_256_100_000  # 2026-11-21T10:15:00Z, the beginning of a pane
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+
+Cell = tuple[tuple[str, str], ...]
+Booking = tuple[str, Cell, int]  # counter, dimensions, pane
+
+_GROUPS = {
+    "issue": ("issue_id", "case_id", "contact_id", "reason", "severity", "resolved"),
+    "actor": ("team", "partner", "owner", "initiator"),
+    "handoff": ("from_team", "to_team", "handoff_kind", "context_passed"),
+    "commerce": ("checkout_id", "order_id", "cart_id", "currency", "revenue"),
+}
+
+
+def wire(event: Mapping[str, Any]) -> bytes:
+    """The flat form of an event dict; `time` is milliseconds after the epoch."""
+    grouped = {name for names in _GROUPS.values() for name in names}
+    skipped = {"time", "offset", "customer", "arrival", "analytics_consent"} | grouped
+    body = {name: value for name, value in event.items() if name not in skipped and value is not None}
+    for group, names in _GROUPS.items():
+        part = {name.removeprefix("handoff_"): event[name] for name in names if event.get(name) is not None}
+        if part:
+            body[group] = part
+    if event.get("analytics_consent") is not None:
+        body["consent"] = {"categories": {"analytics": event["analytics_consent"]}}
+    body["customer_id"] = event["customer"]
+    body["time"] = datetime.fromtimestamp(event["time"] / 1000, UTC).isoformat(timespec="milliseconds")
+    return json.dumps(body).encode()
+
+
+def record(event: Mapping[str, Any]) -> LogRecord:
+    return LogRecord(event["offset"], event["arrival"], event["customer"].encode(), wire(event))
+
+
+class Journalled(NamedTuple):
+    """After the record with offset `after`, the idle clock was `clock`."""
+
+    after: int
+    clock: int
+
+
+class Run:
+    """One owner after the other of one partition, and what they left on the topics. `crash` loses what was not drained."""
+
+    def __init__(self, definitions: str) -> None:
+        self._definitions = parse(definitions)
+        self.changelog: dict[bytes, bytes] = {}
+        self.alerts: list[Alert] = []
+        self.alert_bytes: list[bytes] = []
+        self.ticks: Counter[tuple[Booking, int]] = Counter()
+        self.journal: list[Journalled] = []
+        self.put_aside: list[Output] = []
+        self.next_offset = 0
+        self.processor = self._opened()
+
+    def _opened(self) -> JourneysProcessor:
+        processor = JourneysProcessor(self._definitions, partition=0, partitions=1, rollup_partitions=1, build="test")
+        processor.restore(list(self.changelog.items()))
+        return processor
+
+    def process(self, records: Sequence[LogRecord]) -> None:
+        if records:
+            self.processor.process(records, records[-1].offset + 1)
+
+    def advance(self, clock_ms: int) -> None:
+        self.processor.advance(clock_ms)
+
+    def drain(self) -> None:
+        rows, outputs, journal, self.next_offset = self.processor.drain()
+        assert rows, "a drain without its marker"
+        assert rows[-1][0] == MARKER_KEY
+        for key, row in rows:
+            if row is None:
+                self.changelog.pop(key, None)
+            else:
+                self.changelog[key] = row
+        for output in outputs:
+            if output.topic == topics.ALERTS:
+                self.alert_bytes.append(output.value or b"")
+                self.alerts.append(decode_alert(output.value or b""))
+            elif output.topic == topics.DELTAS:
+                self._book(deltas.decode(output.value or b""))
+            else:
+                self.put_aside.append(output)
+        for entry in map(json.loads, journal):
+            if "clock" in entry:
+                self.journal.append(Journalled(entry["after"], entry["clock"]))
+        self.check_accounting()
+
+    def crash(self) -> None:
+        """The next owner goes on from the last drain; the caller sends again from `next_offset`."""
+        self.processor = self._opened()
+        assert (self.processor.next_offset or 0) == self.next_offset
+
+    def check_accounting(self) -> None:
+        """Invariant I5."""
+        a = self.processor.accounting
+        parts = ("applied", "duplicate", "late", "dead_lettered", "ignored")
+        assert a["consumed"] == sum(a[part] for part in parts), dict(a)
+
+    @property
+    def sums(self) -> dict[Booking, int]:
+        """Net counts over all ticks, without those that cancel out."""
+        sums: Counter[Booking] = Counter()
+        for (booking, _), n in self.ticks.items():
+            sums[booking] += n
+        return {booking: n for booking, n in sums.items() if n}
+
+    @property
+    def tick_sums(self) -> dict[tuple[Booking, int], int]:
+        return {key: n for key, n in self.ticks.items() if n}
+
+    def total(self, counter: str, **dimensions: str) -> int:
+        """Net count over all panes of the cells that have these dimensions."""
+        return sum(n for (name, cell, _), n in self.sums.items() if name == counter and dimensions.items() <= dict(cell).items())
+
+    def at(self, counter: str, time_ms: int) -> int:
+        """Net count in the pane of an event time."""
+        pane = time_ms // deltas.PANE_MS
+        return sum(n for (name, _, where), n in self.sums.items() if name == counter and where == pane)
+
+    @property
+    def in_force(self) -> list[Alert]:
+        """What a consumer holds in force: the last transition of each episode that has not ended."""
+        held: dict[str, Alert] = {}
+        for alert in self.alerts:
+            if alert.state in ("firing", "amended"):
+                assert (alert.fingerprint in held) == (alert.state == "amended"), alert
+                held[alert.fingerprint] = alert
+            else:
+                assert held.pop(alert.fingerprint, None) is not None, alert
+        return list(held.values())
+
+    def _book(self, batch: deltas.DeltaBatch) -> None:
+        cells = [tuple((d, v) for d, v in zip(batch.dimensions, values, strict=True) if v) for values in batch.cells]
+        for tick, flat in batch.ticks:
+            for pane, cell, counter, n in zip(*[iter(flat)] * 4, strict=True):
+                self.ticks[(Name(counter).name, cells[cell], pane), tick] += n
+
+
+class Story:
+    """A hand-written history of one customer, event by event, for tests that say what happens at each step."""
+
+    def __init__(self, definitions: str, customer: str = "c-1") -> None:
+        self.run = Run(definitions)
+        self.customer = customer
+        self.offset = 0
+        self.arrival = BASE_MS
+
+    def event(self, kind: str, seconds: float, *, delay: float = 0, **fields: Any) -> int:
+        """An event `seconds` after the beginning that arrives `delay` seconds later, or with the record before it. Gives its time."""
+        time = BASE_MS + round(seconds * 1000)
+        self.arrival = max(self.arrival, time + round(delay * 1000))
+        fields = {"id": f"e{self.offset}", "source": "/test", "channel": "web", "customer": self.customer, **fields}
+        self.send([record({"type": kind, "time": time, "offset": self.offset, "arrival": self.arrival, **fields})])
+        return time
+
+    def send(self, records: Iterable[LogRecord]) -> None:
+        for one in records:
+            self.run.process([one])
+            self.offset = one.offset + 1
+        self.run.drain()
+
+    def clock(self, seconds: float) -> int:
+        """Let time pass without an event. Gives the clock."""
+        clock = BASE_MS + round(seconds * 1000)
+        self.run.advance(clock)
+        self.run.drain()
+        return clock
+
+    def restart(self) -> None:
+        self.run.crash()
+
+    @property
+    def states(self) -> list[str]:
+        return [alert.state for alert in self.run.alerts]
