@@ -19,12 +19,15 @@ TAG: Final = "journey-streamer"
 RUNBOOKS_URL: Final = "https://github.com/journey-streamer/journey-streamer/blob/main/docs/runbooks"
 
 
+Panels = list[sdk.builder.Builder[models.Panel]]
+
+
 class Row(NamedTuple):
     """A row of panels; panel ids are its id + 1, + 2, ..."""
 
     id: int
     title: str
-    panels: Sequence[Any]
+    panels: Panels
 
 
 def variable(
