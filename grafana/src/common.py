@@ -226,12 +226,13 @@ def bars(
 
 
 class Column(NamedTuple):
-    """A column of a table: the value of query `ref`, under this name, in this unit."""
+    """A column of a table: the value of query `ref`, under this name, in this unit. texts: as for `stat`."""
 
     ref: str
     name: str
     unit: str
     decimals: int | None = None
+    texts: dict[str, tuple[str, str]] | None = None
 
 
 def table(
@@ -274,6 +275,8 @@ def table(
         properties: Properties = {"unit": column.unit}
         if column.decimals is not None:
             properties["decimals"] = column.decimals
+        if column.texts:
+            properties["mappings"] = _mappings(column.texts, "no data")
         panel = panel.override_by_name(column.name, _properties(properties))
     return panel
 

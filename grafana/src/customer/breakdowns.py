@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.src import common
-from grafana.src.business import BY_CHANNEL, BY_JOURNEY, BY_PLATFORM, JOURNEY, band, band_style, gauge, known
+from grafana.src.business import BY_CHANNEL, BY_JOURNEY, BY_PLATFORM, INSUFFICIENT, JOURNEY, band, band_style, estimate, gauge, known
 from grafana.src.common import Column
 from grafana.src.frame import Panels, Row
 from streamer.metrics.readings import SHOW_MINIMUM
@@ -61,26 +61,26 @@ def _tables() -> Panels:
         common.table(
             204,
             "All journeys now",
-            f"Every defined journey in the window. Read a rate together with its sample: below {SHOW_MINIMUM} it is insufficient.",
+            f"Every journey seen, in the window. Below a sample of {SHOW_MINIMUM} a rate is insufficient: neither good nor bad.",
             common.queries(
-                (gauge("abandon_rate", BY_JOURNEY, "journey"), ""),
-                (gauge("abandon_rate", BY_JOURNEY, "journey", "_lower"), ""),
-                (gauge("abandon_rate", BY_JOURNEY, "journey", "_upper"), ""),
+                (estimate("abandon_rate", BY_JOURNEY, "journey"), ""),
+                (estimate("abandon_rate", BY_JOURNEY, "journey", "_lower"), ""),
+                (estimate("abandon_rate", BY_JOURNEY, "journey", "_upper"), ""),
                 (gauge("abandon_rate", BY_JOURNEY, "journey", "_sample_size"), ""),
-                (gauge("close_rate", BY_JOURNEY, "journey"), ""),
-                (gauge("close_odds", BY_JOURNEY, "journey"), ""),
+                (estimate("close_rate", BY_JOURNEY, "journey"), ""),
+                (estimate("close_odds", BY_JOURNEY, "journey"), ""),
                 (gauge("journeys_open", BY_JOURNEY, "journey"), ""),
                 (gauge("touchpoints", BY_JOURNEY, "journey"), ""),
                 instant=True,
             ),
             labels={"journey": "Journey"},
             columns=[
-                Column("A", "Abandon rate", "percentunit", 1),
-                Column("B", "At least", "percentunit", 1),
-                Column("C", "At most", "percentunit", 1),
+                Column("A", "Abandon rate", "percentunit", 1, INSUFFICIENT),
+                Column("B", "At least", "percentunit", 1, INSUFFICIENT),
+                Column("C", "At most", "percentunit", 1, INSUFFICIENT),
                 Column("D", "Out of", "short"),
-                Column("E", "Close rate", "percentunit", 1),
-                Column("F", "Won : lost", "short", 2),
+                Column("E", "Close rate", "percentunit", 1, INSUFFICIENT),
+                Column("F", "Won : lost", "short", 2, INSUFFICIENT),
                 Column("G", "Open now", "short"),
                 Column("H", "Touchpoints", "short"),
             ],
