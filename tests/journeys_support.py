@@ -112,6 +112,11 @@ class Run:
         self.processor = self._opened()
         assert (self.processor.next_offset or 0) == self.next_offset
 
+    def upgrade(self, definitions: str) -> None:
+        """The next owner has other definitions."""
+        self._definitions = parse(definitions)
+        self.crash()
+
     def check_accounting(self) -> None:
         """Invariant I5."""
         a = self.processor.accounting

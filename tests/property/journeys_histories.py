@@ -105,6 +105,7 @@ PLAIN: dict[str, Any] = tomllib.loads(DEFINITIONS)
 # The same examples at every run; PROPERTY_EXAMPLES=5000 looks for more, other ones each time.
 _SOUGHT = os.environ.get("PROPERTY_EXAMPLES")
 EXAMPLES = settings(max_examples=int(_SOUGHT or 80), derandomize=_SOUGHT is None, deadline=None, database=None)
+FEW_EXAMPLES = settings(EXAMPLES, max_examples=EXAMPLES.max_examples // 5)
 
 CHECKOUT = [
     "checkout.started", "checkout.started", "checkout.step_viewed", "payment.failed", "order.completed", "order.cancelled", "form.error",
@@ -169,6 +170,31 @@ onboarding_events = _events(
     journey_id=_maybe(["", "j1", "j2"]),
     session_id=_maybe(["", "s1"]),
 )
+# One instance, one issue, one customer: abandoned, taken back, reopened, abandoned again.
+narrow_events = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(
+                ["checkout.started", "checkout.step_viewed", "checkout.step_viewed", "payment.failed", "order.completed"]
+            ),
+            "time": times,
+            "delay": st.sampled_from([0, 0, 30_000, 45_000, 60_000]),
+            "channel": st.just("web"),
+            "customer": st.just("c-1"),
+            "checkout_id": st.just("k1"),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(["contact.started", "contact.started", "contact.ended", "case.reopened"]),
+            "time": times,
+            "delay": st.sampled_from([0, 0, 30_000, 45_000, 60_000]),
+            "channel": st.sampled_from(["web", "phone"]),
+            "customer": st.just("c-1"),
+            "issue_id": st.just("i1"),
+        }
+    ),
+)
 any_events = st.one_of(
     checkout_events, contact_events, case_events, onboarding_events, _events(CHECKOUT + CONTACT, **_checkout_ids, **_issue_ids, **_actors)
 )
@@ -194,10 +220,20 @@ def log_of(drawn: list[tuple[dict[str, Any], int | None]]) -> list[dict[str, Any
     return [{**event, "offset": offset} for offset, event in enumerate(events)]
 
 
-def logs(events: st.SearchStrategy[dict[str, Any]], *, size: int = 10) -> st.SearchStrategy[list[dict[str, Any]]]:
+def logs(events: st.SearchStrategy[dict[str, Any]], *, size: int = 10, least: int = 1) -> st.SearchStrategy[list[dict[str, Any]]]:
     """Logs of up to `size` events, all within the allowed lateness, some of them sent twice."""
     again = st.sampled_from([None] * 8 + [0, 5_000])
-    return st.lists(st.tuples(events, again), min_size=1, max_size=size).map(log_of)
+    return st.lists(st.tuples(events, again), min_size=least, max_size=size).map(log_of)
+
+
+def spread(log: list[dict[str, Any]], factor: int) -> list[dict[str, Any]]:
+    """The same log over `factor` times the time, each event as long under way as before: events leave the retained ones meanwhile."""
+    moved = []
+    for event in log:
+        time = BASE_MS + (event["time"] - BASE_MS) * factor
+        moved.append({**event, "time": time, "arrival": time + event["arrival"] - event["time"]})
+    moved.sort(key=lambda event: event["arrival"])
+    return [{**event, "offset": offset} for offset, event in enumerate(moved)]
 
 
 advances = st.sampled_from([0, 1, 10_000, 20_000, 30_000, 40_000, 60_000, 100_000])

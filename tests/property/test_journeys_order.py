@@ -95,6 +95,7 @@ FAMILIES = {
     "cases": histories.case_events,
     "onboarding": histories.onboarding_events,
     "everything": histories.any_events,
+    "narrow": histories.narrow_events,
 }
 
 
@@ -106,6 +107,14 @@ def test_any_order_of_arrival_gives_what_the_sorted_history_counts(family: str) 
         check(log, steps, end)
 
     holds()
+
+
+@histories.FEW_EXAMPLES
+@given(histories.logs(histories.any_events, size=40, least=25), st.sampled_from([1, 3, 10]), histories.steps, histories.ends)
+def test_long_histories_count_the_same_though_events_are_folded_away(
+    log: list[dict[str, Any]], factor: int, steps: list[Step], end: int
+) -> None:
+    check(histories.spread([{**event, "customer": "c-1"} for event in log], factor), steps, end)
 
 
 @histories.EXAMPLES

@@ -112,7 +112,7 @@ def test_a_replay_with_the_journal_is_the_live_run(log: Log, steps: list[Step], 
 
 
 @histories.EXAMPLES
-@given(histories.logs(histories.any_events, size=9), histories.steps, histories.ends)
+@given(histories.logs(histories.narrow_events, size=9), histories.steps, histories.ends)
 def test_no_alert_id_comes_twice_and_no_episode_is_told_out_of_turn(log: Log, steps: list[Step], end: int) -> None:
     run = live(log, acts_of(log, steps, end))
     assert max(Counter(alert.alert_id for alert in run.alerts).values(), default=1) == 1
