@@ -185,14 +185,14 @@ def read_only(client: redis_client.Redis) -> Callable[[], object]:
     return lambda: client.replicaof("NO", "ONE")
 
 
-def without_disk(client: redis_client.Redis) -> Callable[[], object]:
+def without_replicas(client: redis_client.Redis) -> Callable[[], object]:
     client.config_set("min-replicas-to-write", 1)
     return lambda: client.config_set("min-replicas-to-write", 0)
 
 
 @pytest.mark.parametrize(
     ("break_it", "words"),
-    [(full, "out of memory"), (read_only, "read-only replica"), (without_disk, "too few replicas")],
+    [(full, "out of memory"), (read_only, "read-only replica"), (without_replicas, "too few replicas")],
     ids=["out-of-memory", "read-only", "too-few-replicas"],
 )
 async def test_alerts_wait_while_redis_refuses_writes(
