@@ -86,7 +86,7 @@ def run_history(
     """Fold `arrivals`, in their order, as `partitions` partitions, from log to gauges.
 
     begin_ms, end_ms: times of the control records `ingest` would write into every partition, first and last; with None there are none.
-    Without an end, all clocks stop at the greatest event time.
+    Without an end, all clocks stop a tick after the greatest event time, so that this too is in the gauges.
     """
     run = _Run(definitions, partitions, build)
     if begin_ms is not None:
@@ -96,6 +96,8 @@ def run_history(
         run.fold(batch)
     if end_ms is not None:
         run.control("end", end_ms)
+    else:
+        run.complete_tick()
     return run.result()
 
 
@@ -130,7 +132,14 @@ class _Run:
             shares[partition_of(arrival.key, len(shares)) if arrival.key else 0].append(arrival)
         for partition, share in enumerate(shares):
             self._append(partition, share)
-        clock_ms = max(processor.clock_ms for processor in self._journeys)
+        self._advance(0)
+
+    def complete_tick(self) -> None:
+        """Let a second pass: the rollup decides about ticks that are over."""
+        self._advance(TICK_MS)
+
+    def _advance(self, further_ms: int) -> None:
+        clock_ms = max(processor.clock_ms for processor in self._journeys) + further_ms
         for processor in self._journeys:
             processor.advance(clock_ms)
         self._pass_on()
