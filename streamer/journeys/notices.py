@@ -134,8 +134,12 @@ def alert_of(
 
 
 def _why(rule: Rule, transition: Transition, customer: str, kind: str, rest: str) -> str:
-    whom = {"journey": f"the {rest.partition(':')[0]} {rest.partition(':')[2]} of customer {customer}",
-            "issue": f"an issue of customer {customer}"}.get(kind, f"customer {customer}")  # fmt: skip
-    numbers = ", ".join(f"{name} = {value}" for name, value in transition.episode.signals.items())
-    what = {"firing": "meets", "amended": "still meets", "resolved": "no longer meets", "retracted": "never met"}[transition.state]
-    return f"{whom[0].upper()}{whom[1:]} {what} {rule.when!r} ({numbers})."
+    whom = {"journey": f"The {rest.partition(':')[0]} {rest.partition(':')[2]} of customer {customer}",
+            "issue": f"An issue of customer {customer}"}.get(kind, f"Customer {customer}")  # fmt: skip
+    shown = {name: value for name, value in transition.episode.signals.items() if name != "journey"}
+    numbers = ", ".join(f"{name} = {str(value).lower() if isinstance(value, bool) else value}" for name, value in shown.items())
+    if transition.state == "retracted":
+        return f"{whom} did not meet {rule.when!r} after all: events that arrived late show it."
+    if transition.state == "resolved":
+        return f"{whom} no longer meets {rule.when!r}, or has ended; last seen with {numbers}."
+    return f"{whom} {'now' if transition.state == 'firing' else 'by now'} has {numbers}, which meets {rule.when!r}."

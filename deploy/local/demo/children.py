@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -51,9 +53,14 @@ class Child:
             raise StackError(f"the {self.name} ended with code {code}: {self.last_words()} (log: {self.log})")
 
     def last_words(self) -> str:
-        """The last line of its log."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1][:300] if lines else "it said nothing"
+        """The first error in its log, else its last line."""
+        lines = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        for line in lines:
+            with suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict) and entry.get("level") == "error":
+                    return f"{entry.get('role')}: {entry.get('message')}"
+        return lines[-1][:300]
 
     def wait(self) -> int:
         """Wait for its end; the exit code."""

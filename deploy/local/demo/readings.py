@@ -101,7 +101,7 @@ class Reader:
             "open_checkouts": int(self._one('cx_journeys_open{slice="journey",journey="checkout"}')),
             "handoffs": int(self._one('cx_handoffs{slice="all",window="1h"}')),
             "rates": rates,
-            "platforms": {p: self._rate("cx_abandon_ratio", f'window="1h",{where.format(p)}') for p in PLATFORMS},
+            "platforms": {p: self._rate("cx_abandon_ratio", f'window="5m",{where.format(p)}') for p in PLATFORMS},
             "platform_friction": {p: self._rate("cx_friction_ratio", f'window="5m",{where.format(p)}') for p in PLATFORMS},
             "firing_aggregates": int(self._one('sum(cx_rule_state{state="firing"})')),
         }

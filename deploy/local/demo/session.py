@@ -177,11 +177,12 @@ class Session:
 
 
 def _four_free_ports() -> int:
-    """The first of four consecutive free ports: the worker's supervisor and its roles."""
-    while True:
-        first = ports.pick()
-        if all(ports.is_free(first + offset) for offset in range(len(ROLES))):
-            return first
+    """The first of four consecutive free ports, which nobody else in this process will be given: the worker's endpoints."""
+    found = [ports.pick()]
+    while len(found) < len(ROLES):
+        port = ports.pick()
+        found = [*found, port] if port == found[-1] + 1 else [port]
+    return found[0]
 
 
 def summary(reading: Reading, first_figures_seconds: float) -> dict[str, Any]:

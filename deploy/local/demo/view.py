@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from streamer.alerts.alert import Alert
 
 _BAR = 24
+# A platform is shown in red when even the lower bound is above this share.
+ALARMING = 0.35
 _COLOURS = {"firing": "bold red", "amended": "yellow", "resolved": "green", "retracted": "dim"}
 
 
@@ -80,11 +82,11 @@ def _rates(reading: Reading, width: int) -> RenderableType:
 
 def _platforms(reading: Reading) -> RenderableType:
     table = Table(box=None, padding=(0, 1), header_style="dim")
-    for column in ("checkout by platform", "abandoned, 1 h", "n", "with friction, 5 min", "n"):
+    for column in ("checkout by platform", "abandoned, 5 min", "n", "with friction, 5 min", "n"):
         table.add_column(column, justify="left" if column.startswith("checkout") else "right", no_wrap=True)
     for platform in PLATFORMS:
         abandoned, friction = reading.platforms.get(platform, Rate()), reading.platform_friction.get(platform, Rate())
-        style = "bold red" if friction.n >= 10 and friction.lower > 0.3 else ""
+        style = "bold red" if abandoned.lower > ALARMING or friction.lower > ALARMING else ""
         table.add_row(platform, _interval(abandoned), str(abandoned.n), _interval(friction), str(friction.n), style=style)
     return table
 
