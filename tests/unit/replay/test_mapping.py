@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,6 @@ from streamer.replay.mapping import format_time, load
 from streamer.replay.sources import Row
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from streamer.replay.mapping import HistoryMapping
 
 HEAD = 'source = "/crm"\ntime = { column = "at" }\n'
@@ -129,3 +128,14 @@ def test_a_mistake_in_the_file_is_one_sentence_with_the_files_name(tmp_path: Pat
         mapping(tmp_path, text)
     assert "m.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_example_and_the_field_names_of_the_reference_are_true(tmp_path: Path) -> None:
+    page = Path("docs/reference/mapping.md").read_text(encoding="utf-8")
+    example = page.split("## Example")[1].split("```toml\n")[1].split("```")[0]
+    columns = {"ticket": "7", "at": "2026-07-01 12:00", "company": "acme", "via": "Portal", "product": "till", "status": "Closed"}
+    started, ended = mapping(tmp_path, example).events(Row(1, columns), first_of_case=True)
+    assert json.loads(started.value)["channel"] == "web"
+    assert (json.loads(ended.value)["time"], json.loads(ended.value)["issue"]["resolved"]) == ("2026-07-01T10:00:00.000Z", True)
+    how_to = Path("docs/how-to/ingest-history.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    assert mapping(tmp_path, how_to).columns == {"changed_at", "customer", "ticket", "team"}
