@@ -241,7 +241,7 @@ async def test_sigterm_ends_the_process_in_order(settings: Settings, client: red
     process = await start_process(settings)
     await until(lambda: bool(delivered(client, settings)), "the alert")
     process.terminate()
-    assert await asyncio.wait_for(process.wait(), 15) == 0
+    assert await asyncio.wait_for(process.wait(), 30) == 0
     assert await committed(settings) != {}
 
 
