@@ -72,7 +72,7 @@ class EpisodeFold:
         self._on = {kind: [entry for entry in self.rules.values() if entry.rule.on == kind] for kind in ("journey", "issue", "customer")}
         self.watches_progress = any(entry.names & {"step", "value"} for entry in self._on["journey"])
         self._on_contact = [entry for entry in self._on["issue"] if entry.names - _EFFORT]
-        self._where = {name: dimensions.index(name) for name in ("journey", *_WHO) if name in dimensions}
+        self._where = {name: dimensions.index(name) for name in _WHO if name in dimensions}
         self._effort = definitions.effort
         self._repeat_within = definitions.contacts.repeat_within
         self._evidence = definitions.limits.evidence_per_alert
@@ -119,7 +119,7 @@ class EpisodeFold:
     def _issue_signal(self, issue: Issue, name: str) -> language.Value:
         if name == "effort_index":
             return issue.effort_tenths / 10
-        if name in self._where:
+        if name in _WHO:
             return issue.cell.values[self._where[name]]
         value: language.Value = getattr(issue, _ISSUE_FIELDS[name])
         return value
