@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+import typing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +18,7 @@ import msgspec
 
 from streamer.errors import InputError
 from streamer.replay.sources import CsvFormat, Row
+from streamer.touchpoints.model import Data
 from streamer.touchpoints.touchpoint import CHANNELS
 
 if TYPE_CHECKING:
@@ -25,16 +27,21 @@ if TYPE_CHECKING:
 
 Scalar = str | int | float | bool
 
-# The canonical event's fields a mapping may fill (domain catalogue 4.2); the rest is made here.
-FIELDS: Final = {
-    *("customer_id", "anonymous_id", "account_id", "session_id", "channel", "touchpoint", "journey", "journey_id", "stage", "step"),
-    *("step_index", "outcome", "segment", "persona", "region", "platform", "product_category", "value_level"),
-    *(f"issue.{name}" for name in ("issue_id", "case_id", "contact_id", "reason", "severity", "resolved")),
-    *(f"actor.{name}" for name in ("team", "partner", "agent_id", "owner", "initiator")),
-    *(f"handoff.{name}" for name in ("from_team", "to_team", "partner", "kind", "context_passed")),
-    *(f"commerce.{name}" for name in ("order_id", "checkout_id", "cart_id", "currency", "revenue", "total")),
-    *(f"friction.{name}" for name in ("kind", "code", "element_id", "field")),
-}
+
+def _names(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[str]:
+    """The fields of a structure, those of its parts with dots; lists and free objects are not among them."""
+    for field in msgspec.structs.fields(kind):
+        options = typing.get_args(field.type) or (field.type,)
+        parts = [option for option in options if isinstance(option, type) and issubclass(option, msgspec.Struct)]
+        if parts:
+            yield from _names(parts[0], f"{prefix}{field.name}.")
+        elif not any(typing.get_origin(option) in (list, dict) for option in options if option is not bool):
+            yield prefix + field.name
+
+
+# The canonical event's fields a mapping may fill; the envelope is made here. A log seldom says which context went along with a
+# handoff, at most whether: the decoder takes a boolean for the list.
+FIELDS: Final = frozenset(_names(Data)) | {"handoff.context_passed"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 _MILLISECOND: Final = timedelta(milliseconds=1)
