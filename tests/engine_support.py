@@ -143,8 +143,8 @@ class Stage:
         await self.producer.stop()
         await self.admin.close()
 
-    def start(self, **overrides: object) -> Worker:
-        """Start a worker; `overrides` are settings."""
+    def start(self, restore_seconds: float = 0.0, **overrides: object) -> Worker:
+        """Start a worker; `overrides` are settings, `restore_seconds` is how long reading a partition's rows takes."""
         settings: dict[str, object] = {
             "kafka_bootstrap": self.settings.kafka_bootstrap,
             "app": self.settings.app,
@@ -156,6 +156,7 @@ class Stage:
             **overrides,
         }
         environment = {f"STREAMER_{name.upper()}": str(value) for name, value in settings.items()}
+        environment["TOY_RESTORE_SECONDS"] = str(restore_seconds)
         worker = Worker(self._directory / f"worker-{len(self.workers)}", environment)
         self.workers.append(worker)
         return worker

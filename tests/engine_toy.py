@@ -2,6 +2,7 @@
 
 Each event makes one output, `{"key", "count", "partition", "offset"}`, to the topic of deltas. Keys beginning with `alert`
 wait as alerts; the key `poison` raises, `stall` blocks the event loop. As a program it is a worker; see `main`.
+`TOY_RESTORE_SECONDS` is how long a restore takes.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Counter:
         self._events = self._alerts = 0
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        time.sleep(float(os.environ.get("TOY_RESTORE_SECONDS", "0")))
         for key, value in rows:
             if key == MARKER_KEY:
                 marker = orjson.loads(value)

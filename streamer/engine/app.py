@@ -101,6 +101,8 @@ class MachineApp(faust.App):
             "the consumer's event loop has not turned": now - consumer.thread_ticked,
             "the group's coordinator has taken no heartbeat": now - consumer.heartbeat - joining,
         }
+        if self.rebalancing:
+            ages["the rebalance has not ended"] = now - max(self.partitions.rebalance_began, self.partitions.progressed) - joining
         if self.partitions.is_opening:
             ages["opening partitions has not moved"] = now - self.partitions.progressed
         for owner in list(self.partitions.owners):

@@ -129,27 +129,27 @@ class Transactions:
             await self._producer.send_offsets_to_transaction({source: OffsetAndMetadata(encoded.next_offset, "")}, self._names.group)
             await self._producer.commit_transaction()
         except Exception as exc:
-            for acknowledgement in acknowledgements:
-                acknowledgement.add_done_callback(_look_at)
-            raise self._cause_of(exc) from exc
+            self._look_at_all(acknowledgements)
+            if (cause := self._sender_error()) is None or cause is exc:
+                raise
+            raise cause from exc
         last = encoded.changelog_batches - 1
         changelog_end: int | None = None
         if last >= 0 and written[last] is not None and written[last].offset >= 0:
             changelog_end = written[last].offset + encoded.batches[last][1].record_count() + MARKER_RECORDS
         return Committed(encoded.next_offset, changelog_end, encoded.size_bytes)
 
-    def _cause_of(self, error: Exception) -> Exception:
+    def _sender_error(self) -> BaseException | None:
         """What stopped the sender. Whoever sends after that is told only that there is no transaction (`IllegalOperation`)."""
         sender: asyncio.Task[None] | None = self._producer._sender.sender_task
-        if sender is not None and sender.done() and not sender.cancelled() and isinstance(cause := sender.exception(), Exception):
-            return cause
-        return error
+        return sender.exception() if sender is not None and sender.done() and not sender.cancelled() else None
 
-
-def _look_at(acknowledgement: asyncio.Future[Any]) -> None:
-    """Retrieve the exception, or asyncio would log it as never retrieved."""
-    if not acknowledgement.cancelled():
-        acknowledgement.exception()
+    def _look_at_all(self, acknowledgements: Iterable[asyncio.Future[Any]]) -> None:
+        """Retrieve the exceptions of everything that failed along, or asyncio would log each as never retrieved."""
+        waiting = [batch._drain_waiter for batches in self._producer._message_accumulator._batches.values() for batch in batches]
+        transaction = self._producer._txn_manager._transaction_waiter
+        for future in (*acknowledgements, *waiting, *([] if transaction is None else [transaction])):
+            future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
 
 class _Sealer:

@@ -61,7 +61,7 @@ class Partitions:
         self._reopened: dict[int, float] = {}
         self._starting: asyncio.Task[None] | None = None
         self._rebalance = 0
-        self._rebalance_began = time.monotonic()
+        self.rebalance_began = time.monotonic()
         self.assigned = False
         self.progressed = time.monotonic()  # of opening, for the watchdog
 
@@ -144,7 +144,7 @@ class Partitions:
         try:
             waiting = [owner for owner in self._owners.values() if owner.epoch is None]
             await self._position(waiting)
-            self._pipeline.rebalanced(time.monotonic() - self._rebalance_began)
+            self._pipeline.rebalanced(time.monotonic() - self.rebalance_began)
             logger.info("partitions %s", sorted(self._owners) or "none", extra={"action": "assigned"})
         except IllegalStateError:
             pass  # revoked meanwhile; the next rebalance opens and starts again
@@ -161,7 +161,7 @@ class Partitions:
         """Before a rebalance or the end: commit everything and let go of it, within a third of the rebalance timeout."""
         self.assigned = False
         self._rebalance += 1
-        self._rebalance_began = time.monotonic()
+        self.rebalance_began = time.monotonic()
         limit = self.settings.rebalance_timeout_seconds / 3
         try:
             async with asyncio.timeout(limit):

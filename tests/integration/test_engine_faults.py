@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import RecordsToDelete
 
+from streamer import topics
+from streamer.engine.checkpoint import TopicNames, Transactions
 from streamer.engine.exits import Exit
-from streamer.errors import TopicsError
-from tests.engine_support import stage_of, until
+from streamer.errors import DataLossError, TopicsError
+from streamer.processor import Drained, Output
+from tests.engine_support import SESSION_SECONDS, stage_of, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.local.kafka import Kafka
+    from tests.engine_support import Stage
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -88,6 +95,72 @@ async def test_a_frozen_broker_is_waited_for_and_then_given_up(kafka: Kafka, uni
             assert await impatient.ended(30) == Exit.STUCK
         finally:
             kafka.resume()
+
+
+async def test_records_that_retention_takes_from_under_a_running_worker_end_it(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        worker = stage.start(session_timeout_seconds=2 * SESSION_SECONDS)
+        await stage.send(10)
+        await stage.output_reaches(10)
+        worker.signal(signal.SIGSTOP)
+        await stage.send(20)
+        await stage.admin.delete_records({TopicPartition(stage.source, 0): RecordsToDelete(25)})
+        worker.signal(signal.SIGCONT)
+        assert await worker.ended() == Exit.CRASHED
+        after = stage.start()
+        assert await after.ended() == DataLossError.exit_code
+        offsets = [orjson.loads(output.value or b"")["offset"] for output in await stage.read(stage.output)]
+        assert offsets == list(range(len(offsets))), "nothing beyond the hole was taken for what follows"
+
+
+async def test_an_owner_that_dies_before_its_commit_holds_readers_back_no_longer_than_promised(
+    kafka: Kafka, unique: str, tmp_path: Path
+) -> None:
+    """At most the transaction timeout and the broker's clean-up interval of a second; not at all once there is a new owner."""
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        outage_seconds = await held_back(stage, transaction_timeout_seconds=1, takeover=False)
+        assert 0.5 < outage_seconds < 10
+        outage_seconds = await held_back(stage, transaction_timeout_seconds=60, takeover=True)
+        assert outage_seconds < 10
+
+
+async def held_back(stage: Stage, *, transaction_timeout_seconds: float, takeover: bool) -> float:
+    """Seconds from an owner's death until a read_committed reader gets what somebody else wrote after the death."""
+    settings = stage.settings.model_copy(update={"transaction_timeout_seconds": transaction_timeout_seconds})
+    names = TopicNames(stage.group, stage.source, stage.changelog, stage.journal)
+
+    def owner() -> Transactions:
+        return Transactions(settings, transactional_id=f"{stage.group}-0", partition=0, names=names)
+
+    def row(value: bytes) -> Drained:
+        return Drained([(b"m", value)], [Output(topics.DELTAS, None, value)], [], 0)
+
+    dying, seen = owner(), len(await stage.read(stage.output))
+    await dying.start()
+    sent = asyncio.Event()
+
+    async def die() -> None:
+        sent.set()
+        await asyncio.Event().wait()
+
+    dying._producer.commit_transaction = die
+    commit = asyncio.create_task(dying.commit(dying.encode(row(b"never committed"))))
+    await sent.wait()
+    commit.cancel()
+    died = time.monotonic()
+    await stage.producer.send_and_wait(stage.output, b"after", partition=0)
+    if takeover:
+        heir = owner()
+        await heir.start()
+        await heir.stop()
+
+    async def readable() -> bool:
+        return len(await stage.read(stage.output)) == seen + 1
+
+    await until(readable, "the reader is no longer held back")
+    held_seconds = time.monotonic() - died
+    await dying.stop()
+    return held_seconds
 
 
 async def test_topics_that_do_not_fit_are_refused(kafka: Kafka, unique: str, tmp_path: Path) -> None:

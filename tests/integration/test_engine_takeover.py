@@ -60,3 +60,26 @@ async def test_a_standby_without_partitions_takes_over_from_a_frozen_owner_and_t
         assert await owner.ended() == Exit.FENCED
         await stage.finish(standby)
         assert await stage.nothing_lost_or_doubled() > 0
+
+
+async def test_a_restore_longer_than_the_session_does_not_eject_the_member_and_a_join_meanwhile_waits(
+    kafka: Kafka, unique: str, tmp_path: Path
+) -> None:
+    async with stage_of(kafka, unique, tmp_path, partitions=2) as stage:
+        await stage.send(100)
+        first = stage.start()
+        await stage.output_reaches(100)
+        await stage.finish(first)
+        # Two partitions, one after the other: the event loop is blocked for longer than a session.
+        slow = stage.start(restore_seconds=SESSION_SECONDS * 0.75)
+        await until(lambda: "starting" in slow.log, "it starts")
+        other = stage.start()
+        await until(lambda: len(slow.owned or ()) == 1 and len(other.owned or ()) == 1, "they share")
+        assert "session expired" not in slow.log
+        await stage.send(100)
+        await stage.output_reaches(200)
+        other.signal(signal.SIGTERM)
+        assert await other.ended() == Exit.OK
+        await until(lambda: slow.owned == [0, 1], "it takes over")
+        await stage.finish(slow)
+        assert await stage.nothing_lost_or_doubled() == 200

@@ -1,0 +1,101 @@
+"""How Faust is told to behave: each of these settings keeps a known fault away."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+import pytest
+from faust.transport.drivers.aiokafka import Consumer
+
+from streamer import topics
+from streamer.engine.app import Machine, MachineApp, create_app
+from streamer.engine.driver import BatchConsumer
+from streamer.engine.partitions import Partitions
+from streamer.engine.tables import StateTable
+from streamer.metrics.pipeline import Pipeline
+from streamer.processor import LogRecord
+from streamer.settings import Settings
+from tests.engine_toy import Counter
+
+
+@pytest.fixture
+async def app() -> MachineApp:
+    settings = Settings(watchdog_seconds=20, rebalance_timeout_seconds=30)
+    created = create_app(Machine("toy", topics.TOUCHPOINTS, 4, Counter), settings, Pipeline("toy"))
+    created.finalize()
+    return created
+
+
+def folded(partition: int, *keys: bytes) -> Counter:
+    counter = Counter(partition)
+    counter.process((), 0)
+    counter.process([LogRecord(offset, 1, key, b"v") for offset, key in enumerate(keys)], len(keys))
+    return counter
+
+
+async def test_faust_commits_nothing_serves_nothing_and_makes_no_topics(app: MachineApp) -> None:
+    assert app.conf.id == "cx-toy"
+    assert not app.topics.acks_enabled_for("cx.touchpoints.v1")
+    assert app.boot_strategy.enable_web is False
+    assert app.boot_strategy.enable_kafka_producer is False
+    assert not app.conf.topic_allow_declare
+    assert app.conf.topic_disable_leader
+    assert not app.conf.stream_wait_empty
+
+
+async def test_the_assignor_stays_fausts_though_no_changelog_is_registered(app: MachineApp) -> None:
+    assert not app.tables.changelog_topics
+    assert app.conf.table_standby_replicas > 0
+
+
+async def test_a_standby_that_never_fetches_stays_in_the_group(app: MachineApp) -> None:
+    assert app.conf.broker_max_poll_interval > 365 * 86_400
+
+
+async def test_faust_never_seeks_to_the_groups_offset(app: MachineApp) -> None:
+    consumer = cast("BatchConsumer", app.consumer)
+    assert type(consumer).perform_seek is not Consumer.perform_seek
+    await consumer.perform_seek()  # asks no thread that has not started
+
+
+async def test_the_table_is_a_view_of_the_open_partitions_under_fausts_changelog_name(
+    app: MachineApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = app.tables["toy"]
+    assert isinstance(table, StateTable)
+    assert table.changelog_topic_name == "cx-toy-changelog"
+    open_partitions = {0: folded(0, b"a", b"a"), 3: folded(3, b"b")}
+    monkeypatch.setattr(Partitions, "processors", lambda _: open_partitions)
+    assert (table[b"ca"], table[b"cb"], b"cx" in table, len(table), sorted(table)) == (b"2", b"1", False, 2, [b"ca", b"cb"])
+    with pytest.raises(KeyError):
+        table[b"cx"]
+    with pytest.raises(TypeError, match="checkpoints only"):
+        table[b"ca"] = b"7"
+    with pytest.raises(TypeError, match="checkpoints only"):
+        del table[b"ca"]
+
+
+async def test_what_hangs_first_is_named_with_its_age(app: MachineApp) -> None:
+    consumer = cast("BatchConsumer", app.consumer)
+    now = time.monotonic()
+    app.ticked = now
+    assert app.diagnose(now + 19) is None
+    assert app.diagnose(now + 25) == "the event loop has not turned for 25.0 s"
+    app.ticked = consumer._thread.ticked = now + 25
+    assert "heartbeat for 25" in (app.diagnose(now + 25) or "")
+    app.rebalancing = True
+    assert app.diagnose(now + 25) is None, "joining takes as long as the slowest member needs to hand over"
+    app.ticked = consumer._thread.ticked = consumer._thread.beat = now + 60
+    assert "the rebalance has not ended for 30" in (app.diagnose(now + 60) or "")
+
+
+async def test_an_error_the_group_gave_up_with_is_a_hang_at_once(app: MachineApp) -> None:
+    consumer = cast("BatchConsumer", app.consumer)
+    app.ticked = time.monotonic()
+    consumer._thread.error = PermissionError("no access to the group")
+    assert app.alive() == "the group's coordinator gave up: no access to the group"
+
+
+async def test_nothing_is_ready_before_the_first_assignment(app: MachineApp) -> None:
+    assert app.ready() == "partitions are being assigned"
