@@ -27,6 +27,8 @@ from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Control, Rejected, Touchpoint
 
 TICK_MS: Final = 1_000
+# An absence alert of a partition that has been silent for this long says so: it may be a producer's outage. [H]
+SILENCE_MS: Final = 60_000
 # About what one changed row and one counter change weigh in a checkpoint; only decides when the next one is due.
 _ROW_SIZE_BYTES: Final = 500
 _ENTRY_SIZE_BYTES: Final = 12
@@ -87,6 +89,7 @@ class JourneysProcessor:
         self._tick = 0
         self._customer: Customer | None = None
         self._detected = 0
+        self._silent = False
         self.notes: Tally[str] = Tally()
         self._count = dict.fromkeys(("consumed", "applied", "duplicate", "late", "dead_lettered", "ignored"), 0)
 
@@ -265,7 +268,7 @@ class JourneysProcessor:
 
     def _apply(self, customer: Customer, event: Touchpoint, mark: bytes, arrival: int) -> None:
         clock = self._marker.clock
-        self._customer, self._detected = customer, arrival
+        self._customer, self._detected, self._silent = customer, arrival, False
         state = customer.state
         if state is None:
             state = customer.live(self._fold, clock)
@@ -336,6 +339,7 @@ class JourneysProcessor:
 
     def _fire(self, customer: Customer, due: int) -> None:
         self._customer, self._detected = customer, due
+        self._silent = due - self._marker.high >= SILENCE_MS
         if customer.revision != self._definitions.revision:
             customer.adopt(self._folds[customer.revision], self._fold, self._definitions.revision, due - 1)
         # What fired before is folded without effects; the deadline itself comes due here.
@@ -388,6 +392,8 @@ class JourneysProcessor:
         if rule is None:
             return
         record = notices.alert_of(customer, rule.rule, transition, numbers, self._place, event_ms, self._detected)
+        if self._silent:
+            record = msgspec.structs.replace(record, during_source_silence=True)
         value = alert.encode(record)
         self._outputs.append(Output(topics.ALERTS, record.fingerprint.encode(), value))
         self._output_bytes += len(value) + 50

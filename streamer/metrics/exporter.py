@@ -32,6 +32,7 @@ _SUFFIXES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
 
 SOURCE_HIGH: Final = "cx_source_high_timestamp_seconds"
 SOURCE_CLOCK: Final = "cx_source_clock_timestamp_seconds"
+SOURCE_SILENCE: Final = "cx_source_silence_seconds"
 ROLLUP_CLOCK: Final = "cx_rollup_clock_timestamp_seconds"
 ROLLUP_PARTIAL: Final = "cx_rollup_partial"
 ROLLUP_HELD: Final = "cx_rollup_held_deltas"
@@ -42,6 +43,10 @@ RULE_STATE: Final = "cx_rule_state"
 OTHERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     SOURCE_HIGH: ("Greatest event time of a source partition, Unix time.", ("source_partition",)),
     SOURCE_CLOCK: ("Clock of a source partition, Unix time.", ("source_partition",)),
+    SOURCE_SILENCE: (
+        "For how long no source partition has had a newer event; absence counted meanwhile may be a producer's outage.",
+        ("rollup_partition",),
+    ),
     ROLLUP_CLOCK: ("Everything before is in the gauges, Unix time.", ("rollup_partition",)),
     ROLLUP_PARTIAL: ("1 while a source partition is left out because too much waited for it.", ("rollup_partition",)),
     ROLLUP_HELD: ("Counter changes that wait for slower source partitions.", ("rollup_partition",)),
@@ -106,11 +111,15 @@ def _add_gauge(families: dict[str, Family], gauge: Gauge) -> None:
 
 
 def _others(reader: Readable) -> Iterator[tuple[str, dict[str, str], float]]:
-    for source in reader.sources():
+    mine = {"rollup_partition": str(reader.partition)}
+    sources = list(reader.sources())
+    for source in sources:
         labels = {"source_partition": str(source.source)}
         yield SOURCE_HIGH, labels, source.high_ms / 1000
         yield SOURCE_CLOCK, labels, source.clock_ms / 1000
-    mine = {"rollup_partition": str(reader.partition)}
+    heard = [source.clock_ms - source.high_ms for source in sources if source.high_ms >= 0]
+    if heard:
+        yield SOURCE_SILENCE, mine, max(0, min(heard)) / 1000
     if reader.clock_ms:
         yield ROLLUP_CLOCK, mine, reader.clock_ms / 1000
     yield ROLLUP_PARTIAL, mine, float(reader.partial)

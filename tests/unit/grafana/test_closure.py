@@ -19,6 +19,7 @@ SCRAPE_LABELS: Final = {"job", "instance"}
 DIAGNOSTIC: Final = {
     "streamer_notes_total": "by which id instances were told apart, out-of-order events: for the author of a definitions file",
     "streamer_label_overflow_total": "guards against a mistake in the code; customers' labels are cx_label_overflow_total",
+    "cx_source_silence_seconds": "the least of streamer_source_silence_seconds, which is on the panel by partition",
     "cx_source_high_timestamp_seconds": "streamer_high_timestamp_seconds is on the panel",
 }
 

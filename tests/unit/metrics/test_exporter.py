@@ -95,6 +95,7 @@ def test_freshness_tells_how_far_each_source_and_the_rollup_are() -> None:
     samples = scrape(rollup(("checkout", "")))
     assert one(samples, "cx_source_high_timestamp_seconds", source_partition="0") == T + 0.25
     assert one(samples, "cx_source_clock_timestamp_seconds", source_partition="0") == T + 0.5
+    assert one(samples, "cx_source_silence_seconds", rollup_partition="0") == 0.25
     assert one(samples, "cx_rollup_clock_timestamp_seconds", rollup_partition="0") == T + 1
     assert one(samples, "cx_rollup_partial", rollup_partition="0") == 0
     assert one(samples, "cx_rollup_held_deltas", rollup_partition="0") == 0
@@ -103,7 +104,8 @@ def test_freshness_tells_how_far_each_source_and_the_rollup_are() -> None:
 def test_before_all_sources_were_heard_there_is_freshness_but_no_number() -> None:
     samples = scrape(rollup(("checkout", ""), sources=2))
     assert {s.name for s in samples} == {
-        "cx_source_high_timestamp_seconds", "cx_source_clock_timestamp_seconds", "cx_rollup_partial", "cx_rollup_held_deltas",
+        "cx_source_high_timestamp_seconds", "cx_source_clock_timestamp_seconds", "cx_source_silence_seconds",
+        "cx_rollup_partial", "cx_rollup_held_deltas",
     }  # fmt: skip
     assert one(samples, "cx_rollup_held_deltas") == len(ALL)
 
