@@ -56,6 +56,7 @@ class Row(msgspec.Struct, array_like=True):
     marks: bytes
     count: int
     emitted: dict[str, Emitted]
+    edge: list[str] = []
 
 
 class RowHead(msgspec.Struct, array_like=True):
@@ -72,10 +73,13 @@ decode_head = msgspec.msgpack.Decoder(RowHead).decode
 
 
 class Customer:
-    """A customer in use. born: offset of the first event of this life; due: the next deadline; queued: its place in the queue."""
+    """A customer in use. born: offset of the first event of this life; due: the next deadline; queued: its place in the queue.
+
+    edge: what makes the events at `base_time` duplicates, though they have left the suffix: one at that time is not late.
+    """
 
     __slots__ = (
-        "base", "base_time", "born", "count", "dirty", "due", "emitted", "key", "last_time", "marks", "queued", "revision", "state",
+        "base", "base_time", "born", "count", "dirty", "due", "edge", "emitted", "key", "last_time", "marks", "queued", "revision", "state",
         "suffix", "waiting",
     )  # fmt: skip
 
@@ -91,6 +95,7 @@ class Customer:
         self.last_time = -1
         self.state: State | None = None
         self.emitted: dict[str, Emitted] = {}
+        self.edge: list[str] = []
         self.due = NEVER
         self.queued = NEVER
         self.waiting = False
@@ -111,6 +116,7 @@ class Customer:
             row.emitted,
             row.due,
         )
+        customer.edge = row.edge
         customer.queued = row.due  # a restore queues every deadline
         return customer
 
@@ -119,7 +125,7 @@ class Customer:
         return _encode_row(
             Row(
                 ROW_SCHEMA, self.due, self.quiet_at, self.born, self.revision, self.base_time, self.last_time, self.base, self.suffix,
-                self.marks, self.count, self.emitted,
+                self.marks, self.count, self.emitted, self.edge,
             )
         )  # fmt: skip
 
@@ -138,7 +144,9 @@ class Customer:
         return found
 
     def has(self, event: Touchpoint, mark: bytes) -> bool:
-        """True if the suffix holds an event with the same source and id (a duplicate)."""
+        """True if the suffix, or the base's last moment, holds an event with the same source and id (a duplicate)."""
+        if self.edge and event.time == self.base_time and _identity(event) in self.edge:
+            return True
         if not self.count:
             return False
         # A checksum per retained event tells almost every non-duplicate; only a match is looked at closely.
@@ -203,7 +211,7 @@ class Customer:
     def settle(self, fold: Fold, state: State) -> None:
         """Make the live state the base. Only when the watermark has passed every event and deadline in it: nothing can come before."""
         self.base = fold.pack(state)
-        self.base_time = self.last_time
+        self.base_time, self.edge = self.last_time, []
         self._keep([])
         self._drop_told(state)
 
@@ -220,16 +228,22 @@ class Customer:
             forced = min(len(events), -(-(len(events) - cut - limit) // _CHUNK) * _CHUNK)
         cut += forced
         if cut:
-            self._rebase(fold, events, min(cut, len(events)))
+            self._rebase(fold, events, min(cut, len(events)), limit if forced else 0)
         return forced
 
-    def _rebase(self, fold: Fold, events: list[Touchpoint], cut: int) -> None:
+    def _move_base_time(self, gone: Sequence[Touchpoint], time_ms: int, limit: int) -> None:
+        """`base_time` becomes `time_ms`; what tells duplicates at that moment is kept, at most `limit` of them."""
+        before = self.edge if time_ms == self.base_time else []
+        edge = [*before, *(_identity(event) for event in gone if event.time == time_ms)]
+        self.base_time, self.edge = time_ms, edge[-limit:] if limit else []
+
+    def _rebase(self, fold: Fold, events: list[Touchpoint], cut: int, edge_limit: int) -> None:
         state = fold.unpack(self.base)
         for event in events[:cut]:
             fold.fire(state, event.time, MUTED)
             fold.apply(state, event, MUTED)
         self.base = fold.pack(state)
-        self.base_time = events[cut - 1].time
+        self._move_base_time(events[:cut], events[cut - 1].time, edge_limit)
         self._keep(events[cut:])
         self._drop_told(state)
 
@@ -251,10 +265,15 @@ class Customer:
     def adopt(self, old: Fold, new: Fold, revision: int, clock_ms: int) -> None:
         """Go on under new definitions: what was folded under the old ones stays as it was and becomes the base."""
         state = self.live(old, clock_ms)
-        self.base, self.base_time = old.pack(state), self.last_time
+        self._move_base_time(self.events(), self.last_time, old.definitions.limits.events_per_customer)
+        self.base = old.pack(state)
         self._keep([])
         self.state = new.unpack(self.base)
         self.revision = revision
+
+
+def _identity(event: Touchpoint) -> str:
+    return f"{event.source}\x00{event.id}"
 
 
 def _framed(event: Touchpoint) -> bytes:

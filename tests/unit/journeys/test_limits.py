@@ -121,6 +121,28 @@ def test_events_beyond_the_limit_are_folded_away_and_what_comes_before_them_is_l
 
 
 @pytest.mark.parametrize("restart", [False, True])
+def test_a_duplicate_of_the_newest_event_folded_away_is_still_known(restart: bool) -> None:
+    one = story()
+    for at in range(21):
+        one.event("page.viewed", min(at, 15), id=f"x{at}")
+    if restart:
+        one.restart()
+    one.event("page.viewed", 15, id="x15")
+    assert one.run.processor.accounting["duplicate"] == 1
+    one.event("page.viewed", 15, id="x99")
+    assert one.run.total("TOUCHPOINTS") == 22
+
+
+def test_a_duplicate_is_known_after_a_change_of_definitions() -> None:
+    one = Story(default_text())
+    one.event("checkout.started", 0, id="x", checkout_id="k1")
+    one.run.upgrade(default_text().replace("revision = 1", "revision = 2"))
+    one.event("page.viewed", 0)
+    one.event("checkout.started", 0, id="x", checkout_id="k1")
+    assert one.run.total("STARTED") == 1
+
+
+@pytest.mark.parametrize("restart", [False, True])
 def test_a_row_does_not_grow_with_events(restart: bool) -> None:
     one = story()
     sizes = []
