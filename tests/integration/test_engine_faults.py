@@ -43,7 +43,7 @@ async def test_fenced_while_still_a_member_opens_again_once_and_exits_the_second
         await fence(kafka.bootstrap, f"{unique}-toy-0")
         await stage.send(10)
         await stage.output_reaches(20)
-        assert worker.log.count("failed") == 1
+        assert worker.log.count("checkpoint of partition 0 failed") == 1
         await fence(kafka.bootstrap, f"{unique}-toy-0")
         await stage.send(10)
         assert await worker.ended() == Exit.FENCED
