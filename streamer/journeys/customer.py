@@ -8,6 +8,7 @@ anew: what differs between the two folds is what goes out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 from zlib import crc32
 
@@ -135,12 +136,13 @@ class Customer:
         return max(self.last_time, self.state.fired if self.state else -1)
 
     def events(self) -> list[Touchpoint]:
-        """The retained suffix, in event order."""
+        """The retained events, in event order."""
         found, at, suffix = [], 0, self.suffix
         while at < len(suffix):
             start = at + _LENGTH_BYTES
             at = start + int.from_bytes(suffix[at:start])
             found.append(_decode_event(suffix[start:at]))
+        found.sort(key=_order)  # what changes nothing is kept as it came
         return found
 
     def has(self, event: Touchpoint, mark: bytes) -> bool:
@@ -176,7 +178,11 @@ class Customer:
             if due <= clock_ms:
                 due = fold.fire(state, clock_ms, sink)
             self.due = due
-        self.last_time = event.time
+        self.keep(event, mark)
+
+    def keep(self, event: Touchpoint, mark: bytes) -> None:
+        """Retain an event that is applied; alone for one that changes nothing in the state, wherever in order it belongs."""
+        self.last_time = max(self.last_time, event.time)
         self.suffix += _framed(event)
         self.marks += mark
         self.count += 1
@@ -189,10 +195,8 @@ class Customer:
         old, new = Aside(), Aside()
         events = self.events()
         before = self.folded(fold, events, clock_ms, old)
-        at = len(events)
-        while at and (events[at - 1].time, events[at - 1].offset) > (event.time, event.offset):
-            at -= 1
-        events.insert(at, event)
+        events.append(event)
+        events.sort(key=_order)
         self.state = self.folded(fold, events, clock_ms, new)
         for key in dict.fromkeys([*old.counts, *new.counts]):
             n = new.counts[key] - old.counts[key]
@@ -284,3 +288,6 @@ def _framed(event: Touchpoint) -> bytes:
 def mark_of(event: Touchpoint) -> bytes:
     """A checksum of what makes an event a duplicate."""
     return crc32((event.id + event.source).encode()).to_bytes(_MARK_BYTES)
+
+
+_order = attrgetter("time", "offset")

@@ -38,6 +38,7 @@ class Fold:
         self.cells = cells.Cells([*(name for s in definitions.slice for name in s.by), *named])
         self.episodes = EpisodeFold(definitions, self.cells.dimensions)
         self._plans = Plans(definitions)
+        self.plan = self._plans.of
         self._contacts = ContactFold(definitions)
         self._cases = CaseFold(definitions, self.cells)
         self._journey_limit = definitions.limits.journeys_per_customer
@@ -57,15 +58,23 @@ class Fold:
     def _cell_in(self, kind: type, value: dict[str, str]) -> cells.Cell:
         return self.cells.unpack(value)
 
+    def is_idle(self, event: Touchpoint) -> bool:
+        """True if such an event changes nothing but the count of touchpoints."""
+        return not self.plan(event).active and event.analytics_consent is None
+
+    def touch(self, event: Touchpoint, sink: Sink) -> None:
+        """Count the touchpoint."""
+        sink.count(_TOUCHPOINTS, self.cells.of(cells.JOURNEY, self.plan(event).journey or event.journey, event), event.time)
+
     def apply(self, state: State, event: Touchpoint, sink: Sink) -> bool:
         """Fold one event; deadlines up to its time must have fired. False if it certainly left the state as it was."""
-        plan = self._plans.of(event)
+        plan = self.plan(event)
         if event.late_completion:
             self._complete_late(state, plan, event, sink)
             return True
         if event.analytics_consent is not None:
             self._consent(state, event, sink)
-        sink.count(_TOUCHPOINTS, self.cells.of(cells.JOURNEY, plan.journey or event.journey, event), event.time)
+        self.touch(event, sink)
         issue: Issue | None = None
         signals = NONE
         if plan.contact:

@@ -64,16 +64,24 @@ class Plans:
             for j in definitions.journey
         )
         self.by_id = {plan.definition.id: plan for plan in self.journeys}
-        self._plans: dict[tuple[str, str], Plan] = {}
+        self._plans: dict[str, Plan] = {}
+        self._named: dict[tuple[str, str], Plan] = {}
 
     def of(self, event: Touchpoint) -> Plan:
         """The plan for an event."""
-        named = event.journey if event.type.startswith("journey.") else ""
-        plan = self._plans.get((event.type, named))
-        if plan is None:
-            plan = self._make(event.type, named)
-            if len(self._plans) < PLANS_MAX:
-                self._plans[event.type, named] = plan
+        plan = self._plans.get(event.type)
+        if plan is not None:
+            return plan
+        if event.type.startswith("journey."):
+            plan = self._named.get((event.type, event.journey))
+            if plan is None:
+                plan = self._make(event.type, event.journey)
+                if len(self._named) < PLANS_MAX:
+                    self._named[event.type, event.journey] = plan
+            return plan
+        plan = self._make(event.type, "")
+        if len(self._plans) < PLANS_MAX:
+            self._plans[event.type] = plan
         return plan
 
     def _make(self, event_type: str, named: str) -> Plan:

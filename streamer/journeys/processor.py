@@ -275,7 +275,13 @@ class JourneysProcessor:
         watermark = self._marker.high - self._lateness
         if customer.count and customer.last_time < watermark and state.fired < watermark:
             customer.settle(self._fold, state)
-        if event.time >= customer.last_time and event.time >= state.fired:
+        in_order = event.time >= customer.last_time and event.time >= state.fired
+        if self._fold.is_idle(event) and event.time < customer.due:
+            # Wherever it belongs in order, every deadline before it has fired already, and nothing else depends on it.
+            self._fold.touch(event, self._sink)
+            customer.keep(event, mark)
+            self.notes["out_of_order"] += not in_order
+        elif in_order:
             customer.append(self._fold, state, event, mark, clock, self._sink)
         else:
             self.notes["out_of_order"] += 1
