@@ -212,6 +212,8 @@ def bars(
         .orientation(common_models.VizOrientation.HORIZONTAL)
         .display_mode(common_models.BarGaugeDisplayMode.BASIC)
         .name_placement(common_models.BarGaugeNamePlacement.TOP)
+        .sizing(common_models.BarGaugeSizing.MANUAL)
+        .max_viz_height(60)
         .color_scheme(sdk.dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
         .reduce_options(sdk.common.ReduceDataOptions().calcs(["lastNotNull"]))
         .text(sdk.common.VizTextDisplayOptions().title_size(14).value_size(16))

@@ -15,7 +15,9 @@ def _by_role(expr: str) -> str:
 
 def _versions() -> str:
     build, definitions = select("streamer_build_info"), select("streamer_definitions_info")
-    return f"sum by (role, instance, version, python, revision) ({build} * on (job, instance, role) group_left (revision) {definitions})"
+    with_revision = f"{build} * on (job, instance, role) group_left (revision) {definitions}"
+    # Supervisor and publisher need no definitions: they are listed without a revision.
+    return f"sum by (role, instance, version, python, revision) ({with_revision} or on (job, instance) {build})"
 
 
 def _resources() -> Panels:
@@ -43,10 +45,10 @@ def _resources() -> Panels:
         common.timeseries(
             603,
             "Event loop lag and heartbeat age",
-            "How late the loop last was, and how long ago it last turned. A blocked loop sends no heartbeats: the group expels it.",
+            "How long ago each loop last turned, and how late the latest was. A blocked loop sends no heartbeats: the group expels it.",
             common.queries(
-                (total("streamer_event_loop_lag_seconds", "role", how="max"), "{{role}} lag"),
-                (age("streamer_heartbeat_timestamp_seconds", "role"), "{{role}} heartbeat"),
+                (total("streamer_event_loop_lag_seconds", how="max"), "greatest lag"),
+                (age("streamer_heartbeat_timestamp_seconds", "role"), "{{role}}"),
             ),
             unit="s",
             width=6,
