@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from streamer.touchpoints.decode import FUTURE_MAX_MS, VALUE_SIZE_MAX_BYTES
+from streamer.touchpoints.decode import VALUE_SIZE_MAX_BYTES
 from streamer.touchpoints.touchpoint import Reason
+
+# Poison from the future: ahead of its arrival also when it is part of a past that is sent now. Ten years.
+FAR_AHEAD_MS: Final = 10 * 365 * 86_400_000
 
 HEADERS: Final = [("content-type", b"application/cloudevents+json")]
 
@@ -62,7 +65,7 @@ def poisoned(reason: Reason, number: int, sent_ms: int, customer: str) -> Sent:
     elif reason is Reason.MISROUTED:
         key = b"someone-else"
     elif reason is Reason.FUTURE:
-        time_ms = sent_ms + 12 * FUTURE_MAX_MS
+        time_ms = sent_ms + FAR_AHEAD_MS
     what = f',"props":{{"padding":"{"x" * VALUE_SIZE_MAX_BYTES}"}}' if reason is Reason.OVERSIZE else ""
     value = render(number, "/simulated/poison", "page.viewed", time_ms, who, what)
     if reason is Reason.INVALID_JSON:
