@@ -16,6 +16,7 @@ import msgspec
 
 from streamer.errors import StreamerError
 from streamer.journeys.fold import NEVER, Fold
+from streamer.journeys.plan import Plan
 from streamer.journeys.sinks import Aside, Muted, Sink
 from streamer.journeys.state import State
 from streamer.touchpoints.touchpoint import Touchpoint
@@ -23,7 +24,7 @@ from streamer.touchpoints.touchpoint import Touchpoint
 ROW_SCHEMA: Final = 1
 
 # The base takes over events in chunks of this many: one decoding of the base is then shared by as many events.
-_CHUNK: Final = 16
+CHUNK: Final = 16
 _LENGTH_BYTES: Final = 2
 _MARK_BYTES: Final = 4
 
@@ -169,11 +170,11 @@ class Customer:
             self.state = self.folded(fold, self.events(), clock_ms)
         return self.state
 
-    def append(self, fold: Fold, state: State, event: Touchpoint, mark: bytes, clock_ms: int, sink: Sink) -> None:
+    def append(self, fold: Fold, state: State, event: Touchpoint, plan: Plan, mark: bytes, clock_ms: int, sink: Sink) -> None:
         """Apply an event that comes after everything applied so far."""
         if self.due <= event.time:
             self.due = fold.fire(state, event.time, sink)
-        if fold.apply(state, event, sink):
+        if fold.apply(state, event, sink, plan):
             due = fold.next_due(state)
             if due <= clock_ms:
                 due = fold.fire(state, clock_ms, sink)
@@ -182,7 +183,8 @@ class Customer:
 
     def keep(self, event: Touchpoint, mark: bytes) -> None:
         """Retain an event that is applied; alone for one that changes nothing in the state, wherever in order it belongs."""
-        self.last_time = max(self.last_time, event.time)
+        if event.time > self.last_time:
+            self.last_time = event.time
         self.suffix += _framed(event)
         self.marks += mark
         self.count += 1
@@ -221,15 +223,13 @@ class Customer:
 
     def trim(self, fold: Fold, watermark_ms: int, limit: int) -> int:
         """Fold old events into the base, in chunks; returns how many had to go although the watermark had not passed them."""
-        if self.count % _CHUNK and self.count <= limit:
-            return 0
         events = self.events()
         cut = 0
         while cut < len(events) and events[cut].time < watermark_ms:
             cut += 1
         forced = 0
         if len(events) - cut > limit:
-            forced = min(len(events), -(-(len(events) - cut - limit) // _CHUNK) * _CHUNK)
+            forced = min(len(events), -(-(len(events) - cut - limit) // CHUNK) * CHUNK)
         cut += forced
         if cut:
             self._rebase(fold, events, min(cut, len(events)), limit if forced else 0)

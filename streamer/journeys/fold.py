@@ -58,23 +58,20 @@ class Fold:
     def _cell_in(self, kind: type, value: dict[str, str]) -> cells.Cell:
         return self.cells.unpack(value)
 
-    def is_idle(self, event: Touchpoint) -> bool:
-        """True if such an event changes nothing but the count of touchpoints."""
-        return not self.plan(event).active and event.analytics_consent is None
-
-    def touch(self, event: Touchpoint, sink: Sink) -> None:
+    def touch(self, event: Touchpoint, plan: Plan, sink: Sink) -> None:
         """Count the touchpoint."""
-        sink.count(_TOUCHPOINTS, self.cells.of(cells.JOURNEY, self.plan(event).journey or event.journey, event), event.time)
+        sink.count(_TOUCHPOINTS, self.cells.of(cells.JOURNEY, plan.journey or event.journey, event), event.time)
 
-    def apply(self, state: State, event: Touchpoint, sink: Sink) -> bool:
+    def apply(self, state: State, event: Touchpoint, sink: Sink, plan: Plan | None = None) -> bool:
         """Fold one event; deadlines up to its time must have fired. False if it certainly left the state as it was."""
-        plan = self.plan(event)
+        if plan is None:
+            plan = self.plan(event)
         if event.late_completion:
             self._complete_late(state, plan, event, sink)
             return True
         if event.analytics_consent is not None:
             self._consent(state, event, sink)
-        self.touch(event, sink)
+        self.touch(event, plan, sink)
         issue: Issue | None = None
         signals = NONE
         if plan.contact:

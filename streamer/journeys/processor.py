@@ -18,7 +18,7 @@ from streamer.alerts import alert
 from streamer.definitions import Definitions
 from streamer.journeys import marker, notices
 from streamer.journeys.cells import Cell, Ledger
-from streamer.journeys.customer import Customer, decode_head, mark_of
+from streamer.journeys.customer import CHUNK, Customer, decode_head, mark_of
 from streamer.journeys.fold import NEVER, Fold
 from streamer.journeys.routing import Router
 from streamer.journeys.state import Episode
@@ -129,7 +129,7 @@ class JourneysProcessor:
                 self._other(record, event)
                 continue
             time = event.time
-            seen = min(arrival, time)
+            seen = time if time < arrival else arrival  # noqa: FURB136  a call per event less
             if seen > state.high:
                 state.high, state.arrival = seen, arrival
                 if seen > state.clock:
@@ -275,24 +275,27 @@ class JourneysProcessor:
         watermark = self._marker.high - self._lateness
         if customer.count and customer.last_time < watermark and state.fired < watermark:
             customer.settle(self._fold, state)
-        in_order = event.time >= customer.last_time and event.time >= state.fired
-        if self._fold.is_idle(event) and event.time < customer.due:
-            # Wherever it belongs in order, every deadline before it has fired already, and nothing else depends on it.
-            self._fold.touch(event, self._sink)
-            customer.keep(event, mark)
-            self.notes["out_of_order"] += not in_order
-        elif in_order:
-            customer.append(self._fold, state, event, mark, clock, self._sink)
-        else:
+        time, plan = event.time, self._fold.plan(event)
+        in_order = time >= customer.last_time and time >= state.fired
+        if not in_order:
             self.notes["out_of_order"] += 1
+        if not plan.active and time < customer.due and event.analytics_consent is None:
+            # Wherever it belongs in order, every deadline before it has fired already, and nothing else depends on it.
+            self._fold.touch(event, plan, self._sink)
+            customer.keep(event, mark)
+        elif in_order:
+            customer.append(self._fold, state, event, plan, mark, clock, self._sink)
+        else:
             before, happened = customer.insert(self._fold, event, clock, self._sink)
             assert customer.state is not None  # noqa: S101  insert has just folded it
             for transition in notices.differences(customer, before, customer.state, happened):
                 self.tell(transition, event.time)
-        forced = customer.trim(self._fold, watermark, self._limit)
-        if forced:
-            self.notes["cut_events"] += forced
-        self._changed(customer)
+        if customer.count % CHUNK == 0 or customer.count > self._limit:
+            forced = customer.trim(self._fold, watermark, self._limit)
+            if forced:
+                self.notes["cut_events"] += forced
+        if not customer.dirty or customer.due != customer.queued or (customer.due == NEVER and not customer.waiting):
+            self._changed(customer)
 
     def _late(self, record: Record, event: Touchpoint, customer: Customer | None) -> int:
         """Too late to change a pane. But nobody is to be chased for something they bought: a completion still ends its alert."""
