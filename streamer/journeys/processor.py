@@ -261,6 +261,7 @@ class JourneysProcessor:
             return 0
         if customer.revision != self._definitions.revision:
             customer.adopt(self._folds[customer.revision], self._fold, self._definitions.revision, self._marker.clock)
+            self._changed(customer)  # also if the event itself comes too late to change anything
         if event.time < watermark or event.time < customer.base_time:
             return self._late(record, event, customer)
         self._apply(customer, event, mark, record.timestamp)
