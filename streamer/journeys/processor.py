@@ -7,7 +7,7 @@ what is late and what can be forgotten; clock = max(high, last idle clock), whic
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Final
 
@@ -29,6 +29,9 @@ from streamer.touchpoints.touchpoint import Control, Rejected, Touchpoint
 TICK_MS: Final = 1_000
 # An absence alert of a partition that has been silent for this long says so: it may be a producer's outage. [H]
 SILENCE_MS: Final = 60_000
+# Of a dead letter or a late event, what is kept: as much as the source topic takes uncompressed, and some headers.
+PUT_ASIDE_BYTES_MAX: Final = 4 << 20
+_HEADER_BYTES_MAX: Final = 64 << 10
 # About what one changed row and one counter change weigh in a checkpoint; only decides when the next one is due.
 _ROW_SIZE_BYTES: Final = 500
 _ENTRY_SIZE_BYTES: Final = 12
@@ -86,7 +89,7 @@ class JourneysProcessor:
         self._journal: list[marker.JournalEntry] = []
         self._new_definitions = True
         self._marker = marker.Marker(revision=definitions.revision, digest=definitions.digest, build=build)
-        self._tick = 0
+        self._tick = self._until_tick = 0
         self._customer: Customer | None = None
         self._detected = 0
         self._silent = False
@@ -113,7 +116,7 @@ class JourneysProcessor:
                 texts[int(key[1:])] = packed.decode()
         self._due.sort()
         self._quiet.sort()
-        self._tick = self._marker.clock // TICK_MS
+        self._tick = self._until_tick = self._marker.clock // TICK_MS
         self._count.update({kind: n for kind, n in self._marker.accounting.items() if kind in self._count})
         self.notes.update({kind: n for kind, n in self._marker.accounting.items() if kind not in self._count})
         self._take_over(texts)
@@ -134,6 +137,7 @@ class JourneysProcessor:
                 state.high, state.arrival = seen, arrival
                 if seen > state.clock:
                     self._move_clock(seen)
+                state.base = state.clock
                 if self._quiet and self._quiet[0][0] < seen - self._lateness:
                     self._forget_quiet()
             applied += self._touch(record, event)
@@ -178,7 +182,8 @@ class JourneysProcessor:
             deltas.VERSION, self._place.partition, self._partitions, state.clock // TICK_MS, state.high, state.clock,
             list(self._fold.cells.dimensions), [cell.values for cell in cells], ticks,
         )  # fmt: skip
-        outputs = self._outputs + self._router.route(batch, cells)
+        outputs = self._outputs + self._router.route(batch, cells, self._until_tick)
+        self._until_tick = batch.until_tick
         journal = [marker.encode_journal(entry) for entry in self._journal]
         self._outputs, self._journal, self._output_bytes, self._alerts, self._events = [], [], 0, 0, 0
         self._fold.cells.trim()
@@ -196,9 +201,14 @@ class JourneysProcessor:
 
     @property
     def reference(self) -> tuple[int, int]:
-        """(high, its record's arrival); of a partition never written, its start clock twice."""
+        """(clock when high last rose, its record's arrival); of a partition never written, its start clock twice."""
         state = self._marker
-        return (state.high, state.arrival) if state.high >= 0 else (state.start, state.start)
+        return (max(state.base, state.high), state.arrival) if state.high >= 0 else (state.start, state.start)
+
+    @property
+    def high_ms(self) -> int:
+        """Greatest min(event time, arrival)."""
+        return self._marker.high
 
     @property
     def pending(self) -> Pending:
@@ -225,6 +235,7 @@ class JourneysProcessor:
                 self._marker.high, self._marker.arrival = seen, record.timestamp
                 if seen > self._marker.clock:
                     self._move_clock(seen)
+                self._marker.base = self._marker.clock
                 self._forget_quiet()
             return
         self._count["dead_lettered"] += 1
@@ -238,10 +249,16 @@ class JourneysProcessor:
             ("origin-partition", b"%d" % self._place.partition),
             ("origin-offset", b"%d" % record.offset),
             ("origin-timestamp", b"%d" % record.timestamp),
-            *(("o-" + name, value) for name, value in record.headers),
+            *_within(record.headers),
         ]
-        self._outputs.append(Output(topic, record.key, record.value, headers))
-        self._output_bytes += len(record.value or b"") + 200
+        value = record.value
+        if value is not None and len(value) > PUT_ASIDE_BYTES_MAX:
+            # The broker's limit is on compressed batches: this could never be written whole, and would be tried for ever.
+            headers = [*headers, ("original-size", b"%d" % len(value))]
+            value = value[:PUT_ASIDE_BYTES_MAX]
+        key = None if record.key is None else record.key[:_HEADER_BYTES_MAX]
+        self._outputs.append(Output(topic, key, value, headers))
+        self._output_bytes += len(value or b"") + 200
 
     def _touch(self, record: Record, event: Touchpoint) -> int:
         """Apply one event to its customer; returns 1 if applied, 0 if it was a duplicate or late."""
@@ -425,6 +442,15 @@ class JourneysProcessor:
             self._journal.append(marker.JournalEntry(after=after, revision=self._definitions.revision, digest=self._definitions.digest))
             self._new_definitions = True
         self._marker.revision, self._marker.digest, self._marker.build = self._definitions.revision, self._definitions.digest, self._build
+
+
+def _within(headers: Headers) -> Iterator[tuple[str, bytes]]:
+    """The original headers, as many as fit."""
+    room = _HEADER_BYTES_MAX
+    for name, value in headers:
+        room -= len(name) + len(value or b"")
+        if room >= 0:
+            yield "o-" + name, value
 
 
 __all__ = ["TICK_MS", "Cell", "JourneysProcessor"]

@@ -71,7 +71,7 @@ by = ["team"]
 id = "friction"
 on = "journey"
 when = "journey == 'checkout' and abandoned and friction >= 1"
-cooldown = "40s"
+cooldown = "50s"
 
 [[rule]]
 id = "any-abandoned"
@@ -82,7 +82,7 @@ when = "abandoned or effort_index >= 1"
 id = "switching"
 on = "issue"
 when = "channel_switches >= 1"
-cooldown = "30s"
+cooldown = "120s"
 
 [[rule]]
 id = "effort"
@@ -93,13 +93,21 @@ when = "effort_index >= 3 and contacts >= 2"
 id = "repeats"
 on = "customer"
 when = "repeat_contacts >= 1"
-cooldown = "20s"
+cooldown = "90s"
 
 [[rule]]
 id = "moved-around"
 on = "customer"
 when = "handoffs + transfers >= 2 or ping_pongs >= 1"
 """
+# The next revision: other deadlines, rules and break-downs.
+DEFINITIONS_2 = (
+    DEFINITIONS.replace("revision = 1", "revision = 2")
+    .replace('deadline = "30s"', 'deadline = "20s"')
+    .replace('by = ["team"]', 'by = ["platform"]')
+    .replace('id = "any-abandoned"', 'id = "new-rule"')
+    .replace('window = "60s"', 'window = "30s"')
+)
 PLAIN: dict[str, Any] = tomllib.loads(DEFINITIONS)
 
 # The same examples at every run; PROPERTY_EXAMPLES=5000 looks for more, other ones each time.
@@ -109,7 +117,7 @@ FEW_EXAMPLES = settings(EXAMPLES, max_examples=EXAMPLES.max_examples // 5)
 
 CHECKOUT = [
     "checkout.started", "checkout.started", "checkout.step_viewed", "payment.failed", "order.completed", "order.cancelled", "form.error",
-    "identity.linked",
+    "identity.linked", "page.viewed", "page.viewed",
 ]  # fmt: skip
 CONTACT = [
     "contact.started", "contact.started", "contact.ended", "contact.transferred", "knowledge.searched", "case.reopened", "case.resolved",
@@ -224,6 +232,14 @@ def logs(events: st.SearchStrategy[dict[str, Any]], *, size: int = 10, least: in
     """Logs of up to `size` events, all within the allowed lateness, some of them sent twice."""
     again = st.sampled_from([None] * 8 + [0, 5_000])
     return st.lists(st.tuples(events, again), min_size=least, max_size=size).map(log_of)
+
+
+def delayed(event: dict[str, Any], more: int) -> dict[str, Any]:
+    return {**event, "delay": event["delay"] + more}
+
+
+# Some too late for their panes.
+late_events = st.builds(delayed, st.one_of(any_events, narrow_events), st.sampled_from([0] * 8 + [70_000, 130_000]))
 
 
 def spread(log: list[dict[str, Any]], factor: int) -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 from streamer.processor import LogRecord
 from tests.journeys_support import BASE_MS, Journalled, Run, record
 from tests.property import journeys_histories as histories
-from tests.property.journeys_histories import DEFINITIONS, Step
+from tests.property.journeys_histories import DEFINITIONS, DEFINITIONS_2, Step
 
 Log = list[dict[str, Any]]
 
@@ -40,15 +41,20 @@ def acts_of(log: Log, steps: list[Step], end: int) -> list[Act | Step]:
 
 
 def live(log: Log, acts: list[Act | Step]) -> Run:
-    """Run the acts; after a crash, everything since the last drain is done again by the next owner."""
+    """Run the acts; after a crash, everything since the last drain is done again by the next owner.
+
+    After an `upgrade`, which follows a drain, owners have the next revision of the definitions.
+    """
     run, since_drain = Run(DEFINITIONS), list[Act]()
     for act in acts:
         if isinstance(act, Act):
             since_drain.append(act)
             do(run, log, act)
-        elif act.kind == "drain":
+        elif act.kind in ("drain", "upgrade"):
             run.drain()
             since_drain.clear()
+            if act.kind == "upgrade":
+                run.upgrade(DEFINITIONS_2)
         else:
             run.crash()
             for lost in since_drain:
@@ -89,7 +95,7 @@ def assert_same(one: Run, other: Run) -> None:
 
 
 @histories.EXAMPLES
-@given(histories.logs(histories.any_events, size=9), histories.steps, histories.ends)
+@given(histories.logs(histories.late_events, size=9), histories.steps, histories.ends)
 def test_batches_drains_and_crashes_change_nothing(log: Log, steps: list[Step], end: int) -> None:
     acts = acts_of(log, steps, end)
     at_once = live(log, [act for act in acts if isinstance(act, Act)] + [Step("drain")])
@@ -105,7 +111,16 @@ def test_batches_drains_and_crashes_change_nothing(log: Log, steps: list[Step], 
 
 
 @histories.EXAMPLES
-@given(histories.logs(histories.any_events, size=9), histories.steps, histories.ends)
+@given(histories.logs(histories.late_events, size=12), histories.steps, histories.ends, st.integers(0, 8))
+def test_crashes_around_a_change_of_definitions_change_nothing(log: Log, steps: list[Step], end: int, where: int) -> None:
+    acts = acts_of(log, steps, end)
+    acts.insert(min(where, len(acts) - 1), Step("upgrade"))
+    at_once = [act for act in acts if isinstance(act, Act) or act.kind == "upgrade"] + [Step("drain")]
+    assert_same(live(log, acts), live(log, at_once))
+
+
+@histories.EXAMPLES
+@given(histories.logs(histories.late_events, size=9), histories.steps, histories.ends)
 def test_a_replay_with_the_journal_is_the_live_run(log: Log, steps: list[Step], end: int) -> None:
     run = live(log, acts_of(log, steps, end))
     assert_same(replayed([record(event) for event in log], run.journal), run)

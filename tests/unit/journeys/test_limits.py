@@ -186,6 +186,19 @@ def test_a_customer_is_forgotten_also_when_a_new_owner_has_only_its_row() -> Non
     assert ROW not in one.run.changelog
 
 
+def test_a_customer_is_forgotten_under_the_definitions_of_its_events() -> None:
+    one = Story(default_text())
+    one.event("page.viewed", 0, session_id="s1")
+    viewed = default_text().replace('start = ["checkout.started"]', 'start = ["checkout.started", "page.viewed"]')
+    one.run.upgrade(viewed.replace("revision = 1", "revision = 2"))
+    one.customer = "c-2"
+    one.event("ui.clicked", 15 * 60 + 1)
+    assert ROW not in one.run.changelog
+    one.customer = "c-1"
+    one.event("order.completed", 15 * 60 + 2, session_id="s1")
+    assert (one.run.total("STARTED"), one.run.total("OPEN"), one.run.total("COMPLETED")) == (0, 0, 0)
+
+
 def test_a_customer_with_anything_open_is_kept_until_it_has_ended() -> None:
     one = story()
     one.event("checkout.started", 0, checkout_id="k1")
