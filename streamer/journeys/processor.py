@@ -398,7 +398,7 @@ class JourneysProcessor:
             if not isinstance(customer, Customer):
                 continue
             customer.waiting = False
-            state = customer.live(self._fold, self._marker.clock)
+            state = customer.live(self._folds[customer.revision], self._marker.clock)
             if not state.idle:
                 continue
             if customer.quiet_at >= watermark:
