@@ -10,7 +10,7 @@ import hashlib
 import re
 import tomllib
 from importlib import resources
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -19,6 +19,9 @@ from streamer.metrics.catalogue import DIMENSIONS, METRIC_BY_ID
 from streamer.rules import language
 
 Identifier = Literal["journey_id", "checkout_id", "order_id", "cart_id", "case_id", "session"]
+# Ten years: far beyond any deadline, and dates stay printable.
+DURATION_MAX_MS: Final = 3_650 * 86_400_000
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -31,7 +34,10 @@ def parse_duration(text: str) -> Duration:
     match = re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)
     if not match:
         raise ValueError(f"expected a duration such as 30s, 30m, 24h or 7d, got {text!r}")
-    return Duration(int(match[1]) * _UNITS_MS[match[2]])
+    duration = Duration(int(match[1]) * _UNITS_MS[match[2]])
+    if duration > DURATION_MAX_MS:
+        raise ValueError(f"{text!r} is longer than {DURATION_MAX_MS // 86_400_000} days")
+    return duration
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -99,12 +105,13 @@ class Cases(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Limits(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is kept per customer, and how many label values a dimension may have; beyond, the oldest goes and is counted."""
 
-    events_per_customer: int = 100
-    journeys_per_customer: int = 50
-    issues_per_customer: int = 50
-    cases_per_customer: int = 50
-    evidence_per_alert: int = 20
-    label_values: int = 100
+    events_per_customer: AtLeastOne = 100
+    journeys_per_customer: AtLeastOne = 50
+    issues_per_customer: AtLeastOne = 50
+    cases_per_customer: AtLeastOne = 50
+    episodes_per_customer: AtLeastOne = 200
+    evidence_per_alert: AtLeastOne = 20
+    label_values: AtLeastOne = 100
 
 
 class Slice(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -107,8 +107,15 @@ class Processor(Protocol):
         """The clock of the fold."""
 
     @property
+    def high_ms(self) -> int:
+        """Greatest min(event time, arrival); below 0 before the first record."""
+
+    @property
     def reference(self) -> tuple[int, int]:
-        """(high, arrival of the record that last raised it): the idle clock is `high + now - arrival`."""
+        """(clock when a record last raised high, that record's arrival): the idle clock is `clock then + now - arrival`.
+
+        That clock is `high` itself, unless the partition's idle clock was ahead of what arrived late: time does not stand still then.
+        """
 
     @property
     def pending(self) -> Pending:

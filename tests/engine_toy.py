@@ -100,6 +100,10 @@ class Counter:
         return self._clock
 
     @property
+    def high_ms(self) -> int:
+        return self.reference[0]
+
+    @property
     def reference(self) -> tuple[int, int]:
         return self._high, self._arrival
 

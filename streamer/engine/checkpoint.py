@@ -168,7 +168,8 @@ class _Sealer:
         if builder.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
             self._close(destination, builder)
             builder = self._open[destination] = self._producer.create_batch()
-            builder.append(key=key, value=value, timestamp=None, headers=list(headers))
+            if builder.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
+                raise ValueError(f"a record of {len(value or b'')} bytes for {destination} fits no batch")
 
     def seal(self) -> None:
         """Close what is open."""

@@ -193,6 +193,7 @@ class Owner:
             accounting = dict(self.processor.accounting)
             self._changed_at = self._alert_at = self._due = math.inf
             self._drained.set()
+            self.changelog_end = None  # until it is known that this was written, the state may be ahead of the changelog
             try:
                 committed = await self._transactions.commit(encoded)
             finally:

@@ -186,7 +186,7 @@ class Partitions:
 
     async def _close(self, owner: Owner) -> None:
         await owner.close()
-        del self._owners[owner.partition]
+        self._owners.pop(owner.partition, None)
         if owner.changelog_end is not None:
             self._kept[owner.partition] = Kept(owner.processor, owner.changelog_end)
 
@@ -218,7 +218,7 @@ class Partitions:
                 self._reopened[partition] = time.monotonic()
                 if last is not None and time.monotonic() - last < REOPEN_SECONDS:
                     end(Exit.FENCED, f"partition {partition} failed to commit twice within {REOPEN_SECONDS:.0f} s: {error}")
-                del self._owners[partition]
+                self._owners.pop(partition, None)
                 await owner.abandon()
                 if not await self._consumer().is_member():
                     end(Exit.FENCED, f"partition {partition} belongs to another process by now: {error}")

@@ -126,7 +126,7 @@ def refresh(pipeline: Pipeline, processors: Mapping[int, Processor], *, lateness
         part = pipeline.partitions.get(partition)
         if part is None:
             continue
-        high_ms, arrival_ms = processor.reference
+        high_ms, (_, arrival_ms) = processor.high_ms, processor.reference
         if high_ms > 0:
             part.times(high_ms=high_ms, watermark_ms=high_ms - lateness_ms, clock_ms=processor.clock_ms)
         if processor.accounting.get(CONSUMED):  # else nothing has arrived, and `arrival_ms` is the first open's

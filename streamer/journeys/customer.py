@@ -266,14 +266,15 @@ class Customer:
         self.marks = b"".join(map(mark_of, events))
         self.count = len(events)
 
-    def adopt(self, old: Fold, new: Fold, revision: int, clock_ms: int) -> None:
-        """Go on under new definitions: what was folded under the old ones stays as it was and becomes the base."""
+    def adopt(self, old: Fold, new: Fold, revision: int, clock_ms: int) -> State:
+        """Go on under new definitions: what was folded under the old ones stays as it was and becomes the base; the live state."""
         state = self.live(old, clock_ms)
         self._move_base_time(self.events(), self.last_time, old.definitions.limits.events_per_customer)
         self.base = old.pack(state)
         self._keep([])
         self.state = new.unpack(self.base)
         self.revision = revision
+        return self.state
 
 
 def _identity(event: Touchpoint) -> str:

@@ -76,6 +76,7 @@ class EpisodeFold:
         self._effort = definitions.effort
         self._repeat_within = definitions.contacts.repeat_within
         self._evidence = definitions.limits.evidence_per_alert
+        self._limit = definitions.limits.episodes_per_customer
 
     def journey(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
         """Evaluate the journey rules for an instance whose signals have changed."""
@@ -150,6 +151,8 @@ class EpisodeFold:
             return
         signals, entity = dict(sorted(names.items())), entity_of()
         if episode is None:
+            if len(state.episodes) >= self._limit and not self._make_room(state, sink):
+                return
             episode = state.episodes[key] = Episode(entry.rule.id, entity_id, state.pruned, False, 0, 0, 0, journey=entity.journey)
         episode.expires = entity.expires
         changed = signals != episode.signals
@@ -164,6 +167,21 @@ class EpisodeFold:
 
     def _fill(self, episode: Episode, signals: dict[str, language.Value], entity: _Entity) -> None:
         episode.signals, episode.causes, episode.cause_count = signals, list(entity.causes), max(entity.cause_count, len(entity.causes))
+
+    def _make_room(self, state: State, sink: Sink) -> bool:
+        """Forget the alert whose cooldown ends first; False if all are in force, and no more can be."""
+        sink.note("cut_episodes")
+        cooling = [(episode.cooldown_until, key) for key, episode in state.episodes.items() if not episode.firing]
+        if cooling:
+            key = min(cooling)[1]
+            self.forget(state, key, state.episodes[key])
+        return bool(cooling)
+
+    def end_removed(self, state: State, time_ms: int, sink: Sink) -> None:
+        """Alerts of rules that are no longer defined end."""
+        for key, episode in list(state.episodes.items()):
+            if episode.firing and episode.rule not in self.rules:
+                self._end(state, key, episode, time_ms, sink)
 
     def end_entity(self, state: State, entity: str, time_ms: int, sink: Sink) -> None:
         """Nothing is left of the entity: every alert about it ends."""

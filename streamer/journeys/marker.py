@@ -19,7 +19,8 @@ DEFINITIONS_PREFIX: Final = b"d"
 class Marker(msgspec.Struct):
     """Where a partition is: of the same moment as its rows. Times in milliseconds; -1 is not yet.
 
-    high: greatest min(event time, arrival); arrival: of the record that raised it; start: first clock of a partition never written.
+    high: greatest min(event time, arrival); arrival: of the record that raised it; base: the clock then;
+    start: first clock of a partition never written.
     """
 
     schema: int = MARKER_SCHEMA
@@ -27,6 +28,7 @@ class Marker(msgspec.Struct):
     high: int = -1
     arrival: int = -1
     start: int = -1
+    base: int = -1
     clock: int = 0
     revision: int = 0
     digest: str = ""
@@ -65,6 +67,10 @@ def settle(mine: Definitions, marker: Marker, texts: Mapping[int, str]) -> list[
     if marker.revision == mine.revision and marker.digest and marker.digest != mine.digest:
         raise DefinitionsError(
             f"the definitions differ from those in force under the same revision {mine.revision}: raise `revision` with every change"
+        )
+    if mine.revision in texts and parse(texts[mine.revision], f"kept revision {mine.revision}").digest != mine.digest:
+        raise DefinitionsError(
+            f"the definitions differ from those that the state was folded with under the same revision {mine.revision}: raise `revision`"
         )
     return [mine if revision == mine.revision else parse(texts[revision], f"kept revision {revision}") for revision in sorted(texts)]
 

@@ -27,6 +27,10 @@ from streamer.journeys.state import State as CustomerState
 _EXPIRES_DEFAULT_MS = 7 * 86_400_000
 
 
+# Episodes of a customer whose transitions are remembered; the limit of episodes at one time is well below.
+EMITTED_MAX = 1_000
+
+
 class Place(NamedTuple):
     """Where the causing events lie."""
 
@@ -87,6 +91,10 @@ def tell(customer: Customer, transition: Transition) -> tuple[int, int]:
     if told is None or told.n != n:
         # Transitions are numbered on: folded again, an earlier episode may be in force once more, and its first ones were told.
         told = customer.emitted[transition.episode_key] = Emitted(n, told.transitions if told is not None else 0, False, {})
+    if len(customer.emitted) > EMITTED_MAX:
+        over = [key for key, kept in customer.emitted.items() if not kept.in_force and kept is not told]
+        for key in over[: EMITTED_MAX // 4]:
+            del customer.emitted[key]
     told.transitions += 1
     told.in_force = transition.state in ("firing", "amended")
     told.signals = dict(episode.signals)

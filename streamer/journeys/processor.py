@@ -277,7 +277,7 @@ class JourneysProcessor:
             self._count["duplicate"] += 1
             return 0
         if customer.revision != self._definitions.revision:
-            customer.adopt(self._folds[customer.revision], self._fold, self._definitions.revision, self._marker.clock)
+            self._adopt(customer, self._marker.clock)
             self._changed(customer)  # also if the event itself comes too late to change anything
         if event.time < watermark or event.time < customer.base_time:
             return self._late(record, event, customer)
@@ -368,7 +368,7 @@ class JourneysProcessor:
         self._customer, self._detected = customer, due
         self._silent = due - self._marker.high >= SILENCE_MS
         if customer.revision != self._definitions.revision:
-            customer.adopt(self._folds[customer.revision], self._fold, self._definitions.revision, due - 1)
+            self._adopt(customer, due - 1)
         # What fired before is folded without effects; the deadline itself comes due here.
         state = customer.live(self._fold, due - 1)
         customer.due = self._fold.fire(state, due, self._sink)
@@ -413,7 +413,9 @@ class JourneysProcessor:
     def tell(self, transition: notices.Transition, event_ms: int) -> None:
         """Send a transition of the customer at hand."""
         customer = self._customer
-        rule = self._fold.episodes.rules.get(transition.episode.rule)
+        # A rule that was removed has its text in the definitions it came from.
+        newest_first = (self._folds[revision].episodes.rules for revision in sorted(self._folds, reverse=True))
+        rule = next((rules[transition.episode.rule] for rules in newest_first if transition.episode.rule in rules), None)
         assert customer is not None  # noqa: S101  transitions come out of a customer's fold only
         numbers = notices.tell(customer, transition)
         if rule is None:
@@ -425,6 +427,15 @@ class JourneysProcessor:
         self._outputs.append(Output(topics.ALERTS, record.fingerprint.encode(), value))
         self._output_bytes += len(value) + 50
         self._alerts += 1
+
+    def _adopt(self, customer: Customer, clock: int) -> None:
+        """Let a customer go on under the definitions in force: their deadlines may be due already, and rules may be gone."""
+        state = customer.adopt(self._folds[customer.revision], self._fold, self._definitions.revision, clock)
+        self._customer, self._detected, self._silent = customer, clock, False
+        self._fold.episodes.end_removed(state, clock, self._sink)
+        customer.base = self._fold.pack(state)
+        customer.due = self._fold.fire(state, clock, self._sink)
+        self._changed(customer)
 
     def _take_over(self, texts: dict[int, str]) -> None:
         """Settle which definitions are in force: the higher revision; changed content under the same one is refused."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
@@ -10,6 +11,12 @@ from streamer import deltas, topics
 from streamer.definitions import Definitions
 from streamer.journeys.cells import Cell
 from streamer.processor import Output
+
+# A record of deltas is split above this: far below the topic's limit of 4 MiB, and estimated with the largest encodings.
+RECORD_SIZE_BYTES: Final = 512 << 10
+_CELL_SIZE_BYTES: Final = 60
+_CHARACTER_SIZE_BYTES: Final = 4
+_NUMBER_SIZE_BYTES: Final = 5
 
 
 class Router:
@@ -19,12 +26,17 @@ class Router:
         self.partitions = partitions
         self._slices = [(s.by, [dimensions.index(name) for name in s.by]) for s in definitions.slice]
 
-    def route(self, batch: deltas.DeltaBatch, cells: Sequence[Cell]) -> list[Output]:
-        """The batch as one record per rollup partition, each with the cells of which it owns a slice."""
-        if self.partitions == 1:
-            return [Output(topics.DELTAS, None, deltas.encode(batch), partition=0)]
-        owners = [self._owners(cell) for cell in cells]
-        return [Output(topics.DELTAS, None, deltas.encode(self._part(batch, owners, p)), partition=p) for p in range(self.partitions)]
+    def route(self, batch: deltas.DeltaBatch, cells: Sequence[Cell], until_before: int) -> list[Output]:
+        """The batch for each rollup partition, with the cells of which it owns a slice, in records of bounded size.
+
+        until_before: the previous batch's `until_tick`. Only the last record may say that its ticks are complete.
+        """
+        owners = [self._owners(cell) for cell in cells] if self.partitions > 1 else []
+        outputs = []
+        for partition in range(self.partitions):
+            mine = self._part(batch, owners, partition) if owners else batch
+            outputs += [Output(topics.DELTAS, None, deltas.encode(part), partition=partition) for part in _split(mine, until_before)]
+        return outputs
 
     def _owners(self, cell: Cell) -> set[int]:
         return {
@@ -42,3 +54,32 @@ class Router:
                     mine += flat[at : at + 4]
             ticks.append((tick, mine))
         return msgspec.structs.replace(batch, ticks=ticks)
+
+
+def _split(batch: deltas.DeltaBatch, until_before: int) -> Iterator[deltas.DeltaBatch]:
+    """The batch as it is, or in parts: labels come from producers, and a jump of the clock fires any number of deadlines at once."""
+    weights = [_CELL_SIZE_BYTES + sum(map(len, cell)) * _CHARACTER_SIZE_BYTES for cell in batch.cells]
+    if sum(weights) + sum(len(flat) for _, flat in batch.ticks) * _NUMBER_SIZE_BYTES <= RECORD_SIZE_BYTES:
+        yield batch
+        return
+    index: dict[int, int] = {}
+    ticks: list[tuple[int, list[int]]] = []
+    room = RECORD_SIZE_BYTES
+    for tick, flat in batch.ticks:
+        for at in range(0, len(flat), 4):
+            pane, cell, counter, n = flat[at : at + 4]
+            if room <= 0:
+                yield _with(batch, index, ticks, until_before)
+                index, ticks, room = {}, [], RECORD_SIZE_BYTES
+            if cell not in index:
+                index[cell] = len(index)
+                room -= weights[cell]
+            if not ticks or ticks[-1][0] != tick:
+                ticks.append((tick, []))
+            ticks[-1][1].extend((pane, index[cell], counter, n))
+            room -= 4 * _NUMBER_SIZE_BYTES
+    yield _with(batch, index, ticks, batch.until_tick)
+
+
+def _with(batch: deltas.DeltaBatch, index: dict[int, int], ticks: list[tuple[int, list[int]]], until: int) -> deltas.DeltaBatch:
+    return msgspec.structs.replace(batch, cells=[batch.cells[cell] for cell in index], ticks=ticks, until_tick=until)

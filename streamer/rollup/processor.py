@@ -102,6 +102,11 @@ class RollupProcessor:
         return 0 if self.hold.clock is None else self.hold.clock * TICK_MS
 
     @property
+    def high_ms(self) -> int:
+        """The clock: deltas have no other time."""
+        return self.raised[0]
+
+    @property
     def reference(self) -> tuple[int, int]:
         """(clock, arrival of the record that last moved it)."""
         return self.raised
