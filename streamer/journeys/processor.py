@@ -278,7 +278,6 @@ class JourneysProcessor:
             return 0
         if customer.revision != self._definitions.revision:
             self._adopt(customer, self._marker.clock)
-            self._changed(customer)  # also if the event itself comes too late to change anything
         if event.time < watermark or event.time < customer.base_time:
             return self._late(record, event, customer)
         self._apply(customer, event, mark, record.timestamp)

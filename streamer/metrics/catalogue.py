@@ -106,7 +106,7 @@ METRICS: Final = (
         False,
         "B1",
     ),
-    Metric("close_odds", "cx_close_odds", "odds", (C.COMPLETED,), (C.ABANDONED, C.FAILED), "won / lost", False, "B1, the brief's form"),
+    Metric("close_odds", "cx_close_odds", "odds", (C.COMPLETED,), (C.ABANDONED, C.FAILED), "won / lost", False, "B1, as odds"),
     Metric("journeys_started", "cx_journeys_started", "count", (C.STARTED,), (), "journey instances begun in the window", True, "J1"),
     Metric("journeys_open", "cx_journeys_open", "stock", (C.OPEN,), (), "instances open now", True, "B2"),
     Metric("journeys_completed", "cx_journeys_completed", "count", (C.COMPLETED,), (), "instances completed in the window", False, "B1"),

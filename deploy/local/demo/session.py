@@ -152,6 +152,9 @@ class Session:
             await asyncio.sleep(1)
         self.live_after_seconds = time.monotonic() - self._began
         self.say(f"caught up: {reading.consumed:,} events; live from here")
+        self.say(f"incident: {INCIDENT}")
+        for name, target in self.where.items():
+            self.say(f"{name}: {target}")
 
     async def watch(self, reader: Reader, seconds: float | None) -> Reading:
         """Show the live view for so long; returns the last reading."""

@@ -43,10 +43,13 @@ def screen(reading: Reading, where: dict[str, str], incident: str, width: int, h
 def line(reading: Reading, seconds: float) -> str:
     """One line for a log."""
     last = reading.alerts[-1].alert if reading.alerts else None
+    effort = ", ".join(
+        f"{name.removesuffix(', 1 h')} {_percent(reading.rates[name].value) or '-'}" for name, _, _ in RATES[3:] if name in reading.rates
+    )
     return (
         f"{seconds:6.1f} s  {reading.events_per_second:7.0f} events/s  lag {reading.lag}  "
         f"checkout abandoned (1 h) {_interval(reading.abandon)}  alerts in Redis {reading.alerts_in_redis}"
-        + (f"  last: {last.state} {last.rule.id}" if last else "")
+        f"  {effort}" + (f"\n          {last.state} {last.rule.id}: {printable(last.why)}" if last else "")
     )
 
 
