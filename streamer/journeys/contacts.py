@@ -85,7 +85,7 @@ class ContactFold:
         if issue is None:
             issue = self._begin(state, key, event, cell, sink)
         issue.last, issue.due = event.time, event.time + self._contacts.window
-        issue.severity = event.severity or issue.severity
+        issue.severity, issue.reason = event.severity or issue.severity, issue.reason or event.reason
         repeats = switches = transfers = cold = 0
         if plan.reopens or (plan.starts_contact and by_customer):
             repeats = self._contact(state, issue, event, cell, sink, reopened=plan.reopens)

@@ -64,6 +64,18 @@ def test_the_reason_of_an_issue_stands_for_events_that_name_only_the_issue() -> 
     assert totals(one, "REPEAT_CONTACTS") == [1]
 
 
+def test_an_issues_reason_is_the_first_that_any_of_its_events_gave() -> None:
+    one = story()
+    one.event("contact.started", 0, issue_id="i1")
+    one.event("contact.started", 10, issue_id="i1", reason="bill")
+    one.event("contact.transferred", 20, issue_id="i1", reason="delivery")
+    one.event("contact.ended", 30, issue_id="i1")
+    one.event("contact.started", 40, reason="delivery")
+    assert totals(one, "REPEAT_CONTACTS") == [0]
+    one.event("contact.started", 50, reason="bill")
+    assert totals(one, "REPEAT_CONTACTS") == [1]
+
+
 @pytest.mark.parametrize(("resolved", "repeats"), [(None, 1), (True, 1), (False, 0)])
 def test_only_what_was_resolved_can_repeat(resolved: bool | None, repeats: int) -> None:
     one = story()
