@@ -221,3 +221,13 @@ def test_a_tick_is_complete_only_when_the_clock_has_passed_it() -> None:
     run.drain()
     ticks = {tick for ((name, _, _), tick) in run.tick_sums if name in ("STARTED", "COMPLETED")}
     assert ticks == {BASE_MS // 1000}
+
+
+def test_a_customer_taken_over_to_new_definitions_by_a_late_event_is_written() -> None:
+    one = story()
+    one.event("checkout.started", 0, checkout_id="k1")
+    one.event("page.viewed", 2000)
+    one.run.upgrade(default_text().replace("revision = 1", "revision = 2"))
+    one.event("page.viewed", 10)
+    assert accounting(one.run)["late"] == 1
+    assert one.run.changelog[b"cc-1"] == one.run.processor.rows()[b"c-1"]
