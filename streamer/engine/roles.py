@@ -126,7 +126,8 @@ def refresh(pipeline: Pipeline, processors: Mapping[int, Processor], *, lateness
         part = pipeline.partitions.get(partition)
         if part is None:
             continue
-        high_ms, (_, arrival_ms) = processor.high_ms, processor.reference
+        began_ms, arrival_ms = processor.reference
+        high_ms = processor.high_ms if processor.high_ms >= 0 else began_ms  # nothing has arrived: its time began with the first open
         if high_ms > 0:
             part.times(high_ms=high_ms, watermark_ms=high_ms - lateness_ms, clock_ms=processor.clock_ms)
         if processor.accounting.get(CONSUMED):  # else nothing has arrived, and `arrival_ms` is the first open's
