@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 def milliseconds(rfc3339: str) -> int:
@@ -11,3 +11,8 @@ def milliseconds(rfc3339: str) -> int:
     if moment.tzinfo is None:
         raise ValueError(f"{rfc3339} has no offset from UTC")
     return round(moment.timestamp() * 1000)
+
+
+def rfc3339(time_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds, of milliseconds since the epoch."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer import settings
+from streamer.alerts.times import rfc3339
 from streamer.engine import dead_letters
 from streamer.log import printable
 from streamer.touchpoints.touchpoint import Reason
@@ -73,16 +73,12 @@ def _by_reason(counts: dict[str, int]) -> str:
     return ": " + ", ".join(f"{count} {reason}" for reason, count in counts.items()) if counts else ""
 
 
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _fields(letter: Letter, *, values: bool) -> dict[str, Any]:
     """What `--json` tells of one letter; bytes as base64, because they may be anything."""
     fields: dict[str, Any] = {
         "partition": letter.partition,
         "offset": letter.offset,
-        "time": _time(letter.timestamp_ms),
+        "time": rfc3339(letter.timestamp_ms),
         "reason": letter.reason,
         "detail": letter.detail,
         "origin": {
@@ -110,7 +106,7 @@ def _print_table(letters: list[Letter], *, values: bool) -> None:
         table.add_column(title, overflow="fold")
     for letter in letters:
         cells = [
-            _time(letter.timestamp_ms),
+            rfc3339(letter.timestamp_ms),
             f"{letter.partition}/{letter.offset}",
             letter.reason,
             letter.detail,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from streamer.alerts.alert import (
@@ -18,6 +17,7 @@ from streamer.alerts.alert import (
     episode_id_of,
     fingerprint_of,
 )
+from streamer.alerts.times import rfc3339
 from streamer.definitions import Rule
 from streamer.journeys.customer import Customer, Emitted
 from streamer.journeys.state import Episode
@@ -44,11 +44,6 @@ class Transition(NamedTuple):
     state: State
     episode_key: str
     episode: Episode
-
-
-def iso(time_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def differences(customer: Customer, before: CustomerState, after: CustomerState, happened: Set[tuple[str, int]]) -> Iterator[Transition]:
@@ -127,7 +122,7 @@ def alert_of(
         ),
         metric=Measured(name=rule.id, signals=dict(episode.signals)),
         evidence=[
-            Evidence(event_id=id_, type=type_, time=iso(time), topic=place.topic, partition=place.partition, offset=offset)
+            Evidence(event_id=id_, type=type_, time=rfc3339(time), topic=place.topic, partition=place.partition, offset=offset)
             for time, offset, type_, id_ in episode.causes
         ],
         evidence_count=episode.cause_count,
@@ -135,9 +130,9 @@ def alert_of(
         suggested_action=rule.action,
         owner_team=rule.owner_team,
         runbook=rule.runbook,
-        event_time=iso(event_ms),
-        detected_at=iso(detected_ms),
-        expires_at=iso(expires),
+        event_time=rfc3339(event_ms),
+        detected_at=rfc3339(detected_ms),
+        expires_at=rfc3339(expires),
     )
 
 

@@ -134,12 +134,7 @@ class JourneysProcessor:
             time = event.time
             seen = time if time < arrival else arrival  # noqa: FURB136  a call per event less
             if seen > state.high:
-                state.high, state.arrival = seen, arrival
-                if seen > state.clock:
-                    self._move_clock(seen)
-                state.base = state.clock
-                if self._quiet and self._quiet[0][0] < seen - self._lateness:
-                    self._forget_quiet()
+                self._raise_high(seen, arrival)
             applied += self._touch(record, event)
         n = len(records)
         self._events += n
@@ -232,11 +227,7 @@ class JourneysProcessor:
             self._count["ignored"] += 1
             seen = min(event.time_ms, record.timestamp)
             if seen > self._marker.high:
-                self._marker.high, self._marker.arrival = seen, record.timestamp
-                if seen > self._marker.clock:
-                    self._move_clock(seen)
-                self._marker.base = self._marker.clock
-                self._forget_quiet()
+                self._raise_high(seen, record.timestamp)
             return
         self._count["dead_lettered"] += 1
         self.notes["dead_" + event.reason] += 1
@@ -340,6 +331,16 @@ class JourneysProcessor:
             heappush(self._quiet, (customer.quiet_at, customer.key))
 
     # --- time ------------------------------------------------------------------------------------------------------------
+
+    def _raise_high(self, high: int, arrival: int) -> None:
+        """A record brought newer time."""
+        state = self._marker
+        state.high, state.arrival = high, arrival
+        if high > state.clock:
+            self._move_clock(high)
+        state.base = state.clock
+        if self._quiet and self._quiet[0][0] < high - self._lateness:
+            self._forget_quiet()
 
     def _move_clock(self, to: int) -> None:
         """Fire the deadlines up to `to`, each at its own time, in (deadline, key) order; then it is `to`."""

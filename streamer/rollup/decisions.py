@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from heapq import heapify, heappop, heappush
 from typing import Final
 
 from streamer.alerts import alert
+from streamer.alerts.times import rfc3339
 from streamer.definitions import Definitions, Rule, parse_duration
 from streamer.deltas import PANE_MS
 from streamer.errors import DefinitionsError
@@ -202,11 +202,6 @@ class Decisions:
             # Only the numbers show it: a division by a count of 0, or a label compared with a number.
             self.errors += 1
             return Outcome.FAILS
-
-
-def rfc3339(time_ms: int) -> str:
-    """`2026-11-21T10:15:03.120Z` of milliseconds since the epoch."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _ticks(duration_ms: int) -> int:
