@@ -8,7 +8,7 @@ or through `advance`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -127,3 +127,21 @@ class Processor(Protocol):
 
     def rows(self) -> Mapping[bytes, bytes]:
         """A read-only view of the state as rows, for the Faust table."""
+
+
+@runtime_checkable
+class WriteBehindProcessor(Processor, Protocol):
+    """A processor that writes its rows later than its outputs: a restore has to fold part of the source again."""
+
+    @property
+    def replay_from(self) -> int | None:
+        """After `restore`: the source offset from which `refold` must come first, up to `next_offset`; None if there is nothing to."""
+
+    def refold(self, records: Sequence[Record], end: int, *, complete: bool = True) -> None:
+        """Fold again, in offset order, up to `end`, without outputs. complete: False if records before `end` are lost.
+
+        Raises StreamerError if that does not lead to where the state was.
+        """
+
+    def write_all(self) -> None:
+        """Write every changed row with the next drain."""

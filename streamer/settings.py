@@ -69,6 +69,14 @@ class Settings(BaseSettings):
     )
     checkpoint_events: int = Field(20_000, ge=1, description="A checkpoint at the latest after this many events.")
     checkpoint_size_bytes: int = Field(4 << 20, ge=1 << 16, description="A checkpoint at the latest after this much output.")
+    state_rows_per_checkpoint: int = Field(
+        256,
+        ge=1,
+        description="Changed rows written with each checkpoint; while more change, the rest is written later.",
+    )
+    state_replay_events: int = Field(
+        100_000, ge=1, description="Events per partition after which changed rows are due; a restore folds up to twice as many again."
+    )
     alert_linger_seconds: float = Field(0.05, ge=0, le=10, description="An alert waits at most this long for its checkpoint.")
     transaction_timeout_seconds: float = Field(5.0, gt=0, le=60, description="After this the broker aborts a dead owner's transaction.")
     session_timeout_seconds: float = Field(10.0, ge=1, le=300, description="After this without heartbeats a worker's partitions move.")

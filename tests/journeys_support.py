@@ -8,13 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import msgspec
+
 from streamer import deltas, topics
 from streamer.alerts.alert import Alert
 from streamer.alerts.alert import decode as decode_alert
 from streamer.definitions import parse
+from streamer.journeys.customer import Row
 from streamer.journeys.processor import JourneysProcessor
 from streamer.metrics.catalogue import Counter as Name
-from streamer.processor import MARKER_KEY, LogRecord, Output
+from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord, Output
 
 BASE_MS = 1_795_256_100_000  # 2026-11-21T10:15:00Z, the beginning of a pane
 SECOND = 1_000
@@ -59,11 +62,24 @@ class Journalled(NamedTuple):
     clock: int
 
 
+class Behind(NamedTuple):
+    """How far rows may be behind."""
+
+    rows_per_drain: int
+    replay_events: int
+
+
+WRITE_AT_ONCE = Behind(1_000_000, 1_000_000)
+
+
 class Run:
     """One owner after the other of one partition, and what they left on the topics. `crash` loses what was not drained."""
 
-    def __init__(self, definitions: str) -> None:
+    def __init__(self, definitions: str, behind: Behind = WRITE_AT_ONCE) -> None:
         self._definitions = parse(definitions)
+        self._behind = behind
+        self.log: list[LogRecord] = []
+        self.refolded = 0
         self.changelog: dict[bytes, bytes] = {}
         self.alerts: list[Alert] = []
         self.alert_bytes: list[bytes] = []
@@ -74,12 +90,31 @@ class Run:
         self.processor = self._opened()
 
     def _opened(self) -> JourneysProcessor:
-        processor = JourneysProcessor(self._definitions, partition=0, partitions=1, rollup_partitions=1, build="test")
+        processor = JourneysProcessor(
+            self._definitions,
+            partition=0,
+            partitions=1,
+            rollup_partitions=1,
+            build="test",
+            rows_per_drain=self._behind.rows_per_drain,
+            replay_events=self._behind.replay_events,
+        )
         processor.restore(list(self.changelog.items()))
+        start, end = processor.replay_from, processor.next_offset or 0
+        if start is not None:
+            missing = [one for one in self.log if start <= one.offset < end]
+            self.refolded += len(missing)
+            half = len(missing) // 2
+            if half:
+                processor.refold(missing[:half], missing[half - 1].offset + 1)
+            processor.refold(missing[half:], end)
+        assert processor.replay_from is None
         return processor
 
     def process(self, records: Sequence[LogRecord]) -> None:
         if records:
+            known = self.log[-1].offset if self.log else -1
+            self.log += [one for one in records if one.offset > known]
             self.processor.process(records, records[-1].offset + 1)
 
     def advance(self, clock_ms: int) -> None:
@@ -116,6 +151,18 @@ class Run:
         """The next owner has other definitions."""
         self._definitions = parse(definitions)
         self.crash()
+
+    @property
+    def rows(self) -> dict[bytes, bytes]:
+        """The state as rows, without the moments they are of."""
+        return {key: _timeless(row) for key, row in self.processor.rows().items()}
+
+    @property
+    def written_rows(self) -> dict[bytes, bytes]:
+        """The changelog once everything is written, likewise."""
+        self.processor.write_all()
+        self.drain()
+        return {key: _timeless(row) if key[:1] == ROW_PREFIX else row for key, row in self.changelog.items()}
 
     def check_accounting(self) -> None:
         """Invariant I5."""
@@ -161,6 +208,10 @@ class Run:
         for tick, flat in batch.ticks:
             for pane, cell, counter, n in zip(*[iter(flat)] * 4, strict=True):
                 self.ticks[(Name(counter).name, cells[cell], pane), tick] += n
+
+
+def _timeless(row: bytes) -> bytes:
+    return msgspec.msgpack.encode(msgspec.structs.replace(msgspec.msgpack.decode(row, type=Row), as_of=0, clock=0))
 
 
 class Story:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import orjson
 from aiokafka import TopicPartition
@@ -14,6 +14,7 @@ from streamer.engine.machine import group_name
 from streamer.engine.owner import Owner
 from streamer.engine.restore import changelog_reader
 from streamer.errors import DataLossError, OperatorError
+from streamer.processor import WriteBehindProcessor
 from streamer.topics import changelog_name, journal_name
 
 if TYPE_CHECKING:
@@ -89,12 +90,15 @@ class Opener:
                 processor = await self._restore(partition, reader, changelog_end, progress)
             progress()
             bounds = await reader.source_bounds()
-            group_offset = await reader.group_offset()
-        next_offset = processor.next_offset
-        self._compare_offsets(partition, state=next_offset, group=group_offset)
-        skip_to = self._find_loss(partition, next_offset, bounds)
+            self._compare_offsets(partition, state=processor.next_offset, group=await reader.group_offset())
+            next_offset = processor.next_offset
+            replay_from = processor.replay_from if isinstance(processor, WriteBehindProcessor) else None
+            needed = next_offset if replay_from is None else replay_from
+            lost_until = self._find_loss(partition, needed, next_offset, bounds)
+            if replay_from is not None:
+                await self._refold(cast("WriteBehindProcessor", processor), reader, replay_from, lost_until, progress)
         begin = bounds.start if next_offset is None else next_offset
-        owner_at = begin if skip_to is None else skip_to
+        owner_at = begin if lost_until is None else max(begin, lost_until)
         owner = Owner(
             partition,
             processor,
@@ -105,9 +109,9 @@ class Opener:
             linger=self._linger,
             pipeline=self._pipeline,
         )
-        if skip_to is not None:
-            processor.process((), skip_to)
-            owner.journal(orjson.dumps({"after": begin, "lost_until": skip_to}))
+        if lost_until is not None:
+            processor.process((), owner_at)
+            owner.journal(orjson.dumps({"after": needed, "lost_until": lost_until}))
         elif next_offset is None:
             self._begin(processor, bounds)
             owner.mark_changed()
@@ -131,6 +135,22 @@ class Opener:
         )
         return processor
 
+    async def _refold(
+        self,
+        processor: WriteBehindProcessor,
+        reader: ChangelogReader,
+        replay_from: int,
+        lost_until: int | None,
+        progress: Callable[[], None],
+    ) -> None:
+        """Bring the rows up to the marker: fold what came after them again."""
+        began = time.monotonic()
+        end = processor.next_offset or 0
+        start = replay_from if lost_until is None else min(end, lost_until)
+        await reader.refold(processor, start, end, complete=lost_until is None, progress=progress)
+        seconds = time.monotonic() - began
+        logger.info("offsets %d to %d folded again, %.2f s", start, end, seconds, extra={"action": "refolded"})
+
     @staticmethod
     def _begin(processor: Processor, bounds: Bounds) -> None:
         """First open ever. A partition without a record gets a start clock; otherwise its records bring their own time."""
@@ -148,14 +168,14 @@ class Opener:
             f" somebody moved one without the other; `streamer state reset {self._machine.name}` makes them agree again"
         )
 
-    def _find_loss(self, partition: int, needed: int | None, bounds: Bounds) -> int | None:
-        """The offset to skip to, or None if nothing is lost."""
-        if needed is None or bounds.start <= needed <= bounds.stable_end:
+    def _find_loss(self, partition: int, needed: int | None, next_offset: int | None, bounds: Bounds) -> int | None:
+        """The offset to skip to, or None if nothing is lost. needed: to go on, or to fold again; next_offset: of the state."""
+        if needed is None or next_offset is None or bounds.start <= needed <= next_offset <= bounds.stable_end:
             return None
         place = f"{self.names.source}[{partition}]"
-        if needed > bounds.stable_end:
+        if next_offset > bounds.stable_end:
             raise DataLossError(
-                f"{place} ends at offset {bounds.stable_end}, before {needed} that the state has already folded: the topic was"
+                f"{place} ends at offset {bounds.stable_end}, before {next_offset} that the state has already folded: the topic was"
                 f" truncated or created anew; `streamer state reset {self._machine.name} --from-start` begins again with what is there"
             )
         if self._settings.on_data_loss == "refuse":

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from streamer.engine.clocks import CAUGHT_UP_SECONDS, IdleClock
+from streamer.processor import WriteBehindProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,9 +203,15 @@ class Owner:
             self._metrics.checkpointed(duration_seconds=time.monotonic() - began, size_bytes=committed.size_bytes)
             self._metrics.account(accounting)
 
-    async def close(self) -> None:
-        """Commit what is pending and disconnect. Batches that are still under way are dropped."""
+    async def close(self, *, for_good: bool = False) -> None:
+        """Commit what is pending and disconnect. Batches that are still under way are dropped.
+
+        for_good: this process does not go on with the partition, so leave the next owner nothing to fold again.
+        """
         await self.stop()
+        if for_good and isinstance(self.processor, WriteBehindProcessor):
+            self.processor.write_all()
+            self._changed()
         await self.checkpoint()
         await self.abandon()
 

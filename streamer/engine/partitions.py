@@ -157,8 +157,8 @@ class Partitions:
             if self._owners.get(owner.partition) is owner:
                 owner.start(epochs[self._tp(owner.partition)], self._on_failed)
 
-    async def close_all(self) -> None:
-        """Before a rebalance or the end: commit everything and let go of it, within a third of the rebalance timeout."""
+    async def close_all(self, *, for_good: bool = False) -> None:
+        """Before a rebalance or the end (`for_good`): commit everything and let go of it, within a third of the rebalance timeout."""
         self.assigned = False
         self._rebalance += 1
         self.rebalance_began = time.monotonic()
@@ -166,7 +166,7 @@ class Partitions:
         try:
             async with asyncio.timeout(limit):
                 await self._cancel_opening()
-                await asyncio.gather(*(self._close(owner) for owner in list(self._owners.values())))
+                await asyncio.gather(*(self._close(owner, for_good=for_good) for owner in list(self._owners.values())))
         except TimeoutError:
             end(Exit.SLOW_CLOSE, f"partitions {sorted(self._owners)} could not be committed and closed within {limit:.1f} s")
         except ProducerFenced as exc:
@@ -184,8 +184,8 @@ class Partitions:
             await asyncio.wait(tasks)
         self._opening.clear()
 
-    async def _close(self, owner: Owner) -> None:
-        await owner.close()
+    async def _close(self, owner: Owner, *, for_good: bool) -> None:
+        await owner.close(for_good=for_good)
         self._owners.pop(owner.partition, None)
         if owner.changelog_end is not None:
             self._kept[owner.partition] = Kept(owner.processor, owner.changelog_end)

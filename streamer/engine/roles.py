@@ -59,6 +59,8 @@ def _journeys(settings: Settings, definitions: Definitions) -> int:
             rollup_partitions=settings.rollup_partitions,
             build=__version__,
             topic=settings.topic(topics.TOUCHPOINTS),
+            rows_per_drain=settings.state_rows_per_checkpoint,
+            replay_events=settings.state_replay_events,
         )
 
     pipeline = _pipeline("journeys", definitions)

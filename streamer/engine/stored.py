@@ -13,33 +13,59 @@ from aiokafka import TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupIdNotFound, NoError, for_code
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
+from streamer.definitions import parse
 from streamer.engine.checkpoint import TopicNames, Transactions
 from streamer.engine.opening import topic_names, transactional_id
 from streamer.engine.restore import changelog_reader
 from streamer.engine.source_clock import kafka_errors
 from streamer.engine.topic_admin import MACHINES, connected
 from streamer.errors import InputError, OperatorError
-from streamer.processor import Drained
+from streamer.journeys import marker
+from streamer.journeys.processor import JourneysProcessor
+from streamer.processor import MARKER_KEY, ROW_PREFIX, Drained
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from aiokafka.admin import AIOKafkaAdminClient
 
+    from streamer.engine.restore import ChangelogReader
     from streamer.settings import Settings
 
 
-async def rows(settings: Settings, machine: str, partition: int, *, source: str | None = None) -> dict[bytes, bytes]:
-    """The latest rows of a partition, marker row included, as of the last committed checkpoint.
+Rows = dict[bytes, bytes]
+
+
+async def rows(settings: Settings, machine: str, partition: int, *, source: str | None = None) -> Rows:
+    """The rows of a partition, marker row included, as of the last committed checkpoint.
 
     Raises UnreachableError if Kafka does not answer.
     """
+    names = topic_names(settings, machine, source or _source(machine))
     with kafka_errors(settings):
-        return await _rows(settings, topic_names(settings, machine, source or _source(machine)), partition)
+        async with _reader(settings, names, partition) as reader:
+            found = (await reader.read(await reader.changelog_end())).rows
+            if machine == "journeys" and MARKER_KEY in found and marker.decode(found[MARKER_KEY]).replay is not None:
+                return await _up_to_date(settings, names, partition, found, reader)
+            return found
 
 
-async def _rows(settings: Settings, names: TopicNames, partition: int) -> dict[bytes, bytes]:
+async def _up_to_date(settings: Settings, names: TopicNames, partition: int, found: dict[bytes, bytes], reader: ChangelogReader) -> Rows:
+    """The rows of the marker's moment: what is not in them yet is folded again."""
+    revision = marker.decode(found[MARKER_KEY]).revision
+    definitions = parse(found[marker.DEFINITIONS_PREFIX + b"%d" % revision].decode(), f"kept revision {revision}")
+    processor = JourneysProcessor(definitions, partition=partition, partitions=settings.partitions, topic=names.source)
+    processor.restore(found.items())
+    start, end = processor.replay_from or 0, processor.next_offset or 0
+    lost = (await reader.source_bounds()).start > start
+    await reader.refold(processor, start, end, complete=not lost, progress=lambda: None)
+    kept = {key: row for key, row in found.items() if key[:1] != ROW_PREFIX}
+    return kept | {ROW_PREFIX + key: row for key, row in processor.rows().items()}
+
+
+def _reader(settings: Settings, names: TopicNames, partition: int) -> AbstractAsyncContextManager[ChangelogReader]:
     changelog, source = TopicPartition(names.changelog, partition), TopicPartition(names.source, partition)
-    async with changelog_reader(settings, group=names.group, changelog=changelog, source=source) as reader:
-        return (await reader.read(await reader.changelog_end())).rows
+    return changelog_reader(settings, group=names.group, changelog=changelog, source=source)
 
 
 async def reset(settings: Settings, machine: str, *, from_start: bool, source: str | None = None) -> dict[int, int]:
@@ -88,7 +114,8 @@ async def _drop(settings: Settings, machine: str, names: TopicNames, partition: 
     transactions = Transactions(settings, transactional_id=transactional_id(settings, machine, partition), partition=partition, names=names)
     await transactions.start()
     try:
-        held = await _rows(settings, names, partition)
+        async with _reader(settings, names, partition) as reader:
+            held = (await reader.read(await reader.changelog_end())).rows
         if held:
             command = orjson.dumps({"command": "reset", "at": int(time.time() * 1000)})
             drained = Drained(rows=[(key, None) for key in held], outputs=[], journal=[command], next_offset=0)

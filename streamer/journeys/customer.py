@@ -44,7 +44,10 @@ class Emitted(msgspec.Struct, array_like=True):
 
 
 class Row(msgspec.Struct, array_like=True):
-    """A customer in the changelog. `due` and `quiet_at` come first: a restore reads only these two."""
+    """A customer in the changelog. `due` and `quiet_at` come first: a restore reads only these two.
+
+    as_of: every event with a smaller offset is in it; clock: of the partition then. 0: it is of the marker's moment.
+    """
 
     schema: int
     due: int
@@ -59,6 +62,8 @@ class Row(msgspec.Struct, array_like=True):
     count: int
     emitted: dict[str, Emitted]
     edge: list[str] = []
+    as_of: int = 0
+    clock: int = 0
 
 
 class RowHead(msgspec.Struct, array_like=True):
@@ -78,11 +83,14 @@ class Customer:
     """A customer in use. born: offset of the first event of this life; due: the next deadline; queued: its place in the queue.
 
     edge: what makes the events at `base_time` duplicates, though they have left the suffix: one at that time is not late.
+    quiet: `quiet_at` of the row, while the state is not unpacked.
+    written: the changelog has a row of this life. as_of, clock: of the row it was restored from, which may be ahead of what is folded
+    again (`write_behind.py`).
     """
 
     __slots__ = (
-        "base", "base_time", "born", "count", "dirty", "due", "edge", "emitted", "key", "last_time", "marks", "queued", "revision", "state",
-        "suffix", "waiting",
+        "as_of", "base", "base_time", "born", "clock", "count", "dirty", "due", "edge", "emitted", "key", "last_time", "marks", "queued",
+        "quiet", "revision", "state", "suffix", "waiting", "written",
     )  # fmt: skip
 
     def __init__(self, key: bytes, born: int, revision: int) -> None:
@@ -102,6 +110,9 @@ class Customer:
         self.queued = NEVER
         self.waiting = False
         self.dirty = False
+        self.written = False
+        self.as_of = self.clock = 0
+        self.quiet = -1
 
     @classmethod
     def of_row(cls, key: bytes, packed: bytes) -> Customer:
@@ -120,21 +131,23 @@ class Customer:
         )
         customer.edge = row.edge
         customer.queued = row.due  # a restore queues every deadline
+        customer.written, customer.as_of, customer.clock = True, row.as_of, row.clock
+        customer.quiet = row.quiet_at
         return customer
 
-    def row(self) -> bytes:
-        """The customer as a changelog row."""
+    def row(self, as_of: int = 0, clock_ms: int = 0) -> bytes:
+        """The customer as a changelog row of this offset and time of the partition."""
         return _encode_row(
             Row(
                 ROW_SCHEMA, self.due, self.quiet_at, self.born, self.revision, self.base_time, self.last_time, self.base, self.suffix,
-                self.marks, self.count, self.emitted, self.edge,
+                self.marks, self.count, self.emitted, self.edge, as_of, clock_ms,
             )
         )  # fmt: skip
 
     @property
     def quiet_at(self) -> int:
         """The watermark must pass this time before the customer can be forgotten: the last event or deadline that was applied."""
-        return max(self.last_time, self.state.fired if self.state else -1)
+        return max(self.last_time, self.state.fired if self.state else self.quiet)
 
     def events(self) -> list[Touchpoint]:
         """The retained events, in event order."""
@@ -167,7 +180,7 @@ class Customer:
     def live(self, fold: Fold, clock_ms: int) -> State:
         """The live state, folded again if the customer was not in use."""
         if self.state is None:
-            self.state = self.folded(fold, self.events(), clock_ms)
+            self.state = self.folded(fold, self.events(), max(clock_ms, self.clock))
         return self.state
 
     def append(self, fold: Fold, state: State, event: Touchpoint, plan: Plan, mark: bytes, clock_ms: int, sink: Sink) -> None:

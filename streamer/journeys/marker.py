@@ -10,8 +10,10 @@ import msgspec
 from streamer.definitions import Definitions, parse
 from streamer.errors import DefinitionsError, StreamerError
 from streamer.journeys.customer import Customer
+from streamer.journeys.write_behind import Boundary
 
-MARKER_SCHEMA: Final = 1
+# 2: rows may be of other moments than the marker, `replay` says from where to fold again.
+MARKER_SCHEMA: Final = 2
 # Changelog keys of definition texts: one row per revision still in use.
 DEFINITIONS_PREFIX: Final = b"d"
 
@@ -20,7 +22,8 @@ class Marker(msgspec.Struct):
     """Where a partition is: of the same moment as its rows. Times in milliseconds; -1 is not yet.
 
     high: greatest min(event time, arrival); arrival: of the record that raised it; base: the clock then;
-    start: first clock of a partition never written.
+    start: first clock of a partition never written. replay: from where the source has to be folded again, None if the rows are of
+    this moment.
     """
 
     schema: int = MARKER_SCHEMA
@@ -34,6 +37,16 @@ class Marker(msgspec.Struct):
     digest: str = ""
     build: str = ""
     accounting: dict[str, int] = {}
+    replay: Boundary | None = None
+
+    def boundary(self, offset: int) -> Boundary:
+        """Where the partition is now, the next offset being `offset`."""
+        return Boundary(offset, self.high, self.arrival, self.start, self.base, self.clock)
+
+    def go_to(self, boundary: Boundary) -> None:
+        """Take over the offset and the times of a boundary."""
+        self.next_offset, self.high, self.arrival = boundary.offset, boundary.high, boundary.arrival
+        self.start, self.base, self.clock = boundary.start, boundary.base, boundary.clock
 
 
 class JournalEntry(msgspec.Struct, omit_defaults=True):

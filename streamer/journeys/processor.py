@@ -7,7 +7,7 @@ what is late and what can be forgotten; clock = max(high, last idle clock), whic
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Final
 
@@ -16,42 +16,27 @@ import msgspec
 from streamer import deltas, topics
 from streamer.alerts import alert
 from streamer.definitions import Definitions
+from streamer.errors import StreamerError
 from streamer.journeys import marker, notices
 from streamer.journeys.cells import Cell, Ledger
-from streamer.journeys.customer import CHUNK, Customer, decode_head, mark_of
+from streamer.journeys.customer import CHUNK, Customer, mark_of
 from streamer.journeys.fold import NEVER, Fold
+from streamer.journeys.put_aside import put_aside
+from streamer.journeys.restoring import load
 from streamer.journeys.routing import Router
+from streamer.journeys.sinks import Live
 from streamer.journeys.state import Episode
-from streamer.processor import MARKER_KEY, ROW_PREFIX, Drained, Headers, Output, Pending, Record
+from streamer.journeys.write_behind import REPLAY_EVENTS, ROWS_PER_DRAIN, WriteBehind
+from streamer.processor import MARKER_KEY, Drained, Output, Pending, Record
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Control, Rejected, Touchpoint
 
 TICK_MS: Final = 1_000
 # An absence alert of a partition that has been silent for this long says so: it may be a producer's outage. [H]
 SILENCE_MS: Final = 60_000
-# Of a dead letter or a late event, what is kept: as much as the source topic takes uncompressed, and some headers.
-PUT_ASIDE_BYTES_MAX: Final = 4 << 20
-_HEADER_BYTES_MAX: Final = 64 << 10
 # About what one changed row and one counter change weigh in a checkpoint; only decides when the next one is due.
 _ROW_SIZE_BYTES: Final = 500
 _ENTRY_SIZE_BYTES: Final = 12
-
-
-class _Live:
-    """The sink of live effects."""
-
-    def __init__(self, processor: JourneysProcessor, ledger: Ledger) -> None:
-        self.count = ledger.count
-        self.correct = ledger.correct
-        self._processor = processor
-
-    def note(self, kind: str) -> None:
-        """Account for it."""
-        self._processor.notes[kind] += 1
-
-    def transition(self, state: str, key: str, episode: Episode, time_ms: int) -> None:
-        """Tell it."""
-        self._processor.tell(notices.Transition(state, key, episode), time_ms)  # type: ignore[arg-type]
 
 
 class JourneysProcessor:
@@ -66,6 +51,8 @@ class JourneysProcessor:
         rollup_partitions: int = 1,
         build: str = "",
         topic: str = "cx.touchpoints.v1",
+        rows_per_drain: int = ROWS_PER_DRAIN,
+        replay_events: int = REPLAY_EVENTS,
     ) -> None:
         self._place = notices.Place(topic, partition)
         self._partitions = partitions
@@ -79,51 +66,104 @@ class JourneysProcessor:
         self._customers: dict[bytes, Customer | bytes] = {}
         self._due: list[tuple[int, bytes]] = []
         self._quiet: list[tuple[int, bytes]] = []
-        self._dirty: dict[bytes, Customer | None] = {}
+        self._behind = WriteBehind(rows_per_drain, replay_events)
         self._ledger = Ledger()
-        self._sink = _Live(self, self._ledger)
+        self.notes: Tally[str] = Tally()
+        self._sink = Live(self._ledger, self.notes, self._tell)
         self._outputs: list[Output] = []
         self._output_bytes = 0
         self._alerts = 0
         self._events = 0
         self._journal: list[marker.JournalEntry] = []
         self._new_definitions = True
+        self._write_all = False
+        self._goal: marker.Marker | None = None  # where the marker was, while the way there is folded again
+        self._kept: list[Definitions] = []
         self._marker = marker.Marker(revision=definitions.revision, digest=definitions.digest, build=build)
         self._tick = self._until_tick = 0
         self._customer: Customer | None = None
         self._detected = 0
         self._silent = False
-        self.notes: Tally[str] = Tally()
         self._count = dict.fromkeys(("consumed", "applied", "duplicate", "late", "dead_lettered", "ignored"), 0)
 
     # --- the promise -----------------------------------------------------------------------------------------------------
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Load the latest rows. Rows stay packed until their customer is needed. Raises StreamerError for a newer schema."""
-        texts: dict[int, str] = {}
-        for key, packed in rows:
-            if key[:1] == ROW_PREFIX:
-                head = decode_head(packed)
-                customer = key[1:]
-                self._customers[customer] = packed
-                if head.due < NEVER:
-                    self._due.append((head.due, customer))
-                else:
-                    self._quiet.append((head.quiet_at, customer))
-            elif key == MARKER_KEY:
-                self._marker = marker.decode(packed)
-            elif key[:1] == marker.DEFINITIONS_PREFIX:
-                texts[int(key[1:])] = packed.decode()
-        self._due.sort()
-        self._quiet.sort()
-        self._tick = self._until_tick = self._marker.clock // TICK_MS
-        self._count.update({kind: n for kind, n in self._marker.accounting.items() if kind in self._count})
-        self.notes.update({kind: n for kind, n in self._marker.accounting.items() if kind not in self._count})
-        self._take_over(texts)
+        """Load the latest rows. Rows stay packed until their customer is needed. Raises StreamerError for a newer schema.
+
+        If `replay_from` is not None afterwards, `refold` must bring the records from there up to `next_offset` first.
+        """
+        customers, self._due, self._quiet, state, texts, clocks = load(rows)
+        self._customers.update(customers)
+        state = state or self._marker
+        self._kept = marker.settle(self._definitions, state, texts)
+        for definitions in self._kept:
+            self._folds.setdefault(definitions.revision, Fold(definitions))
+        self._behind.begin(state.replay or state.boundary(state.next_offset or 0), clocks)
+        if state.replay is None:
+            self._resume(state)
+        else:
+            self._goal, self._marker = state, msgspec.structs.replace(state, replay=None)
+            self._marker.go_to(state.replay)
+            self._use(self._folds.get(state.revision, self._fold).definitions)
+
+    def refold(self, records: Sequence[Record], end: int, *, complete: bool = True) -> None:
+        """Fold again what is in the outputs already but not in every row; records in offset order, up to offset `end`.
+
+        complete: False if records before `end` are lost. Raises StreamerError if the way does not lead to where the marker was.
+        """
+        goal = self._goal
+        assert goal is not None, "nothing is to be folded again"  # noqa: S101  a promise of the caller
+        for record in records:
+            self._go_to_clock_before(record.offset)
+            if self._is_in_row(record):
+                event = decode(record.offset, record.timestamp, record.key, record.value, record.headers)
+                if isinstance(event, Touchpoint):
+                    self._see(event.time, record.timestamp)
+            else:
+                self.process((record,), record.offset + 1)
+        self._marker.next_offset = end
+        if end >= (goal.next_offset or 0):
+            self._go_to_clock_before(end)
+        self._ledger.close_tick(self._tick)
+        self._ledger.drain()
+        self._outputs, self._output_bytes, self._alerts, self._events = [], 0, 0, 0
+        if end < (goal.next_offset or 0):
+            return
+        reached, wanted = self._marker.boundary(end), goal.boundary(goal.next_offset or 0)
+        if complete and reached != wanted:
+            raise StreamerError(
+                f"folding {self._place.topic}[{self._place.partition}] again leads to {reached}, but the state says {wanted}: the source"
+                " was changed behind the worker; `streamer state reset journeys --from-start` begins again with what is there"
+            )
+        self._goal = None
+        self._resume(goal)
+
+    def _resume(self, state: marker.Marker) -> None:
+        """Everything up to the marker is folded: go on from there."""
+        state.schema, state.replay = marker.MARKER_SCHEMA, None
+        self._marker = state
+        self._tick = self._until_tick = state.clock // TICK_MS
+        self._count.update({kind: n for kind, n in state.accounting.items() if kind in self._count})
+        self.notes.clear()
+        self.notes.update({kind: n for kind, n in state.accounting.items() if kind not in self._count})
+        self._take_over()
+
+    def _go_to_clock_before(self, offset: int) -> None:
+        clock = self._behind.clock_before(offset)
+        if clock > self._marker.clock:
+            self._move_idle_clock(clock)
+
+    def _is_in_row(self, record: Record) -> bool:
+        """Whether the customer's row was written after this record was folded."""
+        customer = self._known(record.key or b"")
+        return customer is not None and customer.as_of > record.offset
 
     def process(self, records: Sequence[Record], end: int) -> None:
         """Fold records in offset order; `next_offset` becomes `end`."""
         state = self._marker
+        if state.next_offset is None:
+            self._behind.begin(state.boundary(records[0].offset if records else end), {})
         applied = 0
         for record in records:
             arrival = record.timestamp
@@ -146,14 +186,12 @@ class JourneysProcessor:
         """Move the clock without a record; the journal says after which offset."""
         if clock_ms <= self._marker.clock:
             return
-        if self._marker.high < 0 and self._marker.arrival < 0:
-            # A partition never written: its time starts here, and goes on from here while it stays silent.
-            self._marker.start = clock_ms
-        self._move_clock(clock_ms)
+        self._move_idle_clock(clock_ms)
         after = (self._marker.next_offset or 0) - 1
         if self._journal and self._journal[-1].after == after and self._journal[-1].clock is not None:
             self._journal.pop()
         self._journal.append(marker.JournalEntry(after=after, clock=clock_ms))
+        self._behind.journalled(after, clock_ms)
 
     def drain(self) -> Drained:
         """Take everything that changed, encoded; the marker row is of the same moment."""
@@ -163,13 +201,10 @@ class JourneysProcessor:
         if self._new_definitions:
             rows += [(marker.DEFINITIONS_PREFIX + b"%d" % r, f.definitions.text.encode()) for r, f in self._folds.items()]
             self._new_definitions = False
-        for key, customer in self._dirty.items():
-            if customer is None:
-                rows.append((ROW_PREFIX + key, None))
-            else:
-                customer.dirty = False
-                rows.append((ROW_PREFIX + key, customer.row()))
-        self._dirty = {}
+        now = state.boundary(state.next_offset or 0)
+        changed, state.replay = self._behind.take(now, self._events, self._customers, everything=self._write_all)
+        rows += changed
+        self._write_all = False
         state.accounting = dict(self.accounting)
         rows.append((MARKER_KEY, marker.encode(state)))
         cells, ticks = self._ledger.drain()
@@ -187,7 +222,16 @@ class JourneysProcessor:
     @property
     def next_offset(self) -> int | None:
         """The source offset to go on from."""
-        return self._marker.next_offset
+        return (self._goal or self._marker).next_offset
+
+    @property
+    def replay_from(self) -> int | None:
+        """The source offset from which `refold` must go on before anything else; None if nothing is to be folded again."""
+        return None if self._goal is None else self._marker.next_offset
+
+    def write_all(self) -> None:
+        """Write every changed row with the next drain, so that the next owner has nothing to fold again."""
+        self._write_all = True
 
     @property
     def clock_ms(self) -> int:
@@ -208,7 +252,7 @@ class JourneysProcessor:
     @property
     def pending(self) -> Pending:
         """What waits for a checkpoint."""
-        size = self._output_bytes + len(self._dirty) * _ROW_SIZE_BYTES + self._ledger.entries * _ENTRY_SIZE_BYTES
+        size = self._output_bytes + self._behind.waiting * _ROW_SIZE_BYTES + self._ledger.entries * _ENTRY_SIZE_BYTES
         return Pending(self._events, self._alerts, size)
 
     @property
@@ -225,44 +269,32 @@ class JourneysProcessor:
     def _other(self, record: Record, event: Control | Rejected) -> None:
         if isinstance(event, Control):
             self._count["ignored"] += 1
-            seen = min(event.time_ms, record.timestamp)
-            if seen > self._marker.high:
-                self._raise_high(seen, record.timestamp)
+            self._see(event.time_ms, record.timestamp)
             return
         self._count["dead_lettered"] += 1
         self.notes["dead_" + event.reason] += 1
         self._put_aside(topics.DEAD_LETTERS, record, [("reason", event.reason.encode()), ("detail", event.detail.encode())])
 
     def _put_aside(self, topic: str, record: Record, why: list[tuple[str, bytes]]) -> None:
-        headers: Headers = [
-            *why,
-            ("origin-topic", self._place.topic.encode()),
-            ("origin-partition", b"%d" % self._place.partition),
-            ("origin-offset", b"%d" % record.offset),
-            ("origin-timestamp", b"%d" % record.timestamp),
-            *_within(record.headers),
-        ]
-        value = record.value
-        if value is not None and len(value) > PUT_ASIDE_BYTES_MAX:
-            # The broker's limit is on compressed batches: this could never be written whole, and would be tried for ever.
-            headers = [*headers, ("original-size", b"%d" % len(value))]
-            value = value[:PUT_ASIDE_BYTES_MAX]
-        key = None if record.key is None else record.key[:_HEADER_BYTES_MAX]
-        self._outputs.append(Output(topic, key, value, headers))
-        self._output_bytes += len(value or b"") + 200
+        self._outputs.append(put_aside(topic, record, self._place, why))
+        self._output_bytes += len(record.value or b"") + 200
+
+    def _known(self, key: bytes) -> Customer | None:
+        """The customer of a key, unpacked."""
+        customer = self._customers.get(key)
+        if customer is not None and not isinstance(customer, Customer):
+            customer = self._customers[key] = Customer.of_row(key, customer)
+        return customer
 
     def _touch(self, record: Record, event: Touchpoint) -> int:
         """Apply one event to its customer; returns 1 if applied, 0 if it was a duplicate or late."""
         key = record.key or b""
-        customer = self._customers.get(key)
-        if type(customer) is bytes:
-            customer = self._customers[key] = Customer.of_row(key, customer)
+        customer = self._known(key)
         watermark = self._marker.high - self._lateness
         if customer is None:
             if event.time < watermark:
                 return self._late(record, event, None)
             customer = self._customers[key] = Customer(key, event.offset, self._definitions.revision)
-        assert isinstance(customer, Customer)  # noqa: S101  the packed form was replaced above
         mark = mark_of(event)
         if customer.has(event, mark):
             self._count["duplicate"] += 1
@@ -297,7 +329,7 @@ class JourneysProcessor:
             before, happened = customer.insert(self._fold, event, clock, self._sink)
             assert customer.state is not None  # noqa: S101  insert has just folded it
             for transition in notices.differences(customer, before, customer.state, happened):
-                self.tell(transition, event.time)
+                self._send(transition, event.time)
         if customer.count % CHUNK == 0 or customer.count > self._limit:
             forced = customer.trim(self._fold, watermark, self._limit)
             if forced:
@@ -321,7 +353,7 @@ class JourneysProcessor:
     def _changed(self, customer: Customer) -> None:
         if not customer.dirty:
             customer.dirty = True
-            self._dirty[customer.key] = customer
+            self._behind.changed[customer.key] = customer
         due = customer.due
         if due < customer.queued:
             customer.queued = due
@@ -331,6 +363,10 @@ class JourneysProcessor:
             heappush(self._quiet, (customer.quiet_at, customer.key))
 
     # --- time ------------------------------------------------------------------------------------------------------------
+
+    def _see(self, time_ms: int, arrival: int) -> None:
+        if min(time_ms, arrival) > self._marker.high:
+            self._raise_high(min(time_ms, arrival), arrival)
 
     def _raise_high(self, high: int, arrival: int) -> None:
         """A record brought newer time."""
@@ -342,18 +378,19 @@ class JourneysProcessor:
         if self._quiet and self._quiet[0][0] < high - self._lateness:
             self._forget_quiet()
 
+    def _move_idle_clock(self, to: int) -> None:
+        if self._marker.high < 0 and self._marker.arrival < 0:
+            # A partition never written: its time starts here, and goes on from here while it stays silent.
+            self._marker.start = to
+        self._move_clock(to)
+
     def _move_clock(self, to: int) -> None:
         """Fire the deadlines up to `to`, each at its own time, in (deadline, key) order; then it is `to`."""
         queue = self._due
         while queue and queue[0][0] <= to:
             due, key = heappop(queue)
-            customer = self._customers.get(key)
-            if customer is None:
-                continue
-            if type(customer) is bytes:
-                customer = self._customers[key] = Customer.of_row(key, customer)
-            assert isinstance(customer, Customer)  # noqa: S101  the packed form was replaced above
-            if customer.queued != due:
+            customer = self._known(key)
+            if customer is None or customer.queued != due:
                 continue  # the customer's deadline has since moved to an earlier place in the queue
             customer.queued = NEVER
             if customer.due > due:
@@ -392,10 +429,8 @@ class JourneysProcessor:
         queue = self._quiet
         while queue and queue[0][0] < watermark:
             _, key = heappop(queue)
-            customer = self._customers.get(key)
-            if type(customer) is bytes:
-                customer = self._customers[key] = Customer.of_row(key, customer)
-            if not isinstance(customer, Customer):
+            customer = self._known(key)
+            if customer is None:
                 continue
             customer.waiting = False
             state = customer.live(self._folds[customer.revision], self._marker.clock)
@@ -406,12 +441,15 @@ class JourneysProcessor:
                 heappush(queue, (customer.quiet_at, key))
                 continue
             del self._customers[key]
-            self._dirty[key] = None
+            self._behind.forget(customer)
 
     # --- alerts and definitions --------------------------------------------------------------------------------------------
 
-    def tell(self, transition: notices.Transition, event_ms: int) -> None:
-        """Send a transition of the customer at hand."""
+    def _tell(self, state: alert.State, key: str, episode: Episode, time_ms: int) -> None:
+        self._send(notices.Transition(state, key, episode), time_ms)
+
+    def _send(self, transition: notices.Transition, event_ms: int) -> None:
+        """Tell a transition of the customer at hand."""
         customer = self._customer
         # A rule that was removed has its text in the definitions it came from.
         newest_first = (self._folds[revision].episodes.rules for revision in sorted(self._folds, reverse=True))
@@ -437,31 +475,23 @@ class JourneysProcessor:
         customer.due = self._fold.fire(state, clock, self._sink)
         self._changed(customer)
 
-    def _take_over(self, texts: dict[int, str]) -> None:
-        """Settle which definitions are in force: the higher revision; changed content under the same one is refused."""
-        kept = marker.settle(self._definitions, self._marker, texts)
-        self._new_definitions = not texts
-        for definitions in kept:
-            self._folds.setdefault(definitions.revision, Fold(definitions))
-        if kept and kept[-1].revision > self._definitions.revision:
-            self._definitions = kept[-1]
-            self._fold = self._folds[self._definitions.revision]
-            self._router = Router(self._definitions, self._fold.cells.dimensions, self._router.partitions)
-            self._lateness, self._limit = int(self._definitions.allowed_lateness), self._definitions.limits.events_per_customer
-        elif self._marker.revision < self._definitions.revision:
-            after = (self._marker.next_offset or 0) - 1
-            self._journal.append(marker.JournalEntry(after=after, revision=self._definitions.revision, digest=self._definitions.digest))
-            self._new_definitions = True
-        self._marker.revision, self._marker.digest, self._marker.build = self._definitions.revision, self._definitions.digest, self._build
+    def _take_over(self) -> None:
+        """Settle which definitions are in force: the higher revision."""
+        self._new_definitions = not self._kept
+        state = self._marker
+        newest = self._folds[max(self._folds)].definitions
+        self._use(newest)
+        if state.revision < newest.revision:
+            after = (state.next_offset or 0) - 1
+            self._journal.append(marker.JournalEntry(after=after, revision=newest.revision, digest=newest.digest))
+            # What would be folded again would be folded under the old ones.
+            self._new_definitions = self._write_all = True
+        state.revision, state.digest, state.build = newest.revision, newest.digest, self._build
 
-
-def _within(headers: Headers) -> Iterator[tuple[str, bytes]]:
-    """The original headers, as many as fit."""
-    room = _HEADER_BYTES_MAX
-    for name, value in headers:
-        room -= len(name) + len(value or b"")
-        if room >= 0:
-            yield "o-" + name, value
+    def _use(self, definitions: Definitions) -> None:
+        self._definitions, self._fold = definitions, self._folds[definitions.revision]
+        self._router = Router(definitions, self._fold.cells.dimensions, self._router.partitions)
+        self._lateness, self._limit = int(definitions.allowed_lateness), definitions.limits.events_per_customer
 
 
 __all__ = ["TICK_MS", "Cell", "JourneysProcessor"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
+from collections.abc import Callable
 from typing import Protocol
 
+from streamer.alerts.alert import State
 from streamer.deltas import PANE_MS
-from streamer.journeys.cells import COUNTER_BITS, Cell
+from streamer.journeys.cells import COUNTER_BITS, Cell, Ledger
 from streamer.journeys.state import Episode
 
 
@@ -22,8 +24,22 @@ class Sink(Protocol):
     def note(self, kind: str) -> None:
         """Something to account for: a limit that cut, or which id told an instance."""
 
-    def transition(self, state: str, key: str, episode: Episode, time_ms: int) -> None:
+    def transition(self, state: State, key: str, episode: Episode, time_ms: int) -> None:
         """An alert fires, is amended or is resolved, at `time_ms`."""
+
+
+class Live:
+    """To the partition: counts to its ledger, notes to its accounts, transitions to be told."""
+
+    def __init__(self, ledger: Ledger, notes: Tally[str], tell: Callable[[State, str, Episode, int], None]) -> None:
+        self.count = ledger.count
+        self.correct = ledger.correct
+        self.transition = tell
+        self._notes = notes
+
+    def note(self, kind: str) -> None:
+        """Account for it."""
+        self._notes[kind] += 1
 
 
 class Muted:
@@ -38,7 +54,7 @@ class Muted:
     def note(self, kind: str) -> None:
         """Drop it."""
 
-    def transition(self, state: str, key: str, episode: Episode, time_ms: int) -> None:
+    def transition(self, state: State, key: str, episode: Episode, time_ms: int) -> None:
         """Drop it."""
 
 
@@ -62,7 +78,7 @@ class Aside:
         """Keep it."""
         self.notes[kind] += 1
 
-    def transition(self, state: str, key: str, episode: Episode, time_ms: int) -> None:
+    def transition(self, state: State, key: str, episode: Episode, time_ms: int) -> None:
         """Keep that it fired."""
         if state == "firing":
             self.fired.add((key, episode.n))

@@ -230,4 +230,4 @@ def test_a_customer_taken_over_to_new_definitions_by_a_late_event_is_written() -
     one.run.upgrade(default_text().replace("revision = 1", "revision = 2"))
     one.event("page.viewed", 10)
     assert accounting(one.run)["late"] == 1
-    assert one.run.changelog[b"cc-1"] == one.run.processor.rows()[b"c-1"]
+    assert one.run.written_rows[b"cc-1"] == one.run.rows[b"c-1"]

@@ -1,0 +1,55 @@
+"""Changelog rows as what a processor begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from streamer.journeys import marker
+from streamer.journeys.customer import decode_head
+from streamer.journeys.fold import NEVER
+from streamer.journeys.write_behind import CLOCK_PREFIX
+from streamer.processor import MARKER_KEY, ROW_PREFIX
+
+
+class Loaded(NamedTuple):
+    """A partition's rows, sorted out.
+
+    customers: packed, by key. due, quiet: (deadline, key) and (quiet since, key), ascending. state: None without a marker row.
+    texts: definitions by revision. clocks: moves of the idle clock, by the offset after which they came.
+    """
+
+    customers: dict[bytes, bytes]
+    due: list[tuple[int, bytes]]
+    quiet: list[tuple[int, bytes]]
+    state: marker.Marker | None
+    texts: dict[int, str]
+    clocks: dict[int, int]
+
+
+def load(rows: Iterable[tuple[bytes, bytes]]) -> Loaded:
+    """Sort out the rows; customers stay packed until they are needed. Raises StreamerError for a newer schema."""
+    customers: dict[bytes, bytes] = {}
+    due: list[tuple[int, bytes]] = []
+    quiet: list[tuple[int, bytes]] = []
+    state: marker.Marker | None = None
+    texts: dict[int, str] = {}
+    clocks: dict[int, int] = {}
+    for key, packed in rows:
+        if key[:1] == ROW_PREFIX:
+            head = decode_head(packed)
+            customer = key[1:]
+            customers[customer] = packed
+            if head.due < NEVER:
+                due.append((head.due, customer))
+            else:
+                quiet.append((head.quiet_at, customer))
+        elif key == MARKER_KEY:
+            state = marker.decode(packed)
+        elif key[:1] == marker.DEFINITIONS_PREFIX:
+            texts[int(key[1:])] = packed.decode()
+        elif key[:1] == CLOCK_PREFIX:
+            clocks[int(key[1:])] = int(packed)
+    due.sort()
+    quiet.sort()
+    return Loaded(customers, due, quiet, state, texts, clocks)

@@ -1,0 +1,131 @@
+"""Rows written later than their changes: how many at a time, from where a restore folds again, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamer.definitions import default_text
+from streamer.errors import StreamerError
+from streamer.journeys import marker
+from streamer.journeys.write_behind import CLOCK_PREFIX
+from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord
+from tests.journeys_support import BASE_MS, MINUTE, SECOND, Behind, Run, record
+
+
+def visit(offset: int, customer: str, seconds: float, kind: str = "checkout.started") -> LogRecord:
+    time = BASE_MS + round(seconds * 1000)
+    event = {"type": kind, "id": f"e{offset}", "source": "/test", "channel": "web", "customer": customer, "checkout_id": customer}
+    return record({**event, "time": time, "offset": offset, "arrival": time})
+
+
+def replay_of(run: Run) -> int | None:
+    replay = marker.decode(run.changelog[MARKER_KEY]).replay
+    return None if replay is None else replay.offset
+
+
+def rows_of(run: Run) -> set[bytes]:
+    return {key for key in run.changelog if key[:1] == ROW_PREFIX}
+
+
+def test_while_little_changes_every_row_is_written_with_its_drain() -> None:
+    run = Run(default_text(), Behind(rows_per_drain=2, replay_events=1000))
+    run.process([visit(0, "a", 0), visit(1, "b", 1)])
+    run.drain()
+    assert rows_of(run) == {b"ca", b"cb"}
+    assert replay_of(run) is None
+
+
+def test_while_much_changes_rows_wait_and_the_marker_says_from_where_to_fold_again() -> None:
+    run = Run(default_text(), Behind(rows_per_drain=2, replay_events=1000))
+    run.process([visit(i, f"c{i}", i) for i in range(10)])
+    run.drain()
+    assert rows_of(run) == set()
+    assert replay_of(run) == 0
+    run.crash()
+    assert run.refolded == 10
+    assert len(run.rows) == 10
+
+
+def test_what_changed_is_written_a_few_rows_at_a_time_and_then_the_boundary_moves_on() -> None:
+    run = Run(default_text(), Behind(rows_per_drain=2, replay_events=100))
+    run.process([visit(i, f"c{i}", i) for i in range(10)])
+    run.drain()
+    seen = []
+    for i in range(6):
+        run.process([visit(10 + i, "c0", 20 + i, "checkout.step_viewed")])
+        run.drain()
+        seen.append((len(rows_of(run)), replay_of(run)))
+    assert seen[0] == (2, 0), "while they are being written, a restore begins where they began to change"
+    assert seen[-1] == (10, None)
+
+
+def test_a_row_ahead_of_the_boundary_is_not_folded_twice() -> None:
+    run = Run(default_text(), Behind(rows_per_drain=1, replay_events=1000))
+    run.process([visit(i, f"c{i % 4}", i, "checkout.started" if i < 4 else "checkout.step_viewed") for i in range(8)])
+    run.drain()
+    run.process([visit(8, "c0", 9, "checkout.step_viewed")])
+    run.drain()
+    assert len(rows_of(run)) == 1, "one row is written already"
+    assert replay_of(run) == 0
+    before = run.rows
+    run.crash()
+    assert run.rows == before
+
+
+def test_a_customer_forgotten_since_the_boundary_keeps_the_row_until_the_boundary_has_passed() -> None:
+    run = Run('revision = 1\nallowed_lateness = "60s"', Behind(rows_per_drain=1, replay_events=4))
+    run.process([visit(0, "gone", 0, "page.viewed")])
+    run.drain()
+    assert rows_of(run) == {b"cgone"}
+    run.process([visit(i, f"c{i}", 600 + i, "page.viewed") for i in range(1, 4)])
+    run.drain()
+    assert b"gone" not in run.rows
+    assert b"cgone" in rows_of(run), "what is folded again begins with it"
+    assert replay_of(run) == 1
+    run.crash()
+    assert b"gone" not in run.rows
+    assert b"cgone" not in run.written_rows
+
+
+def test_moves_of_the_idle_clock_are_folded_again_in_their_place() -> None:
+    run = Run(default_text(), Behind(rows_per_drain=1, replay_events=1000))
+    run.process([visit(0, "a", 0), visit(1, "b", 1)])
+    run.advance(BASE_MS + 40 * MINUTE)
+    run.process([visit(2, "a", 2401, "order.completed"), visit(3, "b", 2402, "order.completed")])
+    run.drain()
+    assert [key for key in run.changelog if key[:1] == CLOCK_PREFIX] == [b"j1"]
+    assert run.total("ABANDONED") == 0
+    assert run.total("RECOVERED") == 2
+    before = run.rows
+    run.crash()
+    assert run.rows == before
+    assert not [key for key in run.written_rows if key[:1] == CLOCK_PREFIX], "it is needed no more"
+
+
+def test_a_source_that_was_changed_behind_the_worker_is_refused() -> None:
+    run = Run(default_text(), Behind(rows_per_drain=1, replay_events=1000))
+    run.process([visit(i, f"c{i}", i) for i in range(5)])
+    run.drain()
+    run.log[4] = visit(4, "c4", 3600)
+    with pytest.raises(StreamerError, match="state reset journeys --from-start"):
+        run.crash()
+
+
+def test_the_end_of_a_worker_leaves_nothing_to_fold_again() -> None:
+    run = Run(default_text(), Behind(rows_per_drain=1, replay_events=1000))
+    run.process([visit(i, f"c{i}", i) for i in range(5)])
+    run.processor.write_all()
+    run.drain()
+    assert replay_of(run) is None
+    assert len(rows_of(run)) == 5
+
+
+def test_the_clock_of_a_row_counts_when_it_is_ahead_of_what_is_folded_again() -> None:
+    run = Run(default_text(), Behind(rows_per_drain=1, replay_events=3))
+    run.process([visit(0, "a", 0), visit(1, "b", 1), visit(2, "c", 2)])
+    run.advance(BASE_MS + 31 * MINUTE + 2 * SECOND)
+    for _ in range(2):
+        run.drain()
+    before = run.rows
+    run.crash()
+    assert run.rows == before
