@@ -67,7 +67,8 @@ class Contacts(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scope: what an effort signal belongs to: the `issue` (issue_id, case_id, else reason), the `journey` instance, or the `customer`.
     started: types that begin a customer-initiated contact. resolved: types that end an issue when `resolved` is true or absent.
     transferred: types that move a contact. switch_on: types whose channel group is compared. window: an issue ends this long
-    after its last contact. repeat_within: R of E5.
+    after its last contact. repeat_within: R of E5. switch_within, switch_burst: `recent_switches` counts the switches no older than
+    `switch_within`, and begins again after it has reached `switch_burst`; 0 counts none.
     """
 
     scope: Literal["issue", "journey", "customer"] = "issue"
@@ -78,6 +79,8 @@ class Contacts(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     switch_on: tuple[str, ...] = ("contact.started", "knowledge.searched")
     window: Duration = Duration(72 * 3_600_000)
     repeat_within: Duration = Duration(7 * 86_400_000)
+    switch_within: Duration = Duration(10 * 60_000)
+    switch_burst: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     channel_groups: dict[str, str] = {}
 
 
@@ -128,7 +131,8 @@ class Slice(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Rule(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When it matters. `metric` makes an aggregate rule (evaluated by rollup), `on` an entity rule (evaluated by journeys).
 
-    when: an expression over the names of `rules.language`; all `windows` must hold for an aggregate rule.
+    when: an expression over the names of `rules.language`; all `windows` must hold for an aggregate rule. show: names whose values an
+    entity alert carries besides those in `when`; a change of theirs alone is no amendment.
     """
 
     id: str
@@ -145,13 +149,20 @@ class Rule(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     action: str = ""
     owner_team: str = ""
     runbook: str = ""
+    show: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.metric is None) == (self.on is None):
             raise ValueError(f"rule {self.id!r} needs either `metric` (aggregate) or `on` (entity)")
         if self.metric is not None and self.metric not in METRIC_BY_ID:
             raise ValueError(f"rule {self.id!r} names the unknown metric {self.metric!r}")
-        language.compile_expression(self.when, language.AGGREGATE_NAMES if self.metric else language.ENTITY_NAMES[self.on or "customer"])
+        names = language.AGGREGATE_NAMES if self.metric else language.ENTITY_NAMES[self.on or "customer"]
+        language.compile_expression(self.when, names)
+        if self.metric and self.show:
+            raise ValueError(f"rule {self.id!r} is an aggregate rule: `show` is for entity rules")
+        for name in self.show:
+            if name not in names:
+                raise ValueError(f"rule {self.id!r} shows the unknown name {name!r}; known are {', '.join(sorted(names))}")
 
 
 class Definitions(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):

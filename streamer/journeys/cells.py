@@ -30,11 +30,12 @@ INTERNED_MAX: Final = 50_000
 class Cell:
     """One combination of dimension values of a family. Compared by identity."""
 
-    __slots__ = ("changes", "family", "values")
+    __slots__ = ("changes", "family", "packed", "values")
 
-    def __init__(self, family: int, values: tuple[str, ...]) -> None:
+    def __init__(self, family: int, values: tuple[str, ...], packed: dict[str, str]) -> None:
         self.family = family
         self.values = values
+        self.packed = packed  # as named values, which outlive a change of the slices
         self.changes: dict[int, int] = {}
 
 
@@ -67,12 +68,14 @@ class Cells:
         kept = tuple(values.get(name, "") if keep else "" for name, keep in zip(self.dimensions, self._kept[family], strict=True))
         cell = self._by_values.get((family, kept))
         if cell is None:
-            cell = self._by_values[family, kept] = Cell(family, kept)
+            packed: dict[str, str] = {name: value for name, value in zip(self.dimensions, kept, strict=True) if value}
+            packed[""] = str(family)
+            cell = self._by_values[family, kept] = Cell(family, kept, packed)
         return cell
 
     def pack(self, cell: Cell) -> dict[str, str]:
-        """A cell as named values, which outlive a change of the slices."""
-        return {"": str(cell.family), **{name: value for name, value in zip(self.dimensions, cell.values, strict=True) if value}}
+        """A cell as named values."""
+        return cell.packed
 
     def unpack(self, packed: dict[str, str]) -> Cell:
         """The inverse of `pack`."""

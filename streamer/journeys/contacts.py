@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.journeys.instances import cause_of
-from streamer.journeys.state import Issue, State
+from streamer.journeys.state import Issue, State, remember
 from streamer.metrics.catalogue import Counter
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class ContactFold:
     def __init__(self, definitions: Definitions) -> None:
         self._contacts: Contacts = definitions.contacts
         self._limits = definitions.limits
+        self._burst = definitions.contacts.switch_burst
         effort: Effort = definitions.effort
         # Tenths of a point, so that sums are integers.
         self._repeat, self._cold = round(effort.repeat_contact * 10), round(effort.cold_transfer * 10)
@@ -100,8 +101,7 @@ class ContactFold:
             self.add_effort(issue, points, sink)
         if repeats or switches or transfers or issue.cause_count == 0:
             issue.cause_count += 1
-            if len(issue.causes) < self._limits.evidence_per_alert:
-                issue.causes.append(cause_of(event))
+            remember(issue.causes, cause_of(event), self._limits.evidence_per_alert)
         return issue, signals
 
     def _begin(self, state: State, key: str, event: Touchpoint, cell: Cell, sink: Sink) -> Issue:
@@ -141,7 +141,16 @@ class ContactFold:
         sink.count(_CHANNEL_SWITCHES, cell, event.time)
         if before == "self_service" and group == "phone":
             sink.count(_WEB_TO_PHONE, cell, event.time)
+        if self._burst:
+            self._count_recent(issue.recent_switches, event.time)
         return 1
+
+    def _count_recent(self, recent: list[int], time_ms: int) -> None:
+        if len(recent) >= self._burst:
+            recent.clear()
+        while recent and recent[0] <= time_ms - self._contacts.switch_within:
+            del recent[0]
+        recent.append(time_ms)
 
     def _transfer(self, issue: Issue, event: Touchpoint, cell: Cell, sink: Sink) -> int:
         if issue.contact_cell is None:

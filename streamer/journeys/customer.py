@@ -25,6 +25,8 @@ ROW_SCHEMA: Final = 1
 
 # The base takes over events in chunks of this many: one decoding of the base is then shared by as many events.
 CHUNK: Final = 16
+# Fewer retained events than this are not worth packing the state for, though the watermark has passed them.
+SETTLE_EVENTS: Final = 8
 _LENGTH_BYTES: Final = 2
 _MARK_BYTES: Final = 4
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CUSTOMER: Final = "customer"
 _WHO: Final = ("channel", "platform", "segment", "region")
 # What only an effort signal changes.
-_EFFORT: Final = frozenset({"channel_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
+_EFFORT: Final = frozenset({"channel_switches", "recent_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 
 # Where the signals of `language.ENTITY_NAMES` stand.
 _JOURNEY_FIELDS: Final = {
@@ -35,12 +35,14 @@ _CUSTOMER_SIGNALS: Final[dict[str, Callable[[State], language.Value]]] = {
     "repeat_contacts": lambda state: len(state.repeats),
     "contacts": lambda state: sum(issue.contacts for issue in state.issues.values()),
     "channel_switches": lambda state: sum(issue.switches for issue in state.issues.values()),
+    "recent_switches": lambda state: sum(len(issue.recent_switches) for issue in state.issues.values()),
     "transfers": lambda state: sum(issue.transfers for issue in state.issues.values()),
     "cold_transfers": lambda state: sum(issue.cold for issue in state.issues.values()),
     "effort_index": lambda state: sum(issue.effort_tenths for issue in state.issues.values()) / 10,
     "handoffs": lambda state: sum(case.handoffs for case in state.cases.values()),
     "ping_pongs": lambda state: sum(case.ping_pongs for case in state.cases.values()),
 }
+_OF_CUSTOMER: Final = {"customer_contacts": "contacts", "customer_switches": "channel_switches"}
 
 
 class EntityRule(NamedTuple):
@@ -83,10 +85,14 @@ class EpisodeFold:
         if state.refused:
             return
         for entry in self._on["journey"]:
-            names = {name: self._journey_signal(instance, name) for name in entry.names}
-            self._evaluate(state, entry, instance_id(instance), names, time_ms, sink, lambda: self._journey_entity(instance))
+            self._evaluate(
+                state, entry, instance_id(instance), lambda name: self._journey_signal(state, instance, name), time_ms, sink,
+                lambda: self._journey_entity(instance),
+            )  # fmt: skip
 
-    def _journey_signal(self, instance: Instance, name: str) -> language.Value:
+    def _journey_signal(self, state: State, instance: Instance, name: str) -> language.Value:
+        if name in _OF_CUSTOMER:
+            return _CUSTOMER_SIGNALS[_OF_CUSTOMER[name]](state)
         if name == "abandoned":
             return instance.abandoned_at > 0
         if name == "value":
@@ -113,13 +119,16 @@ class EpisodeFold:
         if state.refused:
             return
         for entry in self._on["issue"] if effort else self._on_contact:
-            names = {name: self._issue_signal(issue, name) for name in entry.names}
-            entity = _Entity(issue.causes, issue.cause_count, issue.due)
-            self._evaluate(state, entry, "issue:" + issue.key, names, time_ms, sink, lambda entity=entity: entity)  # type: ignore[misc]
+            self._evaluate(
+                state, entry, "issue:" + issue.key, lambda name: self._issue_signal(issue, name), time_ms, sink,
+                lambda: _Entity(issue.causes, issue.cause_count, issue.due),
+            )  # fmt: skip
 
     def _issue_signal(self, issue: Issue, name: str) -> language.Value:
         if name == "effort_index":
             return issue.effort_tenths / 10
+        if name == "recent_switches":
+            return len(issue.recent_switches)
         if name in _WHO:
             return issue.cell.values[self._where[name]]
         value: language.Value = getattr(issue, _ISSUE_FIELDS[name])
@@ -130,8 +139,9 @@ class EpisodeFold:
         if state.refused:
             return
         for entry in self._on["customer"]:
-            names = {name: _CUSTOMER_SIGNALS[name](state) for name in entry.names}
-            self._evaluate(state, entry, CUSTOMER, names, time_ms, sink, lambda: self._customer_entity(state))
+            self._evaluate(
+                state, entry, CUSTOMER, lambda name: _CUSTOMER_SIGNALS[name](state), time_ms, sink, lambda: self._customer_entity(state)
+            )
 
     def _customer_entity(self, state: State) -> _Entity:
         causes = sorted({cause for issue in state.issues.values() for cause in issue.causes})
@@ -139,30 +149,30 @@ class EpisodeFold:
         return _Entity(causes[-self._evidence :], sum(issue.cause_count for issue in state.issues.values()), expires)
 
     def _evaluate(
-        self, state: State, entry: EntityRule, entity_id: str, names: dict[str, language.Value], t: int, sink: Sink,
+        self, state: State, entry: EntityRule, entity_id: str, read: Callable[[str], language.Value], t: int, sink: Sink,
         entity_of: Callable[[], _Entity],
     ) -> None:  # fmt: skip
+        names = {name: read(name) for name in entry.names}
         key = entry.rule.id + "\x1f" + entity_id
         episode = state.episodes.get(key)
         if not _holds(entry, names):
             if episode is not None and episode.firing:
-                episode.signals = dict(sorted(names.items()))
+                episode.signals = _shown(entry, names, read)
                 self._end(state, key, episode, t, sink)
             return
-        signals, entity = dict(sorted(names.items())), entity_of()
+        entity = entity_of()
         if episode is None:
             if len(state.episodes) >= self._limit and not self._make_room(state, sink):
                 return
             episode = state.episodes[key] = Episode(entry.rule.id, entity_id, state.pruned, False, 0, 0, 0, journey=entity.journey)
         episode.expires = entity.expires
-        changed = signals != episode.signals
         if not episode.firing and t >= episode.cooldown_until:
             episode.n += 1
             episode.firing, episode.since, episode.cooldown_until = True, t, t + entry.rule.cooldown
-            self._fill(episode, signals, entity)
+            self._fill(episode, _shown(entry, names, read), entity)
             sink.transition("firing", key, episode, t)
-        elif episode.firing and changed:
-            self._fill(episode, signals, entity)
+        elif episode.firing and any(episode.signals.get(name) != value for name, value in names.items()):
+            self._fill(episode, _shown(entry, names, read), entity)
             sink.transition("amended", key, episode, t)
 
     def _fill(self, episode: Episode, signals: dict[str, language.Value], entity: _Entity) -> None:
@@ -210,6 +220,12 @@ class EpisodeFold:
 def instance_id(instance: Instance) -> str:
     """The entity id of a journey instance."""
     return f"journey:{instance.journey}:{instance.key}"
+
+
+def _shown(entry: EntityRule, names: dict[str, language.Value], read: Callable[[str], language.Value]) -> dict[str, language.Value]:
+    """What an alert carries: the numbers put into the condition, and those the rule shows besides."""
+    shown = {name: read(name) for name in entry.rule.show}
+    return dict(sorted((names | shown).items()))
 
 
 def _holds(entry: EntityRule, names: Mapping[str, language.Value]) -> bool:

@@ -34,7 +34,7 @@ class Fold:
 
     def __init__(self, definitions: Definitions) -> None:
         self.definitions = definitions
-        named = {name for rule in definitions.rule if rule.on for name in language.names_in(rule.when)}
+        named = {name for rule in definitions.rule if rule.on for name in (*language.names_in(rule.when), *rule.show)}
         self.cells = cells.Cells([*(name for s in definitions.slice for name in s.by), *named])
         self.episodes = EpisodeFold(definitions, self.cells.dimensions)
         self._plans = Plans(definitions)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamer.journeys import cells
 from streamer.journeys.plan import COMPLETE, FAIL, JourneyPlan
-from streamer.journeys.state import Cause, Instance, State
+from streamer.journeys.state import Cause, Instance, State, remember
 from streamer.metrics.catalogue import Counter
 
 if TYPE_CHECKING:
@@ -156,5 +156,4 @@ def add_friction(instance: Instance, signals: int, event: Touchpoint, sink: Sink
         sink.count(_FRICTION, instance.cell, instance.started)
     instance.friction += signals
     instance.cause_count += 1
-    if len(instance.causes) < limit:
-        instance.causes.append(cause_of(event))
+    remember(instance.causes, cause_of(event), limit)

@@ -19,7 +19,7 @@ from streamer.definitions import Definitions
 from streamer.errors import StreamerError
 from streamer.journeys import marker, notices
 from streamer.journeys.cells import Cell, Ledger
-from streamer.journeys.customer import CHUNK, Customer, mark_of
+from streamer.journeys.customer import CHUNK, SETTLE_EVENTS, Customer, mark_of
 from streamer.journeys.fold import NEVER, Fold
 from streamer.journeys.put_aside import put_aside
 from streamer.journeys.restoring import load
@@ -313,7 +313,7 @@ class JourneysProcessor:
         if state is None:
             state = customer.live(self._fold, clock)
         watermark = self._marker.high - self._lateness
-        if customer.count and customer.last_time < watermark and state.fired < watermark:
+        if customer.count >= SETTLE_EVENTS and customer.last_time < watermark and state.fired < watermark:
             customer.settle(self._fold, state)
         time, plan = event.time, self._fold.plan(event)
         in_order = time >= customer.last_time and time >= state.fired

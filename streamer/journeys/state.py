@@ -16,6 +16,14 @@ from streamer.journeys.cells import Cell
 Cause = tuple[int, int, str, str]
 
 
+def remember(causes: list[Cause], cause: Cause, limit: int) -> None:
+    """Keep a contributing event: the first ones, and always the latest."""
+    if len(causes) < limit:
+        causes.append(cause)
+    else:
+        causes[-1] = cause
+
+
 class Instance(msgspec.Struct, array_like=True, gc=False):
     """A journey instance, open (`abandoned_at` 0) or abandoned and recoverable until `due`.
 
@@ -75,6 +83,7 @@ class Issue(msgspec.Struct, array_like=True, gc=False):
     contact_transferred: bool = False
     causes: list[Cause] = []
     cause_count: int = 0
+    recent_switches: list[int] = []
 
 
 class Case(msgspec.Struct, array_like=True, gc=False):

@@ -19,11 +19,12 @@ Expression = Callable[[Mapping[str, Value]], Value]
 _SIGNALS: Final = frozenset({"channel_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 _WHO: Final = frozenset({"journey", "channel", "platform", "segment", "region"})
 
-# What an entity rule may name. friction: signals in the instance (design section 6); value: revenue in major units.
+# What an entity rule may name. friction: signals in the instance (design section 6); value: revenue in major units; recent_switches:
+# channel switches of the burst going on (`contacts.switch_within`); customer_*: over all open issues of the journey's customer.
 ENTITY_NAMES: Final[dict[str, frozenset[str]]] = {
-    "journey": _SIGNALS | _WHO | {"abandoned", "friction", "value", "step"},
-    "issue": _SIGNALS | (_WHO - {"journey"}) | {"contacts", "severity", "reason"},
-    "customer": _SIGNALS | {"contacts", "handoffs", "ping_pongs"},
+    "journey": _SIGNALS | _WHO | {"abandoned", "friction", "value", "step", "customer_contacts", "customer_switches"},
+    "issue": _SIGNALS | (_WHO - {"journey"}) | {"contacts", "recent_switches", "severity", "reason"},
+    "customer": _SIGNALS | {"contacts", "recent_switches", "handoffs", "ping_pongs"},
 }
 # What an aggregate rule may name: the estimate, its 95 % interval, its sample, and the slice's labels.
 AGGREGATE_NAMES: Final = frozenset({"value", "lower", "upper", "n", "k"}) | {
