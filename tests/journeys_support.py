@@ -14,8 +14,8 @@ from streamer import deltas, topics
 from streamer.alerts.alert import Alert
 from streamer.alerts.alert import decode as decode_alert
 from streamer.definitions import parse
-from streamer.journeys.customer import Row
 from streamer.journeys.processor import JourneysProcessor
+from streamer.journeys.row import Row
 from streamer.metrics.catalogue import Counter as Name
 from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord, Output
 

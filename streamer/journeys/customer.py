@@ -17,11 +17,10 @@ import msgspec
 from streamer.errors import StreamerError
 from streamer.journeys.fold import NEVER, Fold
 from streamer.journeys.plan import Plan
+from streamer.journeys.row import ROW_SCHEMA, Emitted, Row, decode, encode
 from streamer.journeys.sinks import Aside, Muted, Sink
 from streamer.journeys.state import State
 from streamer.touchpoints.touchpoint import Touchpoint
-
-ROW_SCHEMA: Final = 1
 
 # The base takes over events in chunks of this many: one decoding of the base is then shared by as many events.
 CHUNK: Final = 16
@@ -34,51 +33,6 @@ _encode_event = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Touchpoint).decode
 
 MUTED: Final = Muted()
-
-
-class Emitted(msgspec.Struct, array_like=True):
-    """What consumers were told of one episode: how many transitions, whether it is in force, and the numbers told last."""
-
-    n: int
-    transitions: int
-    in_force: bool
-    signals: dict[str, float | int | bool | str]
-
-
-class Row(msgspec.Struct, array_like=True):
-    """A customer in the changelog. `due` and `quiet_at` come first: a restore reads only these two.
-
-    as_of: every event with a smaller offset is in it; clock: of the partition then. 0: it is of the marker's moment.
-    """
-
-    schema: int
-    due: int
-    quiet_at: int
-    born: int
-    revision: int
-    base_time: int
-    last_time: int
-    base: bytes
-    suffix: bytes
-    marks: bytes
-    count: int
-    emitted: dict[str, Emitted]
-    edge: list[str] = []
-    as_of: int = 0
-    clock: int = 0
-
-
-class RowHead(msgspec.Struct, array_like=True):
-    """The beginning of a row."""
-
-    schema: int
-    due: int
-    quiet_at: int
-
-
-_encode_row = msgspec.msgpack.Encoder().encode
-_decode_row = msgspec.msgpack.Decoder(Row).decode
-decode_head = msgspec.msgpack.Decoder(RowHead).decode
 
 
 class Customer:
@@ -119,7 +73,7 @@ class Customer:
     @classmethod
     def of_row(cls, key: bytes, packed: bytes) -> Customer:
         """The customer of a changelog row. Raises StreamerError for a row of an unknown newer schema."""
-        row = _decode_row(packed)
+        row = decode(packed)
         if row.schema != ROW_SCHEMA:
             raise StreamerError(f"state row has schema {row.schema}, this build reads {ROW_SCHEMA}: start a build that is at least as new")
         customer = cls(key, row.born, row.revision)
@@ -139,7 +93,7 @@ class Customer:
 
     def row(self, as_of: int = 0, clock_ms: int = 0) -> bytes:
         """The customer as a changelog row of this offset and time of the partition."""
-        return _encode_row(
+        return encode(
             Row(
                 ROW_SCHEMA, self.due, self.quiet_at, self.born, self.revision, self.base_time, self.last_time, self.base, self.suffix,
                 self.marks, self.count, self.emitted, self.edge, as_of, clock_ms,

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from streamer.definitions import Rule
 from streamer.journeys.state import Cause, Episode, Instance, Issue, State
 from streamer.rules import language
 from streamer.touchpoints.money import exponent_of
 
 if TYPE_CHECKING:
-    from streamer.definitions import Definitions, Rule
+    from streamer.definitions import Definitions
     from streamer.journeys.sinks import Sink
 
 CUSTOMER: Final = "customer"

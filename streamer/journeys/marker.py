@@ -10,7 +10,7 @@ import msgspec
 from streamer.definitions import Definitions, parse
 from streamer.errors import DefinitionsError, StreamerError
 from streamer.journeys.customer import Customer
-from streamer.journeys.write_behind import Boundary
+from streamer.journeys.row import Boundary
 
 # 2: rows may be of other moments than the marker, `replay` says from where to fold again.
 MARKER_SCHEMA: Final = 2

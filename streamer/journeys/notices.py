@@ -19,7 +19,8 @@ from streamer.alerts.alert import (
 )
 from streamer.alerts.times import rfc3339
 from streamer.definitions import Rule
-from streamer.journeys.customer import Customer, Emitted
+from streamer.journeys.customer import Customer
+from streamer.journeys.row import Emitted
 from streamer.journeys.state import Episode
 from streamer.journeys.state import State as CustomerState
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from streamer.journeys.customer import Customer
+from streamer.journeys.row import Boundary
 from streamer.processor import ROW_PREFIX
 
 # Changelog keys of the idle clock's moves: after which offset.
@@ -30,17 +29,6 @@ ROWS_PER_DRAIN: Final = 256
 REPLAY_EVENTS: Final = 100_000
 
 Rows = list[tuple[bytes, bytes | None]]
-
-
-class Boundary(msgspec.Struct, frozen=True):
-    """A source offset and the partition's time there, with the fields of `marker.Marker`."""
-
-    offset: int
-    high: int
-    arrival: int
-    start: int
-    base: int
-    clock: int
 
 
 class WriteBehind:

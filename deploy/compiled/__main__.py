@@ -1,0 +1,78 @@
+"""`python -m deploy.compiled [TARGET]`: compile, and print the directory to put first on PYTHONPATH.
+
+TARGET: where the copy goes (default: `.state/compiled`); it is made anew if a source has changed since. Needs a C compiler and the
+headers of Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+TARGET: Final = ROOT / ".state" / "compiled"
+PACKAGES: Final = ("streamer/touchpoints", "streamer/journeys")
+# Left as they are: what is not on the hot path, and what declares structures, whose options and defaults mypyc does not understand.
+LEFT: Final = ("__init__.py", "check.py", "schema.py")
+_STRUCTURE: Final = re.compile(r"^class \w+\((msgspec\.Struct|Closed)\b", re.MULTILINE)
+_SETUP: Final = """
+from mypyc.build import mypycify
+from setuptools import setup
+setup(name="compiled", packages=[], ext_modules=mypycify({modules!r}, opt_level="3"))
+"""
+
+
+def modules() -> list[str]:
+    """The modules to compile, as paths from the root."""
+    found = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py")) if path.name not in LEFT]
+    return [str(path.relative_to(ROOT)) for path in found if not _STRUCTURE.search(path.read_text())]
+
+
+def digest() -> str:
+    """Identifies the sources, this file and the interpreter."""
+    seen = hashlib.sha256(sys.version.encode())
+    for path in [*sorted((ROOT / "streamer").rglob("*.py")), Path(__file__)]:
+        seen.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return seen.hexdigest()
+
+
+def compile_to(target: Path) -> None:
+    """Make the copy and compile it. Raises CalledProcessError if the compiler fails."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(ROOT / "streamer", target / "streamer", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    shutil.copy(ROOT / "pyproject.toml", target)
+    (target / "setup.py").write_text(_SETUP.format(modules=modules()))
+    subprocess.run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=target, check=True, stdout=subprocess.DEVNULL)
+    shutil.rmtree(target / "build", ignore_errors=True)
+    (target / "digest").write_text(digest())
+
+
+def compiled(target: Path = TARGET) -> Path:
+    """The directory of an up-to-date copy; compiles if there is none."""
+    stamp = target / "digest"
+    if not stamp.exists() or stamp.read_text() != digest():
+        compile_to(target)
+    return target
+
+
+def main() -> int:
+    """Parse the options and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", nargs="?", type=Path, default=TARGET)
+    options = parser.parse_args()
+    try:
+        print(compiled(options.target.resolve()))
+    except subprocess.CalledProcessError:
+        print("error: the package could not be compiled; it needs gcc (or another C compiler) and Python's headers", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

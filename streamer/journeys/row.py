@@ -1,0 +1,65 @@
+"""What is in the changelog of a customer, and of the moment rows are of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+ROW_SCHEMA: Final = 1
+
+
+class Emitted(msgspec.Struct, array_like=True):
+    """What consumers were told of one episode: how many transitions, whether it is in force, and the numbers told last."""
+
+    n: int
+    transitions: int
+    in_force: bool
+    signals: dict[str, float | int | bool | str]
+
+
+class Row(msgspec.Struct, array_like=True):
+    """A customer in the changelog. `due` and `quiet_at` come first: a restore reads only these two.
+
+    as_of: every event with a smaller offset is in it; clock: of the partition then. 0: it is of the marker's moment.
+    """
+
+    schema: int
+    due: int
+    quiet_at: int
+    born: int
+    revision: int
+    base_time: int
+    last_time: int
+    base: bytes
+    suffix: bytes
+    marks: bytes
+    count: int
+    emitted: dict[str, Emitted]
+    edge: list[str] = []
+    as_of: int = 0
+    clock: int = 0
+
+
+class RowHead(msgspec.Struct, array_like=True):
+    """The beginning of a row."""
+
+    schema: int
+    due: int
+    quiet_at: int
+
+
+class Boundary(msgspec.Struct, frozen=True):
+    """A source offset and the partition's time there, with the fields of `marker.Marker`."""
+
+    offset: int
+    high: int
+    arrival: int
+    start: int
+    base: int
+    clock: int
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Row).decode
+decode_head = msgspec.msgpack.Decoder(RowHead).decode
