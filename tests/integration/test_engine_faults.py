@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
+import psutil
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from deploy.local.kafka import Kafka
     from tests.engine_support import Stage
+
+# The transaction timeout of 5 s, up to a second until the broker looks, and what its answers take on a busy machine.
+READERS_HELD_BACK_SECONDS_MAX: Final = 8.0
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -124,6 +128,41 @@ async def test_an_owner_that_dies_before_its_commit_holds_readers_back_no_longer
         assert 0.5 < outage_seconds < 10
         outage_seconds = await held_back(stage, transaction_timeout_seconds=60, takeover=True)
         assert outage_seconds < 10
+
+
+async def test_a_frozen_worker_inside_a_transaction_holds_readers_back_for_its_timeout_only_and_counts_nothing_twice(
+    kafka: Kafka, unique: str, tmp_path: Path
+) -> None:
+    """It stays a member, so nobody takes over: the broker alone ends the transaction. Awake again, it opens the partition anew."""
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        file = tmp_path / "happened"
+        timeouts = {"transaction_timeout_seconds": stage.settings.transaction_timeout_seconds, "session_timeout_seconds": 30}
+        worker = stage.start(program=("tests.engine_stuck", "stopped before a commit", str(file)), **timeouts)
+        await stage.send(10)
+        await stage.output_reaches(10)
+        process = psutil.Process(worker.process.pid)
+        file.touch()
+        await stage.send(10)
+        await until(lambda: process.status() == psutil.STATUS_STOPPED, "the worker is frozen, with everything sent but the commit")
+        frozen = time.monotonic()
+        # What others write after that is behind the open transaction, too.
+        after = await stage.producer.send_and_wait(stage.output, b"after", partition=0)
+        async with stage.output_reader() as read:
+            seen = 0
+            while seen < 11:
+                seen += await read()
+                assert time.monotonic() - frozen < READERS_HELD_BACK_SECONDS_MAX
+        held_back_seconds = time.monotonic() - frozen
+        print(f"readers were held back for {held_back_seconds:.1f} s")
+        assert held_back_seconds > 1, "they were held back at all"
+        file.unlink()
+        worker.signal(signal.SIGCONT)
+        await stage.output_reaches(21)
+        assert worker.log.count("checkpoint of partition 0 failed") == 1
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended() == Exit.OK
+        told = [orjson.loads(output.value or b"")["offset"] for output in await stage.read(stage.output) if output.offset != after.offset]
+        assert told == list(range(20))
 
 
 async def held_back(stage: Stage, *, transaction_timeout_seconds: float, takeover: bool) -> float:
