@@ -68,13 +68,15 @@ async def test_a_poison_event_ends_the_process_and_loses_nothing_before_it(kafka
         assert len(await stage.read(stage.output)) in (10, 11)
 
 
-async def test_the_watchdog_ends_a_process_whose_event_loop_is_blocked(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+async def test_records_that_are_not_accounted_for_end_the_process_and_are_not_committed(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     async with stage_of(kafka, unique, tmp_path) as stage:
-        worker = stage.start(watchdog_seconds=5)
-        await until(lambda: worker.owned == [0], "the worker is ready")
-        await stage.producer.send_and_wait(stage.source, b"x", b"stall", partition=0)
-        assert await worker.ended() == Exit.STUCK
-        assert "the event loop has not turned for" in worker.log
+        worker = stage.start()
+        await stage.send(10)
+        await stage.output_reaches(10)
+        await stage.producer.send_and_wait(stage.source, b"x", b"miscount", partition=0)
+        assert await worker.ended() == Exit.CRASHED
+        assert "AccountingError: partition 0 has consumed 11 records and accounts for applied 10 + duplicate 0" in worker.log
+        assert len(await stage.read(stage.output)) == 10
 
 
 async def test_a_frozen_broker_is_waited_for_and_then_given_up(kafka: Kafka, unique: str, tmp_path: Path) -> None:

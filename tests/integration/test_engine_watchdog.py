@@ -36,8 +36,12 @@ class Fault:
         self.worker: Worker = stage.start(program=("tests.engine_stuck", name, str(self._file)), watchdog_seconds=LIMIT_SECONDS)
 
     def happen(self) -> None:
-        self._began = time.monotonic()
         self._file.touch()
+        self.begins()
+
+    def begins(self) -> None:
+        """The fault, from here on."""
+        self._began = time.monotonic()
 
     async def ends_the_worker(self, because: str) -> None:
         """Within what is promised, with the watchdog's code, and its one line as the last of the log."""
@@ -99,7 +103,7 @@ async def test_a_blocked_event_loop_ends_the_worker(kafka: Kafka, unique: str, t
     async with stage_of(kafka, unique, tmp_path) as stage:
         fault = Fault(stage, "commit stuck", tmp_path)  # which does not happen here
         await until(lambda: fault.worker.owned == [0], "the worker is ready")
-        fault._began = time.monotonic()
+        fault.begins()
         await stage.producer.send_and_wait(stage.source, b"x", b"stall", partition=0)
         await fault.ends_the_worker("the event loop has not turned for ")
 
