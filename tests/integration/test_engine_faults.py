@@ -18,6 +18,7 @@ from streamer.engine.checkpoint import TopicNames, Transactions
 from streamer.engine.exits import Exit
 from streamer.errors import DataLossError, TopicsError
 from streamer.processor import Drained, Output
+from tests import header_names_support
 from tests.engine_support import SESSION_SECONDS, stage_of, until
 
 if TYPE_CHECKING:
@@ -66,6 +67,17 @@ async def test_a_poison_event_ends_the_process_and_loses_nothing_before_it(kafka
         assert await worker.ended() == Exit.CRASHED
         assert "ValueError: poison" in worker.log
         assert len(await stage.read(stage.output)) in (10, 11)
+
+
+async def test_a_header_name_that_is_not_utf_8_holds_up_nobody(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    """Kafka takes any bytes; aiokafka would ask for the same records for ever."""
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        await stage.send(5, keys=1)
+        odd = header_names_support.batch(stage.producer, [(b"k1", b"good"), (b"k2", b"caf\xe9"), (b"k1", b"good")])
+        await (await stage.producer.send_batch(odd, stage.source, partition=0))
+        await stage.send(5, keys=1)
+        await stage.finish(stage.start())
+        assert await stage.nothing_lost_or_doubled() == 13
 
 
 async def test_records_that_are_not_accounted_for_end_the_process_and_are_not_committed(kafka: Kafka, unique: str, tmp_path: Path) -> None:
