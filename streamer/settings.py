@@ -84,7 +84,8 @@ class Settings(BaseSettings):
     fetch_max_records: int = Field(5_000, ge=1, description="Records per fetched batch.")
     fetch_max_wait_seconds: float = Field(0.02, ge=0, le=5, description="How long a fetch waits for data at the broker.")
     on_data_loss: Literal["refuse", "skip"] = Field("refuse", description="What to do when retention has passed the offset needed.")
-    watchdog_seconds: float = Field(30.0, gt=1, le=600, description="Without progress for this long the process ends.")
+    # With the time between two looks and that for the last log line, a process that hangs is gone within 30 s.
+    watchdog_seconds: float = Field(25.0, gt=1, le=600, description="Without progress for this long the process ends.")
 
     metrics_host: str = Field("127.0.0.1", description="Address of the health and metrics endpoint.")
     metrics_port: int = Field(

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+import redis
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
@@ -18,9 +20,7 @@ from streamer.engine import publisher
 from streamer.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
-
-    import redis
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from deploy.local.kafka import Kafka
     from deploy.local.redis import Redis
@@ -70,6 +70,26 @@ def settings_for(unique: str, kafka: Kafka | None, redis_server: Redis, **change
         "metrics_port": 0,
     }
     return Settings(**{**values, **changes})
+
+
+@pytest.fixture
+def settings(kafka: Kafka, redis_server: Redis, unique: str) -> Settings:
+    """For tests of alerts: `settings = alert_support.settings` in their module."""
+    return settings_for(unique, kafka, redis_server)
+
+
+@pytest.fixture
+def redis_settings(redis_server: Redis, unique: str) -> Settings:
+    """The same without a Kafka."""
+    return settings_for(unique, None, redis_server)
+
+
+@pytest.fixture
+def client(redis_server: Redis) -> Iterator[redis.Redis]:
+    """A client of Redis that is not the product's."""
+    connection = redis.Redis.from_url(redis_server.url)
+    yield connection
+    connection.close()
 
 
 @asynccontextmanager

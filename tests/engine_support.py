@@ -24,7 +24,7 @@ from streamer.settings import Settings
 from tests.engine_toy import MACHINE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from deploy.local.kafka import Kafka
 
@@ -54,15 +54,15 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, seco
 
 
 class Worker:
-    """A worker process."""
+    """A worker process; `program` is the module it runs, with its arguments."""
 
-    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, directory: Path, environment: dict[str, str], program: Sequence[str] = ("tests.engine_toy",)) -> None:
         directory.mkdir(parents=True)
         self.log_path = directory / "log"
         self._report = directory / "report"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.engine_toy"],
+                [sys.executable, "-m", *program],
                 cwd=Path(__file__).parents[1],
                 env={**os.environ, **environment, "TOY_REPORT": str(self._report)},
                 stdin=subprocess.DEVNULL,
@@ -143,7 +143,7 @@ class Stage:
         await self.producer.stop()
         await self.admin.close()
 
-    def start(self, restore_seconds: float = 0.0, **overrides: object) -> Worker:
+    def start(self, restore_seconds: float = 0.0, program: Sequence[str] = ("tests.engine_toy",), **overrides: object) -> Worker:
         """Start a worker; `overrides` are settings, `restore_seconds` is how long reading a partition's rows takes."""
         settings: dict[str, object] = {
             "kafka_bootstrap": self.settings.kafka_bootstrap,
@@ -157,7 +157,7 @@ class Stage:
         }
         environment = {f"STREAMER_{name.upper()}": str(value) for name, value in settings.items()}
         environment["TOY_RESTORE_SECONDS"] = str(restore_seconds)
-        worker = Worker(self._directory / f"worker-{len(self.workers)}", environment)
+        worker = Worker(self._directory / f"worker-{len(self.workers)}", environment, program)
         self.workers.append(worker)
         return worker
 

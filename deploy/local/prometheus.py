@@ -6,6 +6,7 @@ import http.client
 import json
 import urllib.parse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from deploy.local import ports, programs
@@ -14,10 +15,12 @@ from streamer.errors import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 # The same bounds as deploy/prometheus/prometheus.yml: a label that runs away fails here first.
 LIMITS: Final = {"sample_limit": 50_000, "label_limit": 30, "label_value_length_limit": 256}
+# The same rules as everywhere, below the project's directory.
+RULES: Final = "deploy/prometheus/rules/*.yml"
+_ROOT: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ class Prometheus(Server):
         result: list[dict[str, Any]] = json.loads(self._request("GET", f"/api/v1/query?{form}"))["data"]["result"]
         return result
 
+    def rules(self) -> list[dict[str, Any]]:
+        """The loaded rule groups, each with its `rules`: name, query, state, health."""
+        groups: list[dict[str, Any]] = json.loads(self._request("GET", "/api/v1/rules"))["data"]["groups"]
+        return groups
+
     def _request(self, method: str, path: str) -> bytes:
         connection = http.client.HTTPConnection(ports.HOST, self.port, timeout=10)
         try:
@@ -108,6 +116,7 @@ class Prometheus(Server):
         every = f"{self._interval_seconds}s"
         config = {
             "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
+            "rule_files": [str(_ROOT / RULES)],
             "scrape_configs": [{"job_name": job, "static_configs": [{"targets": addresses}], **LIMITS} for job, addresses in jobs.items()],
         }
         (self.directory / "prometheus.yml").write_text(json.dumps(config, indent=2))  # JSON is YAML

@@ -85,7 +85,7 @@ def _annotation(name: str, expr: str, title: str, color: str) -> sdk.dashboard.A
 
 
 def changes() -> list[sdk.dashboard.AnnotationQuery]:
-    """What was changed or happened while the lines moved: deploys, reloaded definitions, rebalances."""
+    """What was changed or happened while the lines moved: deploys, reloaded definitions, rebalances, alerts to operators."""
     return [
         _annotation(
             "Process started", 'changes(process_start_time_seconds{job=~"$job"}[$__rate_interval]) > 0', "{{instance}} started", "blue"
@@ -102,6 +102,8 @@ def changes() -> list[sdk.dashboard.AnnotationQuery]:
             "{{role}}: partitions moved",
             "orange",
         ),
+        # MissingGauges has no job: there is nobody to take it from.
+        _annotation("Alert to operators", 'ALERTS{alertstate="firing", job=~"$job|"}', "{{alertname}} {{role}}", "red"),
     ]
 
 

@@ -11,6 +11,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from streamer.engine.accounting import balanced
 from streamer.engine.clocks import CAUGHT_UP_SECONDS, IdleClock
 from streamer.processor import WriteBehindProcessor
 
@@ -182,6 +183,7 @@ class Owner:
 
         Raises:
             KafkaError: it is not known whether it was committed.
+            AccountingError: records are not accounted for; nothing is written.
         """
         async with self._committing:
             if math.isinf(self._changed_at):
@@ -191,7 +193,7 @@ class Owner:
             drained = self.processor.drain()
             self._metrics.drained(drained.outputs)
             encoded = self._transactions.encode(drained, journal)
-            accounting = dict(self.processor.accounting)
+            accounting = balanced(self.partition, self.processor.accounting)
             self._changed_at = self._alert_at = self._due = math.inf
             self._drained.set()
             self.changelog_end = None  # until it is known that this was written, the state may be ahead of the changelog

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -15,14 +17,18 @@ from streamer.alerts.publisher import AlertStore
 from streamer.engine.alert_log import AlertLog
 from streamer.engine.delivery import Publisher
 from streamer.engine.endpoint import Endpoint
+from streamer.engine.watchdog import Watchdog
 from streamer.errors import DeliveryError, UnreachableError
 from streamer.metrics.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from streamer.settings import Settings
 
 # What a turn may take to end in order: a call to Redis that is being retried, and the group's offset.
 STOP_TIMEOUT_SECONDS: Final = 10.0
+TICK_SECONDS: Final = 0.5
 
 
 async def serve(settings: Settings, stop: asyncio.Event, metrics: Pipeline | None = None) -> None:
@@ -64,6 +70,30 @@ async def _until_stopped(publisher: Publisher, stop: asyncio.Event) -> None:
         await running
 
 
+@asynccontextmanager
+async def _watching(limit_seconds: float) -> AsyncIterator[None]:
+    """End the process when its event loop is blocked: nothing in it could say so itself. What stands still otherwise, `LagWatch` sees."""
+    ticked = time.monotonic()
+
+    def diagnose(now: float) -> str | None:
+        return f"the publisher's event loop has not turned for {now - ticked:.1f} s" if now - ticked > limit_seconds else None
+
+    async def tick() -> None:
+        nonlocal ticked
+        while True:
+            ticked = time.monotonic()
+            await asyncio.sleep(TICK_SECONDS)
+
+    ticking = asyncio.create_task(tick(), name="watchdog's tick")
+    watchdog = Watchdog(limit_seconds, diagnose)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.stop()
+        ticking.cancel()
+
+
 def run(settings: Settings) -> int:
     """The publisher role as a process: until SIGTERM or SIGINT, then exit code 0. Raises StreamerError with the sentence to print."""
 
@@ -71,7 +101,8 @@ def run(settings: Settings) -> int:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve(settings, stop)
+        async with _watching(settings.watchdog_seconds):
+            await serve(settings, stop)
 
     try:
         uvloop.run(main())

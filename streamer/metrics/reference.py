@@ -1,4 +1,4 @@
-"""docs/reference/metrics.md, written from the catalogue: `python -m streamer.metrics.reference > docs/reference/metrics.md`."""
+"""docs/reference/metrics.md, written from the declarations: `python -m streamer.metrics.reference > docs/reference/metrics.md`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import sys
 
 from streamer.metrics.catalogue import DIMENSIONS_OF, METRICS, STOCKS, Counter, Metric
 from streamer.metrics.exporter import METRIC_LABELS, OTHERS, suffixes_of
+from streamer.metrics.families import FAMILIES, PROCESS_NAMES
 from streamer.metrics.readings import SHOW_MINIMUM
 
 _HEAD = f"""\
-# Business metrics
+# Metrics
 
-Generated from `streamer/metrics/catalogue.py` by `python -m streamer.metrics.reference`; do not edit.
+Generated from `streamer/metrics` by `python -m streamer.metrics.reference`; do not edit. `cx_*` are about customers and come from the
+role rollup; [`streamer_*`](#the-pipeline-itself) are about the product. Rules for operators on the latter are in
+`deploy/prometheus/rules`, each with a page in [runbooks](../runbooks/stale-gauges.md).
 
 Counters are added up in panes of event time; a metric is a function of their sums in a window. [H] marks a house definition where the
 field has no standard. The windows, and the slices a number is broken down by, are named in the definitions file; the window
@@ -29,7 +32,7 @@ Rules fire on a bound, never on the value; below their own least sample (`min_n`
 `insufficient`, which is neither ok nor firing. A stock is summed for ever, in rules too. A label value beyond the limit of its
 dimension is counted as `other` (`cx_label_overflow_total`).
 
-## Metrics
+## Customers
 
 | gauge | also | id in rules | kind | formula | leading | version | source |
 |---|---|---|---|---|---|---|---|
@@ -44,6 +47,10 @@ def markdown() -> str:
     lines.append("\n## Counters\n\nWhat the metrics are functions of, and the dimensions a change of each carries.\n")
     lines.append("| number | counter | kind | dimensions |\n|---|---|---|---|")
     lines += [_counter(counter) for counter in Counter]
+    lines.append("\n## The pipeline itself\n\nOf each process. Histograms end in `_bucket`, `_sum` and `_count`.\n")
+    lines.append("| name | kind | labels | meaning |\n|---|---|---|---|")
+    lines += [f"| `{f.name}` | {f.kind} | {', '.join(f'`{label}`' for label in f.labels)} | {f.help} |" for f in FAMILIES]
+    lines.append(f"\nBeside these, what the Prometheus client says of every process: {', '.join(f'`{name}`' for name in PROCESS_NAMES)}.")
     return "\n".join(lines) + "\n"
 
 

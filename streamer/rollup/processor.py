@@ -46,25 +46,36 @@ class RollupProcessor:
         series_per_slice: int = SERIES_PER_SLICE,
     ) -> None:
         self.partition = partition
-        self.definitions = definitions
         self.build = build
-        self.table = SeriesTable(definitions, partition=partition, partitions=partitions, series_per_slice=series_per_slice)
-        self.decisions = Decisions(definitions)
-        self.store = Store(definitions.windows, self.table)
-        self.watched = Watched(self.decisions.windows, self.table, self.decisions.watch)
-        self.decisions.look_at(self.watched.windows)
         self.hold = Hold(held_max)
         self.written = state.Written()
         self.tally: Tally[str] = Tally()
         self.offset: int | None = None
         self.raised: tuple[int, int] = (0, 0)
-        self._gauges = Gauges(definitions, self.table, self.store)
-        self._live = {counter: counter in self.decisions.counters for counter in checks.COUNTERS}
+        self._partitions = partitions
+        self._series_per_slice = series_per_slice
         self._outputs: list[Output] = []
         self._events = 0
+        self.follow(definitions)
+
+    def follow(self, definitions: Definitions) -> None:
+        """Be of these definitions; only while there is no state yet."""
+        self.definitions = definitions
+        self.table = SeriesTable(
+            definitions, partition=self.partition, partitions=self._partitions, series_per_slice=self._series_per_slice
+        )
+        self.decisions = Decisions(definitions)
+        self.store = Store(definitions.windows, self.table)
+        self.watched = Watched(self.decisions.windows, self.table, self.decisions.watch)
+        self.decisions.look_at(self.watched.windows)
+        self._gauges = Gauges(definitions, self.table, self.store)
+        self._live = {counter: counter in self.decisions.counters for counter in checks.COUNTERS}
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Load the changelog's rows. Raises StreamerError if they are of a newer version, DefinitionsError if of other definitions."""
+        """Load the changelog's rows; if they are of a higher revision of the definitions, that one stays in force.
+
+        Raises StreamerError if they are of a newer version, DefinitionsError if of other definitions under the same revision.
+        """
         state.restore(self, rows)
 
     def process(self, records: Sequence[Record], end: int) -> None:

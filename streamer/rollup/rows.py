@@ -8,6 +8,7 @@
 | `p` granularity, pane start, chunk | the pane's sums: key -> n |
 | `h` offset | a record whose ticks are not all decided |
 | `r` rule id, by, values | state of a rule on a series |
+| `d` | text of the definitions in force |
 
 A key is series << COUNTER_BITS | counter; a chunk is `CHUNK_SERIES` series, so that a change rewrites little.
 """
@@ -32,6 +33,7 @@ LIFETIME: Final = ROW_PREFIX + b"l"
 PANE: Final = ROW_PREFIX + b"p"
 HELD: Final = ROW_PREFIX + b"h"
 RULE: Final = ROW_PREFIX + b"r"
+DEFINITIONS: Final = ROW_PREFIX + b"d"
 
 _CHUNK = struct.Struct(">I")
 _OFFSET = struct.Struct(">q")

@@ -6,6 +6,7 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from streamer.definitions import parse
 from streamer.errors import DefinitionsError
 from streamer.processor import MARKER_KEY
 from streamer.rollup import rows
@@ -21,13 +22,14 @@ Row = tuple[bytes, bytes | None]
 
 
 class Written:
-    """What the changelog holds that may have to be deleted, and how many series it has."""
+    """What the changelog holds that may have to be deleted, how many series it has, and of which definitions (digest) it is."""
 
     def __init__(self) -> None:
         self.panes: set[tuple[int, int, int]] = set()
         self.held: set[int] = set()
         self.series = 0
         self.foreign: set[bytes] = set()
+        self.definitions = ""
 
 
 def changed_rows(processor: RollupProcessor) -> list[Row]:
@@ -46,6 +48,9 @@ def changed_rows(processor: RollupProcessor) -> list[Row]:
     changed += _pane_rows(processor)
     changed += _held_rows(processor)
     changed += [(rows.rule_key(case.identity), rows.encode(case.episode)) for case in processor.decisions.take_dirty()]
+    if written.definitions != processor.definitions.digest:
+        changed.append((rows.DEFINITIONS, processor.definitions.text.encode()))
+        written.definitions = processor.definitions.digest
     changed.append((MARKER_KEY, rows.encode(_marker(processor))))
     return changed
 
@@ -61,6 +66,7 @@ def all_rows(processor: RollupProcessor) -> dict[bytes, bytes]:
             state[rows.pane_key(panes.granularity_ms, start, chunk)] = rows.encode(_without_zeros(panes.cells(start, chunk) or {}))
     state.update((rows.held_key(held.offset), rows.encode(held.row(processor.hold.clock))) for held in processor.hold.live())
     state.update((rows.rule_key(case.identity), rows.encode(case.episode)) for case in decisions.cases())
+    state[rows.DEFINITIONS] = processor.definitions.text.encode()
     state[MARKER_KEY] = rows.encode(_marker(processor))
     return state
 
@@ -76,7 +82,7 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
             kinds.setdefault(rows.by_kind(key), []).append((key, value))
     if marker is None:
         return
-    _check_definitions(processor, marker)
+    _settle_definitions(processor, marker, dict(kinds.get(rows.DEFINITIONS, [])).get(rows.DEFINITIONS))
     _restore_series(processor, kinds)
     _restore_sums(processor, kinds)
     processor.offset = marker.next_offset
@@ -98,12 +104,19 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
         processor.watched.rebuild(processor.store, (marker.clock - 1) * TICK_MS)
 
 
-def _check_definitions(processor: RollupProcessor, marker: rows.Marker) -> None:
+def _settle_definitions(processor: RollupProcessor, marker: rows.Marker, kept: bytes | None) -> None:
+    """The higher revision is in force: two versions side by side during a deployment must not go back and forth."""
     ours = processor.definitions
-    if ours.revision < marker.revision:
-        raise DefinitionsError(f"the state was made with revision {marker.revision} of the definitions, this is revision {ours.revision}")
     if ours.revision == marker.revision and ours.digest != marker.digest:
         raise DefinitionsError(f"the definitions differ from those in force and both are revision {ours.revision}: raise `revision`")
+    if ours.revision < marker.revision:
+        if kept is None:  # written before they were kept
+            raise DefinitionsError(
+                f"the state was made with revision {marker.revision} of the definitions, this is revision {ours.revision}"
+            )
+        processor.follow(parse(kept.decode(), f"kept revision {marker.revision}"))
+    if kept is not None:
+        processor.written.definitions = marker.digest
 
 
 def _restore_series(processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]]) -> None:

@@ -14,13 +14,10 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import pytest
-import redis
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from deploy.local import ports
 from deploy.local.prometheus import Target
+from tests import chain_support
 from tests.acceptance import recount
 
 if TYPE_CHECKING:
@@ -92,47 +89,22 @@ class Chain:
 
     async def sums(self) -> Counter[int]:
         """Net sum of each counter over all committed deltas."""
-        place = TopicPartition(f"{self._environment['STREAMER_TOPIC_PREFIX']}deltas.v1", 0)
-        total: Counter[int] = Counter()
-        async with AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, isolation_level="read_committed", enable_auto_commit=False
-        ) as consumer:
-            consumer.assign([place])
-            await consumer.seek_to_beginning(place)
-            end = (await consumer.end_offsets([place]))[place]
-            while await consumer.position(place) < end:
-                for record in (await consumer.getmany(timeout_ms=200)).get(place, []):
-                    *_, ticks = msgspec.msgpack.decode(record.value)
-                    for _, changes in ticks:
-                        for at in range(0, len(changes), 4):
-                            total[changes[at + 2]] += changes[at + 3]
-        return total
+        return await chain_support.delta_sums(self._bootstrap, f"{self._environment['STREAMER_TOPIC_PREFIX']}deltas.v1")
 
     def alerts(self) -> list[dict[str, Any]]:
         """Every transition in the Redis stream."""
-        with redis.Redis.from_url(self._redis.url) as client:
-            entries = client.xrange(f"{self._environment['STREAMER_REDIS_PREFIX']}alerts")
-        return [json.loads(fields[b"alert"]) for _, fields in entries]
-
-
-def four_ports() -> int:
-    """The first of four free ports in a row; all are picked, so that no server of this process gets one of them."""
-    block = [ports.pick()]
-    while len(block) < 4:
-        port = ports.pick()
-        block = [*block, port] if port == block[-1] + 1 else [port]
-    return block[0]
+        return chain_support.transitions(self._redis.url, self._environment["STREAMER_REDIS_PREFIX"])
 
 
 @pytest.fixture
 def chain(kafka: Kafka, redis_server: Redis, prometheus: PrometheusFactory, unique: str) -> Chain:
-    port = four_ports()
+    port = chain_support.port_block()
     settings = {
         "APP": unique, "TOPIC_PREFIX": f"{unique}.", "REDIS_PREFIX": f"{unique}:", "KAFKA_BOOTSTRAP": kafka.bootstrap,
         "REDIS_URL": redis_server.url, "PARTITIONS": str(PARTITIONS), "METRICS_PORT": str(port),
     }  # fmt: skip
     environment = {**os.environ, **{f"STREAMER_{name}": value for name, value in settings.items()}}
-    scraping = prometheus([Target("streamer", f"127.0.0.1:{port + number}") for number in range(4)])
+    scraping = prometheus([Target("streamer", f"127.0.0.1:{port + number}") for number in range(chain_support.PROCESSES)])
     started = Chain(kafka, redis_server, scraping, environment)
     started.run("topics", "create")
     return started

@@ -15,30 +15,19 @@ from streamer.alerts import tail as reading
 from streamer.alerts.alert import encode
 from streamer.alerts.connection import connect
 from streamer.alerts.publisher import AlertStore
-from tests.alert_support import alert, settings_for
+from tests import alert_support
+from tests.alert_support import alert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from deploy.local.redis import Redis
     from streamer.settings import Settings
 
 pytestmark = pytest.mark.integration
 
+settings = alert_support.redis_settings
+client = alert_support.client
+
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "alerts.md").read_text()
 ROLES = ("cx-publisher", "cx-consumer", "cx-reader")
-
-
-@pytest.fixture
-def settings(redis_server: Redis, unique: str) -> Settings:
-    return settings_for(unique, None, redis_server)
-
-
-@pytest.fixture
-def client(redis_server: Redis) -> Iterator[redis_client.Redis]:
-    connection = redis_client.Redis.from_url(redis_server.url)
-    yield connection
-    connection.close()
 
 
 @pytest.fixture

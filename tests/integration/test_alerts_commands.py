@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from streamer.alerts.alert import Alert, encode
 from streamer.cli import app
 from streamer.errors import DataLossError, UnreachableError
+from tests import alert_support
 from tests.alert_support import (
     RedisWriter,
     active_customers,
@@ -30,13 +31,13 @@ from tests.alert_support import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from deploy.local.kafka import Kafka
     from deploy.local.redis import Redis
     from streamer.settings import Settings
 
 pytestmark = pytest.mark.integration
+
+client = alert_support.client
 
 TIMES: dict[str, Any] = {
     "event_time": "2026-11-21T10:15:03.120Z",
@@ -58,13 +59,6 @@ def settings(redis_server: Redis, unique: str, monkeypatch: pytest.MonkeyPatch) 
     found = settings_for(unique, None, redis_server)
     use(found, monkeypatch)
     return found
-
-
-@pytest.fixture
-def client(redis_server: Redis) -> Iterator[redis_client.Redis]:
-    connection = redis_client.Redis.from_url(redis_server.url)
-    yield connection
-    connection.close()
 
 
 def use(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

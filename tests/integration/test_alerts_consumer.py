@@ -12,27 +12,19 @@ import redis as redis_client
 
 from streamer.alerts import AlertConsumer, Delivery, PlainAlertConsumer
 from streamer.errors import DeliveryError
-from tests.alert_support import RedisWriter, alert, settings_for
+from tests import alert_support
+from tests.alert_support import RedisWriter, alert
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from deploy.local.redis import Redis
     from streamer.settings import Settings
 
 pytestmark = pytest.mark.integration
 
-
-@pytest.fixture
-def settings(redis_server: Redis, unique: str) -> Settings:
-    return settings_for(unique, None, redis_server)
-
-
-@pytest.fixture
-def client(redis_server: Redis) -> Iterator[redis_client.Redis]:
-    connection = redis_client.Redis.from_url(redis_server.url)
-    yield connection
-    connection.close()
+settings = alert_support.redis_settings
+client = alert_support.client
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from streamer.engine.delivery import Publisher
 from streamer.engine.publisher import serve
 from streamer.errors import DataLossError, TopicsError, UnreachableError
 from streamer.metrics.pipeline import Pipeline
+from tests import alert_support
 from tests.alert_support import (
     active_customers,
     admin_of,
@@ -26,31 +27,18 @@ from tests.alert_support import (
     customers,
     delivered,
     publishing,
-    settings_for,
     until,
     write,
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from deploy.local.kafka import Kafka
-    from deploy.local.redis import Redis
     from streamer.settings import Settings
 
 pytestmark = pytest.mark.integration
 
-
-@pytest.fixture
-def settings(kafka: Kafka, redis_server: Redis, unique: str) -> Settings:
-    return settings_for(unique, kafka, redis_server)
-
-
-@pytest.fixture
-def client(redis_server: Redis) -> Iterator[redis_client.Redis]:
-    connection = redis_client.Redis.from_url(redis_server.url)
-    yield connection
-    connection.close()
+settings = alert_support.settings
+client = alert_support.client
 
 
 async def test_committed_alerts_of_both_topics_reach_the_stream_and_the_active_set(settings: Settings, client: redis_client.Redis) -> None:

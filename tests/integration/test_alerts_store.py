@@ -17,28 +17,20 @@ from streamer.alerts.alert import encode
 from streamer.alerts.connection import connect
 from streamer.alerts.publisher import LIBRARY, ActiveRecord, AlertStore, OutOfStepError
 from streamer.errors import DeliveryError
+from tests import alert_support
 from tests.alert_support import active_customers, alert, customers, delivered, settings_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from deploy.local.redis import Redis
     from streamer.settings import Settings
 
 pytestmark = pytest.mark.integration
+
+settings = alert_support.redis_settings
+client = alert_support.client
 FAR_MS = 4_000_000_000_000  # 2096
-
-
-@pytest.fixture
-def settings(redis_server: Redis, unique: str) -> Settings:
-    return settings_for(unique, None, redis_server)
-
-
-@pytest.fixture
-def client(redis_server: Redis) -> Iterator[redis_client.Redis]:
-    connection = redis_client.Redis.from_url(redis_server.url)
-    yield connection
-    connection.close()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """kill -9 of a whole worker in the middle of a history: another takes over everything, and every event still counts once.
 
-Expected are `streamer replay` of the same file and, for touchpoints, a recount of its lines. The sums over the deltas are made here
+Expected are `streamer replay` of the same file and, for touchpoints, a recount of its lines. The sums over the deltas are made
 from the records' bytes, not by the product's code.
 """
 
@@ -16,18 +16,16 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
 import psutil
 import pytest
-import redis
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.local import ports
 from streamer.engine import topic_admin
 from streamer.metrics.catalogue import Counter as Counted
 from streamer.settings import Settings
+from tests import chain_support
 from tests.integration.test_worker_shell import Worker, working
 
 if TYPE_CHECKING:
@@ -60,13 +58,9 @@ class Expected(NamedTuple):
 
 
 def settings_of(kafka: Kafka, redis_server: Redis, unique: str) -> Settings:
-    """Of a worker with four free ports in a row; all are picked, so that the next worker gets none of them."""
-    block = [ports.pick()]
-    while len(block) < 4:
-        port = ports.pick()
-        block = [*block, port] if port == block[-1] + 1 else [port]
+    """Of a worker with ports of its own."""
     return Settings(
-        app=unique, topic_prefix=f"{unique}.", redis_prefix=f"{unique}:", partitions=PARTITIONS, metrics_port=block[0],
+        app=unique, topic_prefix=f"{unique}.", redis_prefix=f"{unique}:", partitions=PARTITIONS, metrics_port=chain_support.port_block(),
         kafka_bootstrap=kafka.bootstrap, redis_url=redis_server.url,
     )  # fmt: skip
 
@@ -125,30 +119,9 @@ async def committed(settings: Settings) -> list[int]:
     return [offsets[place].offset if place in offsets else 0 for place in places]
 
 
-async def sums(settings: Settings) -> Counter[int]:
-    """Number of a counter -> its net sum over all committed deltas."""
-    place = TopicPartition(settings.topic("deltas"), 0)
-    total: Counter[int] = Counter()
-    async with AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap, isolation_level="read_committed", enable_auto_commit=False
-    ) as consumer:
-        consumer.assign([place])
-        await consumer.seek_to_beginning(place)
-        end = (await consumer.end_offsets([place]))[place]
-        while await consumer.position(place) < end:
-            for record in (await consumer.getmany(timeout_ms=200)).get(place, []):
-                *_, ticks = msgspec.msgpack.decode(record.value)
-                for _, changes in ticks:
-                    for at in range(0, len(changes), 4):
-                        total[changes[at + 2]] += changes[at + 3]
-    return total
-
-
 def transitions(settings: Settings) -> list[dict[str, Any]]:
     """Every alert transition in the Redis stream."""
-    with redis.Redis.from_url(settings.redis_url) as client:
-        entries = client.xrange(f"{settings.redis_prefix}alerts")
-    return [json.loads(fields[b"alert"]) for _, fields in entries]
+    return chain_support.transitions(settings.redis_url, settings.redis_prefix)
 
 
 def until_same(worker: Worker, found: Callable[[], Any], expected: Any, seconds: float = 60) -> None:
@@ -218,7 +191,7 @@ def test_a_worker_killed_in_the_middle_of_a_history_is_taken_over_and_every_even
         check_nothing_lost_or_doubled(survivor, expected)
         survivor.process.terminate()
         assert survivor.process.wait(60) == 0
-    counted = asyncio.run(sums(first))
+    counted = asyncio.run(chain_support.delta_sums(first.kafka_bootstrap, first.topic("deltas")))
     assert {Counted(number).name: n for number, n in counted.items() if n} == expected.counters
     assert counted[Counted.TOUCHPOINTS] == expected.touchpoints
     alerts = transitions(first)

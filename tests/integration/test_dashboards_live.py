@@ -19,6 +19,7 @@ from deploy.local.prometheus import Prometheus, Target
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.exporter import BusinessCollector
 from streamer.metrics.readings import SHOW_MINIMUM, Gauge, RuleReading, SourceReading
+from tests.chain_support import PROCESSES, port_block
 from tests.unit.grafana import dashboards
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-PROCESSES: Final = 4  # supervisor and three roles
 # Two hours, so that half an hour of silence has passed for many checkouts; sent before the worker starts, or it would be late.
 PAST: Final = ("simulate", "--hours", "2", "--rate", "8", "--customers", "2000", "--seed", "7")
 PRESENT: Final = ("simulate", "--hours", "0", "--live", "--rate", "80", "--customers", "2000", "--seed", "8", "--poison")
@@ -66,14 +66,6 @@ class Chain:
         return targets
 
 
-def _port_block() -> int:
-    """The first of as many ports in a row as there are processes, all taken from `pick`, so that no other server gets one."""
-    while True:
-        block = [ports.pick() for _ in range(PROCESSES)]
-        if block == list(range(block[0], block[0] + PROCESSES)):
-            return block[0]
-
-
 @contextmanager
 def _running(log: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     with (
@@ -94,7 +86,7 @@ def _running(log: Path, arguments: tuple[str, ...], environment: dict[str, str])
 
 @pytest.fixture
 def chain(kafka: Kafka, redis_server: Redis, prometheus: PrometheusFactory, unique: str, tmp_path: Path) -> Iterator[Chain]:
-    port = _port_block()
+    port = port_block()
     environment = {
         **os.environ,
         "STREAMER_APP": unique,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
+import psutil
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
@@ -17,6 +18,7 @@ from streamer.engine.checkpoint import TopicNames, Transactions
 from streamer.engine.exits import Exit
 from streamer.errors import DataLossError, TopicsError
 from streamer.processor import Drained, Output
+from tests import header_names_support
 from tests.engine_support import SESSION_SECONDS, stage_of, until
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
     from deploy.local.kafka import Kafka
     from tests.engine_support import Stage
+
+# The transaction timeout of 5 s, up to a second until the broker looks, and what its answers take on a busy machine.
+READERS_HELD_BACK_SECONDS_MAX: Final = 8.0
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -64,13 +69,26 @@ async def test_a_poison_event_ends_the_process_and_loses_nothing_before_it(kafka
         assert len(await stage.read(stage.output)) in (10, 11)
 
 
-async def test_the_watchdog_ends_a_process_whose_event_loop_is_blocked(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+async def test_a_header_name_that_is_not_utf_8_holds_up_nobody(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    """Kafka takes any bytes; aiokafka would ask for the same records for ever."""
     async with stage_of(kafka, unique, tmp_path) as stage:
-        worker = stage.start(watchdog_seconds=5)
-        await until(lambda: worker.owned == [0], "the worker is ready")
-        await stage.producer.send_and_wait(stage.source, b"x", b"stall", partition=0)
-        assert await worker.ended() == Exit.STUCK
-        assert "the event loop has not turned for" in worker.log
+        await stage.send(5, keys=1)
+        odd = header_names_support.batch(stage.producer, [(b"k1", b"good"), (b"k2", b"caf\xe9"), (b"k1", b"good")])
+        await (await stage.producer.send_batch(odd, stage.source, partition=0))
+        await stage.send(5, keys=1)
+        await stage.finish(stage.start())
+        assert await stage.nothing_lost_or_doubled() == 13
+
+
+async def test_records_that_are_not_accounted_for_end_the_process_and_are_not_committed(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        worker = stage.start()
+        await stage.send(10)
+        await stage.output_reaches(10)
+        await stage.producer.send_and_wait(stage.source, b"x", b"miscount", partition=0)
+        assert await worker.ended() == Exit.CRASHED
+        assert "AccountingError: partition 0 has consumed 11 records and accounts for applied 10 + duplicate 0" in worker.log
+        assert len(await stage.read(stage.output)) == 10
 
 
 async def test_a_frozen_broker_is_waited_for_and_then_given_up(kafka: Kafka, unique: str, tmp_path: Path) -> None:
@@ -124,6 +142,41 @@ async def test_an_owner_that_dies_before_its_commit_holds_readers_back_no_longer
         assert 0.5 < outage_seconds < 10
         outage_seconds = await held_back(stage, transaction_timeout_seconds=60, takeover=True)
         assert outage_seconds < 10
+
+
+async def test_a_frozen_worker_inside_a_transaction_holds_readers_back_for_its_timeout_only_and_counts_nothing_twice(
+    kafka: Kafka, unique: str, tmp_path: Path
+) -> None:
+    """It stays a member, so nobody takes over: the broker alone ends the transaction. Awake again, it opens the partition anew."""
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        file = tmp_path / "happened"
+        timeouts = {"transaction_timeout_seconds": stage.settings.transaction_timeout_seconds, "session_timeout_seconds": 30}
+        worker = stage.start(program=("tests.engine_stuck", "stopped before a commit", str(file)), **timeouts)
+        await stage.send(10)
+        await stage.output_reaches(10)
+        process = psutil.Process(worker.process.pid)
+        file.touch()
+        await stage.send(10)
+        await until(lambda: process.status() == psutil.STATUS_STOPPED, "the worker is frozen, with everything sent but the commit")
+        frozen = time.monotonic()
+        # What others write after that is behind the open transaction, too.
+        after = await stage.producer.send_and_wait(stage.output, b"after", partition=0)
+        async with stage.output_reader() as read:
+            seen = 0
+            while seen < 11:
+                seen += await read()
+                assert time.monotonic() - frozen < READERS_HELD_BACK_SECONDS_MAX
+        held_back_seconds = time.monotonic() - frozen
+        print(f"readers were held back for {held_back_seconds:.1f} s")
+        assert held_back_seconds > 1, "they were held back at all"
+        file.unlink()
+        worker.signal(signal.SIGCONT)
+        await stage.output_reaches(21)
+        assert worker.log.count("checkpoint of partition 0 failed") == 1
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended() == Exit.OK
+        told = [orjson.loads(output.value or b"")["offset"] for output in await stage.read(stage.output) if output.offset != after.offset]
+        assert told == list(range(20))
 
 
 async def held_back(stage: Stage, *, transaction_timeout_seconds: float, takeover: bool) -> float:

@@ -213,6 +213,16 @@ async def test_a_failed_commit_is_reported_once_and_never_retried() -> None:
     assert broker.begun == 1
 
 
+async def test_a_checkpoint_whose_records_are_not_all_accounted_for_is_a_fault_and_writes_nothing() -> None:
+    owner, broker, failures = bench(checkpoint_interval_seconds=0.01)
+    owner.fold(batch(10, 15, key=b"miscount"), None)
+    await until(lambda: bool(failures), "the checkpoint is refused")
+    assert str(failures[0]) == (
+        "partition 0 has consumed 5 records and accounts for applied 0 + duplicate 0 + late 0 + dead_lettered 0 + ignored 0"
+    )
+    assert broker.begun == 0
+
+
 async def test_a_closed_owner_folds_nothing_and_holds_nobody_up() -> None:
     owner, _, _ = bench(checkpoint_events=5)
     await owner.close()

@@ -7,8 +7,10 @@ import sys
 import textwrap
 import time
 
-from streamer.engine.exits import Exit
+from streamer.engine.exits import LOG_SECONDS_MAX, Exit
+from streamer.engine.watchdog import CHECKS_PER_LIMIT
 from streamer.errors import DataLossError
+from streamer.settings import Settings
 
 
 def outcome(program: str) -> subprocess.CompletedProcess[str]:
@@ -26,6 +28,25 @@ def test_a_blocked_process_ends_with_its_code_and_one_line() -> None:
         """)
     assert ended.returncode == Exit.STUCK
     assert ended.stderr == "it hangs (exit code 72)\n"
+
+
+def test_a_blocked_publisher_ends_with_its_code_and_one_line() -> None:
+    """Its endpoint cannot answer either, and nobody restarts for that."""
+    ended = outcome("""
+        import logging, time
+        from streamer.engine import publisher
+        from streamer.settings import Settings
+
+        async def blocked(alert_log):
+            time.sleep(60)
+
+        publisher.AlertLog.__aenter__ = blocked
+        logging.basicConfig(format="%(message)s", level=logging.CRITICAL)
+        publisher.run(Settings(watchdog_seconds=1.5))
+        """)
+    assert ended.returncode == Exit.STUCK
+    assert ended.stderr.startswith("the publisher's event loop has not turned for ")
+    assert ended.stderr.endswith(" s (exit code 72)\n")
 
 
 def test_a_log_that_blocks_does_not_keep_the_process_alive() -> None:
@@ -88,3 +109,9 @@ def test_a_process_that_was_frozen_as_a_whole_is_looked_at_again_first() -> None
         os._exit(5)
         """)
     assert ended.returncode == 5
+
+
+def test_by_default_a_process_that_hangs_is_gone_within_half_a_minute() -> None:
+    """The limit, the time until somebody looks, and a log line that nobody takes."""
+    limit = Settings.model_fields["watchdog_seconds"].default
+    assert limit * (1 + 1 / CHECKS_PER_LIMIT) + LOG_SECONDS_MAX <= 30

@@ -345,9 +345,40 @@ def test_changed_definitions_need_a_higher_revision() -> None:
     feed.definitions = definitions.parse(SLICES + RULE + "# changed\n")
     with pytest.raises(DefinitionsError, match="both are revision 3: raise `revision`"):
         feed.crash()
+
+
+def test_a_lower_revision_than_that_of_the_state_is_ignored() -> None:
+    """Two versions side by side during a deployment: whichever takes over, the higher one stays in force."""
+    feed = fired()
+    before = feed.changelog.copy()
+    feed.definitions = definitions.parse(SLICES.replace("revision = 3", "revision = 2"))  # which has no rule
+    feed.crash()
+    assert feed.rollup.definitions.revision == 3
+    assert [s.status for s in feed.rollup.rule_states()] == ["firing"]
+    assert feed.drain()[:-1] == []
+    assert feed.changelog == before
+    feed.definitions = definitions.parse((SLICES + RULE).replace("revision = 3", "revision = 4"))
+    feed.crash()
+    feed.drain()
+    feed.definitions = definitions.parse(SLICES + RULE)
+    feed.crash()
+    assert feed.rollup.definitions.revision == 4, "the higher one is kept in the place of the old one"
+
+
+def test_a_lower_revision_is_refused_by_a_state_that_has_not_kept_its_definitions() -> None:
+    feed = fired()
+    del feed.changelog[rows.DEFINITIONS]
     feed.definitions = definitions.parse((SLICES + RULE).replace("revision = 3", "revision = 2"))
     with pytest.raises(DefinitionsError, match="made with revision 3 of the definitions, this is revision 2"):
         feed.crash()
+
+
+def test_a_state_that_has_not_kept_its_definitions_keeps_them_from_the_next_checkpoint_on() -> None:
+    feed = fired()
+    text = feed.changelog.pop(rows.DEFINITIONS)
+    feed.crash()
+    feed.drain()
+    assert feed.changelog[rows.DEFINITIONS] == text
 
 
 def test_new_definitions_keep_what_they_still_have_and_delete_what_no_window_sees() -> None:
