@@ -21,6 +21,7 @@ from faust.types import TP
 from mode import Service
 
 from streamer.engine.batches import Batch
+from streamer.engine.records import AS_READ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +62,7 @@ class BatchConsumerThread(faust_driver.AIOKafkaConsumerThread):
         # Faust has no setting for these two: uncommitted reads, and up to 1.5 s of waiting at the broker.
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = cast("BatchTransport", transport).fetch_max_wait_ms
+        consumer._key_deserializer = AS_READ
         # A position out of range means lost data: an error, never a silent jump.
         consumer._auto_offset_reset = "none"
         return consumer

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from streamer.engine import header_names
+from streamer.engine import records
 
 if TYPE_CHECKING:
     from streamer.settings import Settings
 
-header_names.install()
+records.install()
 
 
 def client_options(settings: Settings) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamer.engine.kafka import client_options
+from streamer.engine.records import AS_READ
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -104,6 +105,7 @@ async def changelog_reader(
         isolation_level="read_committed",
         max_partition_fetch_bytes=FETCH_BYTES,
         fetch_max_wait_ms=100,
+        key_deserializer=AS_READ,
         retry_backoff_ms=20,
     )
     await consumer.start()

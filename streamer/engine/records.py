@@ -1,8 +1,8 @@
-"""Reads records whose header names are not UTF-8; aiokafka 0.14 does not, and asks for the same records again for ever.
+"""How aiokafka's records are read: whole when a header's name is not UTF-8, and for the fold without a copy of each.
 
-Kafka takes any bytes for a header's name, and one producer's mistake must not end the reading of a partition. Such a name is
-read with its odd bytes spelt out (`\\xff`); what the record then means is for its decoder to say. Records are read by aiokafka
-until one fails; only that one answer of the broker is read again, in Python.
+Kafka takes any bytes for a header's name, and one producer's mistake must not end the reading of a partition; aiokafka 0.14 asks for
+the same records again for ever. Such a name is read with its odd bytes spelt out (`\\xff`); what the record then means is for its
+decoder to say. Records are read by aiokafka until one fails; only that one answer of the broker is read again, in Python.
 """
 
 from __future__ import annotations
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DEFAULT_MAGIC: Final = 2  # older formats have no headers
+
+
+def AS_READ(key: bytes) -> bytes:  # noqa: N802  a constant for a consumer's `key_deserializer`
+    """Records of the consumer stay as they were decoded: offset, timestamp, key, value, headers, and not where they came from.
+
+    aiokafka copies each into eleven fields, which takes as long as decoding it: 0.7 us instead of 0.3.
+    """
+    return key
+
+
+def _as_read(_: Any, record: Any) -> Any:
+    return record
 
 
 class _Bytes(bytearray):
@@ -73,6 +85,11 @@ class _Records:
 
 class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """What aiokafka unpacks of an answer; from the first unreadable name on, patiently."""
+
+    def __init__(self, tp: Any, records: Any, aborted: Any, offset: int, key_deserializer: Any, *args: Any) -> None:
+        super().__init__(tp, records, aborted, offset, key_deserializer, *args)
+        if key_deserializer is AS_READ:
+            self._consumer_record = _as_read
 
     def _unpack_records(self) -> Iterator[Any]:
         try:

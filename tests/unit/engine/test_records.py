@@ -9,7 +9,8 @@ from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record.memory_records import MemoryRecords
 
-from streamer.engine import header_names, kafka  # noqa: F401  which installs it
+from streamer.engine import kafka  # noqa: F401  which installs it
+from streamer.engine import records as installed
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Touchpoint
 from tests.header_names_support import builder
@@ -20,7 +21,7 @@ READ_COMMITTED = 1
 
 def unpack(*batches: Any, position: int = 0) -> list[tuple[int, str]]:
     """(offset, header's name) of what a consumer makes of an answer with these batches."""
-    assert fetcher.PartitionRecords.__module__ == header_names.__name__, "every module that connects to Kafka installs it"
+    assert fetcher.PartitionRecords.__module__ == installed.__name__, "every module that connects to Kafka installs it"
     content = b""
     for batch in batches:
         built = bytearray(batch.build())
@@ -33,7 +34,7 @@ def unpack(*batches: Any, position: int = 0) -> list[tuple[int, str]]:
 
 
 def test_aiokafka_by_itself_still_does_not_read_them() -> None:
-    """If this fails, `header_names` has served its time."""
+    """If this fails, `records` has served its time."""
     with pytest.raises(UnicodeDecodeError):
         list(MemoryRecords(bytes(builder([(b"k", ODD)]).build())).next_batch())
 
