@@ -81,6 +81,10 @@ integration: servers ## Tests against real servers on free ports
 bench-quick: servers ## Print throughput, latency and freshness of this machine
 	$(BIN)/python -m bench.quick
 
+.PHONY: compiled
+compiled: env ## Compile the hot path; run with PYTHONPATH=.state/compiled PYTHONSAFEPATH=1 (needs a C compiler)
+	$(BIN)/python -m deploy.compiled
+
 .PHONY: up
 up: env ## Start the servers on their usual ports and leave them running
 	$(BIN)/python -m deploy.local up
