@@ -45,19 +45,20 @@ class Cells:
     def __init__(self, used: Iterable[str]) -> None:
         names = {"journey", *used}
         self.dimensions = tuple(name for name in DIMENSIONS if name in names)
-        self._others = tuple(name for name in self.dimensions if name != "journey")
-        # Two names at least, so that attrgetter always gives a tuple.
-        self._read = attrgetter("source", "source", *self._others)
+        others = [name for name in self.dimensions if name != "journey"]
+        # Two names at least, so that attrgetter always gives a tuple; `named` drops what is no dimension.
+        self._names = others if len(others) > 1 else [*others, "source", "type"]
+        self._read = attrgetter(*self._names)
         self._kept = [tuple(name in family for name in self.dimensions) for family in _FAMILIES]
         self._by_event: dict[tuple[int, str, tuple[str, ...], str], Cell] = {}
         self._by_values: dict[tuple[int, tuple[str, ...]], Cell] = {}
 
     def of(self, family: int, journey: str, event: Touchpoint, team: str = "") -> Cell:
         """The cell of an event; `team` replaces the event's own."""
-        raw = self._read(event)[2:]
+        raw = self._read(event)
         cell = self._by_event.get((family, journey, raw, team))
         if cell is None:
-            values = dict(zip(self._others, raw, strict=True), journey=journey)
+            values = dict(zip(self._names, raw, strict=True), journey=journey)
             if team and "team" in values:
                 values["team"] = team
             cell = self._by_event[family, journey, raw, team] = self.named(family, values)

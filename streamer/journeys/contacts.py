@@ -50,6 +50,8 @@ class Signals(NamedTuple):
 
 
 NONE: Final = Signals()
+# Of an event that belongs to an issue and gave no signal.
+QUIET: Final = Signals()
 
 
 class ContactFold:
@@ -95,8 +97,9 @@ class ContactFold:
         if plan.transfers:
             transfers = 1
             cold = self._transfer(issue, event, cell, sink)
-        signals = Signals(switches, repeats, transfers, cold)
+        signals = QUIET
         if repeats or switches or transfers:
+            signals = Signals(switches, repeats, transfers, cold)
             points = repeats * self._repeat + switches * self._switch + cold * self._cold + (transfers - cold) * self._warm
             self.add_effort(issue, points, sink)
         if repeats or switches or transfers or issue.cause_count == 0:

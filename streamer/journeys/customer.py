@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Final
-from zlib import crc32
 
 import msgspec
 
@@ -27,9 +26,11 @@ CHUNK: Final = 16
 # Fewer retained events than this are not worth packing the state for, though the watermark has passed them.
 SETTLE_EVENTS: Final = 8
 _LENGTH_BYTES: Final = 2
-_MARK_BYTES: Final = 4
 
-_encode_event = msgspec.msgpack.Encoder().encode
+# The name of a touchpoint's `id` in its packed form, which the id follows with its length.
+_PACKED_ID: Final = b"\xa1i"
+
+_encode_event = _pack = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Touchpoint).decode
 
 MUTED: Final = Muted()
@@ -45,7 +46,7 @@ class Customer:
     """
 
     __slots__ = (
-        "as_of", "base", "base_time", "born", "clock", "count", "dirty", "due", "edge", "emitted", "key", "last_time", "marks", "queued",
+        "as_of", "base", "base_time", "born", "clock", "count", "dirty", "due", "edge", "emitted", "key", "last_time", "queued",
         "quiet", "revision", "state", "suffix", "waiting", "written",
     )  # fmt: skip
 
@@ -56,7 +57,6 @@ class Customer:
         self.base = b""
         self.base_time = -1
         self.suffix = b""
-        self.marks = b""
         self.count = 0
         self.last_time = -1
         self.state: State | None = None
@@ -78,9 +78,8 @@ class Customer:
             raise StreamerError(f"state row has schema {row.schema}, this build reads {ROW_SCHEMA}: start a build that is at least as new")
         customer = cls(key, row.born, row.revision)
         customer.base, customer.base_time, customer.last_time = row.base, row.base_time, row.last_time
-        customer.suffix, customer.marks, customer.count, customer.emitted, customer.due = (
+        customer.suffix, customer.count, customer.emitted, customer.due = (
             row.suffix,
-            row.marks,
             row.count,
             row.emitted,
             row.due,
@@ -96,7 +95,7 @@ class Customer:
         return encode(
             Row(
                 ROW_SCHEMA, self.due, self.quiet_at, self.born, self.revision, self.base_time, self.last_time, self.base, self.suffix,
-                self.marks, self.count, self.emitted, self.edge, as_of, clock_ms,
+                b"", self.count, self.emitted, self.edge, as_of, clock_ms,
             )
         )  # fmt: skip
 
@@ -115,14 +114,14 @@ class Customer:
         found.sort(key=_order)  # what changes nothing is kept as it came
         return found
 
-    def has(self, event: Touchpoint, mark: bytes) -> bool:
+    def has(self, event: Touchpoint) -> bool:
         """True if the suffix, or the base's last moment, holds an event with the same source and id (a duplicate)."""
         if self.edge and event.time == self.base_time and _identity(event) in self.edge:
             return True
-        if not self.count:
+        # Looking for the packed id in the packed events tells almost every non-duplicate; only a match is looked at closely.
+        if _PACKED_ID + _pack(event.id) not in self.suffix:
             return False
-        # A checksum per retained event tells almost every non-duplicate; only a match is looked at closely.
-        return mark in self.marks and any(kept.id == event.id and kept.source == event.source for kept in self.events())
+        return any(kept.id == event.id and kept.source == event.source for kept in self.events())
 
     def folded(self, fold: Fold, events: Sequence[Touchpoint], clock_ms: int, sink: Sink = MUTED) -> State:
         """fold(base, events, clock)."""
@@ -139,7 +138,7 @@ class Customer:
             self.state = self.folded(fold, self.events(), max(clock_ms, self.clock))
         return self.state
 
-    def append(self, fold: Fold, state: State, event: Touchpoint, plan: Plan, mark: bytes, clock_ms: int, sink: Sink) -> None:
+    def append(self, fold: Fold, state: State, event: Touchpoint, plan: Plan, clock_ms: int, sink: Sink) -> None:
         """Apply an event that comes after everything applied so far."""
         if self.due <= event.time:
             self.due = fold.fire(state, event.time, sink)
@@ -148,14 +147,13 @@ class Customer:
             if due <= clock_ms:
                 due = fold.fire(state, clock_ms, sink)
             self.due = due
-        self.keep(event, mark)
+        self.keep(event)
 
-    def keep(self, event: Touchpoint, mark: bytes) -> None:
+    def keep(self, event: Touchpoint) -> None:
         """Retain an event that is applied; alone for one that changes nothing in the state, wherever in order it belongs."""
         if event.time > self.last_time:
             self.last_time = event.time
         self.suffix += _framed(event)
-        self.marks += mark
         self.count += 1
 
     def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Sink) -> tuple[State, set[tuple[str, int]]]:
@@ -232,7 +230,6 @@ class Customer:
 
     def _keep(self, events: Sequence[Touchpoint]) -> None:
         self.suffix = b"".join(map(_framed, events))
-        self.marks = b"".join(map(mark_of, events))
         self.count = len(events)
 
     def adopt(self, old: Fold, new: Fold, revision: int, clock_ms: int) -> State:
@@ -253,11 +250,6 @@ def _identity(event: Touchpoint) -> str:
 def _framed(event: Touchpoint) -> bytes:
     packed = _encode_event(event)
     return len(packed).to_bytes(_LENGTH_BYTES) + packed
-
-
-def mark_of(event: Touchpoint) -> bytes:
-    """A checksum of what makes an event a duplicate."""
-    return crc32((event.id + event.source).encode()).to_bytes(_MARK_BYTES)
 
 
 _order = attrgetter("time", "offset")

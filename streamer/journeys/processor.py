@@ -19,7 +19,7 @@ from streamer.definitions import Definitions
 from streamer.errors import StreamerError
 from streamer.journeys import marker, notices
 from streamer.journeys.cells import Cell, Ledger
-from streamer.journeys.customer import CHUNK, SETTLE_EVENTS, Customer, mark_of
+from streamer.journeys.customer import CHUNK, SETTLE_EVENTS, Customer
 from streamer.journeys.fold import NEVER, Fold
 from streamer.journeys.put_aside import put_aside
 from streamer.journeys.restoring import load
@@ -295,18 +295,17 @@ class JourneysProcessor:
             if event.time < watermark:
                 return self._late(record, event, None)
             customer = self._customers[key] = Customer(key, event.offset, self._definitions.revision)
-        mark = mark_of(event)
-        if customer.has(event, mark):
+        if customer.has(event):
             self._count["duplicate"] += 1
             return 0
         if customer.revision != self._definitions.revision:
             self._adopt(customer, self._marker.clock)
         if event.time < watermark or event.time < customer.base_time:
             return self._late(record, event, customer)
-        self._apply(customer, event, mark, record.timestamp)
+        self._apply(customer, event, record.timestamp)
         return 1
 
-    def _apply(self, customer: Customer, event: Touchpoint, mark: bytes, arrival: int) -> None:
+    def _apply(self, customer: Customer, event: Touchpoint, arrival: int) -> None:
         clock = self._marker.clock
         self._customer, self._detected, self._silent = customer, arrival, False
         state = customer.state
@@ -322,9 +321,9 @@ class JourneysProcessor:
         if not plan.active and time < customer.due and event.analytics_consent is None:
             # Wherever it belongs in order, every deadline before it has fired already, and nothing else depends on it.
             self._fold.touch(event, plan, self._sink)
-            customer.keep(event, mark)
+            customer.keep(event)
         elif in_order:
-            customer.append(self._fold, state, event, plan, mark, clock, self._sink)
+            customer.append(self._fold, state, event, plan, clock, self._sink)
         else:
             before, happened = customer.insert(self._fold, event, clock, self._sink)
             assert customer.state is not None  # noqa: S101  insert has just folded it
@@ -347,7 +346,7 @@ class JourneysProcessor:
         if self._fold.late_completion(customer.live(self._fold, clock), event):
             at_clock = msgspec.structs.replace(event, time=clock, late_completion=True)
             self.notes["late_recoveries"] += 1
-            self._apply(customer, at_clock, mark_of(at_clock), record.timestamp)
+            self._apply(customer, at_clock, record.timestamp)
         return 0
 
     def _changed(self, customer: Customer) -> None:

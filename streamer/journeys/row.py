@@ -21,6 +21,7 @@ class Emitted(msgspec.Struct, array_like=True):
 class Row(msgspec.Struct, array_like=True):
     """A customer in the changelog. `due` and `quiet_at` come first: a restore reads only these two.
 
+    marks: not used any more.
     as_of: every event with a smaller offset is in it; clock: of the partition then. 0: it is of the marker's moment.
     """
 
