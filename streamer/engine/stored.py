@@ -14,9 +14,9 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupIdNotFound, 
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streamer.engine.checkpoint import TopicNames, Transactions
+from streamer.engine.kafka import kafka_errors
 from streamer.engine.opening import topic_names, transactional_id
 from streamer.engine.restore import changelog_reader
-from streamer.engine.source_clock import kafka_errors
 from streamer.engine.topic_admin import MACHINES, connected
 from streamer.errors import InputError, OperatorError
 from streamer.processor import Drained
@@ -32,7 +32,7 @@ async def rows(settings: Settings, machine: str, partition: int, *, source: str 
 
     Raises UnreachableError if Kafka does not answer.
     """
-    with kafka_errors(settings):
+    async with kafka_errors(settings):
         return await _rows(settings, topic_names(settings, machine, source or _source(machine)), partition)
 
 
@@ -56,14 +56,13 @@ async def reset(settings: Settings, machine: str, *, from_start: bool, source: s
     """
     names = topic_names(settings, machine, source or _source(machine))
     dropped: dict[int, int] = {}
-    async with connected(settings) as admin:
-        with kafka_errors(settings):
-            await _require_stopped(admin, names.group)
-            if from_start:
-                found = await admin.describe_topics([names.changelog])
-                for partition in range(len(found[0]["partitions"])):
-                    dropped[partition] = await _drop(settings, machine, names, partition)
-            await _delete_group(admin, names.group)
+    async with connected(settings) as admin, kafka_errors(settings):
+        await _require_stopped(admin, names.group)
+        if from_start:
+            found = await admin.describe_topics([names.changelog])
+            for partition in range(len(found[0]["partitions"])):
+                dropped[partition] = await _drop(settings, machine, names, partition)
+        await _delete_group(admin, names.group)
     return dropped
 
 
