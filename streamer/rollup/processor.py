@@ -64,7 +64,7 @@ class RollupProcessor:
         self._events = 0
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Load the changelog's rows. Raises StreamerError if they are of a newer version, DefinitionsError if of other definitions."""
+        """Load the changelog's rows. Raises StateError if they are of a newer version, DefinitionsError if of other definitions."""
         state.restore(self, rows)
 
     def process(self, records: Sequence[Record], end: int) -> None:
