@@ -12,7 +12,8 @@ from streamer.errors import SettingsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROBE_SECONDS: Final = 5.0
+# Only whether it is the right kind of server is still open: one that is frozen must not hold up for long.
+PROBE_SECONDS: Final = 2.0
 
 
 def is_loopback(host: str) -> bool:
@@ -52,6 +53,20 @@ async def speaks_tls(host: str, port: int) -> bool:
         return False
     writer.transport.abort()
     return True
+
+
+async def speaks_plain(host: str, port: int, greeting: bytes) -> bool:
+    """Whether a server answers a greeting, which says nothing secret, without TLS."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(greeting)
+                return bool(await reader.read(1))
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError):
+        return False
 
 
 def certificate_problem(error: BaseException) -> str | None:

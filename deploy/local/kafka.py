@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import shlex
 import shutil
 import socket
 import ssl
@@ -182,7 +184,8 @@ class Kafka(Server):
             users = []
             if self.secured is not None:
                 users = ["--add-scram", f"SCRAM-SHA-512=[name={self.secured.administrator},password={self.secured.password}]"]
-            result = self._command("kafka-storage.sh", "format", "-t", CLUSTER_ID, "-c", str(properties), *users)
+            command = [*self._java, COMMANDS["kafka-storage.sh"], "format", "-t", CLUSTER_ID, "-c", str(properties), *users]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
             if result.returncode != 0:
                 raise StackError(f"Kafka could not format {self.directory}/data: {result.stderr.strip()[-300:]}")
         return [
@@ -206,31 +209,32 @@ class Kafka(Server):
             )
         return text
 
-    def run(self, command: str, *arguments: str) -> str:
-        """Run a command of Kafka's distribution, such as `kafka-acls.sh`, as the administrator; returns what it printed.
+    def write_commands(self, directory: Path) -> dict[str, str]:
+        """Put the commands of Kafka's distribution, such as `kafka-acls.sh`, into a directory.
 
-        Raises:
-            StackError: it failed.
+        Returns variables for who calls them: PATH, and `admin` with the options by which the administrator connects.
         """
-        client: tuple[str, ...] = ()
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, entry in COMMANDS.items():
+            file = directory / name
+            file.write_text(f'#!/bin/sh\nexec {shlex.join([*self._java, entry])} "$@"\n')
+            file.chmod(0o755)
+        admin = f"--bootstrap-server {self.bootstrap}"
         if self.secured is not None:
-            file = self.directory / "client.properties"
+            file = directory / "admin.properties"
             file.touch(mode=0o600)
             file.write_text(CLIENT.format(login=self.secured.login, ca_file=self.secured.certificates.ca_file))
-            client = ("--command-config", str(file))
-        result = self._command(command, "--bootstrap-server", self.bootstrap, *client, *arguments)
-        if result.returncode != 0:
-            raise StackError(f"{command} {' '.join(arguments)}: {(result.stderr or result.stdout).strip()[-300:]}")
-        return result.stdout
+            admin += f" --command-config {file}"
+        return {"PATH": f"{directory.resolve()}{os.pathsep}{os.environ['PATH']}", "admin": admin}
 
     @property
     def _jars(self) -> str:
         return f"{(self._cache / 'kafka-lib').resolve()}/*"
 
-    def _command(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # C1 only: it lives for a second.
-        java = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", self._jars]
-        return subprocess.run([*java, COMMANDS[command], *arguments], capture_output=True, text=True, check=False)
+    @property
+    def _java(self) -> list[str]:
+        # C1 only: its commands live for a second.
+        return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", self._jars]
 
     def is_ready(self) -> bool:
         """Whether the broker takes connections and lists itself as alive in the cluster's metadata."""

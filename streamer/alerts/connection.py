@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, ConnectionError, RedisError, TimeoutError  # noqa: A004  the library's names
 
 from streamer.errors import DeliveryError
-from streamer.network import certificate_problem, client_context, speaks_tls
+from streamer.network import certificate_problem, client_context, speaks_plain, speaks_tls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,20 +148,24 @@ def explain(exc: RedisError | OSError, where: str) -> DeliveryError:
             f"Redis at {where} shows a certificate that is not accepted ({problem}): set redis_ca_file to the file of its CA, and"
             " redis_url to a name in the certificate"
         )
-    if "WRONG_VERSION_NUMBER" in str(exc):
-        return DeliveryError(f"Redis at {where} does not speak TLS: connect to the port that does; rediss:// is not used without")
     return RedisUnavailableError(f"Redis at {where} cannot be reached: {exc}")
 
 
 async def diagnose(exc: RedisError | OSError, client: redis.asyncio.Redis) -> DeliveryError:
-    """Like `explain`, and tells a server that hangs up on whoever speaks no TLS from one that is going away."""
+    """Like `explain`, and tells a server that speaks TLS where we do not, or the other way round, from one that is away.
+
+    The one hangs up on us, the other waits for a line that never comes.
+    """
     problem = explain(exc, address_of(client))
+    kind = client.connection_pool.connection_class
     options = client.connection_pool.connection_kwargs
-    hung_up = isinstance(problem, RedisUnavailableError) and ("closed" in str(exc) or "reset" in str(exc))
-    if hung_up and client.connection_pool.connection_class is redis.asyncio.Connection:
-        host, port = options.get("host", "localhost"), options.get("port", 6379)
-        if await speaks_tls(host, port):
-            return DeliveryError(f"Redis at {host}:{port} speaks TLS: use rediss:// in redis_url")
+    host, port = options.get("host", "localhost"), options.get("port", 6379)
+    if not isinstance(problem, RedisUnavailableError):
+        return problem
+    if kind is redis.asyncio.Connection and ("closed" in str(exc) or "reset" in str(exc)) and await speaks_tls(host, port):
+        return DeliveryError(f"Redis at {host}:{port} speaks TLS: use rediss:// in redis_url")
+    if kind is redis.asyncio.SSLConnection and isinstance(exc, TimeoutError) and await speaks_plain(host, port, b"PING\r\n"):
+        return DeliveryError(f"Redis at {host}:{port} does not speak TLS: connect to the port that does; rediss:// is not used without")
     return problem
 
 

@@ -15,7 +15,7 @@ from streamer import topics
 from streamer.alerts import alert as alerts
 from streamer.alerts.publisher import ActiveRecord
 from streamer.alerts.times import milliseconds
-from streamer.engine.kafka import client_options, explain
+from streamer.engine.kafka import client_options, explain, quiet
 from streamer.engine.topic_ids import topic_ids
 from streamer.errors import DataLossError, DeliveryError
 
@@ -61,9 +61,10 @@ class AlertLog:
 
     async def __aenter__(self) -> AlertLog:
         try:
-            await self._client.bootstrap()
-            await self._admin.start()
-            await self._reader.start()
+            with quiet():
+                await self._client.bootstrap()
+                await self._admin.start()
+                await self._reader.start()
         except KafkaError as exc:
             await self.close()
             raise await explain(exc, self._settings) from exc

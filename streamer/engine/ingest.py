@@ -117,8 +117,8 @@ async def sender(settings: Settings) -> AsyncIterator[Sender]:
         linger_ms=0,
     )
     async with kafka_errors(settings):
-        await producer.start()
         try:
+            await producer.start()
             opened = Sender(producer, settings.topic(topics.TOUCHPOINTS), settings.partitions)
             yield opened
             await opened.acknowledged()

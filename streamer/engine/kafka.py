@@ -50,10 +50,12 @@ def client_options(settings: Settings) -> dict[str, Any]:
 
 
 def denial(error: BaseException) -> AccessError | None:
-    """The sentence for an error that says the user lacks a permission, or None for other errors."""
-    if isinstance(error, DENIALS):
-        what = f"{type(error).__name__}: {error}".removesuffix(": ")
-        return AccessError(f"Kafka denies the user an operation ({what}): grant what docs/how-to/secure.md lists")
+    """The sentence for an error that says the user lacks a permission, itself or as the cause of what aiokafka makes of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DENIALS):
+            return AccessError(f"Kafka denies the user an operation ({cause}): grant what docs/how-to/secure.md lists")
+        cause = cause.__cause__
     return None
 
 

@@ -14,6 +14,7 @@ from aiokafka.errors import IllegalStateError, KafkaError, ProducerFenced
 from faust.types import TP
 
 from streamer.engine.exits import Exit, end, end_for
+from streamer.engine.kafka import denial
 from streamer.engine.opening import Kept, Opener
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class Partitions:
 
     def _on_failed(self, owner: Owner, error: BaseException) -> None:
         """A checkpoint failed, and whether it was committed is unknown: only opening again tells."""
-        if not isinstance(error, KafkaError):
+        if not isinstance(error, KafkaError) or denial(error) is not None:  # opening again grants nothing
             end_for(error, f"the checkpoint of partition {owner.partition}")
         fenced = isinstance(error, ProducerFenced)
         self._pipeline.checkpoint_failed("fenced" if fenced else "failed")

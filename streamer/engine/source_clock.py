@@ -48,8 +48,8 @@ async def clocks(settings: Settings) -> list[int | None]:
     source, changelog = settings.topic(topics.TOUCHPOINTS), topics.changelog_name(settings.app, "journeys")
     consumer = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False, isolation_level="read_committed")
     async with kafka_errors(settings):
-        await consumer.start()
         try:
+            await consumer.start()
             log = await _Log.of(consumer, [source, changelog], settings.partitions)
             found = []
             for partition in range(settings.partitions):
