@@ -53,6 +53,8 @@ BATCHES_BUFFERED: Final = 8
 # Below the broker's limit on a message, so that one fetch can always bring at least one.
 FETCH_BYTES: Final = 4 << 20
 TICK_SECONDS: Final = 0.5
+# So soon is it seen that somebody gave the source more partitions.
+METADATA_SECONDS: Final = 10.0
 STOP_SECONDS_MAX: Final = 5.0
 NEVER_SECONDS: Final = 10 * 365 * 86_400.0
 
@@ -142,6 +144,7 @@ def create_app(machine: Machine, settings: Settings, pipeline: Pipeline) -> Mach
         broker_rebalance_timeout=settings.rebalance_timeout_seconds,
         broker_request_timeout=max(settings.session_timeout_seconds, settings.watchdog_seconds),
         consumer_max_fetch_size=FETCH_BYTES,
+        consumer_metadata_max_age_ms=int(METADATA_SECONDS * 1000),
     )
     app.boot_strategy.enable_web = False
     app.boot_strategy.enable_kafka_producer = False

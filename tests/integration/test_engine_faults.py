@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import RecordsToDelete
+from aiokafka.admin import NewPartitions, RecordsToDelete
 
 from streamer import topics
 from streamer.engine.checkpoint import TopicNames, Transactions
@@ -71,6 +71,19 @@ async def test_the_watchdog_ends_a_process_whose_event_loop_is_blocked(kafka: Ka
         await stage.producer.send_and_wait(stage.source, b"x", b"stall", partition=0)
         assert await worker.ended() == Exit.STUCK
         assert "the event loop has not turned for" in worker.log
+
+
+async def test_partitions_added_to_the_source_end_a_running_worker_with_the_way_to_grow(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path, partitions=2) as stage:
+        worker = stage.start()
+        await stage.send(10)
+        await stage.output_reaches(10)
+        await stage.admin.create_partitions({stage.source: NewPartitions(3)})
+        assert await worker.ended() == TopicsError.exit_code
+        assert f"topic {stage.source} has 3 partitions and the machine 2: state is bound to the count" in worker.log
+        assert "to grow, create topics under another app and prefix" in worker.log
+        assert "Traceback" not in worker.log
+        assert await stage.nothing_lost_or_doubled() == 10
 
 
 async def test_a_frozen_broker_is_waited_for_and_then_given_up(kafka: Kafka, unique: str, tmp_path: Path) -> None:
