@@ -35,5 +35,5 @@ def wrong_count(name: str, observed: int, expected: int) -> TopicsError:
     """A topic that cannot be read on: a key's records and its state would be in different partitions."""
     return TopicsError(
         f"topic {name} has {observed} partitions and the machine {expected}: state is bound to the count it was created with;"
-        " to grow, create topics under another app and prefix and replay the source into them"
+        " to grow, create topics under another app and prefix and fill them with `streamer topics refill`"
     )

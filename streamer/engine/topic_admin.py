@@ -112,7 +112,7 @@ def _partitions_differ(spec: TopicSpec, observed: Observed) -> Deviation:
     what = f"has {observed.partitions} partitions instead of {spec.partitions}"
     fix = (
         f"state is bound to the partition count: if it was created so, set partitions (or rollup_partitions) to {observed.partitions};"
-        " to grow, create new topics (another topic_prefix and app) and replay the history into them"
+        " to grow, create new topics (another topic_prefix and app) and fill them with `streamer topics refill`"
     )
     return Deviation(spec.name, what, fix, fatal=True)
 

@@ -81,7 +81,7 @@ async def test_partitions_added_to_the_source_end_a_running_worker_with_the_way_
         await stage.admin.create_partitions({stage.source: NewPartitions(3)})
         assert await worker.ended() == TopicsError.exit_code
         assert f"topic {stage.source} has 3 partitions and the machine 2: state is bound to the count" in worker.log
-        assert "to grow, create topics under another app and prefix" in worker.log
+        assert "to grow, create topics under another app and prefix and fill them with `streamer topics refill`" in worker.log
         assert "Traceback" not in worker.log
         assert await stage.nothing_lost_or_doubled() == 10
 
