@@ -18,6 +18,7 @@ from streamer.replay.history import History
 from streamer.replay.mapping import Event
 from streamer.replay.partitions import partition_of
 from streamer.settings import Settings
+from streamer.touchpoints.control import encode_control
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Control
 
@@ -104,6 +105,18 @@ async def test_every_record_is_in_its_keys_partition_in_its_keys_order(kafka: Ka
         assert records[0].control is not None, "the file's beginning goes before all of it"
         ends = [n for n, seen in enumerate(records) if seen.control is not None and seen.control.kind == "end"]
         assert ends == [1 + len(values)], "its end behind all of it, and before what came later"
+
+
+async def test_the_end_of_a_file_is_told_when_the_last_old_partition_has_told_it(kafka: Kafka, unique: str) -> None:
+    old, new = installation(kafka, f"{unique}a", 2), installation(kafka, f"{unique}b", 1)
+    await asyncio.gather(topic_admin.create(old), topic_admin.create(new))
+    begin, end = encode_control("begin", T0), encode_control("end", T0 + 1_000)
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+        for partition, (value, headers) in ((0, begin), (1, begin), (0, end), (1, (b"behind the first end", [])), (1, end)):
+            await producer.send_and_wait(old.topic("touchpoints"), value, partition=partition, headers=headers)
+    await refill.refill(new, old.topic_prefix)
+    (records,) = await read(new)
+    assert [seen.control.kind if seen.control else seen.value for seen in records] == ["begin", b"behind the first end", "end"]
 
 
 async def test_a_topic_with_records_or_the_same_or_a_missing_one_is_refused(kafka: Kafka, unique: str) -> None:
