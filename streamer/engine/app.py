@@ -214,11 +214,15 @@ def run(
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     code = asyncio.run(_serve(machine, settings, pipeline or Pipeline(machine.name), beside))
-    # The consumer's thread is not a daemon: should it hang now, it would keep a finished process alive.
+    _exit_soon(code)
+    return code
+
+
+def _exit_soon(code: int) -> None:
+    """End the process in a few seconds if it does not by itself: a finished one must not be kept alive by a connection or a thread."""
     guard = threading.Timer(STOP_SECONDS_MAX, os._exit, (code,))
     guard.daemon = True
     guard.start()
-    return code
 
 
 async def _serve(
@@ -265,7 +269,6 @@ async def _run_app(app: MachineApp, settings: Settings, stopping: asyncio.Event)
             if error is not None or task is not starting:
                 end_for(error or RuntimeError("it ended by itself"), "the worker")
     await _stop(app, starting)
-    logger.info("stopped: everything is committed", extra={"action": "stopped"})
     watchdog.stop()
     for task in background:
         task.cancel()
@@ -280,7 +283,10 @@ async def _stop(app: MachineApp, starting: asyncio.Task[None]) -> None:
             await app.partitions.close_all()
             if starting.done():
                 await consumer.leave()
-            await app.stop()
+        logger.info("stopped: everything is committed", extra={"action": "stopped"})
+        # Only connections and threads are left. Faust swallows a cancellation while it stops, so no timeout on this loop would do.
+        _exit_soon(Exit.OK)
+        await app.stop()
     except Exception as exc:
         end_for(exc, "stopping")
 

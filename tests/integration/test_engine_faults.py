@@ -73,6 +73,17 @@ async def test_the_watchdog_ends_a_process_whose_event_loop_is_blocked(kafka: Ka
         assert "the event loop has not turned for" in worker.log
 
 
+async def test_a_stop_that_hangs_when_everything_is_committed_ends_all_the_same(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        worker = stage.start(stop_hangs=True)
+        await stage.send(10)
+        await stage.output_reaches(10)
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended(30) == Exit.OK
+        assert "stopped: everything is committed" in worker.log
+        assert await stage.nothing_lost_or_doubled() == 10
+
+
 async def test_partitions_added_to_the_source_end_a_running_worker_with_the_way_to_grow(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     async with stage_of(kafka, unique, tmp_path, partitions=2) as stage:
         worker = stage.start()
