@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import errors
-from aiokafka.conn import create_conn
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import SaslHandShakeRequest
 
@@ -61,20 +61,10 @@ def denial(error: BaseException) -> AccessError | None:
 
 async def refusal(settings: Settings) -> AccessError | None:
     """Why no connection can be had although a broker is there; None if it is only away, or takes the connection after all."""
-    for host, port in addresses(settings):
+    for host, port, _ in collect_hosts(settings.kafka_bootstrap):
         if (reason := await _refusal(settings, host, port)) is not None:
             return AccessError(f"Kafka at {host}:{port} {reason}")
     return None
-
-
-def addresses(settings: Settings) -> list[tuple[str, int]]:
-    """(host, port) of each bootstrap address."""
-    found = []
-    for address in settings.kafka_bootstrap.split(","):
-        host, _, port = address.strip().rpartition(":")
-        if host and port.isdigit():
-            found.append((host.strip("[]"), int(port)))
-    return found
 
 
 async def _refusal(settings: Settings, host: str, port: int) -> str | None:

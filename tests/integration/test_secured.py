@@ -231,9 +231,9 @@ async def test_a_producer_may_write_and_nothing_else(servers: Servers) -> None:
 def test_with_the_documented_permissions_the_whole_worker_and_every_command_work(
     servers: Servers, start: Callable[..., Worker], tmp_path: Path
 ) -> None:
-    def output(user: str, *arguments: str, code: int = 0, redis_user: str = "cx-publisher") -> str:
-        result = servers.run(user, *arguments, redis_user=redis_user)
-        assert result.returncode == code, (arguments, result.stdout, result.stderr)
+    def output(user: str, *arguments: str, redis_user: str = "cx-publisher", **settings: str) -> str:
+        result = servers.run(user, *arguments, redis_user=redis_user, **settings)
+        assert result.returncode == 0, (arguments, result.stdout, result.stderr)
         assert "Traceback" not in result.stderr
         assert CANARY not in result.stdout + result.stderr
         return result.stdout
@@ -265,6 +265,9 @@ def test_with_the_documented_permissions_the_whole_worker_and_every_command_work
     assert worker.process.wait(timeout=60) == 0, worker.log
     assert "Traceback" not in worker.log
     assert CANARY not in worker.log
+    grown = {"app": "cx2", "topic_prefix": "cx2.", "partitions": "3"}
+    output("admin", "topics", "create", **grown)
+    assert json.loads(output("admin", "topics", "refill", "--from-prefix", "cx.", "--json", **grown))["records"] > 4
     output("cx-operator", "state", "reset", "journeys")
     assert json.loads(output("cx-operator", "state", "reset", "journeys", "--from-start", "--json"))["rows_dropped"] > 0
 

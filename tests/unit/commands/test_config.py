@@ -134,6 +134,25 @@ def test_what_is_encrypted_or_stays_on_this_machine_or_was_allowed_is_accepted(
     assert run("check").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "which is not there"), (b"", "which holds no certificate in PEM"), (b"nonsense", "which holds no certificate in PEM")],
+)
+def test_a_ca_file_that_cannot_be_used_is_found_before_anything_connects(
+    content: bytes | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("STREAMER_KAFKA_SECURITY", "SSL")
+    monkeypatch.setenv("STREAMER_KAFKA_CA_FILE", str(file))
+    monkeypatch.setenv("STREAMER_REDIS_URL", "rediss://redis:6379/0")
+    monkeypatch.setenv("STREAMER_REDIS_CA_FILE", str(file))
+    result = run("check")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [f"error: {name} names {file}, {reason}" for name in ("kafka_ca_file", "redis_ca_file")]
+
+
 def test_a_secret_that_may_not_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(path: Path, *_args: object, **_kwargs: object) -> str:
         raise PermissionError(13, "Permission denied", str(path))  # the user of the tests may be root, who may read all
