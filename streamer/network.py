@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
 
 # Only whether it is the right kind of server is still open: one that is frozen must not hold up for long.
 PROBE_SECONDS: Final = 2.0
+
+
+class _LateRecords(logging.Filter):
+    """asyncio logs, with a traceback, that a server's answer came after our farewell: no reader is left that could miss it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the entry is to be logged."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, ssl.SSLError) and error.reason == "APPLICATION_DATA_AFTER_CLOSE_NOTIFY")
+
+
+_LATE_RECORDS: Final = _LateRecords()
 
 
 def is_loopback(host: str) -> bool:
@@ -32,6 +45,7 @@ def client_context(ca_file: Path | None, setting: str) -> ssl.SSLContext:
     Raises:
         SettingsError: the file that the setting names cannot be used.
     """
+    logging.getLogger("asyncio").addFilter(_LATE_RECORDS)
     try:
         return ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError as exc:

@@ -54,7 +54,7 @@ BATCHES_BUFFERED: Final = 8
 FETCH_BYTES: Final = 4 << 20
 TICK_SECONDS: Final = 0.5
 # So soon is it seen that somebody gave the source more partitions.
-METADATA_SECONDS: Final = 10.0
+METADATA_SECONDS: Final = 20.0
 STOP_SECONDS_MAX: Final = 5.0
 NEVER_SECONDS: Final = 10 * 365 * 86_400.0
 

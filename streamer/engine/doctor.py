@@ -89,7 +89,7 @@ async def redis(settings: Settings) -> Finding:
         words = await client.execute_command("HELLO")  # type: ignore[no-untyped-call]
         version = dict(zip(words[::2], words[1::2], strict=False))[b"version"].decode()
     except (RedisError, OSError) as exc:
-        return Finding("redis", "failed", str(await diagnose(exc, client)), "start it or set redis_url, redis_password and redis_ca_file")
+        return Finding("redis", "failed", str(await diagnose(exc, client)), "start it or set redis_url and redis_password")
     finally:
         await client.aclose()
     if int(version.split(".", 1)[0]) < REDIS_MAJOR_LEAST:
