@@ -9,7 +9,9 @@ StreamerError
 ├── OperatorError       an operator moved something that must move together with the state
 ├── StackError          the local stack cannot be started
 ├── DeliveryError       Redis refused or lost what was to be delivered
-└── UnreachableError    a server does not answer
+├── UnreachableError    a server does not answer
+├── AccessError         Kafka refuses the certificate, the user, the password or an operation
+└── StateError          a newer version of this program wrote the state
 """
 
 
@@ -71,3 +73,15 @@ class UnreachableError(StreamerError):
     """A server does not answer; trying again later may help."""
 
     exit_code = 8
+
+
+class AccessError(StreamerError):
+    """Kafka, or the way to it, refuses: a certificate, the user, the password, an operation."""
+
+    exit_code = 9
+
+
+class StateError(StreamerError):
+    """The state in the changelog cannot be read by this version of the program."""
+
+    exit_code = 10

@@ -12,6 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -21,10 +22,14 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import (
+    SettingsError as SourceError,
+)
 
 from streamer import topics
 from streamer.errors import SettingsError
 from streamer.metrics.families import ROLES, SUPERVISOR
+from streamer.network import is_loopback
 
 PREFIX: Final = "STREAMER_"
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
@@ -50,11 +55,16 @@ class Settings(BaseSettings):
     )
     kafka_username: str | None = Field(None, description="SASL user.")
     kafka_password: SecretStr | None = Field(None, description="SASL password.")
-    kafka_ca_file: Path | None = Field(None, description="CA certificates that Kafka's certificate is checked against.")
-    allow_insecure: bool = Field(False, description="Accept SASL without TLS, and plain connections to other machines.")
+    kafka_ca_file: Path | None = Field(
+        None, description="CA certificates that Kafka's certificate is checked against; without it the system's."
+    )
+    allow_insecure: bool = Field(False, description="Accept SASL without TLS, and plain connections to and from other machines.")
 
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis for alerts; rediss:// for TLS.")
     redis_password: SecretStr | None = Field(None, description="Redis password, if not in the URL's place.")
+    redis_ca_file: Path | None = Field(
+        None, description="CA certificates that Redis' certificate is checked against; without it the system's."
+    )
     redis_prefix: str = Field("cx:", description="Prefix of the keys in Redis.")
     alert_stream_length: int = Field(100_000, ge=100, description="Alerts kept in the Redis stream, about.")
     alert_stream_age_seconds: int = Field(7 * 86_400, ge=60, description="Age up to which alerts are kept in the Redis stream, about.")
@@ -107,7 +117,26 @@ class Settings(BaseSettings):
             raise ValueError("SASL_PLAINTEXT sends the password in the clear: use SASL_SSL, or set allow_insecure")
         if self.kafka_security.startswith("SASL") and not (self.kafka_username and self.kafka_password):
             raise ValueError(f"{self.kafka_security} needs kafka_username and kafka_password")
+        if not self.kafka_security.startswith("SASL") and (self.kafka_username or self.kafka_password):
+            raise ValueError(f"kafka_username and kafka_password have no effect with {self.kafka_security}: use SASL_SSL")
+        if self.kafka_ca_file and not self.kafka_security.endswith("SSL"):
+            raise ValueError(f"kafka_ca_file has no effect with {self.kafka_security}: use SASL_SSL or SSL")
+        if self.kafka_security == "PLAINTEXT" and not self.allow_insecure and (others := _remote(self.kafka_bootstrap)):
+            raise ValueError(f"kafka_bootstrap leads to {others} in the clear: use SASL_SSL or SSL, or set allow_insecure")
+        self._redis_fails_closed()
         return self
+
+    def _redis_fails_closed(self) -> None:
+        url = urlsplit(self.redis_url)
+        if url.scheme == "rediss":
+            unchecked = sorted(name for name in parse_qs(url.query) if name in ("ssl_cert_reqs", "ssl_check_hostname"))
+            if unchecked and not self.allow_insecure:
+                raise ValueError(f"redis_url sets {unchecked[0]}: a certificate that is not checked protects nothing; set redis_ca_file")
+            return
+        if self.redis_ca_file:
+            raise ValueError(f"redis_ca_file has no effect with {url.scheme}://: use rediss://")
+        if url.scheme == "redis" and not self.allow_insecure and not is_loopback(url.hostname or "localhost"):
+            raise ValueError(f"redis_url leads to {url.hostname} in the clear: use rediss://, or set allow_insecure")
 
     @classmethod
     def settings_customise_sources(
@@ -137,6 +166,12 @@ class Settings(BaseSettings):
         return self.metrics_port + 1 + ROLES.index(role)
 
 
+def _remote(addresses: str) -> str:
+    """Those of the addresses that lead to other machines."""
+    hosts = [(address.strip().rpartition(":")[0] or address.strip()).strip("[]") for address in addresses.split(",")]
+    return ", ".join(host for host in hosts if not is_loopback(host))
+
+
 def load(**values: Any) -> Settings:
     """The settings of this process; `values` (from the command line) win over everything else.
 
@@ -158,8 +193,18 @@ def attempt(**values: Any) -> Settings | list[str]:
         return Settings(**values)
     except ValidationError as exc:
         return sentences(exc)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        return [f"{os.environ.get(SETTINGS_FILE)}: {exc}"]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        return [_unreadable(exc, SETTINGS_FILE)]
+    except SourceError as exc:
+        return [_unreadable(exc.__cause__ or exc, SECRETS_DIR)]
+
+
+def _unreadable(error: BaseException, place: str) -> str:
+    """One sentence, without the content: it may be a secret."""
+    if isinstance(error, OSError):
+        return f"{error.filename} cannot be read: {error.strerror}"
+    reason = f"not text in UTF-8 ({error.reason})" if isinstance(error, UnicodeDecodeError) else str(error)
+    return f"{os.environ.get(place)}: {reason}"
 
 
 def sentences(error: ValidationError) -> list[str]:

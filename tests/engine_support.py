@@ -143,7 +143,9 @@ class Stage:
         await self.producer.stop()
         await self.admin.close()
 
-    def start(self, restore_seconds: float = 0.0, program: Sequence[str] = ("tests.engine_toy",), **overrides: object) -> Worker:
+    def start(
+        self, restore_seconds: float = 0.0, program: Sequence[str] = ("tests.engine_toy",), *, stop_hangs: bool = False, **overrides: object
+    ) -> Worker:
         """Start a worker; `overrides` are settings, `restore_seconds` is how long reading a partition's rows takes."""
         settings: dict[str, object] = {
             "kafka_bootstrap": self.settings.kafka_bootstrap,
@@ -157,6 +159,8 @@ class Stage:
         }
         environment = {f"STREAMER_{name.upper()}": str(value) for name, value in settings.items()}
         environment["TOY_RESTORE_SECONDS"] = str(restore_seconds)
+        if stop_hangs:
+            environment["TOY_STOP_HANGS"] = "1"
         worker = Worker(self._directory / f"worker-{len(self.workers)}", environment, program)
         self.workers.append(worker)
         return worker

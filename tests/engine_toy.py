@@ -3,7 +3,7 @@
 Each event makes one output, `{"key", "count", "partition", "offset"}`, to the topic of deltas. Keys beginning with `alert`
 wait as alerts; the key `poison` raises, `stall` blocks the event loop, `miscount` is not accounted for. As a program it is a
 worker; see `main`.
-`TOY_RESTORE_SECONDS` is how long a restore takes.
+`TOY_RESTORE_SECONDS` is how long a restore takes; with `TOY_STOP_HANGS` Faust's stop never returns.
 """
 
 from __future__ import annotations
@@ -126,6 +126,8 @@ class Counter:
 async def report(app: MachineApp) -> AsyncIterator[None]:
     """Keep a file up to date with what this worker owns: `{"owned", "consumed", "rows", "table"}`, empty until ready."""
     path = Path(os.environ["TOY_REPORT"])
+    if "TOY_STOP_HANGS" in os.environ:
+        app.stop = threading.Event().wait  # type: ignore[method-assign, assignment]  # blocks the loop: nothing on it can end this
     stopped = threading.Event()
 
     def write() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import shlex
 import shutil
 import socket
+import ssl
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -17,6 +21,9 @@ from aiokafka.errors import KafkaError
 from deploy.local import ports, programs
 from deploy.local.process import Server, require_disk
 from streamer.errors import StackError
+
+if TYPE_CHECKING:
+    from deploy.local.certificates import Certificates
 
 POM: Final = Path(__file__).with_name("kafka-pom.xml")
 LOG_CONFIG: Final = Path(__file__).with_name("log4j2.properties")
@@ -28,11 +35,11 @@ PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners={protocol}://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners={protocol}://{host}:{port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocol}:{protocol}
+inter.broker.listener.name={protocol}
 log.dirs={directory}/data
 # A misspelt topic is an error here, not a new topic with the wrong shape.
 auto.create.topics.enable=false
@@ -58,6 +65,59 @@ group.initial.rebalance.delay.ms=0
 message.max.bytes={message_bytes_max}
 replica.fetch.max.bytes={message_bytes_max}
 """
+
+# Who is not granted something is refused. Only the node itself uses the controller's listener, where nobody has a name.
+SECURED: Final = """\
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={login}
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore_file}
+ssl.truststore.type=PEM
+ssl.truststore.location={ca_file}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{administrator};User:ANONYMOUS
+"""
+CLIENT: Final = """\
+security.protocol=SASL_SSL
+sasl.mechanism=SCRAM-SHA-512
+sasl.jaas.config={login}
+ssl.truststore.type=PEM
+ssl.truststore.location={ca_file}
+"""
+
+# The commands of a distribution, by the class each starts.
+COMMANDS: Final = {
+    "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
+    "kafka-configs.sh": "kafka.admin.ConfigCommand",
+    "kafka-storage.sh": "kafka.tools.StorageTool",
+    "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
+}
+
+
+@dataclass(frozen=True)
+class Secured:
+    """TLS, SCRAM-SHA-512 and ACLs for a broker, and its administrator."""
+
+    certificates: Certificates
+    password: str
+    administrator: str = "admin"
+
+    @property
+    def login(self) -> str:
+        """The administrator for Kafka's own programs."""
+        module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+        return f'{module} required username="{self.administrator}" password="{self.password}";'
+
+    def client_options(self) -> dict[str, Any]:
+        """The administrator for an aiokafka client."""
+        return {
+            "security_protocol": "SASL_SSL",
+            "ssl_context": ssl.create_default_context(cafile=self.certificates.ca_file),
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": self.administrator,
+            "sasl_plain_password": self.password,
+        }
 
 
 def has_libraries(cache: Path) -> bool:
@@ -91,33 +151,40 @@ def libraries(cache: Path) -> Path:
 
 
 class Kafka(Server):
-    """A broker and controller in one process. `bootstrap` is what clients connect to."""
+    """A broker and controller in one process. `bootstrap` is what clients connect to; plain and open to all unless `secured`."""
 
     name = "kafka"
 
-    def __init__(self, directory: Path, port: int = 0, *, cache: Path, heap_megabytes: int = 1024) -> None:
+    def __init__(self, directory: Path, port: int = 0, *, cache: Path, heap_megabytes: int = 1024, secured: Secured | None = None) -> None:
         super().__init__(directory, port)
         self._controller_port = ports.pick()
         self._cache = cache
         self._heap_megabytes = heap_megabytes
+        self.secured = secured
 
     @property
     def bootstrap(self) -> str:
         """`127.0.0.1:port`."""
         return self.address
 
+    @property
+    def admin_options(self) -> dict[str, Any]:
+        """Keyword arguments for an aiokafka client that may do everything."""
+        return {"bootstrap_servers": self.bootstrap, **(self.secured.client_options() if self.secured else {})}
+
     def prepare(self) -> list[str]:
         """Write server.properties and format the log directory, once."""
         programs.ensure(["java"], lock=self._cache / "install.lock")
-        jars = f"{libraries(self._cache).resolve()}/*"
+        libraries(self._cache)
         ports.require_free(self._controller_port, "the Kafka controller")
         properties = self.directory / "server.properties"
-        values = {"host": ports.HOST, "port": self.port, "controller_port": self._controller_port}
-        properties.write_text(PROPERTIES.format(**values, directory=self.directory, message_bytes_max=MESSAGE_BYTES_MAX))
+        properties.touch(mode=0o600)
+        properties.write_text(self._properties())
         if not (self.directory / "data" / "meta.properties").exists():
-            tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
-            # C1 only: the tool lives for a second.
-            command = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", jars, *tool]
+            users = []
+            if self.secured is not None:
+                users = ["--add-scram", f"SCRAM-SHA-512=[name={self.secured.administrator},password={self.secured.password}]"]
+            command = [*self._java, COMMANDS["kafka-storage.sh"], "format", "-t", CLUSTER_ID, "-c", str(properties), *users]
             result = subprocess.run(command, capture_output=True, text=True, check=False)
             if result.returncode != 0:
                 raise StackError(f"Kafka could not format {self.directory}/data: {result.stderr.strip()[-300:]}")
@@ -126,10 +193,48 @@ class Kafka(Server):
             f"-Xmx{self._heap_megabytes}m",
             f"-Dlog4j2.configurationFile={LOG_CONFIG}",
             "-cp",
-            jars,
+            self._jars,
             "kafka.Kafka",
             str(properties),
         ]
+
+    def _properties(self) -> str:
+        protocol = "PLAINTEXT" if self.secured is None else "SASL_SSL"
+        values = {"host": ports.HOST, "port": self.port, "controller_port": self._controller_port, "protocol": protocol}
+        text = PROPERTIES.format(**values, directory=self.directory, message_bytes_max=MESSAGE_BYTES_MAX)
+        if self.secured is not None:
+            files = self.secured.certificates
+            text += SECURED.format(
+                login=self.secured.login, keystore_file=files.keystore_file, ca_file=files.ca_file, administrator=self.secured.administrator
+            )
+        return text
+
+    def write_commands(self, directory: Path) -> dict[str, str]:
+        """Put the commands of Kafka's distribution, such as `kafka-acls.sh`, into a directory.
+
+        Returns variables for who calls them: PATH, and `admin` with the options by which the administrator connects.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, entry in COMMANDS.items():
+            file = directory / name
+            file.write_text(f'#!/bin/sh\nexec {shlex.join([*self._java, entry])} "$@"\n')
+            file.chmod(0o755)
+        admin = f"--bootstrap-server {self.bootstrap}"
+        if self.secured is not None:
+            file = directory / "admin.properties"
+            file.touch(mode=0o600)
+            file.write_text(CLIENT.format(login=self.secured.login, ca_file=self.secured.certificates.ca_file))
+            admin += f" --command-config {file}"
+        return {"PATH": f"{directory.resolve()}{os.pathsep}{os.environ['PATH']}", "admin": admin}
+
+    @property
+    def _jars(self) -> str:
+        return f"{(self._cache / 'kafka-lib').resolve()}/*"
+
+    @property
+    def _java(self) -> list[str]:
+        # C1 only: its commands live for a second.
+        return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", self._jars]
 
     def is_ready(self) -> bool:
         """Whether the broker takes connections and lists itself as alive in the cluster's metadata."""
@@ -139,14 +244,14 @@ class Kafka(Server):
             return False
         # In a thread of its own: the caller may have a running event loop.
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(asyncio.run, _has_broker(self.bootstrap)).result()
+            return pool.submit(asyncio.run, _has_broker(self.admin_options)).result()
 
 
-async def _has_broker(bootstrap: str) -> bool:
+async def _has_broker(options: dict[str, Any]) -> bool:
     logger = logging.getLogger("aiokafka")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # refusals are expected until the node is up
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=2000)
+    admin = AIOKafkaAdminClient(**options, request_timeout_ms=2000)
     try:
         await admin.start()
         return bool((await admin.describe_cluster())["brokers"])

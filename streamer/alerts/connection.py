@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -11,6 +11,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, ConnectionError, RedisError, TimeoutError  # noqa: A004  the library's names
 
 from streamer.errors import DeliveryError
+from streamer.network import certificate_problem, client_context, speaks_plain, speaks_tls
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streamer.settings import Settings
 
 # A server that does not answer a call of a few milliseconds within this is treated as gone; a BUSY one answers at once.
 TIMEOUT_SECONDS: Final = 5.0
@@ -80,12 +86,21 @@ class Keys:
         return f"{self.prefix}alerts:dead"
 
 
-def connect(url: str, password: str | None = None, *, timeout_seconds: float | None = TIMEOUT_SECONDS) -> redis.asyncio.Redis:
+def connect(
+    url: str, password: str | None = None, *, ca_file: Path | None = None, timeout_seconds: float | None = TIMEOUT_SECONDS
+) -> redis.asyncio.Redis:
     """A client that does not retry by itself: who calls knows what may be repeated. Opens no connection yet.
 
-    Raises DeliveryError for a malformed URL.
+    TLS (`rediss://`) always checks the server's certificate and its name, against `ca_file` or else the system's authorities.
+
+    Raises:
+        DeliveryError: a malformed URL.
+        SettingsError: the file of CA certificates cannot be used.
     """
     options: dict[str, Any] = {} if password is None else {"password": password}
+    if ca_file is not None:
+        client_context(ca_file, "redis_ca_file")  # the library would look at it only when it connects
+        options["ssl_ca_certs"] = str(ca_file)
     try:
         client = redis.asyncio.Redis.from_url(
             url,
@@ -99,6 +114,12 @@ def connect(url: str, password: str | None = None, *, timeout_seconds: float | N
     except ValueError as exc:
         raise DeliveryError(f"the Redis URL is not usable ({exc}): it looks like redis://host:6379/0 or rediss://user@host:6379/0") from exc
     return client
+
+
+def connect_as(settings: Settings) -> redis.asyncio.Redis:
+    """A client with the address, user, password and certificates of the settings. Raises what `connect` raises."""
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    return connect(settings.redis_url, password, ca_file=settings.redis_ca_file)
 
 
 def code_of(exc: RedisError) -> str:
@@ -122,7 +143,30 @@ def explain(exc: RedisError | OSError, where: str) -> DeliveryError:
             return DeliveryError(f"Redis at {where} {_LASTING['WRONGPASS']} ({exc})")
         if not isinstance(exc, ConnectionError | TimeoutError):
             return DeliveryError(f"Redis at {where} refused a command: {exc}")
+    if (problem := certificate_problem(exc)) is not None:
+        return DeliveryError(
+            f"Redis at {where} shows a certificate that is not accepted ({problem}): set redis_ca_file to the file of its CA, and"
+            " redis_url to a name in the certificate"
+        )
     return RedisUnavailableError(f"Redis at {where} cannot be reached: {exc}")
+
+
+async def diagnose(exc: RedisError | OSError, client: redis.asyncio.Redis) -> DeliveryError:
+    """Like `explain`, and tells a server that speaks TLS where we do not, or the other way round, from one that is away.
+
+    The one hangs up on us, the other waits for a line that never comes.
+    """
+    problem = explain(exc, address_of(client))
+    kind = client.connection_pool.connection_class
+    options = client.connection_pool.connection_kwargs
+    host, port = options.get("host", "localhost"), options.get("port", 6379)
+    if not isinstance(problem, RedisUnavailableError):
+        return problem
+    if kind is redis.asyncio.Connection and ("closed" in str(exc) or "reset" in str(exc)) and await speaks_tls(host, port):
+        return DeliveryError(f"Redis at {host}:{port} speaks TLS: use rediss:// in redis_url")
+    if kind is redis.asyncio.SSLConnection and isinstance(exc, TimeoutError) and await speaks_plain(host, port, b"PING\r\n"):
+        return DeliveryError(f"Redis at {host}:{port} does not speak TLS: connect to the port that does; rediss:// is not used without")
+    return problem
 
 
 def address_of(client: redis.asyncio.Redis) -> str:

@@ -25,11 +25,12 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from streamer.alerts import alert as alerts
-from streamer.alerts.connection import Keys, RedisUnavailableError, address_of, code_of, connect, explain
+from streamer.alerts.connection import Keys, RedisUnavailableError, address_of, code_of, connect, diagnose
 from streamer.alerts.times import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
     from types import TracebackType
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class AlertConsumer:
         group: the consumer group, created if missing.
         name: of this consumer, unique in its group and the same after a restart (a host or pod name).
         password: if it is not in the URL.
+        ca_file: CA certificates that Redis' certificate is checked against, without it the system's.
         prefix: of the keys, the publisher's `redis_prefix`.
         start: where a group that does not exist yet begins: "new" alerts only, or "all" that the stream still has.
         batch: most alerts fetched at once.
@@ -87,6 +89,7 @@ class AlertConsumer:
         name: str,
         *,
         password: str | None = None,
+        ca_file: Path | None = None,
         prefix: str = "cx:",
         start: Literal["new", "all"] = "new",
         batch: int = 100,
@@ -96,7 +99,7 @@ class AlertConsumer:
         self.keys = Keys(prefix)
         self.group = group
         self.name = name
-        self._client = connect(url, password)
+        self._client = connect(url, password, ca_file=ca_file)
         self._where = address_of(self._client)
         self._start = "$" if start == "new" else "0"
         self._batch = batch
@@ -200,7 +203,7 @@ class AlertConsumer:
                     self._group_exists = False
                     self._start = "0"  # Redis lost its data: everything in the stream came after that
                     continue
-                problem = explain(exc, self._where)
+                problem = await diagnose(exc, self._client)
                 if not isinstance(problem, RedisUnavailableError):
                     raise problem from exc
                 log.warning("%s; trying again", problem, extra={"action": "redis_away"})

@@ -12,7 +12,7 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from streamer.alerts import alert as alerts
-from streamer.alerts.connection import Keys, RedisUnavailableError, address_of, code_of, explain
+from streamer.alerts.connection import Keys, RedisUnavailableError, address_of, code_of, diagnose
 from streamer.alerts.times import milliseconds
 from streamer.errors import DeliveryError
 
@@ -220,7 +220,7 @@ class AlertStore:
                 if is_function_missing(exc):
                     await self._load()
                     continue
-                problem = explain(exc, self._where)
+                problem = await diagnose(exc, self.client)
                 if not isinstance(problem, RedisUnavailableError) or attempt == ATTEMPTS - 1 or time.monotonic() > give_up_at:
                     raise problem from exc
                 if isinstance(exc, ResponseError) and code_of(exc) == "READONLY":
@@ -239,7 +239,7 @@ class AlertStore:
             self._on_command("error")
             if "unknown command" in str(exc).lower():
                 raise DeliveryError(f"Redis at {self._where} has no functions: version 7.0 or newer is needed") from exc
-            raise explain(exc, self._where) from exc
+            raise await diagnose(exc, self.client) from exc
         self._on_command("ok")
 
 

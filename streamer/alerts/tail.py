@@ -8,7 +8,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from streamer.alerts import alert as alerts
-from streamer.alerts.connection import Keys, address_of, explain
+from streamer.alerts.connection import Keys, diagnose
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def last(client: redis.asyncio.Redis, keys: Keys, count: int) -> list[Entr
     try:
         found: Any = await client.xrevrange(keys.stream, count=count) if count > 0 else []
     except (RedisError, OSError) as exc:
-        raise explain(exc, address_of(client)) from exc
+        raise await diagnose(exc, client) from exc
     return _entries(reversed(found))
 
 
@@ -51,7 +51,7 @@ async def follow(client: redis.asyncio.Redis, keys: Keys, after: str | None) -> 
             for entry in _entries(rows):
                 yield entry
     except (RedisError, OSError) as exc:
-        raise explain(exc, address_of(client)) from exc
+        raise await diagnose(exc, client) from exc
 
 
 def _entries(rows: Any) -> list[Entry]:

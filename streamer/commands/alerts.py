@@ -17,7 +17,7 @@ from rich.text import Text
 from streamer import settings
 from streamer.alerts import alert as alerts
 from streamer.alerts import tail as reading
-from streamer.alerts.connection import connect
+from streamer.alerts.connection import connect_as
 from streamer.alerts.publisher import AlertStore
 from streamer.alerts.schema import schema_text
 from streamer.alerts.times import milliseconds
@@ -80,8 +80,7 @@ def print_schema() -> None:
 
 
 def _store(config: settings.Settings) -> AlertStore:
-    password = config.redis_password.get_secret_value() if config.redis_password else None
-    return AlertStore(connect(config.redis_url, password), prefix=config.redis_prefix)
+    return AlertStore(connect_as(config), prefix=config.redis_prefix)
 
 
 async def _tail(config: settings.Settings, *, as_json: bool, last: int, follow: bool) -> None:

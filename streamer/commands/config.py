@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from streamer import settings
 from streamer.commands.replay import load_definitions
 from streamer.errors import DefinitionsError, SettingsError
+from streamer.network import client_context
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -48,6 +49,7 @@ def check(*, as_json: Json = False) -> None:
             load_definitions(loaded.definitions)
         except DefinitionsError as exc:
             errors = [str(exc)]
+        errors += _unusable_files(loaded)
     warnings = [f"{name} is no setting and has no effect" for name in settings.unknown_variables()]
     if as_json:
         typer.echo(json.dumps({"ok": not errors, "errors": errors, "warnings": warnings}))
@@ -60,6 +62,17 @@ def check(*, as_json: Json = False) -> None:
             typer.echo("settings and definitions hold together")
     if errors:
         raise typer.Exit(SettingsError.exit_code)
+
+
+def _unusable_files(loaded: settings.Settings) -> list[str]:
+    """A sentence for each file of CA certificates that a connection would be refused for."""
+    found = []
+    for name in ("kafka_ca_file", "redis_ca_file"):
+        try:
+            client_context(getattr(loaded, name), name)
+        except SettingsError as exc:
+            found.append(str(exc))
+    return found
 
 
 @group.command(hidden=True)

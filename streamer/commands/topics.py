@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from streamer import settings
+from streamer.commands.progress import progress_bar
 from streamer.engine import topic_admin
 from streamer.errors import TopicsError
 
@@ -36,6 +37,25 @@ def create(*, as_json: Json = False) -> None:
 def check(*, as_json: Json = False) -> None:
     """Say where topics deviate from what the product needs (then ends with 3)."""
     _report(settings.load(), as_json=as_json, created=None)
+
+
+@group.command()
+def refill(
+    *,
+    from_prefix: Annotated[str, typer.Option(help="topic_prefix of the old installation, whose source topic is read.")],
+    as_json: Json = False,
+) -> None:
+    """Fill the empty source topic of a new installation from an old one's: how the number of partitions grows.
+
+    Settings are the new installation's. Stop producers and workers first: what is appended to the old topic meanwhile is left out.
+    """
+    from streamer.engine import refill as kafka  # Kafka's producer takes a second to load
+
+    config = settings.load()
+    with progress_bar("copying") as progress:
+        delivered = asyncio.run(kafka.refill(config, from_prefix, progress=progress))
+    told = {"records": sum(delivered.by_partition), "by_partition": delivered.by_partition, "seconds": round(delivered.seconds, 3)}
+    typer.echo(json.dumps(told) if as_json else f"{told['records']} records in {len(delivered.by_partition)} partitions")
 
 
 def _report(config: settings.Settings, *, as_json: bool, created: list[str] | None) -> None:

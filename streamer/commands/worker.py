@@ -53,7 +53,8 @@ def worker(
     """Turn touchpoints into gauges and alerts until SIGTERM or SIGINT.
 
     Exit code 0: stopped in order. 2: a setting or the definitions are wrong. 3: the topics do not fit. 4: retention deleted what is
-    needed. 5: an offset was moved without its state. 7: Redis refused. 8: a server does not answer. 70 to 73: a fault; a fresh
+    needed. 5: an offset was moved without its state. 7: Redis refused. 8: a server does not answer. 9: Kafka refused. 10: a newer
+    version wrote the state. 70 to 73: a fault; a fresh
     process carries on from the last checkpoint.
     """
     config = settings.load(**({"definitions": definitions} if definitions else {}))

@@ -15,9 +15,9 @@ from streamer import topics
 from streamer.alerts import alert as alerts
 from streamer.alerts.publisher import ActiveRecord
 from streamer.alerts.times import milliseconds
-from streamer.engine.kafka import client_options
+from streamer.engine.kafka import client_options, explain, quiet
 from streamer.engine.topic_ids import topic_ids
-from streamer.errors import DataLossError, DeliveryError, UnreachableError
+from streamer.errors import DataLossError, DeliveryError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,7 +43,7 @@ class Committed(NamedTuple):
 
 
 class AlertLog:
-    """Reads the alert topics outside the consumer group. `async with` connects and closes, and raises UnreachableError.
+    """Reads the alert topics outside the consumer group. `async with` connects and closes, and raises UnreachableError or AccessError.
 
     Methods raise KafkaError if Kafka goes away meanwhile.
     """
@@ -61,13 +61,13 @@ class AlertLog:
 
     async def __aenter__(self) -> AlertLog:
         try:
-            await self._client.bootstrap()
-            await self._admin.start()
-            await self._reader.start()
+            with quiet():
+                await self._client.bootstrap()
+                await self._admin.start()
+                await self._reader.start()
         except KafkaError as exc:
             await self.close()
-            where = self._settings.kafka_bootstrap
-            raise UnreachableError(f"Kafka at {where} does not answer ({exc!r}): start it or set kafka_bootstrap") from exc
+            raise await explain(exc, self._settings) from exc
         except BaseException:
             await self.close()
             raise

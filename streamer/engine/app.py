@@ -53,6 +53,8 @@ BATCHES_BUFFERED: Final = 8
 # Below the broker's limit on a message, so that one fetch can always bring at least one.
 FETCH_BYTES: Final = 4 << 20
 TICK_SECONDS: Final = 0.5
+# So soon is it seen that somebody gave the source more partitions.
+METADATA_SECONDS: Final = 20.0
 STOP_SECONDS_MAX: Final = 5.0
 NEVER_SECONDS: Final = 10 * 365 * 86_400.0
 
@@ -142,6 +144,7 @@ def create_app(machine: Machine, settings: Settings, pipeline: Pipeline) -> Mach
         broker_rebalance_timeout=settings.rebalance_timeout_seconds,
         broker_request_timeout=max(settings.session_timeout_seconds, settings.watchdog_seconds),
         consumer_max_fetch_size=FETCH_BYTES,
+        consumer_metadata_max_age_ms=int(METADATA_SECONDS * 1000),
     )
     app.boot_strategy.enable_web = False
     app.boot_strategy.enable_kafka_producer = False
@@ -211,11 +214,15 @@ def run(
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     code = asyncio.run(_serve(machine, settings, pipeline or Pipeline(machine.name), beside))
-    # The consumer's thread is not a daemon: should it hang now, it would keep a finished process alive.
+    _exit_soon(code)
+    return code
+
+
+def _exit_soon(code: int) -> None:
+    """End the process in a few seconds if it does not by itself: a finished one must not be kept alive by a connection or a thread."""
     guard = threading.Timer(STOP_SECONDS_MAX, os._exit, (code,))
     guard.daemon = True
     guard.start()
-    return code
 
 
 async def _serve(
@@ -262,7 +269,6 @@ async def _run_app(app: MachineApp, settings: Settings, stopping: asyncio.Event)
             if error is not None or task is not starting:
                 end_for(error or RuntimeError("it ended by itself"), "the worker")
     await _stop(app, starting)
-    logger.info("stopped: everything is committed", extra={"action": "stopped"})
     watchdog.stop()
     for task in background:
         task.cancel()
@@ -277,7 +283,10 @@ async def _stop(app: MachineApp, starting: asyncio.Task[None]) -> None:
             await app.partitions.close_all(for_good=True)
             if starting.done():
                 await consumer.leave()
-            await app.stop()
+        logger.info("stopped: everything is committed", extra={"action": "stopped"})
+        # Only connections and threads are left. Faust swallows a cancellation while it stops, so no timeout on this loop would do.
+        _exit_soon(Exit.OK)
+        await app.stop()
     except Exception as exc:
         end_for(exc, "stopping")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -140,9 +140,11 @@ class Transactions:
         return Committed(encoded.next_offset, changelog_end, encoded.size_bytes)
 
     def _sender_error(self) -> BaseException | None:
-        """What stopped the sender. Whoever sends after that is told only that there is no transaction (`IllegalOperation`)."""
-        sender: asyncio.Task[None] | None = self._producer._sender.sender_task
-        return sender.exception() if sender is not None and sender.done() and not sender.cancelled() else None
+        """What stopped the sender, or the transaction. Who sends after that is told only that there is none (`IllegalOperation`)."""
+        for ended in (self._producer._sender.sender_task, self._producer._txn_manager._transaction_waiter):
+            if ended is not None and ended.done() and not ended.cancelled() and (cause := ended.exception()) is not None:
+                return cast("BaseException", cause)
+        return None
 
     def _look_at_all(self, acknowledgements: Iterable[asyncio.Future[Any]]) -> None:
         """Retrieve the exceptions of everything that failed along, or asyncio would log each as never retrieved."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 from redis.exceptions import RedisError
 
-from streamer.alerts.connection import connect, explain
+from streamer.alerts.connection import connect_as, diagnose
 from streamer.engine import topic_admin
 from streamer.errors import StreamerError
 from streamer.metrics.families import ROLES, SUPERVISOR
@@ -81,13 +81,15 @@ async def redis(settings: Settings) -> Finding:
     """Redis answers and is new enough."""
     where = settings.redis_url.rpartition("@")[2].removeprefix("redis://").removeprefix("rediss://")
     try:
-        client = connect(settings.redis_url, settings.redis_password.get_secret_value() if settings.redis_password else None)
+        client = connect_as(settings)
     except StreamerError as exc:
         return Finding("redis", "failed", str(exc), "set redis_url")
     try:
-        version = str((await client.info("server"))["redis_version"])
+        # Not INFO: every user may say HELLO, and the publisher's may not do more than it needs.
+        words = await client.execute_command("HELLO")  # type: ignore[no-untyped-call]
+        version = dict(zip(words[::2], words[1::2], strict=False))[b"version"].decode()
     except (RedisError, OSError) as exc:
-        return Finding("redis", "failed", str(explain(exc, where)), "start it or set redis_url and redis_password")
+        return Finding("redis", "failed", str(await diagnose(exc, client)), "start it or set redis_url and redis_password")
     finally:
         await client.aclose()
     if int(version.split(".", 1)[0]) < REDIS_MAJOR_LEAST:

@@ -219,6 +219,11 @@ class BatchConsumer(faust_driver.Consumer):
             return None
         return Fetched(state.position, state.lso, time.time() - state.timestamp / 1000)
 
+    def partition_count(self, topic: str) -> int:
+        """How many partitions a topic has, as of the last metadata; 0 if they do not tell."""
+        consumer = self._thread._consumer
+        return 0 if consumer is None else len(consumer._client.cluster.partitions_for_topic(topic) or ())
+
     @property
     def thread_ticked(self) -> float:
         """When the consumer's loop last turned, on the monotonic clock."""

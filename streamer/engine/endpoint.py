@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from streamer.errors import SettingsError
+from streamer.network import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,16 +35,6 @@ if TYPE_CHECKING:
 TICK_SECONDS: Final = 0.5
 # Scrapes have no body; nothing longer than a request line and headers is read.
 REQUEST_SIZE_MAX_BYTES: Final = 1024
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to an endpoint bound to `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -1,6 +1,6 @@
 """How a worker process ends: the codes, and the one way to end at once.
 
-Errors a user can act on keep the code of their class (`streamer.errors`: 1 to 8). The codes here are of faults after which
+Errors a user can act on keep the code of their class (`streamer.errors`: 1 to 10). The codes here are of faults after which
 a fresh process carries on from the last checkpoint: a supervisor restarts on them.
 """
 
@@ -12,6 +12,7 @@ import threading
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from streamer.engine.kafka import denial
 from streamer.errors import StreamerError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def end(code: int, why: str, error: BaseException | None = None) -> NoReturn:
 
 def end_for(error: BaseException, doing: str) -> NoReturn:
     """End the process because of an error: in its own words if it is a user's to act on."""
-    if isinstance(error, StreamerError):
-        end(error.exit_code, str(error), error)
+    told = error if isinstance(error, StreamerError) else denial(error)
+    if told is not None:
+        end(told.exit_code, str(told), told)
     end(Exit.CRASHED, f"{doing} failed: {type(error).__name__}: {error}", error)

@@ -16,8 +16,8 @@ from aiokafka import AIOKafkaProducer
 
 from streamer import topics
 from streamer.engine import topic_admin
-from streamer.engine.kafka import client_options
-from streamer.engine.source_clock import kafka_errors, require_clock_before
+from streamer.engine.kafka import client_options, kafka_errors
+from streamer.engine.source_clock import require_clock_before
 from streamer.replay.partitions import partition_of
 from streamer.touchpoints.control import encode_control
 
@@ -116,9 +116,9 @@ async def sender(settings: Settings) -> AsyncIterator[Sender]:
         request_timeout_ms=int(REQUEST_SECONDS * 1000),
         linger_ms=0,
     )
-    with kafka_errors(settings):
-        await producer.start()
+    async with kafka_errors(settings):
         try:
+            await producer.start()
             opened = Sender(producer, settings.topic(topics.TOUCHPOINTS), settings.partitions)
             yield opened
             await opened.acknowledged()

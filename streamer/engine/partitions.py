@@ -14,7 +14,9 @@ from aiokafka.errors import IllegalStateError, KafkaError, ProducerFenced
 from faust.types import TP
 
 from streamer.engine.exits import Exit, end, end_for
+from streamer.engine.kafka import denial
 from streamer.engine.opening import Kept, Opener
+from streamer.engine.preflight import wrong_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -96,20 +98,28 @@ class Partitions:
         owner.fold(batch, self._consumer().fetched(TP(batch.topic, batch.partition)))
 
     async def tick_forever(self) -> None:
-        """Move the idle clocks about once a second, and learn how busy the process is."""
+        """About once a second: move the idle clocks, look whether the source has grown, and learn how busy the process is."""
         cpu, wall = time.process_time(), time.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            self._refuse_growth()
             for owner in list(self._owners.values()):
                 owner.tick(self._consumer().fetched(self._tp(owner.partition)))
             cpu_before, wall_before = cpu, wall
             cpu, wall = time.process_time(), time.monotonic()
             self._linger.observe((cpu - cpu_before) / (wall - wall_before))
 
+    def _refuse_growth(self) -> None:
+        """Producers already write by the new count: what comes from now on belongs to state in other partitions."""
+        count = self._consumer().partition_count(self._source)
+        if count > self._machine.partitions:
+            end_for(wrong_count(self._source, count, self._machine.partitions), "looking at the source")
+
     # -- rebalances
 
     async def open_assigned(self) -> None:
         """After a rebalance, with the streams still paused: open everything assigned, all at once."""
+        self._refuse_growth()
         mine = {tp.partition for tp in self._consumer().assignment() if tp.topic == self._source}
         for partition in self._kept.keys() - mine:
             del self._kept[partition]
@@ -194,7 +204,7 @@ class Partitions:
 
     def _on_failed(self, owner: Owner, error: BaseException) -> None:
         """A checkpoint failed, and whether it was committed is unknown: only opening again tells."""
-        if not isinstance(error, KafkaError):
+        if not isinstance(error, KafkaError) or denial(error) is not None:  # opening again grants nothing
             end_for(error, f"the checkpoint of partition {owner.partition}")
         fenced = isinstance(error, ProducerFenced)
         self._pipeline.checkpoint_failed("fenced" if fenced else "failed")

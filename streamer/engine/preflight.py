@@ -28,7 +28,12 @@ async def check_topics(machine: Machine, settings: Settings) -> None:
         if observed is None:
             raise TopicsError(f"topic {name} does not exist: `streamer topics create` makes it")
         if observed.partitions != machine.partitions:
-            raise TopicsError(
-                f"topic {name} has {observed.partitions} partitions and the machine {machine.partitions}: state is bound to the"
-                " count it was created with; to grow, create topics under another app and prefix and replay the source into them"
-            )
+            raise wrong_count(name, observed.partitions, machine.partitions)
+
+
+def wrong_count(name: str, observed: int, expected: int) -> TopicsError:
+    """A topic that cannot be read on: a key's records and its state would be in different partitions."""
+    return TopicsError(
+        f"topic {name} has {observed} partitions and the machine {expected}: state is bound to the count it was created with;"
+        " to grow, create topics under another app and prefix and fill them with `streamer topics refill`"
+    )

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 from aiokafka.errors import KafkaError
 
-from streamer.alerts.connection import connect
+from streamer.alerts.connection import connect_as
 from streamer.alerts.publisher import AlertStore
 from streamer.engine.alert_log import AlertLog
 from streamer.engine.delivery import Publisher
 from streamer.engine.endpoint import Endpoint
+from streamer.engine.kafka import denial
 from streamer.engine.watchdog import Watchdog
 from streamer.errors import DeliveryError, UnreachableError
 from streamer.metrics.pipeline import Pipeline
@@ -34,9 +35,8 @@ TICK_SECONDS: Final = 0.5
 async def serve(settings: Settings, stop: asyncio.Event, metrics: Pipeline | None = None) -> None:
     """Run a publisher with its endpoint until `stop` is set; raises what `Publisher.run` raises."""
     metrics = metrics or Pipeline("publisher")
-    password = settings.redis_password.get_secret_value() if settings.redis_password else None
     store = AlertStore(
-        connect(settings.redis_url, password),
+        connect_as(settings),
         prefix=settings.redis_prefix,
         stream_length=settings.alert_stream_length,
         stream_age_seconds=settings.alert_stream_age_seconds,
@@ -107,6 +107,8 @@ def run(settings: Settings) -> int:
     try:
         uvloop.run(main())
     except KafkaError as exc:
+        if (denied := denial(exc)) is not None:
+            raise denied from exc
         kind = UnreachableError if exc.retriable else DeliveryError
         raise kind(f"the publisher cannot work with Kafka at {settings.kafka_bootstrap}: {exc!r}") from exc
     return 0

@@ -108,8 +108,8 @@ async def changelog_reader(
         key_deserializer=AS_READ,
         retry_backoff_ms=20,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign([changelog])
         yield ChangelogReader(consumer, changelog, source)
     finally:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from streamer import topics
-from streamer.engine.kafka import client_options
-from streamer.errors import InputError, StreamerError, UnreachableError
+from streamer.engine.kafka import client_options, kafka_errors
+from streamer.errors import InputError
 from streamer.journeys import marker
 from streamer.processor import MARKER_KEY
 from streamer.replay.mapping import format_time
@@ -18,7 +16,7 @@ from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Control, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from aiokafka.structs import ConsumerRecord
 
@@ -26,18 +24,6 @@ if TYPE_CHECKING:
 
 # How far back from the end of a changelog the marker row is looked for first; every checkpoint writes one, last of its rows.
 MARKER_WITHIN: Final = 2_000
-
-
-@contextmanager
-def kafka_errors(settings: Settings) -> Iterator[None]:
-    """Kafka's errors as one sentence each. Raises UnreachableError if trying again may help, else StreamerError."""
-    try:
-        yield
-    except (KafkaError, TimeoutError, OSError) as exc:
-        reason = f"{type(exc).__name__}: {exc}".removesuffix(": ")
-        if isinstance(exc, KafkaError) and not exc.retriable:
-            raise StreamerError(f"Kafka at {settings.kafka_bootstrap} refused ({reason})") from exc
-        raise UnreachableError(f"Kafka at {settings.kafka_bootstrap} does not answer ({reason}): start it or set kafka_bootstrap") from exc
 
 
 async def require_clock_before(settings: Settings, begin_ms: int) -> None:
@@ -61,9 +47,9 @@ async def clocks(settings: Settings) -> list[int | None]:
     """
     source, changelog = settings.topic(topics.TOUCHPOINTS), topics.changelog_name(settings.app, "journeys")
     consumer = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False, isolation_level="read_committed")
-    with kafka_errors(settings):
-        await consumer.start()
+    async with kafka_errors(settings):
         try:
+            await consumer.start()
             log = await _Log.of(consumer, [source, changelog], settings.partitions)
             found = []
             for partition in range(settings.partitions):

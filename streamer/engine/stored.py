@@ -15,9 +15,9 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streamer.definitions import parse
 from streamer.engine.checkpoint import TopicNames, Transactions
+from streamer.engine.kafka import kafka_errors
 from streamer.engine.opening import topic_names, transactional_id
 from streamer.engine.restore import changelog_reader
-from streamer.engine.source_clock import kafka_errors
 from streamer.engine.topic_admin import MACHINES, connected
 from streamer.errors import InputError, OperatorError
 from streamer.journeys import marker
@@ -42,12 +42,11 @@ async def rows(settings: Settings, machine: str, partition: int, *, source: str 
     Raises UnreachableError if Kafka does not answer.
     """
     names = topic_names(settings, machine, source or _source(machine))
-    with kafka_errors(settings):
-        async with _reader(settings, names, partition) as reader:
-            found = (await reader.read(await reader.changelog_end())).rows
-            if machine == "journeys" and MARKER_KEY in found and marker.decode(found[MARKER_KEY]).replay is not None:
-                return await _up_to_date(settings, names, partition, found, reader)
-            return found
+    async with kafka_errors(settings), _reader(settings, names, partition) as reader:
+        found = (await reader.read(await reader.changelog_end())).rows
+        if machine == "journeys" and MARKER_KEY in found and marker.decode(found[MARKER_KEY]).replay is not None:
+            return await _up_to_date(settings, names, partition, found, reader)
+        return found
 
 
 async def _up_to_date(settings: Settings, names: TopicNames, partition: int, found: dict[bytes, bytes], reader: ChangelogReader) -> Rows:
@@ -82,14 +81,13 @@ async def reset(settings: Settings, machine: str, *, from_start: bool, source: s
     """
     names = topic_names(settings, machine, source or _source(machine))
     dropped: dict[int, int] = {}
-    async with connected(settings) as admin:
-        with kafka_errors(settings):
-            await _require_stopped(admin, names.group)
-            if from_start:
-                found = await admin.describe_topics([names.changelog])
-                for partition in range(len(found[0]["partitions"])):
-                    dropped[partition] = await _drop(settings, machine, names, partition)
-            await _delete_group(admin, names.group)
+    async with connected(settings) as admin, kafka_errors(settings):
+        await _require_stopped(admin, names.group)
+        if from_start:
+            found = await admin.describe_topics([names.changelog])
+            for partition in range(len(found[0]["partitions"])):
+                dropped[partition] = await _drop(settings, machine, names, partition)
+        await _delete_group(admin, names.group)
     return dropped
 
 

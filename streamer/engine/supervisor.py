@@ -1,8 +1,8 @@
 """Runs the roles of a worker as child processes and starts dead ones again, with growing pauses, for ever.
 
-An error only an operator can remove (`FINAL_CODES`: settings, topics, lost data, moved offsets) ends the supervisor with the
-child's exit code instead. A stop is passed on, waited for, and enforced by pid. Children end when the supervisor does,
-however it ended: each holds the reading end of a pipe whose writing end only the supervisor has.
+An error only an operator can remove (`FINAL_CODES`) ends the supervisor with the child's exit code instead. A stop is passed
+on, waited for, and enforced by pid. Children end when the supervisor does, however it ended: each holds the reading end of a
+pipe whose writing end only the supervisor has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from streamer.engine.exits import Exit
-from streamer.errors import DataLossError, DefinitionsError, OperatorError, SettingsError, TopicsError, UnreachableError
+from streamer.errors import (
+    AccessError,
+    DataLossError,
+    DefinitionsError,
+    OperatorError,
+    SettingsError,
+    StateError,
+    TopicsError,
+    UnreachableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,8 +38,8 @@ logger = logging.getLogger(__name__)
 
 # Starting again changes nothing about these.
 FINAL_CODES: Final = frozenset(
-    error.exit_code for error in (DefinitionsError, SettingsError, TopicsError, DataLossError, OperatorError)
-)  # fmt: skip
+    error.exit_code for error in (DefinitionsError, SettingsError, TopicsError, DataLossError, OperatorError, AccessError, StateError)
+)
 # A child had to be killed at the stop: nothing is lost, its last checkpoint counts, but it did not hand over.
 KILLED_CODE: Final = int(Exit.SLOW_CLOSE)
 

@@ -8,17 +8,16 @@ Other deviations are reported and left to the operator.
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from streamer import topics
-from streamer.engine.kafka import client_options
-from streamer.errors import StreamerError, TopicsError, UnreachableError
+from streamer.engine.kafka import client_options, kafka_errors
+from streamer.errors import TopicsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -36,6 +35,7 @@ CHANGELOG: Final = {"segment.bytes": str(64 << 20), "min.cleanable.dirty.ratio":
 
 REQUEST_SECONDS: Final = 10.0
 LEADERS_SECONDS: Final = 15.0
+MISSING: Final = "does not exist"
 
 
 class TopicSpec(NamedTuple):
@@ -94,7 +94,7 @@ def deviations(wanted: Sequence[TopicSpec], found: Mapping[str, Observed], *, ac
     for spec in wanted:
         observed = found.get(spec.name)
         if observed is None:
-            differences.append(Deviation(spec.name, "does not exist", "run `streamer topics create`", fatal=True))
+            differences.append(Deviation(spec.name, MISSING, "run `streamer topics create`", fatal=True))
             continue
         if observed.partitions != spec.partitions:
             differences.append(_partitions_differ(spec, observed))
@@ -112,7 +112,7 @@ def _partitions_differ(spec: TopicSpec, observed: Observed) -> Deviation:
     what = f"has {observed.partitions} partitions instead of {spec.partitions}"
     fix = (
         f"state is bound to the partition count: if it was created so, set partitions (or rollup_partitions) to {observed.partitions};"
-        " to grow, create new topics (another topic_prefix and app) and replay the history into them"
+        " to grow, create new topics (another topic_prefix and app) and fill them with `streamer topics refill`"
     )
     return Deviation(spec.name, what, fix, fatal=True)
 
@@ -133,25 +133,16 @@ async def connected(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
     Raises:
         UnreachableError: no broker answered; also when one stops answering meanwhile.
-        StreamerError: a broker answered and refused.
+        AccessError, StreamerError: a broker answered and refused.
     """
-    # Refusals become one sentence here; the client would log each attempt as well.
-    logger = logging.getLogger("aiokafka")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=int(REQUEST_SECONDS * 1000))
-    try:
-        async with asyncio.timeout(2 * REQUEST_SECONDS):
-            await admin.start()
-        yield admin
-    except (KafkaError, TimeoutError, OSError) as exc:
-        reason = str(exc) or type(exc).__name__
-        if isinstance(exc, KafkaError) and not exc.retriable:
-            raise StreamerError(f"Kafka at {settings.kafka_bootstrap} refused ({reason}): check user, password and ACLs") from exc
-        raise UnreachableError(f"Kafka at {settings.kafka_bootstrap} does not answer ({reason}): start it or set kafka_bootstrap") from exc
-    finally:
-        await admin.close()
-        logger.setLevel(level)
+    async with kafka_errors(settings):
+        admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=int(REQUEST_SECONDS * 1000))
+        try:
+            async with asyncio.timeout(2 * REQUEST_SECONDS):
+                await admin.start()
+            yield admin
+        finally:
+            await admin.close()
 
 
 async def observe(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, Observed]:
@@ -225,5 +216,6 @@ async def require(settings: Settings) -> None:
     """
     fatal = [deviation for deviation in await check(settings) if deviation.fatal]
     if fatal:
+        hidden = " (or kafka_username may not see it)" if settings.kafka_username and fatal[0].what == MISSING else ""
         more = f" (and {len(fatal) - 1} more: see `streamer topics check`)" if len(fatal) > 1 else ""
-        raise TopicsError(f"topic {fatal[0].topic} {fatal[0].what}: {fatal[0].fix}{more}")
+        raise TopicsError(f"topic {fatal[0].topic} {fatal[0].what}{hidden}: {fatal[0].fix}{more}")

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from streamer.errors import StreamerError
+from streamer.errors import StateError
 from streamer.journeys.fold import NEVER, Fold
 from streamer.journeys.plan import Plan
 from streamer.journeys.row import ROW_SCHEMA, Emitted, Row, decode, encode
@@ -72,10 +72,10 @@ class Customer:
 
     @classmethod
     def of_row(cls, key: bytes, packed: bytes) -> Customer:
-        """The customer of a changelog row. Raises StreamerError for a row of an unknown newer schema."""
+        """The customer of a changelog row. Raises StateError for a row of an unknown newer schema."""
         row = decode(packed)
         if row.schema != ROW_SCHEMA:
-            raise StreamerError(f"state row has schema {row.schema}, this build reads {ROW_SCHEMA}: start a build that is at least as new")
+            raise StateError(f"state row has schema {row.schema}, this build reads {ROW_SCHEMA}: start a build that is at least as new")
         customer = cls(key, row.born, row.revision)
         customer.base, customer.base_time, customer.last_time = row.base, row.base_time, row.last_time
         customer.suffix, customer.count, customer.emitted, customer.due = (

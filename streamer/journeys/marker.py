@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from streamer.definitions import Definitions, parse
-from streamer.errors import DefinitionsError, StreamerError
+from streamer.errors import DefinitionsError, StateError
 from streamer.journeys.customer import Customer
 from streamer.journeys.row import Boundary
 
@@ -65,10 +65,10 @@ _decode = msgspec.json.Decoder(Marker).decode
 
 
 def decode(packed: bytes) -> Marker:
-    """The marker of its row. Raises StreamerError if a newer build wrote it."""
+    """The marker of its row. Raises StateError if a newer build wrote it."""
     marker = _decode(packed)
     if marker.schema > MARKER_SCHEMA:
-        raise StreamerError(f"the state was written by a newer build ({marker.build}): start a build that reads schema {marker.schema}")
+        raise StateError(f"the state was written by a newer build ({marker.build}): start a build that reads schema {marker.schema}")
     return marker
 
 

@@ -16,7 +16,7 @@ import msgspec
 from streamer import deltas, topics
 from streamer.alerts import alert
 from streamer.definitions import Definitions
-from streamer.errors import StreamerError
+from streamer.errors import StateError
 from streamer.journeys import marker, notices
 from streamer.journeys.cells import Cell, Ledger
 from streamer.journeys.customer import CHUNK, SETTLE_EVENTS, Customer
@@ -89,7 +89,7 @@ class JourneysProcessor:
     # --- the promise -----------------------------------------------------------------------------------------------------
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Load the latest rows. Rows stay packed until their customer is needed. Raises StreamerError for a newer schema.
+        """Load the latest rows. Rows stay packed until their customer is needed. Raises StateError for a newer schema.
 
         If `replay_from` is not None afterwards, `refold` must bring the records from there up to `next_offset` first.
         """
@@ -110,7 +110,7 @@ class JourneysProcessor:
     def refold(self, records: Sequence[Record], end: int, *, complete: bool = True) -> None:
         """Fold again what is in the outputs already but not in every row; records in offset order, up to offset `end`.
 
-        complete: False if records before `end` are lost. Raises StreamerError if the way does not lead to where the marker was.
+        complete: False if records before `end` are lost. Raises StateError if the way does not lead to where the marker was.
         """
         goal = self._goal
         assert goal is not None, "nothing is to be folded again"  # noqa: S101  a promise of the caller
@@ -132,7 +132,7 @@ class JourneysProcessor:
             return
         reached, wanted = self._marker.boundary(end), goal.boundary(goal.next_offset or 0)
         if complete and reached != wanted:
-            raise StreamerError(
+            raise StateError(
                 f"folding {self._place.topic}[{self._place.partition}] again leads to {reached}, but the state says {wanted}: the source"
                 " was changed behind the worker; `streamer state reset journeys --from-start` begins again with what is there"
             )

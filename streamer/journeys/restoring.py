@@ -28,7 +28,7 @@ class Loaded(NamedTuple):
 
 
 def load(rows: Iterable[tuple[bytes, bytes]]) -> Loaded:
-    """Sort out the rows; customers stay packed until they are needed. Raises StreamerError for a newer schema."""
+    """Sort out the rows; customers stay packed until they are needed. Raises StateError for a newer schema."""
     customers: dict[bytes, bytes] = {}
     due: list[tuple[int, bytes]] = []
     quiet: list[tuple[int, bytes]] = []

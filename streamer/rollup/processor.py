@@ -74,7 +74,7 @@ class RollupProcessor:
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Load the changelog's rows; if they are of a higher revision of the definitions, that one stays in force.
 
-        Raises StreamerError if they are of a newer version, DefinitionsError if of other definitions under the same revision.
+        Raises StateError if they are of a newer version, DefinitionsError if of other definitions under the same revision.
         """
         state.restore(self, rows)
 

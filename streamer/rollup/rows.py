@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from streamer.errors import StreamerError
+from streamer.errors import StateError
 from streamer.processor import ROW_PREFIX
 from streamer.rollup.hold import HeldRow, Source
 from streamer.rules.evaluate import Episode
@@ -77,10 +77,10 @@ _decode_marker = msgspec.msgpack.Decoder(Marker).decode
 
 
 def decode_marker(data: bytes) -> Marker:
-    """The marker. Raises StreamerError if a newer version of this program wrote it."""
+    """The marker. Raises StateError if a newer version of this program wrote it."""
     schema = _decode_schema(data).schema
     if schema > SCHEMA:
-        raise StreamerError(
+        raise StateError(
             f"the rollup's state was written in format {schema}, this version reads up to {SCHEMA}: deploy the newer version again"
         )
     return _decode_marker(data)

@@ -11,7 +11,7 @@ import orjson
 import psutil
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import RecordsToDelete
+from aiokafka.admin import NewPartitions, RecordsToDelete
 
 from streamer import topics
 from streamer.engine.checkpoint import TopicNames, Transactions
@@ -91,6 +91,30 @@ async def test_records_that_are_not_accounted_for_end_the_process_and_are_not_co
         assert len(await stage.read(stage.output)) == 10
 
 
+async def test_a_stop_that_hangs_when_everything_is_committed_ends_all_the_same(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        worker = stage.start(stop_hangs=True)
+        await stage.send(10)
+        await stage.output_reaches(10)
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended(30) == Exit.OK
+        assert "stopped: everything is committed" in worker.log
+        assert await stage.nothing_lost_or_doubled() == 10
+
+
+async def test_partitions_added_to_the_source_end_a_running_worker_with_the_way_to_grow(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path, partitions=2) as stage:
+        worker = stage.start()
+        await stage.send(10)
+        await stage.output_reaches(10)
+        await stage.admin.create_partitions({stage.source: NewPartitions(3)})
+        assert await worker.ended() == TopicsError.exit_code
+        assert f"topic {stage.source} has 3 partitions and the machine 2: state is bound to the count" in worker.log
+        assert "to grow, create topics under another app and prefix and fill them with `streamer topics refill`" in worker.log
+        assert "Traceback" not in worker.log
+        assert await stage.nothing_lost_or_doubled() == 10
+
+
 async def test_a_frozen_broker_is_waited_for_and_then_given_up(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     async with stage_of(kafka, unique, tmp_path) as stage:
         patient = stage.start(watchdog_seconds=30)
@@ -150,8 +174,11 @@ async def test_a_frozen_worker_inside_a_transaction_holds_readers_back_for_its_t
     """It stays a member, so nobody takes over: the broker alone ends the transaction. Awake again, it opens the partition anew."""
     async with stage_of(kafka, unique, tmp_path) as stage:
         file = tmp_path / "happened"
-        timeouts = {"transaction_timeout_seconds": stage.settings.transaction_timeout_seconds, "session_timeout_seconds": 30}
-        worker = stage.start(program=("tests.engine_stuck", "stopped before a commit", str(file)), **timeouts)
+        worker = stage.start(
+            program=("tests.engine_stuck", "stopped before a commit", str(file)),
+            transaction_timeout_seconds=stage.settings.transaction_timeout_seconds,
+            session_timeout_seconds=30,
+        )
         await stage.send(10)
         await stage.output_reaches(10)
         process = psutil.Process(worker.process.pid)

@@ -60,6 +60,9 @@ def test_values_of_the_command_line_win_over_all(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("url", ["redis://user:canary@host:6379/0", "redis://:canary@host/0", "redis://u:cana@ry:canary/@host/0"])
 def test_no_password_is_shown(url: str, form: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMER_REDIS_URL", url)
+    monkeypatch.setenv("STREAMER_ALLOW_INSECURE", "true")
+    monkeypatch.setenv("STREAMER_KAFKA_SECURITY", "SASL_SSL")
+    monkeypatch.setenv("STREAMER_KAFKA_USERNAME", "cx-worker")
     monkeypatch.setenv("STREAMER_KAFKA_PASSWORD", "canary")
     result = run("show", *form)
     assert result.exit_code == 0
@@ -85,6 +88,79 @@ def test_each_thing_wrong_is_one_sentence_with_the_variable_and_exit_code_2(monk
 def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMER_KAFKA_SECURITY", "SASL_PLAINTEXT")
     with pytest.raises(SettingsError, match=r"^SASL_PLAINTEXT sends the password in the clear: use SASL_SSL, or set allow_insecure$"):
+        settings.load()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"kafka_bootstrap": "127.0.0.1:1,kafka-2:9092"}, "kafka_bootstrap leads to kafka-2 in the clear"),
+        ({"kafka_bootstrap": "[fd00::1]:9092"}, "kafka_bootstrap leads to fd00::1 in the clear"),
+        ({"kafka_username": "u"}, "kafka_username and kafka_password have no effect with PLAINTEXT"),
+        ({"kafka_password": "canary"}, "kafka_username and kafka_password have no effect with PLAINTEXT"),
+        ({"kafka_security": "SSL", "kafka_password": "canary"}, "kafka_username and kafka_password have no effect with SSL"),
+        ({"kafka_security": "SASL_SSL", "kafka_username": "u"}, "SASL_SSL needs kafka_username and kafka_password"),
+        ({"kafka_security": "SASL_SSL", "kafka_username": "u", "kafka_password": ""}, "SASL_SSL needs kafka_username and kafka_password"),
+        ({"kafka_ca_file": "/ca.pem"}, "kafka_ca_file has no effect with PLAINTEXT"),
+        ({"redis_ca_file": "/ca.pem"}, "redis_ca_file has no effect with redis://"),
+        ({"redis_url": "redis://u:canary@redis:6379/0"}, "redis_url leads to redis in the clear"),
+        ({"redis_url": "rediss://u:canary@redis/0?ssl_cert_reqs=none"}, "redis_url sets ssl_cert_reqs"),
+        ({"redis_url": "rediss://u:canary@redis/0?ssl_check_hostname=false"}, "redis_url sets ssl_check_hostname"),
+    ],
+)
+def test_what_would_be_open_or_without_effect_is_refused(values: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"STREAMER_{name.upper()}", value)
+    result = run("check")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {sentence}")
+    assert "canary" not in result.output
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kafka_bootstrap": "kafka-2:9092", "redis_url": "redis://redis:6379/0", "allow_insecure": "true"},
+        {"kafka_bootstrap": "kafka-2:9092", "kafka_security": "SSL", "redis_url": "rediss://redis:6379/0"},
+        {"kafka_bootstrap": "localhost:1, [::1]:2", "redis_url": "redis://localhost:6379/0"},
+        {"redis_url": "unix:///run/redis.sock"},
+    ],
+)
+def test_what_is_encrypted_or_stays_on_this_machine_or_was_allowed_is_accepted(
+    values: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"STREAMER_{name.upper()}", value)
+    assert run("check").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "which is not there"), (b"", "which holds no certificate in PEM"), (b"nonsense", "which holds no certificate in PEM")],
+)
+def test_a_ca_file_that_cannot_be_used_is_found_before_anything_connects(
+    content: bytes | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("STREAMER_KAFKA_SECURITY", "SSL")
+    monkeypatch.setenv("STREAMER_KAFKA_CA_FILE", str(file))
+    monkeypatch.setenv("STREAMER_REDIS_URL", "rediss://redis:6379/0")
+    monkeypatch.setenv("STREAMER_REDIS_CA_FILE", str(file))
+    result = run("check")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [f"error: {name} names {file}, {reason}" for name in ("kafka_ca_file", "redis_ca_file")]
+
+
+def test_a_secret_that_may_not_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path, *_args: object, **_kwargs: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))  # the user of the tests may be root, who may read all
+
+    (tmp_path / "streamer_kafka_password").write_text("canary")
+    monkeypatch.setenv("STREAMER_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setattr("pathlib.Path.read_text", denied)
+    with pytest.raises(SettingsError, match=r"streamer_kafka_password cannot be read: Permission denied$"):
         settings.load()
 
 

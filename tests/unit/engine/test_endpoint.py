@@ -12,9 +12,10 @@ import trustme
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from streamer.engine.endpoint import Endpoint, is_loopback
+from streamer.engine.endpoint import Endpoint
 from streamer.errors import SettingsError
 from streamer.metrics.pipeline import Pipeline
+from streamer.network import is_loopback
 from streamer.settings import Settings
 
 if TYPE_CHECKING:

@@ -73,7 +73,7 @@ def test_a_changed_partition_count_is_fatal_and_names_the_way_to_grow(name: str)
     assert only.fatal
     assert "has 8 partitions instead of" in only.what
     assert "create new topics" in only.fix
-    assert "replay" in only.fix
+    assert "`streamer topics refill`" in only.fix
 
 
 def test_create_time_is_fatal_unless_accepted() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamer.definitions import default_text
-from streamer.errors import StreamerError
+from streamer.errors import StateError
 from streamer.journeys import marker
 from streamer.journeys.write_behind import CLOCK_PREFIX
 from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord
@@ -107,7 +107,7 @@ def test_a_source_that_was_changed_behind_the_worker_is_refused() -> None:
     run.process([visit(i, f"c{i}", i) for i in range(5)])
     run.drain()
     run.log[4] = visit(4, "c4", 3600)
-    with pytest.raises(StreamerError, match="state reset journeys --from-start"):
+    with pytest.raises(StateError, match="state reset journeys --from-start"):
         run.crash()
 
 

@@ -1,0 +1,93 @@
+"""TLS towards servers, and whose business an address is: what every client of the product agrees on."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from streamer.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Only whether it is the right kind of server is still open: one that is frozen must not hold up for long.
+PROBE_SECONDS: Final = 2.0
+
+
+class _LateRecords(logging.Filter):
+    """asyncio logs, with a traceback, that a server's answer came after our farewell: no reader is left that could miss it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the entry is to be logged."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, ssl.SSLError) and error.reason == "APPLICATION_DATA_AFTER_CLOSE_NOTIFY")
+
+
+_LATE_RECORDS: Final = _LateRecords()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine is behind the address, or can connect to an endpoint bound to it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def client_context(ca_file: Path | None, setting: str) -> ssl.SSLContext:
+    """TLS that checks the server's certificate and its name, against `ca_file` or else the system's authorities.
+
+    Raises:
+        SettingsError: the file that the setting names cannot be used.
+    """
+    logging.getLogger("asyncio").addFilter(_LATE_RECORDS)
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError as exc:
+        raise SettingsError(f"{setting} names {ca_file}, which holds no certificate in PEM") from exc
+    except OSError as exc:
+        reason = "which is not there" if isinstance(exc, FileNotFoundError) else f"which cannot be read ({exc.strerror})"
+        raise SettingsError(f"{setting} names {ca_file}, {reason}") from exc
+
+
+async def speaks_tls(host: str, port: int) -> bool:
+    """Whether a server answers a TLS handshake. Nothing is sent over the connection, so nothing is trusted either."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+    except (OSError, TimeoutError):  # ssl.SSLError is an OSError
+        return False
+    writer.transport.abort()
+    return True
+
+
+async def speaks_plain(host: str, port: int, greeting: bytes) -> bool:
+    """Whether a server answers a greeting, which says nothing secret, without TLS."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(greeting)
+                return bool(await reader.read(1))
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError):
+        return False
+
+
+def certificate_problem(error: BaseException) -> str | None:
+    """What is wrong with the server's certificate, if that is what the error, or one that led to it, says."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return str(cause.verify_message).rstrip(".")
+        cause = cause.__cause__ or cause.__context__
+    return None
