@@ -34,6 +34,7 @@ ALERT_RETENTION_MS: Final = 30 * 86_400_000
 CHANGELOG: Final = {"segment.bytes": str(64 << 20), "min.cleanable.dirty.ratio": "0.1"}
 
 REQUEST_SECONDS: Final = 10.0
+CONTROLLER_POLL_SECONDS: Final = 0.1
 LEADERS_SECONDS: Final = 15.0
 MISSING: Final = "does not exist"
 
@@ -140,6 +141,10 @@ async def connected(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
         try:
             async with asyncio.timeout(2 * REQUEST_SECONDS):
                 await admin.start()
+                # A broker that has just started, or starves, is not in its own metadata yet; aiokafka then fails on None.
+                while admin._client.cluster.controller is None:
+                    await asyncio.sleep(CONTROLLER_POLL_SECONDS)
+                    await admin._client.force_metadata_update()
             yield admin
         finally:
             await admin.close()

@@ -114,14 +114,14 @@ class Customer:
         found.sort(key=_order)  # what changes nothing is kept as it came
         return found
 
-    def has(self, event: Touchpoint) -> bool:
-        """True if the suffix, or the base's last moment, holds an event with the same source and id (a duplicate)."""
+    def has(self, event: Touchpoint, since_ms: int) -> bool:
+        """True if an event from `since_ms` on, or of the base's last moment, has the same source and id (a duplicate)."""
         if self.edge and event.time == self.base_time and _identity(event) in self.edge:
             return True
         # Looking for the packed id in the packed events tells almost every non-duplicate; only a match is looked at closely.
         if _PACKED_ID + _pack(event.id) not in self.suffix:
             return False
-        return any(kept.id == event.id and kept.source == event.source for kept in self.events())
+        return any(kept.time >= since_ms and kept.id == event.id and kept.source == event.source for kept in self.events())
 
     def folded(self, fold: Fold, events: Sequence[Touchpoint], clock_ms: int, sink: Sink = MUTED) -> State:
         """fold(base, events, clock)."""
@@ -225,7 +225,7 @@ class Customer:
             self.emitted = {
                 key: told
                 for key, told in self.emitted.items()
-                if told.in_force or key in live or key in base.episodes or told.n > base.pruned
+                if told.in_force or key in live or key in base.episodes or max(told.n, told.newest) > base.pruned
             }
 
     def _keep(self, events: Sequence[Touchpoint]) -> None:

@@ -84,9 +84,13 @@ def tell(customer: Customer, transition: Transition) -> tuple[int, int]:
     episode = transition.episode
     told = customer.emitted.get(transition.episode_key)
     n = told.n if told is not None and transition.state in ("resolved", "retracted") else episode.n
-    if told is None or told.n != n:
-        # Transitions are numbered on: folded again, an earlier episode may be in force once more, and its first ones were told.
-        told = customer.emitted[transition.episode_key] = Emitted(n, told.transitions if told is not None else 0, False, {})
+    if told is None:
+        told = customer.emitted[transition.episode_key] = Emitted(n, 0, False, {}, n)
+    elif told.n != n:
+        # Folded again, an earlier episode may be in force once more, and its first transitions were told: they are numbered on.
+        newest, highest = max(told.newest, told.n), max(told.highest, told.transitions)
+        told = Emitted(n, 0 if n > newest else highest, False, {}, max(n, newest), highest)
+        customer.emitted[transition.episode_key] = told
     if len(customer.emitted) > EMITTED_MAX:
         over = [key for key, kept in customer.emitted.items() if not kept.in_force and kept is not told]
         for key in over[: EMITTED_MAX // 4]:

@@ -18,7 +18,7 @@ from streamer.alerts import alert
 from streamer.definitions import Definitions
 from streamer.errors import StateError
 from streamer.journeys import marker, notices
-from streamer.journeys.cells import Cell, Ledger
+from streamer.journeys.cells import Ledger
 from streamer.journeys.customer import CHUNK, SETTLE_EVENTS, Customer
 from streamer.journeys.fold import NEVER, Fold
 from streamer.journeys.put_aside import put_aside
@@ -86,8 +86,6 @@ class JourneysProcessor:
         self._silent = False
         self._count = dict.fromkeys(("consumed", "applied", "duplicate", "late", "dead_lettered", "ignored"), 0)
 
-    # --- the promise -----------------------------------------------------------------------------------------------------
-
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Load the latest rows. Rows stay packed until their customer is needed. Raises StateError for a newer schema.
 
@@ -115,7 +113,7 @@ class JourneysProcessor:
         goal = self._goal
         assert goal is not None, "nothing is to be folded again"  # noqa: S101  a promise of the caller
         for record in records:
-            self._go_to_clock_before(record.offset)
+            self._move_idle_clock(self._behind.clock_before(record.offset))
             if self._is_in_row(record):
                 event = decode(record.offset, record.timestamp, record.key, record.value, record.headers)
                 if isinstance(event, Touchpoint):
@@ -124,7 +122,7 @@ class JourneysProcessor:
                 self.process((record,), record.offset + 1)
         self._marker.next_offset = end
         if end >= (goal.next_offset or 0):
-            self._go_to_clock_before(end)
+            self._move_idle_clock(self._behind.clock_before(end))
         self._ledger.close_tick(self._tick)
         self._ledger.drain()
         self._outputs, self._output_bytes, self._alerts, self._events = [], 0, 0, 0
@@ -148,11 +146,6 @@ class JourneysProcessor:
         self.notes.clear()
         self.notes.update({kind: n for kind, n in state.accounting.items() if kind not in self._count})
         self._take_over()
-
-    def _go_to_clock_before(self, offset: int) -> None:
-        clock = self._behind.clock_before(offset)
-        if clock > self._marker.clock:
-            self._move_idle_clock(clock)
 
     def _is_in_row(self, record: Record) -> bool:
         """Whether the customer's row was written after this record was folded."""
@@ -202,7 +195,7 @@ class JourneysProcessor:
             rows += [(marker.DEFINITIONS_PREFIX + b"%d" % r, f.definitions.text.encode()) for r, f in self._folds.items()]
             self._new_definitions = False
         now = state.boundary(state.next_offset or 0)
-        changed, state.replay = self._behind.take(now, self._events, self._customers, everything=self._write_all)
+        changed, state.replay = self._behind.take(now, self._events, self._customers, self._cool, everything=self._write_all)
         rows += changed
         self._write_all = False
         state.accounting = dict(self.accounting)
@@ -264,8 +257,6 @@ class JourneysProcessor:
         """The customers as rows."""
         return marker.RowsView(self._customers)
 
-    # --- records ---------------------------------------------------------------------------------------------------------
-
     def _other(self, record: Record, event: Control | Rejected) -> None:
         if isinstance(event, Control):
             self._count["ignored"] += 1
@@ -291,16 +282,17 @@ class JourneysProcessor:
         key = record.key or b""
         customer = self._known(key)
         watermark = self._marker.high - self._lateness
+        late = event.time < watermark
         if customer is None:
-            if event.time < watermark:
+            if late:
                 return self._late(record, event, None)
             customer = self._customers[key] = Customer(key, event.offset, self._definitions.revision)
-        if customer.has(event):
+        if not late and customer.has(event, watermark):
             self._count["duplicate"] += 1
             return 0
         if customer.revision != self._definitions.revision:
             self._adopt(customer, self._marker.clock)
-        if event.time < watermark or event.time < customer.base_time:
+        if late or event.time < customer.base_time:
             return self._late(record, event, customer)
         self._apply(customer, event, record.timestamp)
         return 1
@@ -335,6 +327,18 @@ class JourneysProcessor:
                 self.notes["cut_events"] += forced
         if not customer.dirty or customer.due != customer.queued or (customer.due == NEVER and not customer.waiting):
             self._changed(customer)
+
+    def _cool(self, customer: Customer) -> bool:
+        """Settle a customer of whom nothing has been heard for longer than the allowed lateness; True if the row is all to keep."""
+        state, watermark = customer.state, self._marker.high - self._lateness
+        if state is None or customer.revision != self._definitions.revision:
+            return False
+        if customer.last_time >= watermark or state.fired >= watermark:
+            return False
+        customer.settle(self._fold, state)
+        if customer.queued != customer.due:
+            self._requeue(customer)
+        return True
 
     def _late(self, record: Record, event: Touchpoint, customer: Customer | None) -> int:
         """Too late to change a pane. But nobody is to be chased for something they bought: a completion still ends its alert."""
@@ -378,6 +382,8 @@ class JourneysProcessor:
             self._forget_quiet()
 
     def _move_idle_clock(self, to: int) -> None:
+        if to <= self._marker.clock:
+            return
         if self._marker.high < 0 and self._marker.arrival < 0:
             # A partition never written: its time starts here, and goes on from here while it stays silent.
             self._marker.start = to
@@ -491,6 +497,3 @@ class JourneysProcessor:
         self._definitions, self._fold = definitions, self._folds[definitions.revision]
         self._router = Router(definitions, self._fold.cells.dimensions, self._router.partitions)
         self._lateness, self._limit = int(definitions.allowed_lateness), definitions.limits.events_per_customer
-
-
-__all__ = ["TICK_MS", "Cell", "JourneysProcessor"]

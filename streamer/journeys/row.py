@@ -10,12 +10,17 @@ ROW_SCHEMA: Final = 1
 
 
 class Emitted(msgspec.Struct, array_like=True):
-    """What consumers were told of one episode: how many transitions, whether it is in force, and the numbers told last."""
+    """What consumers were told of one episode: how many transitions, whether it is in force, and the numbers told last.
+
+    newest: the greatest number of any episode told under the same key; highest: the most transitions of any.
+    """
 
     n: int
     transitions: int
     in_force: bool
     signals: dict[str, float | int | bool | str]
+    newest: int = 0
+    highest: int = 0
 
 
 class Row(msgspec.Struct, array_like=True):

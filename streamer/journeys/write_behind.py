@@ -13,7 +13,7 @@ are not in the source.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from streamer.journeys.customer import Customer
@@ -81,15 +81,20 @@ class WriteBehind:
         return min(len(self.changed) + len(self._writing), self._rows_per_drain)
 
     def take(
-        self, now: Boundary, events: int, customers: Mapping[bytes, Customer | bytes], *, everything: bool
+        self, now: Boundary, events: int, customers: dict[bytes, Customer | bytes], cool: Callable[[Customer], bool], *, everything: bool
     ) -> tuple[Rows, Boundary | None]:
-        """The rows to write with a drain that brought so many events, and from where to fold again, None if all rows are of now."""
+        """The rows to write with a drain that brought so many events, and from where to fold again, None if all rows are of now.
+
+        cool: says whether a customer is needed no more for now; such a one is kept as its row.
+        """
         self._events += events
         is_time = not self._writing and (events <= self._rows_per_drain or self._events >= self._replay_events)
         if everything or is_time or not self.changed:
             self._move_boundary(now)
         rows: Rows = []
-        self._write(len(self._writing) if everything else max(self._rows_per_drain, int(self._pace * events) + 1), now, rows)
+        self._write(
+            len(self._writing) if everything else max(self._rows_per_drain, int(self._pace * events) + 1), now, rows, customers, cool
+        )
         if not self._writing:
             self._delete_gone(customers, rows)
         replay = self._began if self._writing else self._boundary
@@ -111,14 +116,20 @@ class WriteBehind:
         self._events = 0
         self._pace = 2 * len(self._writing) / self._replay_events
 
-    def _write(self, count: int, now: Boundary, rows: Rows) -> None:
+    def _write(
+        self, count: int, now: Boundary, rows: Rows, customers: dict[bytes, Customer | bytes], cool: Callable[[Customer], bool]
+    ) -> None:
         for _ in range(min(count, len(self._writing))):
             key, customer = self._writing.popitem()
             if customer.dirty:  # since the boundary too
                 customer.dirty = False
                 del self.changed[key]
             customer.written = True
-            rows.append((ROW_PREFIX + key, customer.row(now.offset, now.clock)))
+            is_cool = cool(customer)
+            row = customer.row(now.offset, now.clock)
+            if is_cool:
+                customers[key] = row
+            rows.append((ROW_PREFIX + key, row))
 
     def _delete_gone(self, customers: Mapping[bytes, Customer | bytes], rows: Rows) -> None:
         """Of a customer who has come back meanwhile, an own row has replaced the old one, or none is written yet."""

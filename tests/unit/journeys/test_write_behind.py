@@ -129,3 +129,29 @@ def test_the_clock_of_a_row_counts_when_it_is_ahead_of_what_is_folded_again() ->
     before = run.rows
     run.crash()
     assert run.rows == before
+
+
+def test_a_customer_not_heard_of_for_the_allowed_lateness_is_kept_as_its_row_and_fires_in_time() -> None:
+    run = Run(default_text(), Behind(rows_per_drain=1000, replay_events=1000))
+    run.process([visit(0, "a", 0), visit(1, "a", 1, "checkout.step_viewed"), visit(2, "b", 1200, "page.viewed")])
+    run.drain()
+    run.process([visit(3, "a", 1201, "payment.failed"), visit(4, "b", 2200, "page.viewed")])
+    run.drain()
+    a = run.processor._customers[b"a"]
+    assert isinstance(a, bytes), "nothing but its row"
+    assert run.total("ABANDONED") == 0
+    run.advance(BASE_MS + 1201 * SECOND + 30 * MINUTE)
+    run.drain()
+    assert run.total("ABANDONED") == 1
+    assert [alert.state for alert in run.alerts] == ["firing"]
+
+
+def test_a_duplicate_older_than_the_allowed_lateness_is_late_whether_or_not_its_original_is_still_kept() -> None:
+    for rows_per_drain in (1, 1000):
+        run = Run(default_text(), Behind(rows_per_drain, replay_events=1000))
+        run.process([visit(0, "a", 0, "page.viewed"), visit(1, "b", 1200, "page.viewed"), visit(2, "b", 1201, "page.viewed")])
+        run.drain()
+        again = visit(0, "a", 0, "page.viewed")
+        run.process([again._replace(offset=3, timestamp=BASE_MS + 1202 * SECOND)])
+        run.drain()
+        assert (run.processor.accounting["late"], run.processor.accounting["duplicate"]) == (1, 0)
