@@ -26,20 +26,21 @@ if TYPE_CHECKING:
 
 PARTITIONS: Final = 4
 APP, PREFIX = "bench", "bench."
+COMMAND: Final = (sys.executable, "-m", "streamer", "worker")
 # The log entry with which a role says that it now waits for work.
 READY_ACTIONS: Final = {"journeys": "assigned", "rollup": "assigned", "publisher": "rebuilt"}
 POLL_SECONDS: Final = 0.1
 DONE_SECONDS_MAX: Final = 600
 
 
-def environment_of(stack: Stack) -> dict[str, str]:
+def environment_of(stack: Stack, *, app: str = APP, prefix: str = PREFIX) -> dict[str, str]:
     """Settings of the product as environment variables, four free ports for the endpoints included."""
     block = [ports.pick()]
     while len(block) < 1 + len(ROLES):
         port = ports.pick()
         block = [*block, port] if port == block[-1] + 1 else [port]
     settings = {
-        "APP": APP, "TOPIC_PREFIX": PREFIX, "PARTITIONS": str(PARTITIONS), "KAFKA_BOOTSTRAP": stack.kafka.bootstrap,
+        "APP": app, "TOPIC_PREFIX": prefix, "PARTITIONS": str(PARTITIONS), "KAFKA_BOOTSTRAP": stack.kafka.bootstrap,
         "REDIS_URL": stack.redis.url, "METRICS_PORT": str(block[0]),
     }  # fmt: skip
     return {**os.environ, **{f"STREAMER_{name}": value for name, value in settings.items()}}
@@ -56,11 +57,15 @@ class Worker:
 
     def __enter__(self) -> Worker:
         with self._log.open("wb") as errors:
-            command = [sys.executable, "-m", "streamer", "worker"]
-            self._process = subprocess.Popen(command, env=self._environment, stderr=errors)
-        self._supervisor = psutil.Process(self._process.pid)
-        self._await_ready()
+            process = subprocess.Popen(COMMAND, env=self._environment, stderr=errors)
+        self.attach(process)
         return self
+
+    def attach(self, process: subprocess.Popen[bytes]) -> None:
+        """Look after a worker that somebody else has started, with its entries going to the log; waits until it is ready."""
+        self._process = process
+        self._supervisor = psutil.Process(process.pid)
+        self._await_ready()
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
@@ -101,7 +106,8 @@ class Worker:
         return time.monotonic() - self._ready_at
 
     async def _until_committed(self, deadline: float) -> None:
-        source, deltas = f"{PREFIX}touchpoints.v1", f"{PREFIX}deltas.v1"
+        app, prefix = self._environment["STREAMER_APP"], self._environment["STREAMER_TOPIC_PREFIX"]
+        source, deltas = f"{prefix}touchpoints.v1", f"{prefix}deltas.v1"
         bootstrap = self._environment["STREAMER_KAFKA_BOOTSTRAP"]
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
@@ -112,7 +118,7 @@ class Worker:
                 places = [TopicPartition(topic, partition) for partition in range(count)]
                 ends = await consumer.end_offsets(places)
                 while True:
-                    committed = await admin.list_consumer_group_offsets(f"{APP}-{machine}")
+                    committed = await admin.list_consumer_group_offsets(f"{app}-{machine}")
                     if all(place in committed and committed[place].offset >= ends[place] for place in places):
                         break
                     self._check(deadline)

@@ -1,0 +1,258 @@
+"""`make bench`: this product and its rivals on one broker and the same topics, one after the other, each compared with the oracle.
+
+Two topics of the same density, one three times the other: the difference of two runs is an engine's warm cost, without start-up. Slow
+engines read smaller ones. Prints each row as it comes and writes everything to a JSON file, of which `bench.report` makes the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import psutil
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from rich.console import Console
+
+from bench import engines, environments, outputs, processes, product
+from bench.events import Shape, begin_of, events, shape_of
+from bench.oracle import Oracle, Truth
+from bench.worker import PARTITIONS
+from deploy.local.kafka import POM
+from deploy.local.stack import STATE, Stack
+from streamer.engine.ingest import sender
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LARGE_TIMES: Final = 3
+MAIN_EVENTS: Final = 2_000_000
+SLOW_EVENTS: Final = 100_000
+QUICK_EVENTS: Final = 100_000
+QUICK_ENGINES: Final = ("product", "product-all", "plain")
+LIMIT_SECONDS: Final = 1_800.0
+OUTPUT: Final = environments.STATE / "results.json"
+
+
+class Topic(NamedTuple):
+    """A filled source topic and what must come of it."""
+
+    prefix: str
+    shape: Shape
+    arrival: Truth
+    event: Truth
+
+    @property
+    def name(self) -> str:
+        """In Kafka."""
+        return f"{self.prefix}touchpoints.v1"
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
+    known = [row.id for row in product.ROWS] + [engine.id for engine in engines.RIVALS]
+    parser = argparse.ArgumentParser(prog="bench.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--events", type=int, help=f"size of the smaller topic (default {MAIN_EVENTS:,}); the larger has {LARGE_TIMES} times"
+    )
+    parser.add_argument("--slow-events", type=int, default=SLOW_EVENTS, help="the same of the topics for slow engines")
+    parser.add_argument("--engines", nargs="+", choices=known, metavar="ENGINE", help=f"only these of {', '.join(known)}")
+    parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK_ENGINES)} on {QUICK_EVENTS:,} events, for builds")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="where the JSON file goes")
+    options = parser.parse_args(arguments)
+    options.events = options.events or (QUICK_EVENTS if options.quick else MAIN_EVENTS)
+    options.engines = options.engines or (list(QUICK_ENGINES) if options.quick else known)
+    return options
+
+
+class Bench:
+    """One run of the whole comparison."""
+
+    def __init__(self, stack: Stack, directory: Path, console: Console) -> None:
+        self._stack, self._directory, self._console = stack, directory, console
+        self._bootstrap = stack.kafka.bootstrap
+
+    def topics(self, name: str, base: int) -> list[Topic]:
+        """Fill the smaller and the larger topic of a kind, and ask the oracle."""
+        begin_ms = begin_of(LARGE_TIMES, round(time.time() * 1000))
+        return [self._topic(f"{name}{times}.", shape_of(base, times, begin_ms)) for times in (1, LARGE_TIMES)]
+
+    def _topic(self, prefix: str, shape: Shape) -> Topic:
+        made = product.environment(self._stack, product.ROWS[0], prefix)
+        product.create_topics(made)
+        begun = time.monotonic()
+        asyncio.run(_fill(made, shape))
+        filled = time.monotonic()
+        arrival, event = asyncio.run(_judged(self._bootstrap, f"{prefix}touchpoints.v1"))
+        self._console.print(
+            f"{prefix}touchpoints.v1: {shape.events:,} events of {shape.customers:,} customers in {filled - begun:.0f} s, "
+            f"the oracle took {time.monotonic() - filled:.0f} s"
+        )
+        return Topic(prefix, shape, arrival, event)
+
+    def product_row(self, row: product.Row, pair: Sequence[Topic]) -> dict[str, Any]:
+        """The product on both topics."""
+        runs = []
+        for topic in pair:
+            log = self._directory / f"{row.id}-{topic.prefix}log"
+            usage, own = product.run(self._stack, row, topic.prefix, log)
+            report = None
+            if row.definitions is not None:
+                alerts, panes, taken_back = asyncio.run(product.found(self._bootstrap, topic.prefix))
+                report = {**product.compared(topic.event, alerts, panes), "retracted": taken_back}
+            runs.append(self._run(row.id, topic, usage, own, report))
+        return _row(row.id, row.title, engines.EXACTLY, "event", runs)
+
+    def rival_row(self, engine: engines.Engine, pair: Sequence[Topic]) -> dict[str, Any]:
+        """A rival on both topics."""
+        runs = []
+        for topic in pair:
+            name = f"{engine.id}-{topic.prefix.rstrip('.')}"
+            written = [f"{name}-alerts", f"{name}-panes"]
+            asyncio.run(_create(self._bootstrap, written))
+            directory = self._directory / name
+            directory.mkdir()
+            log = self._directory / f"{name}.log"
+            command = engine.command(engines.Run(self._bootstrap, topic.name, name, topic.shape.events, directory))
+            made = {**os.environ, "PYTHONPATH": str(environments.ROOT)}
+            with processes.measured(command, broker_pid=self._stack.kafka.pid, log=log, environment=made, directory=directory) as running:
+                running.wait(LIMIT_SECONDS)
+            report = asyncio.run(_rival_report(self._bootstrap, engine, written, topic.arrival))
+            runs.append(self._run(engine.id, topic, running.usage, processes.last_object(log), report))
+            if running.usage.exit_code:
+                self._console.print(f"{engine.id} ended with {running.usage.exit_code}: {log.read_text(errors='replace')[-2000:]}")
+            asyncio.run(_remove(self._bootstrap, written))
+        return _row(engine.id, engine.title, engine.guarantee, "arrival", runs)
+
+    def _run(self, name: str, topic: Topic, usage: processes.Usage, own: dict[str, Any], report: dict[str, Any] | None) -> dict[str, Any]:
+        n = topic.shape.events
+        verdict = "not compared" if report is None else "exact" if outputs.exact(report) else "differs"
+        self._console.print(
+            f"{name}: {n:,} events, {n / usage.cpu_seconds:,.0f} per CPU-second, {usage.wall_seconds:.1f} s, "
+            f"{usage.rss_peak_megabytes} MB, broker {usage.broker_cpu_seconds:.1f} s: {verdict}"
+        )
+        gross = {"events_per_cpu_second": round(n / usage.cpu_seconds), "events_per_second": round(n / usage.wall_seconds)}
+        figures = {name: getattr(usage, name) for name in usage.__struct_fields__}
+        return {"events": n, "customers": topic.shape.customers, **figures, "gross": gross, "own": own, "compared": report}
+
+
+def _row(name: str, title: str, guarantee: str, order: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    small, large = runs
+    n, cpu, wall = (large[key] - small[key] for key in ("events", "cpu_seconds", "wall_seconds"))
+    warm = {
+        "events_per_cpu_second": round(n / cpu) if cpu > 0 else None,
+        "events_per_second": round(n / wall) if wall > 0 else None,
+        "broker_cpu_seconds_per_million": round((large["broker_cpu_seconds"] - small["broker_cpu_seconds"]) / n * 1e6, 2),
+    }
+    return {"id": name, "title": title, "guarantee": guarantee, "oracle_order": order, "warm": warm, "runs": runs}
+
+
+async def _fill(environment: dict[str, str], shape: Shape) -> None:
+    async with sender(product.config_of(environment)) as opened:
+        for number, made in enumerate(events(shape)):
+            partition = opened.partition(made.key, number)
+            value = made.value(made.time_ms)
+            if not opened.put(partition, made.key, value):
+                await opened.flush(partition)
+                opened.put(partition, made.key, value)
+
+
+async def _judged(bootstrap: str, topic: str) -> tuple[Truth, Truth]:
+    arrival, event = Oracle(PARTITIONS, "arrival"), Oracle(PARTITIONS, "event")
+    async for batch in outputs.read(bootstrap, topic):
+        records = [(kept.offset, kept.value) for kept in batch]
+        arrival.feed(batch[0].partition, records)
+        event.feed(batch[0].partition, records)
+    return arrival.truth(), event.truth()
+
+
+async def _rival_report(bootstrap: str, engine: engines.Engine, written: Sequence[str], truth: Truth) -> dict[str, Any]:
+    values: list[list[bytes]] = []
+    for name in written:
+        kept: list[bytes] = []
+        async for batch in outputs.read(bootstrap, name):
+            kept.extend(one.value for one in batch)
+        values.append(kept)
+    alerts = [outputs.rival_alert(value) for value in values[0]]
+    return outputs.compared(truth, alerts, outputs.rival_panes(values[1]) if engine.panes else None)
+
+
+async def _create(bootstrap: str, names: Sequence[str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        configuration = {"retention.ms": "-1"}  # some engines give their output event time, which is in the past
+        await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=configuration) for name in names])
+    finally:
+        await admin.close()
+
+
+async def _remove(bootstrap: str, names: Sequence[str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics(list(names))
+    finally:
+        await admin.close()
+
+
+def machine() -> dict[str, Any]:
+    """Where it ran, and of which revision."""
+    model = next((line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=environments.ROOT, capture_output=True, text=True, check=False)
+    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr.splitlines()
+    return {
+        "cpu": model, "cpus": os.cpu_count(), "memory_gigabytes": round(psutil.virtual_memory().total / 2**30),
+        "python": platform.python_version(), "java": java[0] if java else "", "kafka": _kafka_version(),
+        "revision": revision.stdout.strip(), "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }  # fmt: skip
+
+
+def _kafka_version() -> str:
+    return POM.read_text().partition("<artifactId>kafka_2.13</artifactId>")[2].partition("<version>")[2].partition("<")[0]
+
+
+def _lines(path: str) -> Iterator[str]:
+    try:
+        yield from Path(path).read_text().splitlines()
+    except OSError:
+        return
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; 1 if an engine that must be exact is not: the product, or the plain loop that shows the harness right."""
+    options = parsed(arguments)
+    console = Console(stderr=True)
+    report: dict[str, Any] = {"bench": "compare", "quick": options.quick, "machine": machine(), "topics": {}, "rows": []}
+    chosen = {engine.id: engine for engine in engines.RIVALS if engine.id in options.engines}
+    rows = [row for row in product.ROWS if row.id in options.engines]
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        directory = Path(name)
+        with Stack(directory, kafka_port=0, redis_port=0, prometheus_port=0, cache=STATE, fresh=True) as stack:
+            bench = Bench(stack, directory, console)
+            for kind, base in (("main", options.events), ("slow", options.slow_events)):
+                rivals = [engine for engine in chosen.values() if engine.topics == kind]
+                if not rivals and not (kind == "main" and rows):
+                    continue
+                pair = bench.topics(kind, base)
+                report["topics"] |= {t.prefix.rstrip("."): {**t.shape._asdict(), "totals": t.arrival.totals()} for t in pair}
+                for row in rows if kind == "main" else ():
+                    report["rows"].append(bench.product_row(row, pair))
+                report["rows"] += [bench.rival_row(engine, pair) for engine in rivals]
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    console.print(f"written to {options.output}")
+    must = [run["compared"] for row in report["rows"] if row["id"] in ("product", "plain") for run in row["runs"]]
+    return 0 if all(outputs.exact(one) for one in must) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
