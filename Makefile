@@ -81,6 +81,10 @@ integration: servers ## Tests against real servers on free ports
 bench-quick: servers ## Print throughput, latency and freshness of this machine
 	$(BIN)/python -m bench.quick
 
+.PHONY: bench
+bench: servers ## Compare with Kafka Streams, Flink, Quix, Bytewax, Faust and a plain loop (ARGS=--quick for a short form)
+	$(BIN)/python -m bench.compare $(ARGS)
+
 .PHONY: up
 up: env ## Start the servers on their usual ports and leave them running
 	$(BIN)/python -m deploy.local up
@@ -98,6 +102,8 @@ lock: $(UV) ## Write the hash-locked requirements from pyproject.toml (UPGRADE=-
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.txt
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) $(UPGRADE) --group build -o requirements-build.txt
+	for rival in plain quix bytewax faust; do \
+		$(COMPILE) bench/rivals/requirements-$$rival.in -o bench/rivals/requirements-$$rival.txt; done
 
 .PHONY: clean
 clean: ## Stop the local servers, delete their data, the environment and the caches

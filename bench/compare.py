@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psutil
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.console import Console
 
-from bench import engines, environments, outputs, processes, product
+from bench import engines, environments, latency, outputs, processes, product
 from bench.events import Shape, begin_of, events, shape_of
 from bench.oracle import Oracle, Truth
 from bench.worker import PARTITIONS
@@ -37,7 +36,11 @@ LARGE_TIMES: Final = 3
 MAIN_EVENTS: Final = 2_000_000
 SLOW_EVENTS: Final = 100_000
 QUICK_EVENTS: Final = 100_000
-QUICK_ENGINES: Final = ("product", "product-all", "plain")
+QUICK_ENGINES: Final = ("product", "plain")
+LATENCY_ENGINES: Final = ("product", "kstreams")
+LATENCY_RATE: Final = 2_000.0
+LATENCY_SHARE: Final = 0.8  # of the product's warm rate, the second rate
+LATENCY_SECONDS: Final = 40.0
 LIMIT_SECONDS: Final = 1_800.0
 OUTPUT: Final = environments.STATE / "results.json"
 
@@ -66,9 +69,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--slow-events", type=int, default=SLOW_EVENTS, help="the same of the topics for slow engines")
     parser.add_argument("--engines", nargs="+", choices=known, metavar="ENGINE", help=f"only these of {', '.join(known)}")
     parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK_ENGINES)} on {QUICK_EVENTS:,} events, for builds")
+    parser.add_argument("--latency-seconds", type=float, help=f"of a latency measurement, 0: none (default {LATENCY_SECONDS:.0f})")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="where the JSON file goes")
     options = parser.parse_args(arguments)
     options.events = options.events or (QUICK_EVENTS if options.quick else MAIN_EVENTS)
+    if options.latency_seconds is None:
+        options.latency_seconds = 0.0 if options.quick else LATENCY_SECONDS
     options.engines = options.engines or (list(QUICK_ENGINES) if options.quick else known)
     return options
 
@@ -109,7 +115,7 @@ class Bench:
                 alerts, panes, taken_back = asyncio.run(product.found(self._bootstrap, topic.prefix))
                 report = {**product.compared(topic.event, alerts, panes), "retracted": taken_back}
             runs.append(self._run(row.id, topic, usage, own, report))
-        return _row(row.id, row.title, engines.EXACTLY, "event", runs)
+        return row_of(row.id, row.title, engines.EXACTLY, "event", runs)
 
     def rival_row(self, engine: engines.Engine, pair: Sequence[Topic]) -> dict[str, Any]:
         """A rival on both topics."""
@@ -117,7 +123,7 @@ class Bench:
         for topic in pair:
             name = f"{engine.id}-{topic.prefix.rstrip('.')}"
             written = [f"{name}-alerts", f"{name}-panes"]
-            asyncio.run(_create(self._bootstrap, written))
+            asyncio.run(outputs.create(self._bootstrap, written))
             directory = self._directory / name
             directory.mkdir()
             log = self._directory / f"{name}.log"
@@ -129,8 +135,23 @@ class Bench:
             runs.append(self._run(engine.id, topic, running.usage, processes.last_object(log), report))
             if running.usage.exit_code:
                 self._console.print(f"{engine.id} ended with {running.usage.exit_code}: {log.read_text(errors='replace')[-2000:]}")
-            asyncio.run(_remove(self._bootstrap, written))
-        return _row(engine.id, engine.title, engine.guarantee, "arrival", runs)
+            asyncio.run(outputs.remove(self._bootstrap, written))
+        return row_of(engine.id, engine.title, engine.guarantee, "arrival", runs)
+
+    def latencies(self, chosen: Sequence[str], seconds: float, warm_rate: float | None) -> list[dict[str, Any]]:
+        """At a steady rate, and the product also near the most it can do."""
+        found = []
+        for row in product.ROWS:
+            if row.id in chosen and row.id in LATENCY_ENGINES:
+                rates = [LATENCY_RATE, *([LATENCY_SHARE * warm_rate] if warm_rate else [])]
+                found += [latency.of_product(self._stack, row, rate, seconds, self._directory) for rate in rates]
+        for engine in engines.RIVALS:
+            if engine.id in chosen and engine.id in LATENCY_ENGINES:
+                found.append(latency.of_rival(self._stack, engine, LATENCY_RATE, seconds, self._directory))
+        for one in found:
+            shown = {name: {key: one[name].get(key) for key in ("n", "p50", "p99")} for name in ("kafka_ms", "redis_ms") if name in one}
+            self._console.print(f"{one['id']} at {one['rate']:,} events/s: {shown}")
+        return found
 
     def _run(self, name: str, topic: Topic, usage: processes.Usage, own: dict[str, Any], report: dict[str, Any] | None) -> dict[str, Any]:
         n = topic.shape.events
@@ -144,7 +165,8 @@ class Bench:
         return {"events": n, "customers": topic.shape.customers, **figures, "gross": gross, "own": own, "compared": report}
 
 
-def _row(name: str, title: str, guarantee: str, order: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+def row_of(name: str, title: str, guarantee: str, order: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The result of an engine: the smaller run, the larger, and what the difference costs."""
     small, large = runs
     n, cpu, wall = (large[key] - small[key] for key in ("events", "cpu_seconds", "wall_seconds"))
     warm = {
@@ -183,25 +205,6 @@ async def _rival_report(bootstrap: str, engine: engines.Engine, written: Sequenc
         values.append(kept)
     alerts = [outputs.rival_alert(value) for value in values[0]]
     return outputs.compared(truth, alerts, outputs.rival_panes(values[1]) if engine.panes else None)
-
-
-async def _create(bootstrap: str, names: Sequence[str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        configuration = {"retention.ms": "-1"}  # some engines give their output event time, which is in the past
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=configuration) for name in names])
-    finally:
-        await admin.close()
-
-
-async def _remove(bootstrap: str, names: Sequence[str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.delete_topics(list(names))
-    finally:
-        await admin.close()
 
 
 def machine() -> dict[str, Any]:
@@ -247,6 +250,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for row in rows if kind == "main" else ():
                     report["rows"].append(bench.product_row(row, pair))
                 report["rows"] += [bench.rival_row(engine, pair) for engine in rivals]
+            if options.latency_seconds:
+                warm = next((row["warm"]["events_per_second"] for row in report["rows"] if row["id"] == "product"), None)
+                report["latency"] = bench.latencies(options.engines, options.latency_seconds, warm)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(report, indent=1) + "\n")
     console.print(f"written to {options.output}")

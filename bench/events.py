@@ -103,7 +103,7 @@ def events(shape: Shape, seed: int = SEED) -> Iterator[Made]:
             f'"type":"{kinds[below(_TYPES_DRAWN)]}","segment":"{session.segment}",'
         )
         tail = (
-            f'"source":"/bench","session_id":"{session.name}",'
+            f'"session_id":"{session.name}",'
             f'"props":{{"page":"/product/{below(99_999):05d}","referrer":"search","value":{round(uniform() * 100, 2)}}}}}'
         )
         yield Made(customer.encode(), time_ms, head, tail)

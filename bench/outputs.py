@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from bench.job import ABANDONED, COUNTERS, DISORDER_MS, PANE_MS, SWITCHED, Alert
+from bench.worker import PARTITIONS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -50,6 +52,27 @@ async def read(bootstrap: str, topic: str) -> AsyncIterator[list[Kept]]:
             left = {place for place in left if await consumer.position(place) < ends[place]}
     finally:
         await consumer.stop()
+
+
+async def create(bootstrap: str, names: Sequence[str]) -> None:
+    """Make topics for an engine's output."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        configuration = {"retention.ms": "-1"}  # some engines give their output event time, which is in the past
+        await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=configuration) for name in names])
+    finally:
+        await admin.close()
+
+
+async def remove(bootstrap: str, names: Sequence[str]) -> None:
+    """Delete them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics(list(names))
+    finally:
+        await admin.close()
 
 
 def rival_alert(value: bytes) -> Alert:

@@ -38,6 +38,12 @@ def cpu_of(process: psutil.Process) -> float:
     return float(used.user + used.system)
 
 
+def tree_cpu(pid: int) -> float:
+    """User and system time of a process and its living descendants so far."""
+    root = psutil.Process(pid)
+    return sum(cpu_of(process) for process in (root, *root.children(recursive=True)))
+
+
 def machine_cpu() -> float:
     """CPU of the whole machine so far."""
     used = psutil.cpu_times()

@@ -114,19 +114,27 @@ async def found(bootstrap: str, prefix: str) -> tuple[list[Alert], dict[outputs.
     panes: dict[outputs.PaneKey, list[int]] = {}
     async for batch in outputs.read(bootstrap, f"{prefix}deltas.v1"):
         for kept in batch:
-            _add(panes, deltas.decode(kept.value))
-    latest: dict[str, alert.Alert] = {}
+            add_deltas(panes, deltas.decode(kept.value))
+    records: list[alert.Alert] = []
     async for batch in outputs.read(bootstrap, f"{prefix}alerts.v1"):
-        for kept in batch:
-            record = alert.decode(kept.value)
-            if record.state != "resolved":  # an alert that has ended stands
-                latest[record.episode_id] = record
-    standing = [record for record in latest.values() if record.state != "retracted"]
-    causes = await _causes(bootstrap, f"{prefix}touchpoints.v1", standing)
-    return [_alert(record, causes) for record in standing], panes, len(latest) - len(standing)
+        records.extend(alert.decode(kept.value) for kept in batch)
+    stand, taken_back = standing(records)
+    causes = await _causes(bootstrap, f"{prefix}touchpoints.v1", stand)
+    return [alert_of(record, causes) for record in stand], panes, taken_back
 
 
-def _add(panes: dict[outputs.PaneKey, list[int]], batch: deltas.DeltaBatch) -> None:
+def standing(records: list[alert.Alert]) -> tuple[list[alert.Alert], int]:
+    """The latest transition of each alert that was not retracted (one that has ended stands), and how many were."""
+    latest: dict[str, alert.Alert] = {}
+    for record in records:
+        if record.state != "resolved":
+            latest[record.episode_id] = record
+    stand = [record for record in latest.values() if record.state != "retracted"]
+    return stand, len(latest) - len(stand)
+
+
+def add_deltas(panes: dict[outputs.PaneKey, list[int]], batch: deltas.DeltaBatch) -> None:
+    """Add the job's counters of a batch to the panes."""
     segment, channel = batch.dimensions.index("segment"), batch.dimensions.index("channel")
     for _, flat in batch.ticks:
         for at in range(0, len(flat), 4):
@@ -154,7 +162,7 @@ def _cause(record: alert.Alert) -> tuple[int, int]:
     return record.evidence[-1].partition, record.evidence[-1].offset
 
 
-def _alert(record: alert.Alert, causes: dict[tuple[int, int], Event]) -> Alert:
+def alert_of(record: alert.Alert, causes: dict[tuple[int, int], Event]) -> Alert:
     """The product's alert in the terms of the job. The numbers shown are -1 where the definitions do not show them."""
     customer = record.entity.canonical_id if record.entity else ""
     signals = record.metric.signals

@@ -75,6 +75,11 @@ class Worker:
             self._process.kill()
 
     @property
+    def pid(self) -> int:
+        """Of the supervisor."""
+        return self._process.pid
+
+    @property
     def rollup_metrics_url(self) -> str:
         """Where the business gauges are."""
         return self._url("rollup")

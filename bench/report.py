@@ -1,0 +1,162 @@
+"""The page docs/reference/benchmarks.md from a results file: `python -m bench.report [RESULTS] > docs/reference/benchmarks.md`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from bench.job import ABANDONED, SWITCHED
+
+RESULTS: Final = Path(__file__).with_name("results.json")
+TEXT: Final = Path(__file__).with_name("report.md")
+FULL_EVENTS: Final = 1_000_000
+SMALL: Final = "**A run of small size, for the form of this page: its figures are no findings.** "
+
+
+def number(value: float | None) -> str:
+    """With thousands separators, or a dash."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, numbers to the right but for the first column."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def throughput(report: dict[str, Any]) -> str:
+    """One line for each engine."""
+    header = [
+        "engine", "guarantee", "**warm, events per CPU-s**", "gross, events per CPU-s", "warm, events per s", "gross, events per s",
+        "peak MB", "broker CPU-s", "load before",
+    ]  # fmt: skip
+    rows, main = [], _main_events(report)
+    for row in report["rows"]:
+        runs = row["runs"]
+        rows.append(
+            [
+                row["title"] + (f" ({_both(runs, 'events')} events)" if runs[0]["events"] != main else ""),
+                row["guarantee"],
+                f"**{number(row['warm']['events_per_cpu_second'])}**",
+                _both([run["gross"] for run in runs], "events_per_cpu_second"),
+                number(row["warm"]["events_per_second"]),
+                _both([run["gross"] for run in runs], "events_per_second"),
+                _both(runs, "rss_peak_megabytes"),
+                " / ".join(f"{run['broker_cpu_seconds']:.1f}" for run in runs),
+                " / ".join(f"{run['load_before']:.1f}" for run in runs),
+            ]
+        )
+    return table(header, rows)
+
+
+def _both(runs: list[dict[str, Any]], name: str) -> str:
+    return " / ".join(number(run[name]) for run in runs)
+
+
+def _main_events(report: dict[str, Any]) -> int:
+    return max(int(row["runs"][0]["events"]) for row in report["rows"])
+
+
+def _verdict(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "not made"
+    if found["missing"] == found["extra"] == 0:
+        return f"exact ({number(found['expected'])})"
+    return f"of {number(found['expected'])}: {number(found['missing'])} missing, {number(found['extra'])} extra"
+
+
+def comparison(report: dict[str, Any]) -> str:
+    """What of the larger run was as the oracle says."""
+    rows = []
+    for row in report["rows"]:
+        found = row["runs"][-1]["compared"]
+        if found is None:
+            continue
+        panes = found.get("panes")
+        shown = (
+            "not made" if panes is None
+            else f"exact ({number(panes['expected'])})" if panes["differ"] == 0
+            else f"{number(panes['differ'])} differ of {number(panes['expected'])}"
+        )  # fmt: skip
+        fields = "all" if "fields" not in found else ", ".join(found["fields"][1:])
+        rows.append([row["title"], row["oracle_order"], _verdict(found[ABANDONED]), _verdict(found[SWITCHED]), fields, shown])
+    return table(["engine", "order of the oracle", "abandoned", "third switches", "fields compared", "panes"], rows)
+
+
+def latencies(report: dict[str, Any]) -> str:
+    """Quantiles of each measurement."""
+    rows = []
+    for one in report.get("latency", []):
+        for name, where in (("kafka_ms", "read_committed consumer"), ("redis_ms", "Redis")):
+            found = one.get(name)
+            if found and found["n"]:
+                quantiles = [number(found[at]) for at in ("p50", "p90", "p99", "max")]
+                cpu = f"{one['engine_cpu_percent']} / {one['broker_cpu_percent']}"
+                rows.append([one["title"], number(one["rate"]), where, number(found["n"]), *quantiles, cpu])
+    if not rows:
+        return "Not measured in this run."
+    header = ["engine", "events per s", "readable by", "alerts", "p50 ms", "p90", "p99", "max", "CPU % of a core: engine / broker"]
+    return table(header, rows)
+
+
+def histogram(report: dict[str, Any]) -> str:
+    """Of the product's first measurement."""
+    found = next((one for one in report.get("latency", []) if one["id"] == "product"), None)
+    if found is None or not found["kafka_ms"]["n"]:
+        return ""
+    names = [name for name in ("kafka_ms", "redis_ms") if name in found]
+    shares = {name: [count / found[name]["n"] for _, count in found[name]["histogram"]] for name in names}
+    rows = []
+    for place, (edge, _) in enumerate(found["kafka_ms"]["histogram"]):
+        if any(shares[name][place] for name in names):
+            label = f"up to {edge:,} ms" if edge is not None else "beyond"
+            rows.append([label, *(f"{100 * shares[name][place]:.1f} %" for name in names)])
+    heads = {"kafka_ms": "read_committed consumer", "redis_ms": "Redis"}
+    title = f"Histogram of {found['title']} at {number(found['rate'])} events per second:\n\n"
+    return title + table(["latency", *(heads[name] for name in names)], rows)
+
+
+def conditions(report: dict[str, Any]) -> str:
+    """Where and with what it was measured."""
+    machine = report["machine"]
+    small = report["quick"] or _main_events(report) < FULL_EVENTS
+    return (
+        f"{SMALL if small else ''}Measured on {machine['date']} at revision {machine['revision']}:\n"
+        f"{machine['cpus']} CPUs ({machine['cpu']}), "
+        f"{machine['memory_gigabytes']} GB, Python {machine['python']}, {machine['java']}, Kafka {machine['kafka']} (one node, 1 GB heap) "
+        f"on the same CPUs."
+    )
+
+
+def topics(report: dict[str, Any]) -> str:
+    """The topics and what is in them, in the order of arrival."""
+    shapes = report["topics"].items()
+    totals = list(next(iter(report["topics"].values()))["totals"])
+    rows = [
+        [f"`{name}`", f"{shape['span_ms'] // 3_600_000} h", *(number(shape["totals"][total]) for total in totals)] for name, shape in shapes
+    ]
+    return table(["topic", "span", *(total.replace("_", " ") for total in totals)], rows)
+
+
+def page(report: dict[str, Any]) -> str:
+    """The whole page."""
+    parts = {
+        "conditions": conditions(report), "topics": topics(report), "throughput": throughput(report), "comparison": comparison(report),
+        "latency": latencies(report), "histogram": histogram(report),
+    }  # fmt: skip
+    text = TEXT.read_text()
+    for name, part in parts.items():
+        text = text.replace(f"<!-- {name} -->", part)
+    return text.rstrip() + "\n"
+
+
+def main() -> None:
+    """Print the page."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
+    sys.stdout.write(page(json.loads(path.read_text())))
+
+
+if __name__ == "__main__":
+    main()

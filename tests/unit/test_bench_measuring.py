@@ -1,0 +1,138 @@
+"""How the benchmark measures and reports, and what it may ask others for."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import compare, engines, environments, latency, processes, report
+from bench.outputs import exact
+
+ROOT = Path(__file__).parents[2]
+BURN = "import time; t = time.process_time()\nwhile time.process_time() - t < 0.5: pass\n"
+CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}])"
+
+
+def run(command: list[str], directory: Path, *, limit_seconds: float = 60) -> processes.Usage:
+    with processes.measured(command, broker_pid=1, log=directory / "log", environment={}, directory=directory) as running:
+        running.wait(limit_seconds)
+    return running.usage
+
+
+def test_the_cpu_of_an_engine_is_that_of_its_children_too(tmp_path: Path) -> None:
+    usage = run([sys.executable, "-c", CHILD], tmp_path)
+    assert 0.5 <= usage.cpu_seconds < 5
+    assert usage.exit_code == 0
+    assert usage.wall_seconds >= 0.5
+
+
+def test_peak_memory_is_that_of_the_whole_tree(tmp_path: Path) -> None:
+    hold = "import sys; held = bytearray(150 << 20); print(1, flush=True); sys.stdin.read(1)"
+    parent = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {hold!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "child.stdout.readline(); time.sleep(1); child.communicate(b'x')"
+    )
+    assert run([sys.executable, "-c", parent], tmp_path).rss_peak_megabytes > 150
+
+
+def test_an_engine_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    usage = run([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path, limit_seconds=0.5)
+    assert usage.exit_code == -15
+
+
+def test_what_an_engine_says_last_about_itself_is_kept(tmp_path: Path) -> None:
+    run([sys.executable, "-c", "print('noise'); print('{\"events\": 1}'); print('{\"events\": 2}'); print('bye')"], tmp_path)
+    assert processes.last_object(tmp_path / "log") == {"events": 2}
+
+
+def test_quantiles_and_histogram_are_of_all_latencies() -> None:
+    found = latency.summary([float(n) for n in range(1, 101)])
+    assert (found["n"], found["min"], found["p50"], found["p99"], found["max"]) == (100, 1, 51, 100, 100)
+    assert dict(found["histogram"])[5] == 5
+    assert sum(count for _, count in found["histogram"]) == 100
+    assert latency.summary([20_000.0])["histogram"][-1] == [None, 1]
+    assert latency.summary([]) == {"n": 0}
+
+
+# --- the page ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(report.RESULTS.read_text())
+    return found
+
+
+def test_the_page_is_the_generated_one(results: dict[str, Any]) -> None:
+    page = (ROOT / "docs/reference/benchmarks.md").read_text()
+    assert page == report.page(results), "run: python -m bench.report > docs/reference/benchmarks.md"
+    assert "<!--" not in page
+
+
+def test_the_page_has_every_engine_and_says_where_one_differs(results: dict[str, Any]) -> None:
+    page = report.page(results)
+    for row in results["rows"]:
+        assert f"| {row['title']}" in page
+        compared = row["runs"][-1]["compared"]
+        if compared and compared["abandoned"]["missing"]:
+            assert f"{compared['abandoned']['missing']:,} missing" in page
+    assert {row["id"] for row in results["rows"]} >= {engine.id for engine in engines.RIVALS} | {"product", "product-all"}
+
+
+def test_a_small_run_is_labelled(results: dict[str, Any]) -> None:
+    assert (report.SMALL in report.page(results)) == (results["quick"] or results["rows"][0]["runs"][0]["events"] < report.FULL_EVENTS)
+    results["quick"] = True
+    assert report.SMALL in report.page(results)
+
+
+def test_warm_is_the_difference_of_two_sizes() -> None:
+    def of(events: int, cpu: float, wall: float) -> dict[str, Any]:
+        return {"events": events, "cpu_seconds": cpu, "wall_seconds": wall, "broker_cpu_seconds": cpu / 10}
+
+    row = compare.row_of("x", "X", "none", "arrival", [of(100, 11.0, 21.0), of(300, 13.0, 31.0)])
+    assert row["warm"] == {"events_per_cpu_second": 100, "events_per_second": 20, "broker_cpu_seconds_per_million": 1000.0}
+
+
+def test_a_kind_of_alert_that_is_not_made_does_not_make_a_run_differ() -> None:
+    assert exact({"abandoned": {"missing": 0, "extra": 0}, "switched": None, "panes": {"differ": 0}})
+    assert not exact({"abandoned": {"missing": 0, "extra": 1}, "switched": None, "panes": {"differ": 0}})
+
+
+# --- the rivals -----------------------------------------------------------------------------------------------------------
+
+REQUIREMENTS = sorted(environments.RIVALS.glob("requirements-*.txt"))
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
+def test_rivals_requirements_are_pinned_with_hashes_and_without_addresses(path: Path) -> None:
+    text = path.read_text()
+    assert "://" not in text
+    pins = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    assert pins
+    assert all(re.match(r"[a-z0-9._-]+==", line) and line.endswith("\\") for line in pins)
+    wanted = re.findall(r"^[a-z-]+==[0-9.]+$", path.with_suffix(".in").read_text(), re.MULTILINE)
+    assert wanted
+    assert {line.split(" ")[0] for line in pins} >= set(wanted)
+
+
+def test_there_is_a_lock_for_each_python_rival() -> None:
+    assert [path.stem for path in REQUIREMENTS] == [f"requirements-{name}" for name in ("bytewax", "faust", "plain", "quix")]
+
+
+@pytest.mark.parametrize("path", sorted(environments.RIVALS.glob("*/pom.xml")), ids=lambda path: path.parent.name)
+def test_java_rivals_are_coordinates_without_a_repository(path: Path) -> None:
+    text = path.read_text()
+    assert "<repositor" not in text
+    assert text.count("<version>") >= text.count("<dependency>")
+
+
+def test_rivals_do_not_import_the_product() -> None:
+    for path in environments.RIVALS.glob("*.py"):
+        assert not re.search(r"^(from|import) streamer", path.read_text(), re.MULTILINE), path
+    assert not re.search(r"^(from|import) streamer", Path(environments.__file__).with_name("job.py").read_text(), re.MULTILINE)
