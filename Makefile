@@ -85,6 +85,14 @@ bench-quick: servers ## Print throughput, latency and freshness of this machine
 bench: servers ## Compare with Kafka Streams, Flink, Quix, Bytewax, Faust and a plain loop (ARGS=--quick for a short form)
 	$(BIN)/python -m bench.compare $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: servers ## Measure what a customer costs, from 1,000 to 1,000,000 of them (ARGS=--quick for a short form)
+	$(BIN)/python -m bench.scale $(ARGS)
+
+.PHONY: soak
+soak: servers ## Run 60 days of event time in 20 minutes and see whether anything grows (ARGS=--quick for a short form)
+	$(BIN)/python -m bench.soak $(ARGS)
+
 .PHONY: up
 up: env ## Start the servers on their usual ports and leave them running
 	$(BIN)/python -m deploy.local up

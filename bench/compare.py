@@ -95,7 +95,7 @@ class Bench:
         made = product.environment(self._stack, product.ROWS[0], prefix)
         product.create_topics(made)
         begun = time.monotonic()
-        asyncio.run(_fill(made, shape))
+        asyncio.run(fill(made, shape))
         filled = time.monotonic()
         arrival, event = asyncio.run(_judged(self._bootstrap, f"{prefix}touchpoints.v1"))
         self._console.print(
@@ -177,7 +177,8 @@ def row_of(name: str, title: str, guarantee: str, order: str, runs: list[dict[st
     return {"id": name, "title": title, "guarantee": guarantee, "oracle_order": order, "warm": warm, "runs": runs}
 
 
-async def _fill(environment: dict[str, str], shape: Shape) -> None:
+async def fill(environment: dict[str, str], shape: Shape) -> None:
+    """Append the events of a shape to the source topic."""
     async with sender(product.config_of(environment)) as opened:
         for number, made in enumerate(events(shape)):
             partition = opened.partition(made.key, number)

@@ -10,6 +10,9 @@ from typing import Any, Final
 from bench.job import ABANDONED, SWITCHED
 
 RESULTS: Final = Path(__file__).with_name("results.json")
+# What `make bench-scale` and `make soak` printed last, if it was kept.
+SCALE: Final = Path(__file__).with_name("scale.json")
+SOAK: Final = Path(__file__).with_name("soak.json")
 TEXT: Final = Path(__file__).with_name("report.md")
 FULL_EVENTS: Final = 1_000_000
 SMALL: Final = "**A run of small size, for the form of this page: its figures are no findings.** "
@@ -140,9 +143,52 @@ def topics(report: dict[str, Any]) -> str:
     return table(["topic", "span", *(total.replace("_", " ") for total in totals)], rows)
 
 
-def page(report: dict[str, Any]) -> str:
+def curve(scale: dict[str, Any] | None) -> str:
+    """What a customer costs."""
+    if scale is None:
+        return "Not measured yet."
+    header = [
+        "customers", "known at the end", "CPU us per event, all roles", "journeys alone", "journeys MB", "after a restore",
+        "changelog bytes per event", "rows restored", "rows per s",
+    ]  # fmt: skip
+    rows = []
+    for point in scale["points"]:
+        memory = [number(point["journeys_megabytes"]), number(point["journeys_megabytes_restored"])]
+        cpu = [f"{point['cpu_microseconds_per_event']:.1f}", f"{point['journeys_cpu_microseconds_per_event']:.1f}"]
+        back = [number(point["restore"]["rows"]), number(point["restore"]["rows_per_second"])]
+        known = [number(point["customers"]), number(point["known_customers"])]
+        rows.append([*known, *cpu, *memory, f"{point['changelog_bytes_per_event']:.0f}", *back])
+    found, bars = scale["verdicts"], scale["bars"]
+    verdict = (
+        f"\n\nMemory per customer: {number(found['bytes_per_customer'])} bytes (bar: {number(bars['bytes_per_customer'])}). "
+        f"Cost per event at the most customers: {found['cost_ratio']} times that at 10,000 (bar: {bars['cost_ratio']}). "
+        f"Rows restored per second: {number(found['restored_rows_per_second'])} (bar: {number(bars['restored_rows_per_second'])})."
+    )
+    return f"{number(scale['points'][0]['events'])} events at each point.\n\n{table(header, rows)}{verdict}"
+
+
+def growth(soak: dict[str, Any] | None) -> str:
+    """Whether anything grew."""
+    if soak is None:
+        return "Not run yet."
+    found = soak["verdict"]
+    last = soak["samples"][-1]
+    first, second = found["fold_microseconds_per_event"]
+    rows = [[role, f"{last['megabytes'][role]:,} MB", f"{share:+.1%}"] for role, share in found["memory_growth_share"].items()]
+    books = ", ".join(f"{name} {size}" for name, size in found["books_max"].items() if name != "consumers")
+    outcome = "Nothing grew." if not found["reasons"] else "It grew: " + "; ".join(found["reasons"]) + "."
+    return (
+        f"{soak['seconds']:,.0f} s at {soak['rate']:,.0f} events per second, {soak['days']:.0f} days of event time. {outcome} At the end "
+        f"{last['customers']:,} customers were held ({found['customers_growth_share']:+.1%} over the part looked at).\n"
+        f"Folding an event took {first} us in the first half and {second} us in the second. Most entries in Faust's books: {books}.\n\n"
+        + table(["role", "memory at the end", "growth over the part looked at"], rows)
+    )
+
+
+def page(report: dict[str, Any], scale: dict[str, Any] | None = None, soak: dict[str, Any] | None = None) -> str:
     """The whole page."""
     parts = {
+        "curve": curve(scale), "growth": growth(soak),
         "conditions": conditions(report), "topics": topics(report), "throughput": throughput(report), "comparison": comparison(report),
         "latency": latencies(report), "histogram": histogram(report),
     }  # fmt: skip
@@ -152,10 +198,16 @@ def page(report: dict[str, Any]) -> str:
     return text.rstrip() + "\n"
 
 
+def kept() -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The cost curve and the soak that are in the repository."""
+    curve_, soak = (json.loads(path.read_text()) if path.exists() else None for path in (SCALE, SOAK))
+    return curve_, soak
+
+
 def main() -> None:
     """Print the page."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
-    sys.stdout.write(page(json.loads(path.read_text())))
+    sys.stdout.write(page(json.loads(path.read_text()), *kept()))
 
 
 if __name__ == "__main__":

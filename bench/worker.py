@@ -100,12 +100,12 @@ class Worker:
 
     def events_consumed(self) -> float:
         """Records the journeys role has read."""
-        return self._value("journeys", "streamer_events_consumed_total")
+        return self.value("journeys", "streamer_events_consumed_total")
 
     def until_done(self) -> float:
         """Wait until everything in the source is folded, committed, rolled up and delivered; returns how long that took."""
         asyncio.run(self._until_committed(time.monotonic() + DONE_SECONDS_MAX))
-        while self._value("publisher", "streamer_publish_lag_records") > 0:
+        while self.value("publisher", "streamer_publish_lag_records") > 0:
             self._check(time.monotonic() + DONE_SECONDS_MAX)
             time.sleep(POLL_SECONDS)
         return time.monotonic() - self._ready_at
@@ -139,7 +139,7 @@ class Worker:
         while len(self._ready_cpu) <= len(ROLES):
             self._check(deadline)
             used = self._cpu()
-            ready = {entry["role"] for entry in self._entries() if READY_ACTIONS.get(entry["role"]) == entry["action"]}
+            ready = {entry["role"] for entry in self.entries() if READY_ACTIONS.get(entry["role"]) == entry["action"]}
             for role in ready & used.keys() - self._ready_cpu.keys():
                 self._ready_cpu[role] = used[role]
                 if role == "journeys":
@@ -148,7 +148,8 @@ class Worker:
                 self._ready_cpu.setdefault("supervisor", used["supervisor"])
             time.sleep(0.02)
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[dict[str, Any]]:
+        """What the worker has logged so far."""
         lines = self._log.read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
 
@@ -172,8 +173,8 @@ class Worker:
     def _url(self, role: str) -> str:
         return f"http://127.0.0.1:{self._port + 1 + ROLES.index(role)}/metrics"
 
-    def _value(self, role: str, name: str) -> float:
-        """Sum of a metric's samples."""
+    def value(self, role: str, name: str) -> float:
+        """Sum of a metric's samples on a role's endpoint."""
         with urllib.request.urlopen(self._url(role), timeout=10) as answer:  # noqa: S310  a loopback address
             text = answer.read().decode()
         return sum(sample.value for family in text_string_to_metric_families(text) for sample in family.samples if sample.name == name)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from bench import compare, engines, environments, latency, processes, report
+from bench import compare, engines, environments, latency, processes, report, scale, soak
 from bench.outputs import exact
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +72,7 @@ def results() -> dict[str, Any]:
 
 def test_the_page_is_the_generated_one(results: dict[str, Any]) -> None:
     page = (ROOT / "docs/reference/benchmarks.md").read_text()
-    assert page == report.page(results), "run: python -m bench.report > docs/reference/benchmarks.md"
+    assert page == report.page(results, *report.kept()), "run: python -m bench.report > docs/reference/benchmarks.md"
     assert "<!--" not in page
 
 
@@ -102,6 +103,66 @@ def test_warm_is_the_difference_of_two_sizes() -> None:
 def test_a_kind_of_alert_that_is_not_made_does_not_make_a_run_differ() -> None:
     assert exact({"abandoned": {"missing": 0, "extra": 0}, "switched": None, "panes": {"differ": 0}})
     assert not exact({"abandoned": {"missing": 0, "extra": 1}, "switched": None, "panes": {"differ": 0}})
+
+
+# --- the cost curve and the soak ------------------------------------------------------------------------------------------
+
+
+def point(customers: int, cpu: float, megabytes: int, rate: int = 300_000) -> dict[str, Any]:
+    back = {"rows": customers, "busy_seconds": 1.0, "rows_per_second": rate}
+    return {
+        "customers": customers,
+        "known_customers": customers,
+        "cpu_microseconds_per_event": cpu,
+        "journeys_megabytes": megabytes,
+        "restore": back,
+    }
+
+
+def test_the_curve_is_judged_by_what_each_further_customer_takes() -> None:
+    found = scale.verdicts([point(1_000, 20, 100), point(10_000, 20, 110), point(1_001_000, 25, 1_100)])
+    assert found == {"bytes_per_customer": 1049, "restored_rows_per_second": 300_000, "cost_ratio": 1.25}
+
+
+def look(at: int, *, megabytes: int = 100, batch_seconds: float | None = None, gaps: int = 0, consumers: int = 1) -> dict[str, Any]:
+    return {
+        "seconds": float(at), "megabytes": {"journeys": megabytes}, "customers": 10, "events": at * 100, "lag": 0, "batches": at,
+        "batch_seconds": at / 1000 if batch_seconds is None else batch_seconds,
+        "books": {"consumers": consumers, "gaps": gaps, "unacked": 0, "acked": 0},
+    }  # fmt: skip
+
+
+def test_a_flat_soak_has_nothing_to_say_and_the_filling_does_not_count() -> None:
+    assert soak.verdict([look(at, megabytes=min(100, 20 + at * 2)) for at in range(1, 101)])["reasons"] == []
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        ([look(at, megabytes=100 + at) for at in range(1, 101)], "memory of journeys"),
+        ([look(at, batch_seconds=at**3 / 1e6) for at in range(1, 101)], "folding an event"),
+        ([look(at, gaps=int(at > 90)) for at in range(1, 101)], "gaps"),
+        ([look(at, consumers=0) for at in range(1, 101)], "not seen"),
+    ],
+)
+def test_what_grows_in_a_soak_is_named(samples: list[dict[str, Any]], reason: str) -> None:
+    (said,) = soak.verdict(samples)["reasons"]
+    assert reason in said
+
+
+def test_the_probe_sees_fausts_books() -> None:
+    spec = importlib.util.spec_from_file_location("probe", soak.PROBE / "sitecustomize.py")
+    assert spec
+    assert spec.loader
+    probe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(probe)
+
+    class Books:
+        _gap: ClassVar = {"a": [1, 2], "b": [3]}
+        _unacked_messages: ClassVar = {1}
+        _acked: ClassVar = {"a": [1, 2, 3, 4]}
+
+    assert probe.sizes([Books()]) == {"consumers": 1, "gaps": 3, "unacked": 1, "acked": 4}
 
 
 # --- the rivals -----------------------------------------------------------------------------------------------------------
