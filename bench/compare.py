@@ -236,29 +236,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     console = Console(stderr=True)
     report: dict[str, Any] = {"bench": "compare", "quick": options.quick, "machine": machine(), "topics": {}, "rows": []}
-    chosen = {engine.id: engine for engine in engines.RIVALS if engine.id in options.engines}
-    rows = [row for row in product.ROWS if row.id in options.engines]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         with Stack(directory, kafka_port=0, redis_port=0, prometheus_port=0, cache=STATE, fresh=True) as stack:
             bench = Bench(stack, directory, console)
             for kind, base in (("main", options.events), ("slow", options.slow_events)):
-                rivals = [engine for engine in chosen.values() if engine.topics == kind]
-                if not rivals and not (kind == "main" and rows):
-                    continue
-                pair = bench.topics(kind, base)
-                report["topics"] |= {t.prefix.rstrip("."): {**t.shape._asdict(), "totals": t.arrival.totals()} for t in pair}
-                for row in rows if kind == "main" else ():
-                    report["rows"].append(bench.product_row(row, pair))
-                report["rows"] += [bench.rival_row(engine, pair) for engine in rivals]
+                run_kind(bench, kind, base, options, report)
             if options.latency_seconds:
                 warm = next((row["warm"]["events_per_second"] for row in report["rows"] if row["id"] == "product"), None)
                 report["latency"] = bench.latencies(options.engines, options.latency_seconds, warm)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
+                write(options.output, report)
     console.print(f"written to {options.output}")
     must = [run["compared"] for row in report["rows"] if row["id"] in ("product", "plain") for run in row["runs"]]
     return 0 if all(outputs.exact(one) for one in must) else 1
+
+
+def run_kind(bench: Bench, kind: str, base: int, options: argparse.Namespace, report: dict[str, Any]) -> None:
+    """The chosen engines that read this kind of topics; the report is written after each, so that a late fault loses little."""
+    rows = [row for row in product.ROWS if row.id in options.engines and kind == "main"]
+    rivals = [engine for engine in engines.RIVALS if engine.id in options.engines and engine.topics == kind]
+    if not rows and not rivals:
+        return
+    pair = bench.topics(kind, base)
+    report["topics"] |= {t.prefix.rstrip("."): {**t.shape._asdict(), "totals": t.arrival.totals()} for t in pair}
+    for row in rows:
+        report["rows"].append(bench.product_row(row, pair))
+        write(options.output, report)
+    for engine in rivals:
+        report["rows"].append(bench.rival_row(engine, pair))
+        write(options.output, report)
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    """As indented JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

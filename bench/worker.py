@@ -20,6 +20,7 @@ from deploy.local import ports
 from streamer.metrics.families import ROLES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from deploy.local.stack import Stack
@@ -30,7 +31,7 @@ COMMAND: Final = (sys.executable, "-m", "streamer", "worker")
 # The log entry with which a role says that it now waits for work.
 READY_ACTIONS: Final = {"journeys": "assigned", "rollup": "assigned", "publisher": "rebuilt"}
 POLL_SECONDS: Final = 0.1
-DONE_SECONDS_MAX: Final = 600
+DONE_SECONDS_MAX: Final = 1_800
 
 
 def environment_of(stack: Stack, *, app: str = APP, prefix: str = PREFIX) -> dict[str, str]:
@@ -47,9 +48,10 @@ def environment_of(stack: Stack, *, app: str = APP, prefix: str = PREFIX) -> dic
 
 
 class Worker:
-    """`streamer worker` as a context manager."""
+    """`streamer worker` as a context manager, ready when the wanted roles are (a publisher says so with a fresh Redis only)."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, environment: dict[str, str], log: Path, *, wanted: Sequence[str] = ROLES) -> None:
+        self._wanted = set(wanted)
         self._environment = environment
         self._log = log
         self._port = int(environment["STREAMER_METRICS_PORT"])
@@ -136,15 +138,15 @@ class Worker:
         """Wait until every role is ready, noting the CPU each had used by then: imports and joining the groups are not the job."""
         deadline = time.monotonic() + 60
         self._ready_at = 0.0
-        while len(self._ready_cpu) <= len(ROLES):
+        while len(self._ready_cpu) <= len(self._wanted):
             self._check(deadline)
             used = self._cpu()
             ready = {entry["role"] for entry in self.entries() if READY_ACTIONS.get(entry["role"]) == entry["action"]}
-            for role in ready & used.keys() - self._ready_cpu.keys():
+            for role in ready & used.keys() & self._wanted - self._ready_cpu.keys():
                 self._ready_cpu[role] = used[role]
                 if role == "journeys":
                     self._ready_at = time.monotonic()
-            if ready >= set(ROLES):
+            if ready >= self._wanted:
                 self._ready_cpu.setdefault("supervisor", used["supervisor"])
             time.sleep(0.02)
 
