@@ -23,7 +23,7 @@ from rich.console import Console
 
 from bench import engines, environments, latency, outputs, processes, product
 from bench.events import Shape, begin_of, events, shape_of
-from bench.oracle import Oracle, Truth
+from bench.oracle import Oracle, Truth, decode
 from bench.worker import PARTITIONS
 from deploy.local.kafka import POM
 from deploy.local.stack import STATE, Stack
@@ -191,7 +191,7 @@ async def fill(environment: dict[str, str], shape: Shape) -> None:
 async def _judged(bootstrap: str, topic: str) -> tuple[Truth, Truth]:
     arrival, event = Oracle(PARTITIONS, "arrival"), Oracle(PARTITIONS, "event")
     async for batch in outputs.read(bootstrap, topic):
-        records = [(kept.offset, kept.value) for kept in batch]
+        records = [(kept.offset, decode(kept.value)) for kept in batch]
         arrival.feed(batch[0].partition, records)
         event.feed(batch[0].partition, records)
     return arrival.truth(), event.truth()

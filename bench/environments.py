@@ -36,7 +36,7 @@ def python(name: str) -> list[str]:
 
 def classpath(name: str) -> str:
     """The class path of a Java job, whose libraries are fetched if its POM has changed; compiled each time."""
-    programs.ensure(["java", "mvn"], lock=STATE / "install.lock")
+    programs.ensure(["java", "javac", "mvn"], lock=STATE / "install.lock")
     pom, folder = RIVALS / name / "pom.xml", STATE / name
     mark = folder / MARK
     if not mark.exists() or mark.read_bytes() != pom.read_bytes():

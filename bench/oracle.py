@@ -121,11 +121,11 @@ class Oracle:
         self._parts = [_Partition(order, self._panes, self._alerts) for _ in range(partitions)]
         self._events = 0
 
-    def feed(self, partition: int, records: Iterable[tuple[int, bytes]]) -> None:
-        """Take (offset, value) of a partition."""
+    def feed(self, partition: int, records: Iterable[tuple[int, Event]]) -> None:
+        """Take (offset, event) of a partition."""
         part = self._parts[partition]
-        for offset, value in records:
-            part.feed(offset, decode(value))
+        for offset, event in records:
+            part.feed(offset, event)
             self._events += 1
 
     def truth(self) -> Truth:

@@ -9,7 +9,7 @@ import pytest
 from bench import outputs, product
 from bench.events import HOUR_MS, events, shape_of
 from bench.job import ABANDONED
-from bench.oracle import Oracle
+from bench.oracle import Oracle, decode
 from streamer import definitions, deltas, topics
 from streamer.alerts import alert
 from streamer.journeys.processor import JourneysProcessor
@@ -37,7 +37,7 @@ def folded(text: str) -> dict[str, object]:
             elif output.topic == topics.ALERTS:
                 records.append(alert.decode(output.value))
     oracle = Oracle(1, "event")
-    oracle.feed(0, enumerate(values))
+    oracle.feed(0, enumerate(map(decode, values)))
     standing, _ = product.standing(records)
     return product.compared(oracle.truth(), [product.alert_of(record, {}) for record in standing], panes)
 

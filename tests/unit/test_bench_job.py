@@ -26,7 +26,7 @@ def value(number: int, time: int, kind: str = "page.viewed", channel: str = "web
 
 def truth_of(values: list[bytes], order: Order = "arrival") -> Truth:
     oracle = Oracle(1, order)
-    oracle.feed(0, enumerate(values))
+    oracle.feed(0, enumerate(map(decode, values)))
     return oracle.truth()
 
 
