@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -68,7 +69,7 @@ class Running:
         deadline = time.monotonic() + limit_seconds
         while not self._reap(os.WNOHANG):
             if time.monotonic() > deadline:
-                self.process.terminate()
+                self._signal(signal.SIGTERM)
                 break
             time.sleep(SAMPLE_SECONDS / 2)
 
@@ -78,21 +79,28 @@ class Running:
 
     def end(self) -> None:
         """Make sure that it has ended, and take its final figures."""
-        if not self._reaped:
-            self.process.terminate()
+        self._signal(signal.SIGTERM)
         deadline = time.monotonic() + END_SECONDS
         while not self._reap(os.WNOHANG):
             if time.monotonic() > deadline:
-                self.process.kill()
+                self._signal(signal.SIGKILL)
                 self._reap(0)
                 break
             time.sleep(SAMPLE_SECONDS / 2)
         self._over.set()
         self._sampler.join()
 
+    def _signal(self, number: signal.Signals) -> None:
+        """Not by Popen's methods: they would take an exit code that is there, and with it the CPU figures."""
+        if not self._reaped and self.process.returncode is None:
+            os.kill(self.process.pid, number)
+
     def _reap(self, options: int) -> bool:
         """Take the exit code and the CPU of the process and of all it has waited for."""
         if self._reaped:
+            return True
+        if self.process.returncode is not None:  # somebody asked Popen, having seen it die: they raise, and the figures are lost
+            self._reaped = True
             return True
         pid, status, used = os.wait4(self.process.pid, options)
         if not pid:

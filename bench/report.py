@@ -15,6 +15,10 @@ SCALE: Final = Path(__file__).with_name("scale.json")
 SOAK: Final = Path(__file__).with_name("soak.json")
 TEXT: Final = Path(__file__).with_name("report.md")
 FULL_EVENTS: Final = 1_000_000
+NOT_MADE: Final = (
+    "\n\n*Not made*: the product's definitions file does not say how to tell every third switch within ten minutes, nor to put the\n"
+    "customer's switches and contacts into an alert, so this part of job A is not in its row, and its figures are for less work."
+)
 SMALL: Final = "**A run of small size, for the form of this page: its figures are no findings.** "
 
 
@@ -51,7 +55,18 @@ def throughput(report: dict[str, Any]) -> str:
                 " / ".join(f"{run['load_before']:.1f}" for run in runs),
             ]
         )
-    return table(header, rows)
+    return table(header, rows) + _roles(report)
+
+
+def _roles(report: dict[str, Any]) -> str:
+    """Where the product's CPU went."""
+    lines = []
+    for row in report["rows"]:
+        by_role = row["runs"][-1]["own"].get("cpu_seconds_by_role")
+        if by_role:
+            total = sum(by_role.values())
+            lines.append(f"- {row['title']}: " + ", ".join(f"{role} {seconds / total:.0%}" for role, seconds in by_role.items()))
+    return "\n\nCPU by role in the larger run:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _both(runs: list[dict[str, Any]], name: str) -> str:
@@ -85,7 +100,8 @@ def comparison(report: dict[str, Any]) -> str:
         )  # fmt: skip
         fields = "all" if "fields" not in found else ", ".join(found["fields"][1:])
         rows.append([row["title"], row["oracle_order"], _verdict(found[ABANDONED]), _verdict(found[SWITCHED]), fields, shown])
-    return table(["engine", "order of the oracle", "abandoned", "third switches", "fields compared", "panes"], rows)
+    shown = table(["engine", "order of the oracle", "abandoned", "third switches", "fields compared", "panes"], rows)
+    return shown + (NOT_MADE if any(row[3] == "not made" for row in rows) else "")
 
 
 def latencies(report: dict[str, Any]) -> str:

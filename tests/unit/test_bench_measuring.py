@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psutil
 import pytest
 
 from bench import compare, engines, environments, latency, processes, report, scale, soak
 from bench.outputs import exact
+from deploy.local.process import await_condition
 
 ROOT = Path(__file__).parents[2]
 BURN = "import time; t = time.process_time()\nwhile time.process_time() - t < 0.5: pass\n"
@@ -45,6 +47,16 @@ def test_peak_memory_is_that_of_the_whole_tree(tmp_path: Path) -> None:
 def test_an_engine_that_does_not_end_is_ended(tmp_path: Path) -> None:
     usage = run([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path, limit_seconds=0.5)
     assert usage.exit_code == -15
+
+
+def test_an_engine_that_has_just_ended_at_the_limit_keeps_its_figures(tmp_path: Path) -> None:
+    end = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: exit(3))\n" + BURN + "time.sleep(600)"
+    with processes.measured([sys.executable, "-c", end], broker_pid=1, log=tmp_path / "log", environment={}, directory=tmp_path) as running:
+        assert await_condition(lambda: processes.tree_cpu(running.process.pid) >= 0.4, 60)
+        running.wait(0)
+        assert await_condition(lambda: psutil.Process(running.process.pid).status() == psutil.STATUS_ZOMBIE, 60)
+    assert running.usage.exit_code == 3
+    assert running.usage.cpu_seconds >= 0.4
 
 
 def test_what_an_engine_says_last_about_itself_is_kept(tmp_path: Path) -> None:
