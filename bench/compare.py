@@ -10,27 +10,25 @@ import argparse
 import asyncio
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import psutil
 from rich.console import Console
 
 from bench import engines, environments, latency, outputs, processes, product
 from bench.events import Shape, begin_of, events, shape_of
+from bench.machine import machine, revision
 from bench.oracle import Oracle, Truth, decode
 from bench.worker import PARTITIONS
-from deploy.local.kafka import POM
 from deploy.local.stack import STATE, Stack
 from streamer.engine.ingest import sender
+from streamer.errors import StackError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 LARGE_TIMES: Final = 3
 MAIN_EVENTS: Final = 2_000_000
@@ -69,6 +67,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--slow-events", type=int, default=SLOW_EVENTS, help="the same of the topics for slow engines")
     parser.add_argument("--engines", nargs="+", choices=known, metavar="ENGINE", help=f"only these of {', '.join(known)}")
     parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK_ENGINES)} on {QUICK_EVENTS:,} events, for builds")
+    parser.add_argument("--merge", action="store_true", help="keep what the file has of other engines, at the same sizes")
     parser.add_argument("--latency-seconds", type=float, help=f"of a latency measurement, 0: none (default {LATENCY_SECONDS:.0f})")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="where the JSON file goes")
     options = parser.parse_args(arguments)
@@ -174,7 +173,8 @@ def row_of(name: str, title: str, guarantee: str, order: str, runs: list[dict[st
         "events_per_second": round(n / wall) if wall > 0 else None,
         "broker_cpu_seconds_per_million": round((large["broker_cpu_seconds"] - small["broker_cpu_seconds"]) / n * 1e6, 2),
     }
-    return {"id": name, "title": title, "guarantee": guarantee, "oracle_order": order, "warm": warm, "runs": runs}
+    made = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "revision": revision()}
+    return {"id": name, "title": title, "guarantee": guarantee, "oracle_order": order, **made, "warm": warm, "runs": runs}
 
 
 async def fill(environment: dict[str, str], shape: Shape) -> None:
@@ -208,34 +208,13 @@ async def _rival_report(bootstrap: str, engine: engines.Engine, written: Sequenc
     return outputs.compared(truth, alerts, outputs.rival_panes(values[1]) if engine.panes else None)
 
 
-def machine() -> dict[str, Any]:
-    """Where it ran, and of which revision."""
-    model = next((line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=environments.ROOT, capture_output=True, text=True, check=False)
-    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr.splitlines()
-    return {
-        "cpu": model, "cpus": os.cpu_count(), "memory_gigabytes": round(psutil.virtual_memory().total / 2**30),
-        "python": platform.python_version(), "java": java[0] if java else "", "kafka": _kafka_version(),
-        "revision": revision.stdout.strip(), "date": time.strftime("%Y-%m-%d", time.gmtime()),
-    }  # fmt: skip
-
-
-def _kafka_version() -> str:
-    return POM.read_text().partition("<artifactId>kafka_2.13</artifactId>")[2].partition("<version>")[2].partition("<")[0]
-
-
-def _lines(path: str) -> Iterator[str]:
-    try:
-        yield from Path(path).read_text().splitlines()
-    except OSError:
-        return
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 1 if an engine that must be exact is not: the product, or the plain loop that shows the harness right."""
     options = parsed(arguments)
     console = Console(stderr=True)
-    report: dict[str, Any] = {"bench": "compare", "quick": options.quick, "machine": machine(), "topics": {}, "rows": []}
+    report: dict[str, Any] = {"bench": "compare", "quick": options.quick, "machine": machine(), "topics": {}, "rows": [], "latency": []}
+    if options.merge and options.output.exists():
+        report |= others(json.loads(options.output.read_text()), options)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         with Stack(directory, kafka_port=0, redis_port=0, prometheus_port=0, cache=STATE, fresh=True) as stack:
@@ -244,11 +223,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 run_kind(bench, kind, base, options, report)
             if options.latency_seconds:
                 warm = next((row["warm"]["events_per_second"] for row in report["rows"] if row["id"] == "product"), None)
-                report["latency"] = bench.latencies(options.engines, options.latency_seconds, warm)
+                report["latency"] += bench.latencies(options.engines, options.latency_seconds, warm)
                 write(options.output, report)
     console.print(f"written to {options.output}")
-    must = [run["compared"] for row in report["rows"] if row["id"] in ("product", "plain") for run in row["runs"]]
+    must = [run["compared"] for row in report["rows"] if row["id"] in {"product", "plain"} & {*options.engines} for run in row["runs"]]
     return 0 if all(outputs.exact(one) for one in must) else 1
+
+
+def others(before: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Of an earlier report, what this run does not measure anew. Raises StackError if its sizes were others."""
+    sizes = {"main1": options.events, "slow1": options.slow_events}
+    for name, shape in before["topics"].items():
+        if name in sizes and shape["events"] != sizes[name]:
+            found = f"{options.output} has {shape['events']:,} events in {name}, not {sizes[name]:,}"
+            raise StackError(f"{found}: choose the same size, or another file")
+    kept = {key: [one for one in before.get(key, []) if one["id"] not in options.engines] for key in ("rows", "latency")}
+    return {**kept, "topics": before["topics"]}
 
 
 def run_kind(bench: Bench, kind: str, base: int, options: argparse.Namespace, report: dict[str, Any]) -> None:
@@ -269,9 +259,14 @@ def run_kind(bench: Bench, kind: str, base: int, options: argparse.Namespace, re
 
 def write(path: Path, report: dict[str, Any]) -> None:
     """As indented JSON."""
+    order = [row.id for row in product.ROWS] + [engine.id for engine in engines.RIVALS]
+    report["rows"].sort(key=lambda row: order.index(row["id"]))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except StackError as exc:
+        sys.exit(f"error: {exc}")

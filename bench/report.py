@@ -140,12 +140,15 @@ def histogram(report: dict[str, Any]) -> str:
 def conditions(report: dict[str, Any]) -> str:
     """Where and with what it was measured."""
     machine = report["machine"]
+    other = {
+        f"{row['title']} on {row['date']} at {row['revision']}" for row in report["rows"] if row.get("revision") != machine["revision"]
+    }
     small = report["quick"] or _main_events(report) < FULL_EVENTS
     return (
         f"{SMALL if small else ''}Measured on {machine['date']} at revision {machine['revision']}:\n"
         f"{machine['cpus']} CPUs ({machine['cpu']}), "
         f"{machine['memory_gigabytes']} GB, Python {machine['python']}, {machine['java']}, Kafka {machine['kafka']} (one node, 1 GB heap) "
-        f"on the same CPUs."
+        f"on the same CPUs.{' Measured at another time: ' + '; '.join(sorted(other)) + '.' if other else ''}"
     )
 
 

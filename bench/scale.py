@@ -21,6 +21,7 @@ from rich.table import Table
 
 from bench import compare, product
 from bench.events import BASE_HOURS, HOUR_MS, Shape, begin_of
+from bench.machine import machine
 from bench.worker import Worker
 from deploy.local.stack import STATE, Stack
 
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(points[-1])
     found = verdicts(points)
     show(Console(), points, found)
-    print(json.dumps({"bench": "scale", "machine": compare.machine(), "points": points, "verdicts": found, "bars": BARS}))
+    print(json.dumps({"bench": "scale", "machine": machine(), "points": points, "verdicts": found, "bars": BARS}))
     return 0
 
 

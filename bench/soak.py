@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
-from bench import compare, environments, product
+from bench import environments, product
+from bench.machine import machine
 from bench.worker import Worker
 from deploy.local.stack import STATE, Stack
 
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for reason in found["reasons"]:
         console.print(f"grows: {reason}")
     given = {"seconds": options.seconds, "days": options.days, "rate": options.rate}
-    print(json.dumps({"bench": "soak", "machine": compare.machine(), **given, "verdict": found, "samples": samples}))
+    print(json.dumps({"bench": "soak", "machine": machine(), **given, "verdict": found, "samples": samples}))
     return 1 if found["reasons"] else 0
 
 

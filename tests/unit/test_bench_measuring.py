@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import psutil
 import pytest
 
-from bench import compare, engines, environments, latency, processes, report, scale, soak
+from bench import compare, engines, environments, latency, machine, processes, report, scale, soak
 from bench.outputs import exact
 from deploy.local.process import await_condition
+from streamer.errors import StackError
 
 ROOT = Path(__file__).parents[2]
 BURN = "import time; t = time.process_time()\nwhile time.process_time() - t < 0.5: pass\n"
@@ -109,7 +110,17 @@ def test_warm_is_the_difference_of_two_sizes() -> None:
         return {"events": events, "cpu_seconds": cpu, "wall_seconds": wall, "broker_cpu_seconds": cpu / 10}
 
     row = compare.row_of("x", "X", "none", "arrival", [of(100, 11.0, 21.0), of(300, 13.0, 31.0)])
+    assert row["revision"] == machine.revision()
     assert row["warm"] == {"events_per_cpu_second": 100, "events_per_second": 20, "broker_cpu_seconds_per_million": 1000.0}
+
+
+def test_a_merge_keeps_what_was_not_measured_anew_and_refuses_other_sizes(tmp_path: Path) -> None:
+    before = {"topics": {"main1": {"events": 2_000}}, "rows": [{"id": "product"}, {"id": "plain"}], "latency": [{"id": "product"}]}
+    given = ["--engines", "product", "--merge", "--output", str(tmp_path / "r.json")]
+    options = compare.parsed([*given, "--events", "2000"])
+    assert compare.others(before, options) == {"rows": [{"id": "plain"}], "latency": [], "topics": before["topics"]}
+    with pytest.raises(StackError, match="choose the same size"):
+        compare.others(before, compare.parsed([*given, "--events", "3000"]))
 
 
 def test_a_kind_of_alert_that_is_not_made_does_not_make_a_run_differ() -> None:
