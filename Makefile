@@ -85,6 +85,18 @@ bench-quick: servers ## Print throughput, latency and freshness of this machine
 compiled: env ## Compile the hot path; run with PYTHONPATH=.state/compiled PYTHONSAFEPATH=1 (needs a C compiler)
 	$(BIN)/python -m deploy.compiled
 
+.PHONY: bench
+bench: servers ## Compare with Kafka Streams, Flink, Quix, Bytewax, Faust and a plain loop (ARGS=--quick for a short form)
+	$(BIN)/python -m bench.compare $(ARGS)
+
+.PHONY: bench-scale
+bench-scale: servers ## Measure what a customer costs, from 1,000 to 1,000,000 of them (ARGS=--quick for a short form)
+	$(BIN)/python -m bench.scale $(ARGS)
+
+.PHONY: soak
+soak: servers ## Run 60 days of event time in 20 minutes and see whether anything grows (ARGS=--quick for a short form)
+	$(BIN)/python -m bench.soak $(ARGS)
+
 .PHONY: up
 up: env ## Start the servers on their usual ports and leave them running
 	$(BIN)/python -m deploy.local up
@@ -102,6 +114,8 @@ lock: $(UV) ## Write the hash-locked requirements from pyproject.toml (UPGRADE=-
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.txt
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) $(UPGRADE) --group build -o requirements-build.txt
+	for rival in plain quix bytewax faust; do \
+		$(COMPILE) bench/rivals/requirements-$$rival.in -o bench/rivals/requirements-$$rival.txt; done
 
 .PHONY: clean
 clean: ## Stop the local servers, delete their data, the environment and the caches

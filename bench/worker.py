@@ -20,35 +20,38 @@ from deploy.local import ports
 from streamer.metrics.families import ROLES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from deploy.local.stack import Stack
 
 PARTITIONS: Final = 4
 APP, PREFIX = "bench", "bench."
+COMMAND: Final = (sys.executable, "-m", "streamer", "worker")
 # The log entry with which a role says that it now waits for work.
 READY_ACTIONS: Final = {"journeys": "assigned", "rollup": "assigned", "publisher": "rebuilt"}
 POLL_SECONDS: Final = 0.1
-DONE_SECONDS_MAX: Final = 600
+DONE_SECONDS_MAX: Final = 1_800
 
 
-def environment_of(stack: Stack) -> dict[str, str]:
+def environment_of(stack: Stack, *, app: str = APP, prefix: str = PREFIX) -> dict[str, str]:
     """Settings of the product as environment variables, four free ports for the endpoints included."""
     block = [ports.pick()]
     while len(block) < 1 + len(ROLES):
         port = ports.pick()
         block = [*block, port] if port == block[-1] + 1 else [port]
     settings = {
-        "APP": APP, "TOPIC_PREFIX": PREFIX, "PARTITIONS": str(PARTITIONS), "KAFKA_BOOTSTRAP": stack.kafka.bootstrap,
+        "APP": app, "TOPIC_PREFIX": prefix, "PARTITIONS": str(PARTITIONS), "KAFKA_BOOTSTRAP": stack.kafka.bootstrap,
         "REDIS_URL": stack.redis.url, "METRICS_PORT": str(block[0]),
     }  # fmt: skip
     return {**os.environ, **{f"STREAMER_{name}": value for name, value in settings.items()}}
 
 
 class Worker:
-    """`streamer worker` as a context manager."""
+    """`streamer worker` as a context manager, ready when the wanted roles are (a publisher says so with a fresh Redis only)."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, environment: dict[str, str], log: Path, *, wanted: Sequence[str] = ROLES) -> None:
+        self._wanted = set(wanted)
         self._environment = environment
         self._log = log
         self._port = int(environment["STREAMER_METRICS_PORT"])
@@ -56,11 +59,15 @@ class Worker:
 
     def __enter__(self) -> Worker:
         with self._log.open("wb") as errors:
-            command = [sys.executable, "-m", "streamer", "worker"]
-            self._process = subprocess.Popen(command, env=self._environment, stderr=errors)
-        self._supervisor = psutil.Process(self._process.pid)
-        self._await_ready()
+            process = subprocess.Popen(COMMAND, env=self._environment, stderr=errors)
+        self.attach(process)
         return self
+
+    def attach(self, process: subprocess.Popen[bytes]) -> None:
+        """Look after a worker that somebody else has started, with its entries going to the log; waits until it is ready."""
+        self._process = process
+        self._supervisor = psutil.Process(process.pid)
+        self._await_ready()
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
@@ -68,6 +75,11 @@ class Worker:
             self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
+
+    @property
+    def pid(self) -> int:
+        """Of the supervisor."""
+        return self._process.pid
 
     @property
     def rollup_metrics_url(self) -> str:
@@ -90,18 +102,19 @@ class Worker:
 
     def events_consumed(self) -> float:
         """Records the journeys role has read."""
-        return self._value("journeys", "streamer_events_consumed_total")
+        return self.value("journeys", "streamer_events_consumed_total")
 
     def until_done(self) -> float:
         """Wait until everything in the source is folded, committed, rolled up and delivered; returns how long that took."""
         asyncio.run(self._until_committed(time.monotonic() + DONE_SECONDS_MAX))
-        while self._value("publisher", "streamer_publish_lag_records") > 0:
+        while self.value("publisher", "streamer_publish_lag_records") > 0:
             self._check(time.monotonic() + DONE_SECONDS_MAX)
             time.sleep(POLL_SECONDS)
         return time.monotonic() - self._ready_at
 
     async def _until_committed(self, deadline: float) -> None:
-        source, deltas = f"{PREFIX}touchpoints.v1", f"{PREFIX}deltas.v1"
+        app, prefix = self._environment["STREAMER_APP"], self._environment["STREAMER_TOPIC_PREFIX"]
+        source, deltas = f"{prefix}touchpoints.v1", f"{prefix}deltas.v1"
         bootstrap = self._environment["STREAMER_KAFKA_BOOTSTRAP"]
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
@@ -112,7 +125,7 @@ class Worker:
                 places = [TopicPartition(topic, partition) for partition in range(count)]
                 ends = await consumer.end_offsets(places)
                 while True:
-                    committed = await admin.list_consumer_group_offsets(f"{APP}-{machine}")
+                    committed = await admin.list_consumer_group_offsets(f"{app}-{machine}")
                     if all(place in committed and committed[place].offset >= ends[place] for place in places):
                         break
                     self._check(deadline)
@@ -125,19 +138,20 @@ class Worker:
         """Wait until every role is ready, noting the CPU each had used by then: imports and joining the groups are not the job."""
         deadline = time.monotonic() + 60
         self._ready_at = 0.0
-        while len(self._ready_cpu) <= len(ROLES):
+        while len(self._ready_cpu) <= len(self._wanted):
             self._check(deadline)
             used = self._cpu()
-            ready = {entry["role"] for entry in self._entries() if READY_ACTIONS.get(entry["role"]) == entry["action"]}
-            for role in ready & used.keys() - self._ready_cpu.keys():
+            ready = {entry["role"] for entry in self.entries() if READY_ACTIONS.get(entry["role"]) == entry["action"]}
+            for role in ready & used.keys() & self._wanted - self._ready_cpu.keys():
                 self._ready_cpu[role] = used[role]
                 if role == "journeys":
                     self._ready_at = time.monotonic()
-            if ready >= set(ROLES):
+            if ready >= self._wanted:
                 self._ready_cpu.setdefault("supervisor", used["supervisor"])
             time.sleep(0.02)
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[dict[str, Any]]:
+        """What the worker has logged so far."""
         lines = self._log.read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
 
@@ -161,8 +175,8 @@ class Worker:
     def _url(self, role: str) -> str:
         return f"http://127.0.0.1:{self._port + 1 + ROLES.index(role)}/metrics"
 
-    def _value(self, role: str, name: str) -> float:
-        """Sum of a metric's samples."""
+    def value(self, role: str, name: str) -> float:
+        """Sum of a metric's samples on a role's endpoint."""
         with urllib.request.urlopen(self._url(role), timeout=10) as answer:  # noqa: S310  a loopback address
             text = answer.read().decode()
         return sum(sample.value for family in text_string_to_metric_families(text) for sample in family.samples if sample.name == name)

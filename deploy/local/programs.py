@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEBIAN_PACKAGES: Final = {
     "java": "default-jre-headless",
+    "javac": "default-jdk-headless",
     "mvn": "maven",
     "redis-server": "redis-server",
     "prometheus": "prometheus",

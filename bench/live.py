@@ -1,0 +1,52 @@
+"""A steady rate of live events of the comparison, as a process of its own: `python -m bench.live RATE SECONDS [SPEED CUSTOMERS]`.
+
+With a SPEED above 1 event time runs that much faster than the clock, beginning in the past so that it reaches now at the end.
+Settings come from the environment, as for the product. Prints one JSON object: how many were sent, and how far it fell behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Final
+
+from bench.events import SEED, Shape, events
+from streamer import settings
+from streamer.engine.ingest import Sender, sender
+
+CUSTOMERS: Final = 50_000
+ACTIVE: Final = 800
+TICK_SECONDS: Final = 0.005
+DISORDER_MS: Final = 200
+
+
+async def _send(opened: Sender, rate: float, seconds: float, speed: float, customers: int) -> dict[str, float]:
+    made = events(Shape(1 << 40, customers, ACTIVE, 1, 0), seed=SEED + 1)
+    begun = time.monotonic()
+    sent, behind = 0, 0.0
+    while (passed := time.monotonic() - begun) < seconds:
+        due = int(passed * rate)
+        behind = max(behind, (due - sent) / rate)
+        behind_now_ms = round(max(0.0, seconds - passed) * (speed - 1) * 1000)
+        while sent < due:
+            event = next(made)
+            now_ms = time.time_ns() // 1_000_000 - behind_now_ms
+            partition, value = opened.partition(event.key, sent), event.value(now_ms - sent * 7919 % DISORDER_MS)
+            if not opened.put(partition, event.key, value):
+                await opened.flush(partition)
+                opened.put(partition, event.key, value)
+            sent += 1
+        await opened.flush_all()
+        await asyncio.sleep(TICK_SECONDS)
+    return {"sent": sent, "seconds": round(time.monotonic() - begun, 2), "behind_max_seconds": round(behind, 3)}
+
+
+async def _main(rate: float, seconds: float, speed: float = 1, customers: float = CUSTOMERS) -> None:
+    async with sender(settings.load()) as opened:
+        print(json.dumps(await _send(opened, rate, seconds, speed, round(customers))), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*map(float, sys.argv[1:])))

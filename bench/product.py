@@ -1,0 +1,188 @@
+"""This product as one of the engines: its worker with all roles, on a source topic that is already filled."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from bench import outputs, processes
+from bench.job import ABANDONED, CLOSED, DEADLINE_MS, EVENTS, LOST, OPENED, SWITCHED, SWITCHES, Alert
+from bench.oracle import Event, decode
+from bench.worker import COMMAND, PARTITIONS, Worker, environment_of
+from deploy.local.process import await_condition
+from streamer import deltas, settings, topics
+from streamer.alerts import alert
+from streamer.engine import topic_admin
+from streamer.metrics.catalogue import Counter
+from streamer.touchpoints.times import milliseconds
+
+if TYPE_CHECKING:
+    from bench.oracle import Truth
+    from deploy.local.stack import Stack
+
+DEFINITIONS_AB: Final = Path(__file__).with_name("definitions-ab.toml")
+PLACES: Final = {
+    int(Counter.TOUCHPOINTS): EVENTS, int(Counter.CHANNEL_SWITCHES): SWITCHES, int(Counter.STARTED): OPENED,
+    int(Counter.COMPLETED): CLOSED, int(Counter.ABANDONED): LOST,
+}  # fmt: skip
+DELETED_SECONDS: Final = 30.0
+
+
+class Row(NamedTuple):
+    """One row of the product. definitions: None is the documented default."""
+
+    id: str
+    title: str
+    definitions: Path | None
+
+
+ROWS: Final = (
+    Row("product", "this product", DEFINITIONS_AB),
+    Row("product-all", "this product, everything on", None),
+)
+
+
+def environment(stack: Stack, row: Row, prefix: str) -> dict[str, str]:
+    """The worker's environment for a row on the topics of a prefix."""
+    made = environment_of(stack, app=f"{row.id}-{prefix.rstrip('.')}", prefix=prefix)
+    made["STREAMER_REDIS_PREFIX"] = f"{row.id}:{prefix}"
+    if row.definitions is not None:
+        made["STREAMER_DEFINITIONS"] = str(row.definitions)
+    return made
+
+
+def config_of(environment: dict[str, str]) -> settings.Settings:
+    """The settings a worker has in that environment."""
+    names = {"app", "topic_prefix", "partitions", "kafka_bootstrap", "redis_url"}
+    given: dict[str, Any] = {name: environment[f"{settings.PREFIX}{name.upper()}"] for name in names}
+    return settings.Settings(**given)
+
+
+def create_topics(environment: dict[str, str]) -> None:
+    """As a user would."""
+    subprocess.run([sys.executable, "-m", "streamer", "topics", "create"], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def fresh_topics(environment: dict[str, str]) -> None:
+    """Everything but the source anew: rows share the source, and with it the prefix of what they write."""
+    config = config_of(environment)
+    others = [spec.name for spec in topic_admin.specs(config) if spec.name != config.topic(topics.TOUCHPOINTS)]
+    asyncio.run(_delete(config.kafka_bootstrap, others))
+    create_topics(environment)
+
+
+async def _delete(bootstrap: str, names: list[str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([name for name in names if name in await admin.list_topics()])
+    finally:
+        await admin.close()
+    if not await asyncio.to_thread(await_condition, lambda: not asyncio.run(_existing(bootstrap, names)), DELETED_SECONDS):
+        raise RuntimeError(f"these topics were deleted and are still there: {', '.join(names)}")
+
+
+async def _existing(bootstrap: str, names: list[str]) -> set[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        return set(names) & set(await admin.list_topics())
+    finally:
+        await admin.close()
+
+
+def run(stack: Stack, row: Row, prefix: str, log: Path) -> tuple[processes.Usage, dict[str, Any]]:
+    """Start a worker, wait until all is folded, committed, rolled up and delivered, and stop it; usage, and CPU by role."""
+    made = environment(stack, row, prefix)
+    fresh_topics(made)
+    with processes.measured(COMMAND, broker_pid=stack.kafka.pid, log=log, environment=made, directory=log.parent) as running:
+        worker = Worker(made, log)
+        worker.attach(running.process)
+        worker.until_done()
+        running.finished()
+        roles = {role: round(seconds, 2) for role, seconds in worker.cpu_seconds(since_start=True).items()}
+    return running.usage, {"cpu_seconds_by_role": roles}
+
+
+async def found(bootstrap: str, prefix: str) -> tuple[list[Alert], dict[outputs.PaneKey, list[int]], int]:
+    """What the worker has written: alerts that stand, panes as the sums of committed deltas; how many alerts were taken back."""
+    panes: dict[outputs.PaneKey, list[int]] = {}
+    async for batch in outputs.read(bootstrap, f"{prefix}deltas.v1"):
+        for kept in batch:
+            add_deltas(panes, deltas.decode(kept.value))
+    records: list[alert.Alert] = []
+    async for batch in outputs.read(bootstrap, f"{prefix}alerts.v1"):
+        records.extend(alert.decode(kept.value) for kept in batch)
+    stand, taken_back = standing(records)
+    causes = await _causes(bootstrap, f"{prefix}touchpoints.v1", stand)
+    return [alert_of(record, causes) for record in stand], panes, taken_back
+
+
+def standing(records: list[alert.Alert]) -> tuple[list[alert.Alert], int]:
+    """The latest transition of each alert that was not retracted (one that has ended stands), and how many were."""
+    latest: dict[str, alert.Alert] = {}
+    for record in records:
+        if record.state != "resolved":
+            latest[record.episode_id] = record
+    stand = [record for record in latest.values() if record.state != "retracted"]
+    return stand, len(latest) - len(stand)
+
+
+def add_deltas(panes: dict[outputs.PaneKey, list[int]], batch: deltas.DeltaBatch) -> None:
+    """Add the job's counters of a batch to the panes."""
+    segment, channel = batch.dimensions.index("segment"), batch.dimensions.index("channel")
+    for _, flat in batch.ticks:
+        for at in range(0, len(flat), 4):
+            pane, cell, counter, n = flat[at : at + 4]
+            place = PLACES.get(counter)
+            if place is not None:
+                counts = [0] * len(PLACES)
+                counts[place] = n
+                outputs.add(panes, (pane, batch.cells[cell][segment], batch.cells[cell][channel]), counts)
+
+
+async def _causes(bootstrap: str, topic: str, records: list[alert.Alert]) -> dict[tuple[int, int], Event]:
+    """The source events that made alerts about switches, by partition and offset."""
+    wanted = {_cause(record) for record in records if record.rule.id == SWITCHED}
+    events: dict[tuple[int, int], Event] = {}
+    if wanted:
+        async for batch in outputs.read(bootstrap, topic):
+            for kept in batch:
+                if (kept.partition, kept.offset) in wanted:
+                    events[kept.partition, kept.offset] = decode(kept.value)
+    return events
+
+
+def _cause(record: alert.Alert) -> tuple[int, int]:
+    return record.evidence[-1].partition, record.evidence[-1].offset
+
+
+def alert_of(record: alert.Alert, causes: dict[tuple[int, int], Event]) -> Alert:
+    """The product's alert in the terms of the job. The numbers shown are -1 where the definitions do not show them."""
+    customer = record.entity.canonical_id if record.entity else ""
+    signals = record.metric.signals
+    switches = int(signals.get("channel_switches", signals.get("customer_switches", -1)))
+    contacts = int(signals.get("contacts", signals.get("customer_contacts", -1)))
+    if record.rule.id == SWITCHED:
+        event = causes[_cause(record)]
+        return Alert(SWITCHED, customer, event.timestamp, event.segment, event.channel, switches, contacts, event.id)
+    at = max(milliseconds(evidence.time) for evidence in record.evidence) + DEADLINE_MS
+    return Alert(ABANDONED, customer, at, str(signals["segment"]), str(signals["channel"]), switches, contacts, "")
+
+
+def compared(truth: Truth, alerts: list[Alert], panes: dict[outputs.PaneKey, list[int]]) -> dict[str, Any]:
+    """The comparison, of the fields that the definitions make alerts show; a kind of alert they do not make is left out."""
+    fields = len(Alert._fields) if all(one.switches >= 0 for one in alerts) else Alert._fields.index("switches")
+    report = outputs.compared(truth, alerts, panes, fields=fields)
+    report["fields"] = list(Alert._fields[:fields])
+    if not any(one.kind == SWITCHED for one in alerts):
+        report[SWITCHED] = None
+    return report
+
+
+__all__ = ["PARTITIONS", "ROWS", "Row", "compared", "environment", "found", "run"]

@@ -1,0 +1,138 @@
+"""`make bench-scale`: what a customer costs. The same number of events over the same time, spread over more and more customers.
+
+For each number of customers, with a worker of all roles on a filled topic: CPU per event, memory and changelog bytes, and how fast a
+second worker restores what the first has left. Prints a table and, last, one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import compare, product
+from bench.events import BASE_HOURS, HOUR_MS, Shape, begin_of
+from bench.machine import machine
+from bench.worker import Worker
+from deploy.local.stack import STATE, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CUSTOMERS: Final = (1_000, 10_000, 100_000, 1_000_000)
+EVENTS: Final = 3_000_000
+QUICK_CUSTOMERS: Final = (1_000, 20_000)
+QUICK_EVENTS: Final = 100_000
+SPARE_SHARE: Final = 0.1  # customers beyond those active at a time, so that sessions can change hands
+BARS: Final = {"bytes_per_customer": 1024, "restored_rows_per_second": 200_000, "cost_ratio": 1.5}
+REFERENCE_CUSTOMERS: Final = 10_000
+
+
+def changelog_bytes(data: Path, app: str) -> int:
+    """Size of the journeys changelog's segments at the broker, as they are now."""
+    return sum(path.stat().st_size for path in data.glob(f"{app}-journeys-changelog-*/*.log"))
+
+
+def restored(worker: Worker) -> dict[str, Any]:
+    """What the journeys role read back before it was ready: rows, and rows per second of the time it took."""
+    rows = worker.value("journeys", "streamer_state_restored_rows_total")
+    busy = worker.value("journeys", "streamer_state_restore_duration_seconds_sum")
+    ends = [_seconds(entry) for entry in worker.entries() if entry.get("role") == "journeys" and entry.get("action") == "restored"]
+    # From the first partition's begin to the last one's end, whether they came one after the other or side by side.
+    spent = ends[-1] - ends[0] + busy / len(ends) if ends else 0.0
+    return {"rows": round(rows), "busy_seconds": round(busy, 3), "rows_per_second": round(rows / spent) if spent else None}
+
+
+def _seconds(entry: dict[str, Any]) -> float:
+    return datetime.fromisoformat(entry["time"]).timestamp()
+
+
+def measure(stack: Stack, directory: Path, customers: int, events: int) -> dict[str, Any]:
+    """One point of the curve."""
+    row = product.ROWS[0]
+    prefix = f"scale{customers}."
+    made = product.environment(stack, row, prefix)
+    product.create_topics(made)
+    begin_ms = begin_of(1, round(time.time() * 1000))
+    shape = Shape(events, customers + max(1, round(customers * SPARE_SHARE)), customers, BASE_HOURS * HOUR_MS, begin_ms)
+    asyncio.run(compare.fill(made, shape))
+    with Worker(made, directory / f"{prefix}log") as worker:
+        seconds = worker.until_done()
+        cpu = worker.cpu_seconds()
+        memory = worker.rss_megabytes()
+        known = worker.value("journeys", "streamer_state_entries")
+        written = worker.value("journeys", "streamer_checkpoint_size_bytes_sum")
+    on_disk = changelog_bytes(stack.kafka.directory / "data", made["STREAMER_APP"])
+    with Worker(made, directory / f"{prefix}again.log", wanted=("journeys",)) as again:
+        back = restored(again)
+        restored_memory = again.rss_megabytes()
+    return {
+        "customers": customers, "events": events, "known_customers": round(known), "wall_seconds": round(seconds, 1),
+        "cpu_microseconds_per_event": round(sum(cpu.values()) / events * 1e6, 2),
+        "journeys_cpu_microseconds_per_event": round(cpu["journeys"] / events * 1e6, 2),
+        "journeys_megabytes": memory["journeys"], "journeys_megabytes_restored": restored_memory["journeys"],
+        "changelog_bytes_per_event": round(on_disk / events, 1), "checkpoint_bytes_per_event": round(written / events, 1),
+        "restore": back,
+    }  # fmt: skip
+
+
+def verdicts(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The bars of the curve, from its points."""
+    least, most = points[0], points[-1]
+    more = most["known_customers"] - least["known_customers"]
+    reference = next((point for point in points if point["customers"] >= REFERENCE_CUSTOMERS), least)
+    return {
+        "bytes_per_customer": round(((most["journeys_megabytes"] - least["journeys_megabytes"]) << 20) / more) if more > 0 else None,
+        "restored_rows_per_second": most["restore"]["rows_per_second"],
+        "cost_ratio": round(most["cpu_microseconds_per_event"] / reference["cpu_microseconds_per_event"], 2),
+    }
+
+
+def show(console: Console, points: Sequence[dict[str, Any]], found: dict[str, Any]) -> None:
+    """As tables."""
+    names = ("cpu_microseconds_per_event", "journeys_cpu_microseconds_per_event", "journeys_megabytes", "changelog_bytes_per_event")
+    table = Table("customers", "known", *(name.replace("_", " ") for name in names), "restored rows", "rows per second")
+    for point in points:
+        back = point["restore"]
+        restore = (f"{back['rows']:,}", f"{back['rows_per_second'] or 0:,}")
+        table.add_row(f"{point['customers']:,}", f"{point['known_customers']:,}", *(f"{point[name]:,}" for name in names), *restore)
+    console.print(table)
+    bars = Table("what", "measured", "bar")
+    for name, bar in BARS.items():
+        bars.add_row(name.replace("_", " "), str(found[name]), str(bar))
+    console.print(bars)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the options and run."""
+    parser = argparse.ArgumentParser(prog="bench.scale", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--customers", type=int, nargs="+", help=f"the points of the curve (default {CUSTOMERS})")
+    parser.add_argument("--events", type=int, help=f"events of each point (default {EVENTS:,})")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_EVENTS:,} events at {QUICK_CUSTOMERS} customers, for builds")
+    options = parser.parse_args(arguments)
+    events = options.events or (QUICK_EVENTS if options.quick else EVENTS)
+    console = Console(stderr=True)
+    points = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        directory = Path(name)
+        with Stack(directory, kafka_port=0, redis_port=0, prometheus_port=0, cache=STATE, fresh=True) as stack:
+            for customers in options.customers or (QUICK_CUSTOMERS if options.quick else CUSTOMERS):
+                points.append(measure(stack, directory, customers, events))
+                console.print(points[-1])
+    found = verdicts(points)
+    show(Console(), points, found)
+    print(json.dumps({"bench": "scale", "machine": machine(), "points": points, "verdicts": found, "bars": BARS}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
