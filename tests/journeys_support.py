@@ -195,12 +195,15 @@ class Run:
     def in_force(self) -> list[Alert]:
         """What a consumer holds in force: the last transition of each episode that has not ended."""
         held: dict[str, Alert] = {}
+        last: dict[str, str] = {}
         for alert in self.alerts:
             if alert.state in ("firing", "amended"):
                 assert (alert.fingerprint in held) == (alert.state == "amended"), alert
                 held[alert.fingerprint] = alert
             else:
-                assert held.pop(alert.fingerprint, None) is not None, alert
+                ended = held.pop(alert.fingerprint, None)
+                assert ended is not None or (alert.state == "retracted" and last[alert.fingerprint] == "resolved"), alert
+            last[alert.fingerprint] = alert.state
         return list(held.values())
 
     def _book(self, batch: deltas.DeltaBatch) -> None:

@@ -7,9 +7,9 @@ anew: what differs between the two folds is what goes out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -34,6 +34,17 @@ _encode_event = _pack = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Touchpoint).decode
 
 MUTED: Final = Muted()
+
+
+class Happened(NamedTuple):
+    """The alerts' firings (episode key, number) of a fold; those numbered up to `pruned` may be among them though they are not named."""
+
+    firings: Set[tuple[str, int]]
+    pruned: int
+
+    def has(self, key: str, n: int) -> bool:
+        """Whether this firing is, or may be, among them."""
+        return n <= self.pruned or (key, n) in self.firings
 
 
 class Customer:
@@ -156,11 +167,8 @@ class Customer:
         self.suffix += _framed(event)
         self.count += 1
 
-    def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Sink) -> tuple[State, set[tuple[str, int]]]:
-        """Put an event in its place among the retained ones; counts the difference.
-
-        Returns the state before, and the alerts' firings (episode key, number) that there are now.
-        """
+    def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Sink) -> tuple[State, Happened]:
+        """Put an event in its place among the retained ones; counts the difference. Returns the state before, and what fires now."""
         old, new = Aside(), Aside()
         events = self.events()
         before = self.folded(fold, events, clock_ms, old)
@@ -178,8 +186,8 @@ class Customer:
         self.due = fold.next_due(self.state)
         self._keep(events)
         self.last_time = events[-1].time
-        based = fold.unpack(self.base).episodes
-        return before, new.fired | {(key, episode.n) for key, episode in based.items()}
+        base = fold.unpack(self.base)
+        return before, Happened(new.fired | {(key, episode.n) for key, episode in base.episodes.items()}, base.pruned)
 
     def settle(self, fold: Fold, state: State) -> None:
         """Make the live state the base. Only when the watermark has passed every event and deadline in it: nothing can come before."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from streamer.alerts.alert import (
@@ -19,7 +19,7 @@ from streamer.alerts.alert import (
 )
 from streamer.alerts.times import rfc3339
 from streamer.definitions import Rule
-from streamer.journeys.customer import Customer
+from streamer.journeys.customer import Customer, Happened
 from streamer.journeys.row import Emitted
 from streamer.journeys.state import Episode
 from streamer.journeys.state import State as CustomerState
@@ -47,20 +47,23 @@ class Transition(NamedTuple):
     episode: Episode
 
 
-def differences(customer: Customer, before: CustomerState, after: CustomerState, happened: Set[tuple[str, int]]) -> Iterator[Transition]:
+def differences(customer: Customer, before: CustomerState, after: CustomerState, happened: Happened) -> Iterator[Transition]:
     """What consumers must be told so that what they hold in force is what `after` holds in force. Order: by key.
 
-    happened: the firings (episode key, number) that there have been in `after`; what was told and is not among them is retracted.
+    happened: the firings that there have been in `after`; what was told last of a key and is not among them is retracted, also if it
+    has ended meanwhile.
     """
     for key in sorted(customer.emitted):
         told = customer.emitted[key]
         if not told.in_force:
+            if not told.taken_back and not happened.has(key, told.n):
+                yield Transition("retracted", key, _last_known(before, key, told))
             continue
         now = after.episodes.get(key)
         if now is not None and now.firing and now.n == told.n:
             if now.signals != told.signals:
                 yield Transition("amended", key, now)
-        elif (key, told.n) in happened:
+        elif (key, told.n) in happened.firings:
             yield Transition("resolved", key, now or _last_known(before, key, told))
         else:
             yield Transition("retracted", key, _last_known(before, key, told))
@@ -96,6 +99,7 @@ def tell(customer: Customer, transition: Transition) -> tuple[int, int]:
         for key in over[: EMITTED_MAX // 4]:
             del customer.emitted[key]
     told.transitions += 1
+    told.taken_back = transition.state == "retracted"
     told.in_force = transition.state in ("firing", "amended")
     told.signals = dict(episode.signals)
     return n, told.transitions

@@ -12,7 +12,7 @@ ROW_SCHEMA: Final = 1
 class Emitted(msgspec.Struct, array_like=True):
     """What consumers were told of one episode: how many transitions, whether it is in force, and the numbers told last.
 
-    newest: the greatest number of any episode told under the same key; highest: the most transitions of any.
+    taken_back: it was retracted. newest: the greatest number of any episode told under the same key; highest: the most transitions of any.
     """
 
     n: int
@@ -21,6 +21,7 @@ class Emitted(msgspec.Struct, array_like=True):
     signals: dict[str, float | int | bool | str]
     newest: int = 0
     highest: int = 0
+    taken_back: bool = False
 
 
 class Row(msgspec.Struct, array_like=True):

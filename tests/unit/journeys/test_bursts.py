@@ -102,3 +102,21 @@ def test_what_a_rule_cannot_show_is_an_error(change: tuple[str, str], sentence: 
     assert change[0] in DEFINITIONS
     with pytest.raises(DefinitionsError, match=sentence):
         parse(DEFINITIONS.replace(*change))
+
+
+def test_an_alert_that_has_ended_is_retracted_when_a_late_event_shows_that_it_never_happened() -> None:
+    text = DEFINITIONS.replace(
+        'identified_by = ["checkout_id"]', 'identified_by = ["checkout_id"]\nrecoverable_for = "0s"\nactivity = ["checkout.*"]'
+    )
+    story = Story(text)
+    story.event("checkout.started", 0, checkout_id="k1")
+    story.event("page.viewed", 1800)
+    assert story.states == ["firing", "resolved"]
+    story.event("checkout.step_viewed", 1799, delay=2, checkout_id="k1")
+    assert story.states == ["firing", "resolved", "retracted"]
+    assert story.run.total("ABANDONED") == 0
+    story.event("checkout.step_viewed", 1798, delay=4, checkout_id="k1")
+    assert story.states == ["firing", "resolved", "retracted"], "once"
+    story.clock(1799 + 1800)
+    assert story.states[3:] == ["firing", "resolved"]
+    assert len({alert.alert_id for alert in story.run.alerts}) == 5
