@@ -37,13 +37,17 @@ decode = msgspec.json.Decoder(Event).decode
 
 
 class Truth(msgspec.Struct):
-    """What must come out. end_ms: the least of the partitions' newest times; later ones depend on how an engine ends."""
+    """What must come out. disordered: customers with an event that came after a later one of theirs.
+
+    end_ms: the least of the partitions' newest times; later ones depend on how an engine ends.
+    """
 
     alerts: list[Alert]
     panes: dict[tuple[int, str, str], list[int]]
     end_ms: int
     events: int
     customers: int
+    disordered: set[str] = msgspec.field(default_factory=set)
 
     def totals(self) -> dict[str, int]:
         """Sizes, for the report."""
@@ -62,6 +66,8 @@ class _Partition:
         self._timers = Timers(self.customers)
         self._panes, self._alerts = panes, alerts
         self._waiting: list[tuple[int, int, Event]] = []
+        self._newest: dict[str, int] = {}
+        self.disordered: set[str] = set()
         self.high = 0
 
     def feed(self, offset: int, event: Event) -> None:
@@ -74,6 +80,10 @@ class _Partition:
             if risen:
                 self._fire(time - DISORDER_MS)
             return
+        if time < self._newest.get(event.customer_id, 0):
+            self.disordered.add(event.customer_id)
+        else:
+            self._newest[event.customer_id] = time
         heappush(self._waiting, (time, offset, event))
         while self._waiting[0][0] < self.high - DISORDER_MS:
             self._next()
@@ -133,4 +143,5 @@ class Oracle:
         for part in self._parts:
             part.finish()
         customers = sum(len(part.customers) for part in self._parts)
-        return Truth(self._alerts, self._panes.counts, min(part.high for part in self._parts), self._events, customers)
+        disordered = {name for part in self._parts for name in part.disordered}
+        return Truth(self._alerts, self._panes.counts, min(part.high for part in self._parts), self._events, customers, disordered)

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bench import outputs, processes
-from bench.job import ABANDONED, CLOSED, DEADLINE_MS, EVENTS, LOST, OPENED, SWITCHED, SWITCHES, Alert
+from bench.job import ABANDONED, CLOSED, CONTACT, DEADLINE_MS, EVENTS, LOST, OPENED, SWITCHED, SWITCHES, Alert
 from bench.oracle import Event, decode
-from bench.worker import COMMAND, PARTITIONS, Worker, environment_of
+from bench.worker import COMMAND, PARTITIONS, Worker, compiled_environment, environment_of
 from deploy.local.process import await_condition
 from streamer import deltas, settings, topics
 from streamer.alerts import alert
@@ -34,16 +35,18 @@ DELETED_SECONDS: Final = 30.0
 
 
 class Row(NamedTuple):
-    """One row of the product. definitions: None is the documented default."""
+    """One row of the product. definitions: None is the documented default; is_compiled: with the compiled copy of the hot path."""
 
     id: str
     title: str
     definitions: Path | None
+    is_compiled: bool = True
 
 
 ROWS: Final = (
     Row("product", "this product", DEFINITIONS_AB),
     Row("product-all", "this product, everything on", None),
+    Row("product-source", "this product, not compiled", DEFINITIONS_AB, is_compiled=False),
 )
 
 
@@ -53,7 +56,7 @@ def environment(stack: Stack, row: Row, prefix: str) -> dict[str, str]:
     made["STREAMER_REDIS_PREFIX"] = f"{row.id}:{prefix}"
     if row.definitions is not None:
         made["STREAMER_DEFINITIONS"] = str(row.definitions)
-    return made
+    return made | compiled_environment() if row.is_compiled else made
 
 
 def config_of(environment: dict[str, str]) -> settings.Settings:
@@ -170,7 +173,9 @@ def alert_of(record: alert.Alert, causes: dict[tuple[int, int], Event]) -> Alert
     contacts = int(signals.get("contacts", signals.get("customer_contacts", -1)))
     if record.rule.id == SWITCHED:
         event = causes[_cause(record)]
-        return Alert(SWITCHED, customer, event.timestamp, event.segment, event.channel, switches, contacts, event.id)
+        # The job counts a contact after its channel, the product before.
+        before = contacts - (event.type == CONTACT)
+        return Alert(SWITCHED, customer, event.timestamp, event.segment, event.channel, switches, before, event.id)
     at = max(milliseconds(evidence.time) for evidence in record.evidence) + DEADLINE_MS
     return Alert(ABANDONED, customer, at, str(signals["segment"]), str(signals["channel"]), switches, contacts, "")
 
@@ -182,6 +187,13 @@ def compared(truth: Truth, alerts: list[Alert], panes: dict[outputs.PaneKey, lis
     report["fields"] = list(Alert._fields[:fields])
     if not any(one.kind == SWITCHED for one in alerts):
         report[SWITCHED] = None
+        return report
+    # The product does not tell an alert that had ended before the event came that shows it: what must be exact are the customers
+    # whose events came in order.
+    report["switched_of_all"] = report[SWITCHED]
+    in_order = msgspec.structs.replace(truth, alerts=[one for one in truth.alerts if one.customer_id not in truth.disordered])
+    told = [one for one in alerts if one.customer_id not in truth.disordered]
+    report[SWITCHED] = outputs.compared(in_order, told, None, fields=fields)[SWITCHED]
     return report
 
 

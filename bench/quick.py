@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.probes import SETTLE_SECONDS, Latencies, measure
-from bench.worker import PARTITIONS, Worker, environment_of
+from bench.worker import PARTITIONS, Worker, compiled_environment, environment_of
 from deploy.local.stack import STATE, Stack
 from streamer.simulate.customers import Simulation
 from streamer.simulate.scenario import Scenario
@@ -112,12 +112,13 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000, help="simulated events for the throughput")
     parser.add_argument("--seconds", type=float, default=30, help="length of the latency measurement, 0 to leave it out")
     parser.add_argument("--rate", type=int, default=1_000, help="live events per second during it")
+    parser.add_argument("--compiled", action="store_true", help="run the compiled copy of the package")
     options = parser.parse_args()
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         state = Path(directory)
         with Stack(state, kafka_port=0, redis_port=0, prometheus_port=0, cache=STATE, fresh=True) as stack:
-            environment = environment_of(stack)
+            environment = environment_of(stack) | (compiled_environment() if options.compiled else {})
             streamer(environment, "topics", "create")
             console.print(f"appending {options.events:,} simulated events to {PARTITIONS} partitions")
             filled = fill(environment, options.events)
@@ -125,6 +126,7 @@ def main() -> None:
             report: dict[str, Any] = {
                 "bench": "quick",
                 "cpus": os.cpu_count(),
+                "compiled": options.compiled,
                 "simulate_events_per_second": round(filled["events"] / filled["seconds"]),
             }
             with Worker(environment, state / "worker.log") as worker:

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.compiled.__main__ import compiled
 from deploy.local import ports
 from streamer.metrics.families import ROLES
 
@@ -45,6 +46,11 @@ def environment_of(stack: Stack, *, app: str = APP, prefix: str = PREFIX) -> dic
         "REDIS_URL": stack.redis.url, "METRICS_PORT": str(block[0]),
     }  # fmt: skip
     return {**os.environ, **{f"STREAMER_{name}": value for name, value in settings.items()}}
+
+
+def compiled_environment() -> dict[str, str]:
+    """What makes a worker run the compiled copy of the package, which is made now if there is none."""
+    return {"PYTHONPATH": str(compiled()), "PYTHONSAFEPATH": "1"}
 
 
 class Worker:

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import msgspec
-
 from streamer import deltas, topics
 from streamer.alerts.alert import Alert
 from streamer.alerts.alert import decode as decode_alert
 from streamer.definitions import parse
+from streamer.journeys.customer import Customer
 from streamer.journeys.processor import JourneysProcessor
-from streamer.journeys.row import Row
+from streamer.journeys.row import Emitted
 from streamer.metrics.catalogue import Counter as Name
 from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord, Output
 
@@ -70,6 +69,19 @@ class Behind(NamedTuple):
 
 
 WRITE_AT_ONCE = Behind(1_000_000, 1_000_000)
+
+
+class Meaning(NamedTuple):
+    """What a customer's row says, however much of it is packed as a state and however much as events."""
+
+    due: int
+    quiet_at: int
+    born: int
+    revision: int
+    last_time: int
+    state: bytes
+    events: list[int]
+    in_force: dict[str, Emitted]
 
 
 class Run:
@@ -153,16 +165,32 @@ class Run:
         self.crash()
 
     @property
-    def rows(self) -> dict[bytes, bytes]:
-        """The state as rows, without the moments they are of."""
-        return {key: _timeless(row) for key, row in self.processor.rows().items()}
+    def rows(self) -> dict[bytes, Meaning]:
+        """What the state's rows mean."""
+        return {key: self._meaning(key, row) for key, row in self.processor.rows().items()}
 
     @property
-    def written_rows(self) -> dict[bytes, bytes]:
-        """The changelog once everything is written, likewise."""
+    def written_rows(self) -> dict[bytes, Meaning | bytes]:
+        """What the changelog means once everything is written."""
         self.processor.write_all()
         self.drain()
-        return {key: _timeless(row) if key[:1] == ROW_PREFIX else row for key, row in self.changelog.items()}
+        return {key: self._meaning(key[1:], row) if key[:1] == ROW_PREFIX else row for key, row in self.changelog.items()}
+
+    def _meaning(self, key: bytes, packed: bytes) -> Meaning:
+        customer = Customer.of_row(key, packed)
+        fold = self.processor._folds[customer.revision]
+        watermark = self.processor.high_ms - fold.definitions.allowed_lateness
+        state = customer.folded(fold, customer.events(), self.processor.clock_ms)
+        return Meaning(
+            customer.due,
+            customer.quiet_at,
+            customer.born,
+            customer.revision,
+            customer.last_time,
+            fold.pack(state),
+            [event.offset for event in customer.events() if event.time >= watermark],
+            {key: told for key, told in customer.emitted.items() if told.in_force},
+        )
 
     def check_accounting(self) -> None:
         """Invariant I5."""
@@ -211,10 +239,6 @@ class Run:
         for tick, flat in batch.ticks:
             for pane, cell, counter, n in zip(*[iter(flat)] * 4, strict=True):
                 self.ticks[(Name(counter).name, cells[cell], pane), tick] += n
-
-
-def _timeless(row: bytes) -> bytes:
-    return msgspec.msgpack.encode(msgspec.structs.replace(msgspec.msgpack.decode(row, type=Row), as_of=0, clock=0))
 
 
 class Story:

@@ -8,7 +8,7 @@ import pytest
 
 from bench import outputs, product
 from bench.events import HOUR_MS, events, shape_of
-from bench.job import ABANDONED
+from bench.job import ABANDONED, SWITCHED
 from bench.oracle import Oracle, decode
 from streamer import definitions, deltas, topics
 from streamer.alerts import alert
@@ -37,19 +37,22 @@ def folded(text: str) -> dict[str, object]:
             elif output.topic == topics.ALERTS:
                 records.append(alert.decode(output.value))
     oracle = Oracle(1, "event")
-    oracle.feed(0, enumerate(map(decode, values)))
+    decoded = [decode(value) for value in values]
+    oracle.feed(0, enumerate(decoded))
     standing, _ = product.standing(records)
-    return product.compared(oracle.truth(), [product.alert_of(record, {}) for record in standing], panes)
+    causes = {(0, at): event for at, event in enumerate(decoded)}
+    return product.compared(oracle.truth(), [product.alert_of(record, causes) for record in standing], panes)
 
 
 TEXT = product.DEFINITIONS_AB.read_text()
 
 
-def test_panes_and_abandonments_are_those_of_the_oracle() -> None:
+def test_panes_abandonments_and_third_switches_are_those_of_the_oracle() -> None:
     report = folded(TEXT)
-    assert report["panes"]["differ"] == 0  # type: ignore[index]
-    assert report[ABANDONED]["missing"] == 0  # type: ignore[index]
+    assert outputs.exact(report)
     assert report[ABANDONED]["expected"] > 50  # type: ignore[index]
+    assert report[SWITCHED]["expected"] > 20  # type: ignore[index]
+    assert report["switched_of_all"]["missing"] < report["switched_of_all"]["expected"] / 20  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -59,12 +62,14 @@ def test_panes_and_abandonments_are_those_of_the_oracle() -> None:
         ('"cart.*", ', ""),
         ('recoverable_for = "0s"', 'recoverable_for = "24h"'),
         ('window = "7d"', 'window = "5m"'),
+        ("switch_burst = 3", "switch_burst = 4"),
+        ('switch_within = "10m"', 'switch_within = "5m"'),
     ],
 )
 def test_other_definitions_are_another_job(was: str, becomes: str) -> None:
     assert was in TEXT
     report = folded(TEXT.replace(was, becomes))
-    assert report["panes"]["differ"] or report[ABANDONED]["missing"]  # type: ignore[index]
+    assert not outputs.exact(report)
 
 
 def test_the_file_is_where_the_harness_looks() -> None:
