@@ -10,7 +10,7 @@ import random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bench.job import CHECKOUT, CONTACT, DISORDER_MS, PURCHASE
-from streamer.simulate.wire import rfc3339
+from streamer.alerts.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

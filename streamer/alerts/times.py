@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def milliseconds(rfc3339: str) -> int:
@@ -15,4 +16,11 @@ def milliseconds(rfc3339: str) -> int:
 
 def rfc3339(time_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds, of milliseconds since the epoch."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, milli = divmod(time_ms, 1000)
+    return f"{_second(second)}.{milli:03}Z"
+
+
+# An alert has up to twenty-three times, and those of neighbouring alerts lie in the same minutes.
+@lru_cache(maxsize=1 << 14)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()

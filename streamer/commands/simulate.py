@@ -14,12 +14,13 @@ import orjson
 import typer
 
 from streamer import settings
+from streamer.alerts.times import rfc3339
 from streamer.commands.progress import progress_bar
 from streamer.engine import ingest as kafka
 from streamer.errors import InputError
 from streamer.simulate.customers import Simulation
 from streamer.simulate.scenario import Scenario, parse_incident
-from streamer.simulate.wire import HEADERS, rfc3339
+from streamer.simulate.wire import HEADERS
 from streamer.touchpoints.times import milliseconds
 
 if TYPE_CHECKING:

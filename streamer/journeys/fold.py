@@ -12,7 +12,7 @@ import msgspec
 
 from streamer.journeys import cells, instances
 from streamer.journeys.cases import CaseFold
-from streamer.journeys.contacts import NONE, ContactFold, Signals
+from streamer.journeys.contacts import NONE, QUIET, ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
 from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
 from streamer.journeys.state import Instance, Issue, State
@@ -40,6 +40,7 @@ class Fold:
         self._plans = Plans(definitions)
         self.plan = self._plans.of
         self._contacts = ContactFold(definitions)
+        self._by_journey = definitions.contacts.scope == "journey"
         self._cases = CaseFold(definitions, self.cells)
         self._journey_limit = definitions.limits.journeys_per_customer
         self._evidence_limit = definitions.limits.evidence_per_alert
@@ -78,7 +79,7 @@ class Fold:
             issue, signals = self._contact(state, plan, event, sink)
         if plan.case and self._cases.apply(state, event, sink):
             signals = signals._replace(ping_pongs=1)
-            issue = state.issues.get(self._contacts.key_of(event, self._scope_instance(state, event)))
+            issue = state.issues.get(self._contacts.key_of(event, self._scope_instance(state, event) if self._by_journey else ""))
             if issue is not None:
                 self._contacts.add_effort(issue, self._contacts.ping_pong_tenths, sink)
         if plan.journeys:
@@ -86,17 +87,17 @@ class Fold:
         if plan.links:
             for instance in instances.suppress_open(state, event.time, sink):
                 self.episodes.end_entity(state, instance_id(instance), event.time, sink)
-        friction = int(plan.friction) + signals.total
-        if friction:
-            self._friction(state, event, friction, signals, sink)
+        effort = 0 if signals is NONE or signals is QUIET else signals.total
+        if effort or plan.friction:
+            self._friction(state, event, int(plan.friction) + effort, signals, sink)
         if issue is not None and signals is not NONE:
-            self.episodes.issue(state, issue, event.time, sink, effort=signals.total > 0)
+            self.episodes.issue(state, issue, event.time, sink, effort=effort > 0)
         if plan.contact or plan.case:
             self.episodes.customer(state, event.time, sink)
         return plan.active or event.analytics_consent is not None
 
     def _contact(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> tuple[Issue | None, Signals]:
-        key = self._contacts.key_of(event, self._scope_instance(state, event))
+        key = self._contacts.key_of(event, self._scope_instance(state, event) if self._by_journey else "")
         known = set(state.issues) if len(state.issues) >= self.definitions.limits.issues_per_customer else None
         cell = self.cells.of(cells.CONTACT, event.journey, event)
         issue, signals = self._contacts.apply(state, plan, event, key, cell, sink)
@@ -106,8 +107,6 @@ class Fold:
         return issue, signals
 
     def _scope_instance(self, state: State, event: Touchpoint) -> str:
-        if self.definitions.contacts.scope != "journey":
-            return ""
         belongs = self._instances_of(state, event)
         return instance_id(belongs[0]) if belongs else ""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from streamer.alerts.times import rfc3339
 from streamer.definitions import parse_duration
 from streamer.errors import InputError
-from streamer.simulate.wire import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,10 +5,9 @@ Written with f-strings: this is the simulator's hot path, and the texts put in a
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final, NamedTuple
 
+from streamer.alerts.times import rfc3339
 from streamer.touchpoints.decode import VALUE_SIZE_MAX_BYTES
 from streamer.touchpoints.touchpoint import Reason
 
@@ -16,9 +15,6 @@ from streamer.touchpoints.touchpoint import Reason
 FAR_AHEAD_MS: Final = 10 * 365 * 86_400_000
 
 HEADERS: Final = [("content-type", b"application/cloudevents+json")]
-
-_SECONDS: Final = [f"{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}." for s in range(86_400)]
-_MILLISECONDS: Final = [f"{milli:03}Z" for milli in range(1000)]
 
 
 class Sent(NamedTuple):
@@ -28,18 +24,6 @@ class Sent(NamedTuple):
     number: int
     key: bytes | None
     value: bytes
-
-
-@lru_cache(maxsize=1024)
-def _date(day: int) -> str:
-    return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%dT")
-
-
-def rfc3339(time_ms: int) -> str:
-    """A time in UTC with milliseconds."""
-    day, of_day_ms = divmod(time_ms, 86_400_000)
-    second, milli = divmod(of_day_ms, 1000)
-    return _date(day) + _SECONDS[second] + _MILLISECONDS[milli]
 
 
 def render(number: int, source: str, kind: str, time_ms: int, who: str, what: str) -> bytes:
