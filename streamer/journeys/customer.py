@@ -48,7 +48,8 @@ class Happened(NamedTuple):
 
 
 class Customer:
-    """A customer in use. born: offset of the first event of this life; due: the next deadline; queued: its place in the queue.
+    """A customer in use. born: offset of the first event of this life; due: the next deadline; queued: its place in the queue;
+    waiting: the place in the queue of those who may be forgotten. NEVER: in none.
 
     edge: what makes the events at `base_time` duplicates, though they have left the suffix: one at that time is not late.
     quiet: `quiet_at` of the row, while the state is not unpacked.
@@ -75,7 +76,7 @@ class Customer:
         self.edge: list[str] = []
         self.due = NEVER
         self.queued = NEVER
-        self.waiting = False
+        self.waiting = NEVER
         self.dirty = False
         self.written = False
         self.as_of = self.clock = 0
@@ -97,6 +98,7 @@ class Customer:
         )
         customer.edge = row.edge
         customer.queued = row.due  # a restore queues every deadline
+        customer.waiting = row.quiet_at if row.due == NEVER else NEVER
         customer.written, customer.as_of, customer.clock = True, row.as_of, row.clock
         customer.quiet = row.quiet_at
         return customer

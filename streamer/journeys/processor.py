@@ -325,7 +325,7 @@ class JourneysProcessor:
             forced = customer.trim(self._fold, watermark, self._limit)
             if forced:
                 self.notes["cut_events"] += forced
-        if not customer.dirty or customer.due != customer.queued or (customer.due == NEVER and not customer.waiting):
+        if not customer.dirty or customer.due != customer.queued or (customer.due == NEVER and customer.waiting > customer.last_time):
             self._changed(customer)
 
     def _cool(self, customer: Customer) -> bool:
@@ -361,9 +361,10 @@ class JourneysProcessor:
         if due < customer.queued:
             customer.queued = due
             heappush(self._due, (due, customer.key))
-        if due == NEVER and not customer.waiting and customer.state is not None and customer.state.idle:
-            customer.waiting = True
-            heappush(self._quiet, (customer.quiet_at, customer.key))
+        if due == NEVER and customer.state is not None and customer.state.idle and customer.quiet_at < customer.waiting:
+            # Also to an earlier place: an event out of order may have taken back the deadline that the later one was for.
+            customer.waiting = customer.quiet_at
+            heappush(self._quiet, (customer.waiting, customer.key))
 
     # --- time ------------------------------------------------------------------------------------------------------------
 
@@ -433,17 +434,17 @@ class JourneysProcessor:
         watermark = self._marker.high - self._lateness
         queue = self._quiet
         while queue and queue[0][0] < watermark:
-            _, key = heappop(queue)
+            since, key = heappop(queue)
             customer = self._known(key)
-            if customer is None:
+            if customer is None or customer.waiting != since:
                 continue
-            customer.waiting = False
+            customer.waiting = NEVER
             state = customer.live(self._folds[customer.revision], self._marker.clock)
             if not state.idle:
                 continue
             if customer.quiet_at >= watermark:
-                customer.waiting = True
-                heappush(queue, (customer.quiet_at, key))
+                customer.waiting = customer.quiet_at
+                heappush(queue, (customer.waiting, key))
                 continue
             del self._customers[key]
             self._behind.forget(customer)

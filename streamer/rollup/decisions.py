@@ -167,6 +167,7 @@ class Decisions:
         for case in self._cases:
             if case.episode.status in ("firing", "pending"):
                 case.episode.due = tick
+                case.dirty = True  # an owner who comes before `tick` is decided must know, too
 
     def rebuild(self) -> None:
         """Timers from states, after `restore`."""

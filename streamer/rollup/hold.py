@@ -7,6 +7,7 @@ everybody up are left out until they have caught up with the clock; what they se
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Final
@@ -33,18 +34,20 @@ class HeldRow(msgspec.Struct, array_like=True):
     dimensions: tuple[str, ...]
     cells: list[tuple[str, ...]]
     ticks: list[tuple[int, list[int]]]
+    source: int = -1  # written before it was kept
 
 
 class Held:
     """A record in waiting. `numbers` are its cells' numbers in the series table, None while unknown; `missing` counts those."""
 
-    __slots__ = ("cells", "dimensions", "last_tick", "missing", "numbers", "offset", "ticks")
+    __slots__ = ("cells", "dimensions", "last_tick", "missing", "numbers", "offset", "source", "ticks")
 
     def __init__(self, offset: int, row: HeldRow) -> None:
         self.offset = offset
         self.dimensions = row.dimensions
         self.cells = row.cells
         self.ticks = row.ticks
+        self.source = row.source
         self.last_tick = max(tick for tick, _ in row.ticks)
         self.forget()
 
@@ -59,7 +62,7 @@ class Held:
 
     def row(self, clock: int | None) -> HeldRow:
         """For the changelog: what is not decided at `clock`."""
-        return HeldRow(self.dimensions, self.cells, [part for part in self.ticks if clock is None or part[0] >= clock])
+        return HeldRow(self.dimensions, self.cells, [part for part in self.ticks if clock is None or part[0] >= clock], self.source)
 
 
 class Hold:
@@ -106,7 +109,7 @@ class Hold:
         ticks = [(max(tick, earliest), flat) for tick, flat in batch.ticks if flat]
         held = None
         if ticks:
-            held = Held(offset, HeldRow(tuple(batch.dimensions), batch.cells, ticks))
+            held = Held(offset, HeldRow(tuple(batch.dimensions), batch.cells, ticks, batch.source))
             self.put(held)
         self._move()
         return held
@@ -139,7 +142,7 @@ class Hold:
             self.entries -= len(flat) // 4
             if held.last_tick == tick:
                 self.records.pop(held.offset, None)
-        return due
+        return _net(due)
 
     def leave_out(self) -> bool:
         """If too much waits, leave out the sources that hold everybody up; says whether the clock moved."""
@@ -178,3 +181,29 @@ class Hold:
             return False
         self.clock = clock
         return True
+
+
+def _net(due: list[tuple[Held, list[int]]]) -> list[tuple[Held, list[int]]]:
+    """The deltas of a tick without what one source has taken back in a later record of the same tick.
+
+    Had it sent one record, they would not have been in it: where records end must decide neither labels nor series.
+    """
+    parts = Tally([held.source for held, _ in due])
+    if len(parts) == len(due):
+        return due
+    sums: Tally[tuple[int, tuple[str, ...], tuple[str, ...], int, int]] = Tally()
+    for held, flat in due:
+        if parts[held.source] > 1:
+            for pane, index, counter, n in zip(*[iter(flat)] * 4, strict=True):
+                sums[held.source, held.dimensions, held.cells[index], pane, counter] += n
+    found = []
+    for held, flat in due:
+        rest = flat
+        if parts[held.source] > 1:
+            rest = []
+            for pane, index, counter, _ in zip(*[iter(flat)] * 4, strict=True):
+                n = sums.pop((held.source, held.dimensions, held.cells[index], pane, counter), 0)
+                if n:
+                    rest += (pane, index, counter, n)
+        found.append((held, rest))
+    return found

@@ -186,6 +186,21 @@ def test_a_customer_is_forgotten_also_when_a_new_owner_has_only_its_row() -> Non
     assert ROW not in one.run.changelog
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_customer_whose_last_deadline_was_taken_back_is_forgotten_with_the_last_event(restart: bool) -> None:
+    one = story()
+    one.event("checkout.started", 0, checkout_id="k1")
+    one.clock(2 * DAY)  # abandoned, and no longer recoverable
+    one.event("order.completed", 60, checkout_id="k1", delay=2 * DAY)
+    if restart:
+        one.restart()
+    one.customer = "c-2"
+    one.event("page.viewed", 60 + 15 * 60, delay=2 * DAY)
+    assert ROW in one.run.changelog
+    one.event("page.viewed", 60 + 15 * 60 + 1, delay=2 * DAY)
+    assert ROW not in one.run.changelog
+
+
 def test_a_customer_is_forgotten_under_the_definitions_of_its_events() -> None:
     one = Story(default_text())
     one.event("page.viewed", 0, session_id="s1")

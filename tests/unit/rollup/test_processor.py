@@ -408,6 +408,29 @@ def test_a_changed_rule_ends_what_it_no_longer_says() -> None:
     assert [s.status for s in feed.rollup.rule_states()] == ["insufficient"]
 
 
+@pytest.mark.parametrize("crash", [False, True])
+def test_what_a_source_takes_back_within_a_tick_takes_no_label(crash: bool) -> None:
+    feed = Feed(SLICES + "[limits]\nlabel_values = 1\n")
+    feed.send(T, {T: [(PANE, ("a", "web"), Counter.STARTED, 1), (PANE, ("b", "web"), Counter.STARTED, 1)]})
+    feed.drain()
+    if crash:
+        feed.crash()
+    feed.send(T + 1, {T: [(PANE, ("a", "web"), Counter.STARTED, -1), (PANE, ("b", "web"), Counter.STARTED, 1)]})
+    started = {g.values: g.k for g in feed.rollup.gauges() if (g.metric.id, g.window) == ("journeys_started", LIFETIME)}
+    assert started == {(): 2, ("b",): 2}, "as if it had been one record without them"
+
+
+def test_a_crash_before_the_first_tick_under_a_changed_rule_does_not_put_its_end_off() -> None:
+    feed = fired()
+    feed.definitions = definitions.parse((SLICES + RULE).replace("revision = 3", "revision = 4").replace("== 'checkout'", "== 'delivery'"))
+    for _ in range(2):
+        feed.crash()
+        feed.drain()  # a checkpoint of the new revision, before any tick is decided under it
+    feed.send(T + 40)
+    feed.drain()
+    assert [(told.state, told.event_time) for told in feed.alerts[1:]] == [("resolved", "2026-09-21T14:13:50.000Z")]
+
+
 def test_a_rule_whose_labels_exclude_a_series_shows_its_state_without_looking() -> None:
     feed = Feed(SLICES + RULE)
     feed.send(T + 1, {T: abandoned(40, cell=("delivery", ""))})
