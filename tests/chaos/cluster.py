@@ -104,11 +104,7 @@ class Slot:
 
     def entries(self, action: str) -> list[dict[str, Any]]:
         """Log entries of an action."""
-        found = []
-        for line in self.log_path.read_text(errors="replace").splitlines():
-            if f'"{action}"' in line:
-                found.append(json.loads(line))
-        return found
+        return [json.loads(line) for line in self.log_path.read_text(errors="replace").splitlines() if f'"action": "{action}"' in line]
 
     def last_words(self) -> str:
         return self.log_path.read_text(errors="replace").strip()[-1500:]
@@ -133,6 +129,7 @@ class Cluster:
         }
         self._environment["CHAOS_BUGS"] = " ".join(bugs)
         self.slots: list[Slot] = []
+        self._spares: dict[str, Slot] = {}
         self.ended: list[Ended] = []
         self.broken: list[str] = []
         self._watching: asyncio.Task[None] | None = None
@@ -149,6 +146,20 @@ class Cluster:
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch(), name="watch the processes")
         return slot
+
+    def spare(self, role: str) -> Slot:
+        """A place that is usually empty, filled."""
+        slot = self._spares.get(role)
+        if slot is None:
+            slot = self._spares[role] = self.add(role)
+        else:
+            slot.start()
+        return slot
+
+    @property
+    def roles(self) -> set[str]:
+        """Those that were ever started."""
+        return {slot.role for slot in self.slots}
 
     def of(self, *roles: str) -> list[Slot]:
         """The running ones."""

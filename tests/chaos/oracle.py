@@ -171,8 +171,9 @@ def _compare_accounting(verdict: Verdict, world: World, expected: Expected) -> N
     """Invariant I5, and that everything put aside is there with its original bytes."""
     for partition, due in expected.partitions.items():
         rows = [record for record in world.logs["journeys-changelog"][partition] if record.key == MARKER]
-        marker = json.loads(rows[-1].value) if rows else {"accounting": {}, "next_offset": 0, "clock": -1}
-        counted = Counter(marker["accounting"])
+        marker: dict[str, Any] = json.loads(rows[-1].value) if rows else {"accounting": {}, "next_offset": 0, "clock": -1}
+        counted: Counter[str] = Counter(marker["accounting"])
+        put_aside = sorted(record.value or b"" for record in world.logs["dead-letters"][partition])
         consumed = len(world.logs["touchpoints"][partition])
         facts = {
             "consumed": (counted["consumed"], consumed),
@@ -180,7 +181,7 @@ def _compare_accounting(verdict: Verdict, world: World, expected: Expected) -> N
             "dead_lettered": (counted["dead_lettered"], len(due.dead)),
             "duplicate and late": (counted["duplicate"] + counted["late"], due.duplicates + due.late + due.either),
             "all outcomes": (sum(counted[k] for k in ("applied", "duplicate", "late", "dead_lettered", "ignored")), consumed),
-            "dead letters": (sorted(r.value or b"" for r in world.logs["dead-letters"][partition]), sorted(r.value or b"" for r in due.dead)),
+            "dead letters": (put_aside, sorted(record.value or b"" for record in due.dead)),
             "late events": (len(world.logs["late"][partition]), counted["late"]),
             "clock": (marker["clock"], due.clock),
             "position beyond the last record": (marker["next_offset"] >= due.next_offset, True),

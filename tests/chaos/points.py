@@ -13,26 +13,33 @@ import os
 import signal
 import time
 from contextvars import ContextVar
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streamer import topics
 from streamer.alerts.publisher import AlertStore
 from streamer.engine.checkpoint import Transactions
 from streamer.engine.delivery import Publisher
-from streamer.engine.opening import Opener
 from streamer.engine.owner import Owner
+from streamer.engine.partitions import Partitions
 from streamer.engine.restore import ChangelogReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 ARM, HIT = "arm", "hit"
 # Of the two machines.
 MACHINE_POINTS: Final = ("before-apply", "after-apply", "before-transaction", "in-transaction", "after-commit")
 PUBLISHER_POINTS: Final = ("before-redis", "between-redis-and-commit", "after-redis-commit")
-OPENING_POINTS: Final = ("before-fence", "in-restore")
-CLOSING_POINTS: Final = ("in-close",)
-BETWEEN_TRANSACTIONS: Final = "between-transactions"  # of a planted bug that writes two
+# Others: before-fence and in-restore (opening), before-seek (before a partition is positioned), in-close,
+# and between-transactions of planted bugs that write two where there should be one.
 
 _has_alerts: ContextVar[bool] = ContextVar("has_alerts", default=False)
+
+
+def wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Replace a method of a class, or a function of a module, by what `make` makes of it."""
+    setattr(owner, name, make(getattr(owner, name)))
 
 
 class Points:
@@ -45,10 +52,13 @@ class Points:
     def _told(self, point: str, *, alerts: bool = False) -> dict[str, Any] | None:
         if not self._arm.exists():
             return None
-        told: dict[str, Any] = json.loads(self._arm.read_text())
+        try:
+            told: dict[str, Any] = json.loads(self._arm.read_text())
+        except FileNotFoundError:  # disarmed just now
+            return None
         if told["point"] != point or (told.get("alerts") and not alerts):
             return None
-        self._arm.unlink()
+        self._arm.unlink(missing_ok=True)
         hit = self._hit.with_suffix(".new")
         hit.write_text(json.dumps({**told, "at": time.time()}))
         hit.rename(self._hit)
@@ -74,15 +84,31 @@ class Points:
         else:
             self._act(told)
 
+    def before(self, point: str) -> Callable[[Any], Any]:
+        """The point lies before a coroutine method."""
+
+        def make(method: Any) -> Any:
+            async def passing(*arguments: Any, **named: Any) -> Any:
+                await self.pass_by(point)
+                return await method(*arguments, **named)
+
+            return passing
+
+        return make
+
     def install(self) -> None:
         """Put the points into the product's classes."""
-        self._into_machines()
-        self._into_opening()
-        self._into_publisher()
+        wrap(Owner, "fold", self._folding)
+        wrap(Owner, "close", self.before("in-close"))
+        wrap(Partitions, "_position", self.before("before-seek"))
+        wrap(ChangelogReader, "read", self.before("in-restore"))
+        wrap(Transactions, "start", self._starting)
+        wrap(Transactions, "encode", self._encoding)
+        wrap(Transactions, "commit", self._committing)
+        wrap(AlertStore, "publish", self._publishing)
+        wrap(Publisher, "_commit", self._committing_offsets)
 
-    def _into_machines(self) -> None:
-        fold, start, encode, commit, close = Owner.fold, Transactions.start, Transactions.encode, Transactions.commit, Owner.close
-
+    def _folding(self, fold: Any) -> Any:
         def folding(owner: Owner, batch: Any, fetched: Any) -> None:
             folds = bool(batch.epoch == owner.epoch and batch.end > owner.next_offset and batch.records)
             if folds:
@@ -91,50 +117,41 @@ class Points:
             if folds:
                 self.reach("after-apply")
 
+        return folding
+
+    def _starting(self, start: Any) -> Any:
         async def starting(transactions: Transactions) -> None:
             await self.pass_by("before-fence")
             await start(transactions)
-            send_offsets = transactions._producer.send_offsets_to_transaction
+            wrap(transactions._producer, "send_offsets_to_transaction", self._sending)
 
-            async def sending(*arguments: Any) -> None:
-                await send_offsets(*arguments)
-                await self.pass_by("in-transaction", alerts=_has_alerts.get())
+        return starting
 
-            transactions._producer.send_offsets_to_transaction = sending
+    def _sending(self, send_offsets: Any) -> Any:
+        async def sending(*arguments: Any) -> None:
+            await send_offsets(*arguments)
+            await self.pass_by("in-transaction", alerts=_has_alerts.get())
 
+        return sending
+
+    @staticmethod
+    def _encoding(encode: Any) -> Any:
         def encoding(transactions: Transactions, drained: Any, journal: Any = ()) -> Any:
             _has_alerts.set(any(output.topic == topics.ALERTS for output in drained.outputs))
             return encode(transactions, drained, journal)
 
+        return encoding
+
+    def _committing(self, commit: Any) -> Any:
         async def committing(transactions: Transactions, encoded: Any) -> Any:
             await self.pass_by("before-transaction")
             committed = await commit(transactions, encoded)
             await self.pass_by("after-commit")
             return committed
 
-        async def closing(owner: Owner) -> None:
-            await self.pass_by("in-close")
-            await close(owner)
+        return committing
 
-        Owner.fold = folding  # type: ignore[method-assign]
-        Owner.close = closing  # type: ignore[method-assign]
-        Transactions.start = starting  # type: ignore[method-assign]
-        Transactions.encode = encoding  # type: ignore[method-assign]
-        Transactions.commit = committing  # type: ignore[method-assign]
-
-    def _into_opening(self) -> None:
-        read = ChangelogReader.read
-
-        async def reading(reader: ChangelogReader, *arguments: Any) -> Any:
-            await self.pass_by("in-restore")
-            return await read(reader, *arguments)
-
-        assert Opener.open  # what opens reads through the reader, and fences through Transactions.start
-        ChangelogReader.read = reading  # type: ignore[method-assign]
-
-    def _into_publisher(self) -> None:
-        publish, commit = AlertStore.publish, Publisher._commit
-
+    def _publishing(self, publish: Any) -> Any:
         async def publishing(store: AlertStore, *arguments: Any, **named: Any) -> Any:
             await self.pass_by("before-redis")
             published = await publish(store, *arguments, **named)
@@ -142,11 +159,13 @@ class Points:
                 await self.pass_by("between-redis-and-commit")
             return published
 
+        return publishing
+
+    def _committing_offsets(self, commit: Any) -> Any:
         async def committing(publisher: Publisher) -> None:
             waits = bool(publisher._uncommitted)
             await commit(publisher)
             if waits:
                 await self.pass_by("after-redis-commit")
 
-        AlertStore.publish = publishing  # type: ignore[method-assign]
-        Publisher._commit = committing  # type: ignore[method-assign]
+        return committing

@@ -17,7 +17,10 @@ Logs = dict[int, list["ConsumerRecord"]]
 
 
 class World(NamedTuple):
-    """Committed records by topic (logical name; `<machine>-journal`, `<machine>-changelog`) and partition; Redis' active set by fingerprint."""
+    """Committed records by topic (logical name, or `<machine>-journal`, `<machine>-changelog`) and partition.
+
+    active: Redis' active set by fingerprint; empty without Redis.
+    """
 
     logs: dict[str, Logs]
     active: dict[str, dict[str, Any]]

@@ -135,7 +135,16 @@ class Traffic:
             await self._task
         if self._waiting:
             await asyncio.wait(self._waiting)
+        self._task = None
         await self._producer.stop()
+
+    async def abandon(self) -> None:
+        """Whatever happened: no more events, and no connection left open."""
+        self._silence.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            await self._producer.stop()
 
     async def _run(self) -> None:
         began, steps = time.monotonic(), 0

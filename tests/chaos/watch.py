@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import redis.asyncio
@@ -79,16 +80,18 @@ class StreamTail:
 
     async def run(self) -> None:
         while True:
-            try:
+            with suppress(RedisError, OSError):  # it is away; what it had is still there when it comes back
                 await self.read()
-            except (RedisError, OSError):
-                pass  # it is away; what it had is still there when it comes back
             await asyncio.sleep(LOOK_SECONDS)
 
     async def read(self) -> None:
         """Take what is new."""
         async with self._reading:
-            while entries := await self._client.xrange(self._key, f"({self._last}" if self._last != "0" else "-", "+", count=1000):
+            while True:
+                after = "-" if self._last == "0" else f"({self._last}"
+                entries: Any = await self._client.xrange(self._key, after, "+", count=1000)
+                if not entries:
+                    return
                 for entry_id, fields in entries:
                     self._last = entry_id.decode()
                     self.alerts.append(json.loads(fields[b"alert"]))
