@@ -128,6 +128,7 @@ class Cluster:
             f"STREAMER_{name.upper()}": str(getattr(self.settings, name)) for name in sorted(self.settings.model_fields_set)
         }
         self._environment["CHAOS_BUGS"] = " ".join(bugs)
+        self.bugs = list(bugs)
         self.slots: list[Slot] = []
         self._spares: dict[str, Slot] = {}
         self.ended: list[Ended] = []

@@ -15,6 +15,6 @@ from tests.chaos.points import Points
 if __name__ == "__main__":
     points = Points(Path(os.environ["CHAOS_DIRECTORY"]))
     for name in os.environ.get("CHAOS_BUGS", "").split():
-        BUGS[name].plant(points)
+        BUGS[name](points)
     points.install()
     cli.main()

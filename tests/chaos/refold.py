@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BATCH_RECORDS = 500
 
 
-def compare(verdict: Verdict, world: World, settings: Settings) -> None:
+def compare(verdict: Verdict, world: World, settings: Settings, *, with_rollup: bool) -> None:
     """Note each alert that a fold without faults would not have told, or would have."""
     definitions = parse(DEFINITIONS.read_text(), DEFINITIONS.name)
     for partition, records in world.logs["touchpoints"].items():
@@ -39,6 +39,8 @@ def compare(verdict: Verdict, world: World, settings: Settings) -> None:
         )  # fmt: skip
         told = _fold(journeys, records, world.logs["journeys-journal"][partition], topics.ALERTS)
         _differences(verdict, f"partition {partition}", told, world.logs["alerts"][partition])
+    if not with_rollup:
+        return
     for partition, records in world.logs["deltas"].items():
         rollup = RollupProcessor(definitions, partition=partition, partitions=settings.rollup_partitions, build="")
         told = _fold(rollup, records, (), topics.AGGREGATE_ALERTS)

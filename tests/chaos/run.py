@@ -14,7 +14,7 @@ from tests.chaos.oracle import Verdict, judge
 from tests.chaos.reading import read_world
 from tests.chaos.report import Report
 from tests.chaos.schedule import Cycle, schedule
-from tests.chaos.stage import Stage, staged
+from tests.chaos.stage import RECOVERY_SECONDS_MAX, Stage, staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,6 +51,7 @@ async def run(
         await stage.traffic.start()
         try:
             await stage.caught_up()
+            await stage.all_ready()
             for cycle in schedule(kinds, cycles, seed):
                 await _one(stage, cycle, outage_seconds, report, say)
                 if stage.cluster.broken:
@@ -74,6 +75,7 @@ async def _one(stage: Stage, cycle: Cycle, outage_seconds: float, report: Report
         stage.broken.append(f"{cycle.kind}: {exc}")
     harmed = time.monotonic() - began
     recovery = await stage.caught_up()
+    await stage.all_ready()
     report.recovery_seconds.setdefault(cycle.kind, []).append(round(recovery, 2))
     if "broker" not in cycle.kind:
         report.stall_seconds.setdefault(cycle.kind, []).append(round(stage.stalls.longest, 2))
@@ -81,21 +83,23 @@ async def _one(stage: Stage, cycle: Cycle, outage_seconds: float, report: Report
     say(f"{cycle.number:>4} {cycle.kind:<28} {harmed:>5.1f} s, recovered in {recovery:>4.1f} s{worse}")
 
 
-async def finish(stage: Stage, *, quiet_seconds: float = QUIET_SECONDS) -> Verdict:
+async def finish(stage: Stage, *, quiet_seconds: float = QUIET_SECONDS, recovery_seconds: float = RECOVERY_SECONDS_MAX) -> Verdict:
     """No more events; let everything fall due, stop the processes in order, and compare what they leave with the recount."""
     await stage.traffic.end()
-    await stage.caught_up()
+    await stage.caught_up(recovery_seconds)
     await asyncio.sleep(quiet_seconds)
-    await stage.caught_up()
-    gauges = await stage.gauges()
+    await stage.caught_up(recovery_seconds)
+    roles = stage.cluster.roles
+    gauges = await stage.gauges() if "rollup" in roles else None
+    stage.expect(gauges != {}, "no process shows the lifetime gauges")
     for slot in list(stage.cluster.slots):
         if slot.runs:
             code = await stage.cluster.stop(slot)
             stage.expect(code == 0, f"{slot.name} ended with {code} at the end: {slot.last_words()[-500:]}")
     await stage.tail.read()
     world = await read_world(stage.settings)
-    verdict = await asyncio.to_thread(judge, world, stage.tail.alerts, gauges)
-    await asyncio.to_thread(refold.compare, verdict, world, stage.settings)
+    verdict = await asyncio.to_thread(judge, world, stage.tail.alerts if "publisher" in roles else None, gauges)
+    await asyncio.to_thread(refold.compare, verdict, world, stage.settings, with_rollup="rollup" in roles)
     appended = {event_id for records in world.logs["touchpoints"].values() for event_id in refold.event_ids(records)}
     stage.expect(stage.traffic.acknowledged <= appended, "the broker lost events that it had acknowledged")
     return verdict

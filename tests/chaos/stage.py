@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.chaos.cluster import Cluster, TooLongError
+from tests.chaos.cluster import Cluster, Slot, TooLongError
 from tests.chaos.traffic import Traffic
 from tests.chaos.watch import StallWatch, StreamTail
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deploy.local.redis import Redis
 
 # A fault must be over by then, on a machine that others use too.
-RECOVERY_SECONDS_MAX: Final = 90.0
+RECOVERY_SECONDS_MAX: Final = 180.0
 
 
 class Stage:
@@ -57,6 +57,21 @@ class Stage:
                 await asyncio.sleep(0.2)
             except TimeoutError:
                 raise TooLongError(f"not caught up within {seconds:.0f} s") from None
+
+    async def all_ready(self, seconds: float = RECOVERY_SECONDS_MAX) -> None:
+        """Wait until every process says that it is ready, standbys too."""
+        deadline = time.monotonic() + seconds
+        for slot in self.cluster.slots:
+            while not slot.held and not await self.is_ready(slot):
+                if time.monotonic() > deadline:
+                    raise TooLongError(f"{slot.name} is not ready within {seconds:.0f} s: {slot.last_words()[-500:]}")
+                await asyncio.sleep(0.1)
+
+    async def is_ready(self, slot: Slot) -> bool:
+        """What the process's own endpoint says."""
+        with suppress(OSError):
+            return bool(await asyncio.to_thread(_get, f"http://127.0.0.1:{slot.port}/readyz"))
+        return False
 
     async def _follow(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap, request_timeout_ms=5_000)
