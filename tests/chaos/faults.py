@@ -47,8 +47,10 @@ def kill_at(point: str) -> Fault:
     """kill -9 at a named point, of whichever process of the role reaches it first."""
 
     async def fault(stage: Stage, random: Random, _: float) -> None:
-        role = "publisher" if point in PUBLISHER_POINTS else random.choice(MACHINES)
+        role = "publisher" if point in PUBLISHER_POINTS else random.choice(("journeys", "journeys", "rollup"))
         slots = stage.cluster.of(role)
+        if role == "journeys":  # each has partitions with traffic; of the others one may be a standby
+            slots = [random.choice(slots)]
         stage.stalls.reset()
         for slot in slots:
             slot.arm(point, "kill", alerts=point == "in-transaction" and role == "journeys")
@@ -89,6 +91,7 @@ def freeze_at(point: str) -> Fault:
 async def end_in_order(stage: Stage, random: Random, _: float) -> None:
     """SIGTERM with work in flight: everything is committed, exit code 0."""
     slot = random.choice(stage.cluster.of(*MACHINES, "publisher"))
+    await stage.all_ready()
     code = await stage.cluster.stop(slot)
     stage.expect(code == Exit.OK, f"{slot.name} ended with {code} after SIGTERM")
     slot.start()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Booking = tuple[str, tuple[tuple[str, str], ...], int]  # counter, cell, pane
 Entity = tuple[str, str, str, str]  # customer, rule, journey, id
 
-SAMPLES_MAX: Final = 8
+SAMPLES_PER_KIND: Final = 4
 MARKER: Final = b"m"
 # A record whose `expires_at` is this near may or may not be in Redis' active set.
 EXPIRY_SECONDS: Final = 5.0
@@ -54,13 +54,18 @@ class Verdict:
     samples: list[str] = field(default_factory=list)
 
     @property
+    def wrong(self) -> dict[str, int]:
+        """How many of each kind that there should be none of."""
+        return {name: n for name, n in asdict(self).items() if n and name not in ("events", "alerts", "samples")}
+
+    @property
     def is_clean(self) -> bool:
-        return not any(n for name, n in asdict(self).items() if name not in ("events", "alerts", "samples"))
+        return not self.wrong
 
     def note(self, kind: str, what: str, n: int = 1) -> None:
         """Count something that is wrong."""
         setattr(self, kind, getattr(self, kind) + n)
-        if len(self.samples) < SAMPLES_MAX:
+        if sum(sample.startswith(kind) for sample in self.samples) < SAMPLES_PER_KIND:
             self.samples.append(f"{kind}: {what}")
 
 

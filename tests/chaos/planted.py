@@ -34,7 +34,7 @@ async def _all(kafka: Kafka, redis: Redis, directory: Path, bugs: list[str], at_
             found = await findings(plan, bug, kafka, redis, directory / str(number), f"planted{number}")
             right[name] = bool(found) == (bug is not None)
             said = ("caught" if found else "NOT CAUGHT") if bug is not None else ("FOUND WRONG" if found else "clean")
-            print(f"{name:<45} {said:<12} {time.monotonic() - began:>4.0f} s  {found[0][:150] if found else ''}", flush=True)
+            print(f"{name:<45} {said:<12} {time.monotonic() - began:>4.0f} s  {', '.join(found)[:150]}", flush=True)
 
     await asyncio.gather(*(one(number, *told) for number, told in enumerate(runs)))
     return right

@@ -6,9 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
+
+from tests.chaos.clients import consuming
 
 if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
     from aiokafka.structs import ConsumerRecord
 
     from streamer.settings import Settings
@@ -36,9 +39,7 @@ def names_of(settings: Settings) -> dict[str, tuple[str, int]]:
 
 async def read_world(settings: Settings) -> World:
     """Everything that is committed."""
-    async with AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap, isolation_level="read_committed", enable_auto_commit=False
-    ) as consumer:
+    async with consuming(settings) as consumer:
         logs = {name: await _read(consumer, topic, partitions) for name, (topic, partitions) in names_of(settings).items()}
     with redis.Redis.from_url(settings.redis_url) as client:
         active: Any = client.hgetall(f"{settings.redis_prefix}alerts:active")

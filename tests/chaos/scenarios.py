@@ -121,4 +121,4 @@ async def findings(plan: Plan, bug: str | None, kafka: Kafka, redis_server: Redi
             verdict = await finish(stage, quiet_seconds=QUIET_SECONDS, recovery_seconds=RECOVERY_SECONDS)
         except TooLongError as exc:
             return [*stage.broken, *stage.cluster.broken, str(exc)]
-        return [*verdict.samples, *stage.broken, *stage.cluster.broken]
+        return [*(f"{kind} {n}" for kind, n in verdict.wrong.items()), *verdict.samples, *stage.broken, *stage.cluster.broken]

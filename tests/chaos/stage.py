@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import redis
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.chaos.clients import administering, consuming
 from tests.chaos.cluster import Cluster, Slot, TooLongError
 from tests.chaos.traffic import Traffic
 from tests.chaos.watch import StallWatch, StreamTail
@@ -21,6 +21,9 @@ from tests.chaos.watch import StallWatch, StreamTail
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+    from aiokafka import AIOKafkaConsumer
+    from aiokafka.admin import AIOKafkaAdminClient
 
     from deploy.local.kafka import Kafka
     from deploy.local.redis import Redis
@@ -74,22 +77,17 @@ class Stage:
         return False
 
     async def _follow(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap, request_timeout_ms=5_000)
-        async with AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap, isolation_level="read_committed") as consumer:
-            await admin.start()
-            try:
-                for role, topic, partitions in (
-                    ("journeys", "touchpoints", self.settings.partitions),
-                    ("rollup", "deltas", self.settings.rollup_partitions),
-                ):
-                    if role not in self.cluster.roles:
-                        continue
-                    places = [TopicPartition(self.settings.topic(topic), partition) for partition in range(partitions)]
-                    await self._reached(admin, f"{self.settings.app}-{role}", await consumer.end_offsets(places))
-                if "publisher" in self.cluster.roles:
-                    await self._delivered(consumer)
-            finally:
-                await admin.close()
+        async with administering(self.settings) as admin, consuming(self.settings) as consumer:
+            for role, topic, partitions in (
+                ("journeys", "touchpoints", self.settings.partitions),
+                ("rollup", "deltas", self.settings.rollup_partitions),
+            ):
+                if role not in self.cluster.roles:
+                    continue
+                places = [TopicPartition(self.settings.topic(topic), partition) for partition in range(partitions)]
+                await self._reached(admin, f"{self.settings.app}-{role}", await consumer.end_offsets(places))
+            if "publisher" in self.cluster.roles:
+                await self._delivered(consumer)
 
     async def _reached(self, admin: AIOKafkaAdminClient, group: str, ends: dict[TopicPartition, int]) -> None:
         while True:

@@ -9,9 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import redis.asyncio
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
+
+from tests.chaos.clients import consuming
 
 if TYPE_CHECKING:
     from streamer.settings import Settings
@@ -27,7 +29,8 @@ class StallWatch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        names = [(settings.topic("deltas"), settings.rollup_partitions), (settings.topic("alerts"), settings.partitions)]
+        names = [(settings.topic(name), settings.rollup_partitions) for name in ("deltas", "aggregate-alerts")]
+        names.append((settings.topic("alerts"), settings.partitions))
         self._places = [TopicPartition(name, partition) for name, count in names for partition in range(count)]
         self._since: dict[TopicPartition, tuple[int, float]] = {}
         self.longest = 0.0
@@ -48,11 +51,7 @@ class StallWatch:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _look_on(self) -> None:
-        bootstrap = self._settings.kafka_bootstrap
-        async with (
-            AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", request_timeout_ms=2_000) as committed,
-            AIOKafkaConsumer(bootstrap_servers=bootstrap, request_timeout_ms=2_000) as any_record,
-        ):
+        async with consuming(self._settings) as committed, consuming(self._settings, committed=False) as any_record:
             while True:
                 stable = await committed.end_offsets(self._places)
                 ends = await any_record.end_offsets(self._places)
