@@ -274,7 +274,7 @@ async def _stop(app: MachineApp, starting: asyncio.Task[None]) -> None:
     try:
         async with asyncio.timeout(STOP_SECONDS_MAX + app.partitions.settings.rebalance_timeout_seconds / 3):
             consumer.stop_flow()
-            await app.partitions.close_all()
+            await app.partitions.close_all(for_good=True)
             if starting.done():
                 await consumer.leave()
             await app.stop()
