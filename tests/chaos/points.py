@@ -121,7 +121,8 @@ class Points:
 
     def _starting(self, start: Any) -> Any:
         async def starting(transactions: Transactions) -> None:
-            await self.pass_by("before-fence")
+            # The request itself: who wakes up there sends it at once, before anything else in the process finds out.
+            wrap(transactions._producer._sender, "_do_init_pid", self.before("before-fence"))
             await start(transactions)
             wrap(transactions._producer, "send_offsets_to_transaction", self._sending)
 
