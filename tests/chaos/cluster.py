@@ -122,7 +122,7 @@ class Cluster:
             kafka_bootstrap=kafka.bootstrap, redis_url=redis.url, alert_stream_length=10_000_000,
             session_timeout_seconds=SESSION_SECONDS, rebalance_timeout_seconds=REBALANCE_SECONDS,
             transaction_timeout_seconds=TRANSACTION_SECONDS, checkpoint_interval_seconds=0.5, checkpoint_events=200,
-            fetch_max_records=50, watchdog_seconds=20, log_format="json",
+            fetch_max_records=50, watchdog_seconds=30, log_format="json",
         )  # fmt: skip
         self._environment = {
             f"STREAMER_{name.upper()}": str(getattr(self.settings, name)) for name in sorted(self.settings.model_fields_set)
