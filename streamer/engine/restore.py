@@ -87,8 +87,8 @@ async def changelog_reader(
         fetch_max_wait_ms=100,
         retry_backoff_ms=20,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign([changelog])
         yield ChangelogReader(consumer, changelog, source)
     finally:
