@@ -54,9 +54,11 @@ def kill_at(point: str) -> Fault:
         stage.stalls.reset()
         for slot in slots:
             slot.arm(point, "kill", alerts=point == "in-transaction" and role == "journeys")
-        await until(lambda: any(slot.hit for slot in slots), f"a process of {role} reaches {point}", HIT_SECONDS_MAX)
-        for slot in slots:
-            slot.disarm()
+        try:
+            await until(lambda: any(slot.hit for slot in slots), f"a process of {role} reaches {point}", HIT_SECONDS_MAX)
+        finally:
+            for slot in slots:
+                slot.disarm()
         if point == "in-transaction":
             await asyncio.sleep(SESSION_SECONDS + 1)
             stage.expect(stage.stalls.longest <= STALL_SECONDS_MAX, f"{point}: readers were held back for {stage.stalls.longest:.1f} s")
