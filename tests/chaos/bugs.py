@@ -29,10 +29,10 @@ def _in_two_transactions(points: Points, ahead: Callable[[Drained, int | None], 
     """A checkpoint writes part of it ahead of the rest: what `ahead` makes of it and of the position that is committed already."""
 
     def encoding(encode: Any) -> Any:
-        def encoded(transactions: Any, drained: Drained, journal: Any = ()) -> Encoded:
+        def encoded(transactions: Any, drained: Drained, *rest: Any) -> Encoded:
             part = ahead(drained, transactions.behind)
             transactions.ahead = None if part is None else encode(transactions, part)
-            whole: Encoded = encode(transactions, drained, journal)
+            whole: Encoded = encode(transactions, drained, *rest)
             return whole
 
         return encoded
@@ -55,18 +55,19 @@ def _in_two_transactions(points: Points, ahead: Callable[[Drained, int | None], 
 
 def commit_before_effect(points: Points) -> None:
     """The position is committed before what it stands for."""
-    _in_two_transactions(points, lambda drained, _: Drained(drained.rows[-1:], [], [], drained.next_offset))
+    _in_two_transactions(points, lambda drained, _: drained._replace(rows=drained.rows[-1:], outputs=[], journal=[]))
 
 
 def torn_checkpoint(points: Points) -> None:
     """Rows are committed before outputs and position."""
 
-    def rows(drained: Drained, behind: int | None) -> Drained | None:
+    def rows_only(drained: Drained, behind: int | None) -> Drained | None:
         if behind is None:
             return None
-        return Drained([row for row in drained.rows if row[0] != MARKER_KEY], [], [], behind)
+        rows = [row for row in drained.rows if row[0] != MARKER_KEY]
+        return drained._replace(rows=rows, outputs=[], journal=[], next_offset=behind)
 
-    _in_two_transactions(points, rows)
+    _in_two_transactions(points, rows_only)
 
 
 def missing_dedupe(_: Points) -> None:
@@ -90,7 +91,7 @@ def dropped_journal(_: Points) -> None:
     """What moved time without a record is not written down."""
 
     def make(encode: Any) -> Any:
-        return lambda transactions, drained, journal=(): encode(transactions, drained._replace(journal=[]), journal)
+        return lambda transactions, drained, *rest: encode(transactions, drained._replace(journal=[]), *rest)
 
     wrap(Transactions, "encode", make)
 
@@ -111,7 +112,7 @@ def read_uncommitted_publisher(_: Points) -> None:
 def stale_batch(_: Points) -> None:
     """Whatever is delivered is folded, from whichever position and epoch."""
 
-    def folded(owner: Any, batch: Any, _fetched: Any) -> None:
+    def folded(owner: Any, batch: Any, *_rest: Any) -> None:
         owner.processor.process(batch.records, batch.end)
         owner.next_offset = batch.end
         owner.mark_changed()
@@ -137,10 +138,10 @@ def double_delta(_: Points) -> None:
     count = [0]
 
     def make(encode: Any) -> Any:
-        def encoded(transactions: Any, drained: Drained, journal: Any = ()) -> Encoded:
+        def encoded(transactions: Any, drained: Drained, *rest: Any) -> Encoded:
             count[0] += 1
             twice = [output for output in drained.outputs if output.topic == topics.DELTAS] if count[0] % 10 == 0 else []
-            whole: Encoded = encode(transactions, drained._replace(outputs=[*drained.outputs, *twice]), journal)
+            whole: Encoded = encode(transactions, drained._replace(outputs=[*drained.outputs, *twice]), *rest)
             return whole
 
         return encoded

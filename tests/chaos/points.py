@@ -109,11 +109,11 @@ class Points:
         wrap(Publisher, "_commit", self._committing_offsets)
 
     def _folding(self, fold: Any) -> Any:
-        def folding(owner: Owner, batch: Any, fetched: Any) -> None:
+        def folding(owner: Owner, batch: Any, *rest: Any) -> None:
             folds = bool(batch.epoch == owner.epoch and batch.end > owner.next_offset and batch.records)
             if folds:
                 self.reach("before-apply")
-            fold(owner, batch, fetched)
+            fold(owner, batch, *rest)
             if folds:
                 self.reach("after-apply")
 
@@ -137,9 +137,9 @@ class Points:
 
     @staticmethod
     def _encoding(encode: Any) -> Any:
-        def encoding(transactions: Transactions, drained: Any, journal: Any = ()) -> Any:
+        def encoding(transactions: Transactions, drained: Any, *rest: Any) -> Any:
             _has_alerts.set(any(output.topic == topics.ALERTS for output in drained.outputs))
-            return encode(transactions, drained, journal)
+            return encode(transactions, drained, *rest)
 
         return encoding
 
