@@ -35,12 +35,11 @@ TRANSACTION_SECONDS: Final = 5.0
 
 
 class Ended(NamedTuple):
-    """A process that ended: who, its exit code, when on the monotonic clock, and whether it was let go."""
+    """A process that ended: who, its exit code, and whether its place was to stay empty."""
 
     name: str
     code: int
-    at: float
-    told: bool
+    held: bool
 
 
 class Slot:
@@ -60,16 +59,22 @@ class Slot:
             "STREAMER_METRICS_PORT": str(port - 1 - ROLES.index(role)),
         }
         self.process: subprocess.Popen[bytes] | None = None
-        self.starts = 0
 
     def start(self) -> None:
         self.held = False
-        self.starts += 1
+        self.reap()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.launch", "worker", "--role", self.role, "--supervised"],
                 cwd=ROOT, env={**os.environ, **self._environment}, stdin=subprocess.PIPE, stdout=log, stderr=log,
             )  # fmt: skip
+
+    def reap(self) -> None:
+        """Wait for the end of the process that was here, and close our end of its standard input."""
+        if self.process is not None:
+            self.process.wait()
+            if self.process.stdin is not None:
+                self.process.stdin.close()
 
     @property
     def runs(self) -> bool:
@@ -133,6 +138,7 @@ class Cluster:
         self._spares: dict[str, Slot] = {}
         self.ended: list[Ended] = []
         self.broken: list[str] = []
+        self._seen: set[subprocess.Popen[bytes]] = set()
         self._watching: asyncio.Task[None] | None = None
 
     async def create(self) -> None:
@@ -167,24 +173,25 @@ class Cluster:
         return [slot for slot in self.slots if slot.role in roles and slot.runs]
 
     async def _watch(self) -> None:
-        seen: dict[str, int] = {}
         while True:
             for slot in self.slots:
                 process = slot.process
                 if process is None or process.poll() is None:
                     continue
-                if seen.get(slot.name) != process.pid:
-                    seen[slot.name] = process.pid
-                    self.ended.append(Ended(slot.name, process.returncode, time.monotonic(), slot.held))
-                    if process.stdin is not None:
-                        process.stdin.close()
-                    if process.returncode in FINAL_CODES:
-                        self.broken.append(f"{slot.name} ended with code {process.returncode}: {slot.last_words()}")
+                self._note_end(slot, process)
                 if not slot.held and process.returncode not in FINAL_CODES:
                     await asyncio.sleep(RESTART_SECONDS)
                     if not slot.held:
                         slot.start()
             await asyncio.sleep(0.05)
+
+    def _note_end(self, slot: Slot, process: subprocess.Popen[bytes]) -> None:
+        if process in self._seen:
+            return
+        self._seen.add(process)
+        self.ended.append(Ended(slot.name, process.returncode, slot.held))
+        if process.returncode in FINAL_CODES:
+            self.broken.append(f"{slot.name} ended with code {process.returncode}: {slot.last_words()}")
 
     async def stop(self, slot: Slot, seconds: float = 30.0) -> int:
         """End a process in order and leave its place empty; the exit code."""
@@ -197,6 +204,7 @@ class Cluster:
         process = slot.process
         assert process is not None
         await until(lambda: process.poll() is not None, f"{slot.name} ends", seconds)
+        self._note_end(slot, process)
         return int(process.returncode)
 
     def kill_all(self) -> None:
@@ -207,10 +215,7 @@ class Cluster:
             slot.held = True
             if slot.process is not None and slot.process.poll() is None:
                 slot.process.kill()
-            if slot.process is not None:
-                slot.process.wait()
-                if slot.process.stdin is not None:
-                    slot.process.stdin.close()
+            slot.reap()
 
 
 class TooLongError(Exception):
