@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 0.1
 
 
+def ends() -> bool:
+    """Whether the current task was cancelled: both client libraries may turn a cancellation under way into an error of theirs."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class StallWatch:
     """How long read_committed readers of deltas and alerts were held back: there was something behind an offset that did not move.
 
@@ -43,7 +49,7 @@ class StallWatch:
         self.longest = 0.0
 
     async def run(self) -> None:
-        while True:
+        while not ends():
             try:
                 await self._look_on()
             except KafkaError:
@@ -78,7 +84,7 @@ class StreamTail:
         self.alerts: list[dict[str, Any]] = []
 
     async def run(self) -> None:
-        while True:
+        while not ends():
             with suppress(RedisError, OSError):  # it is away; what it had is still there when it comes back
                 await self.read()
             await asyncio.sleep(LOOK_SECONDS)
