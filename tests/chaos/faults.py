@@ -224,16 +224,29 @@ async def fill_redis(stage: Stage, _random: Random, outage_seconds: float) -> No
     """Redis is out of memory."""
     async with redis.asyncio.Redis.from_url(stage.settings.redis_url) as client:
         await client.config_set("maxmemory", "1")
-        await asyncio.sleep(outage_seconds)
-        await client.config_set("maxmemory", "0")
+        try:
+            await nothing_delivered(stage, outage_seconds, "was full")
+        finally:
+            await client.config_set("maxmemory", "0")
+
+
+async def nothing_delivered(stage: Stage, outage_seconds: float, why: str) -> None:
+    """Let an outage last, and see that there is one."""
+    await stage.tail.read()
+    before = len(stage.tail.alerts)
+    await asyncio.sleep(outage_seconds)
+    await stage.tail.read()
+    stage.expect(len(stage.tail.alerts) == before, f"{len(stage.tail.alerts) - before} alerts were delivered while Redis {why}")
 
 
 async def make_redis_read_only(stage: Stage, _random: Random, outage_seconds: float) -> None:
     """Redis is a replica for a while, as after a failover in the wrong direction."""
     async with redis.asyncio.Redis.from_url(stage.settings.redis_url) as client:
         await client.replicaof("127.0.0.1", "1")
-        await asyncio.sleep(outage_seconds)
-        await client.replicaof("NO", "ONE")
+        try:
+            await nothing_delivered(stage, outage_seconds, "was read-only")
+        finally:
+            await client.replicaof("NO", "ONE")
 
 
 FAULTS: Final[dict[str, Fault]] = {
