@@ -69,6 +69,7 @@ class Owner:
         self._drained = asyncio.Event()
         self._drained.set()
         self._committing = asyncio.Lock()
+        self._committed_offset = next_offset
         self._task: asyncio.Task[None] | None = None
 
     # -- folding
@@ -199,12 +200,16 @@ class Owner:
             finally:
                 self.commit_began = None
             self.changelog_end = committed.changelog_end
+            self._committed_offset = committed.next_offset
             self._metrics.checkpointed(duration_seconds=time.monotonic() - began, size_bytes=committed.size_bytes)
             self._metrics.account(accounting)
 
     async def close(self) -> None:
         """Commit what is pending and disconnect. Batches that are still under way are dropped."""
         await self.stop()
+        # Offsets without records cost no checkpoint, but state kept through a rebalance must be where the group's offset is.
+        if self.next_offset != self._committed_offset:
+            self._changed()
         await self.checkpoint()
         await self.abandon()
 
