@@ -48,10 +48,16 @@ class Stage:
         if not holds:
             self.broken.append(what)
 
+    def go_on(self) -> None:
+        """Raise if a process ended for good: nothing will be as it should be any more."""
+        if self.cluster.broken:
+            raise TooLongError("a process ended with a code that nobody restarts on")
+
     async def caught_up(self, seconds: float = RECOVERY_SECONDS_MAX) -> float:
         """Wait until everything appended by now is folded, rolled up and in Redis; the seconds that took."""
         began = time.monotonic()
         while True:
+            self.go_on()
             try:
                 async with asyncio.timeout(max(0.1, began + seconds - time.monotonic())):
                     await self._follow()
@@ -66,6 +72,7 @@ class Stage:
         deadline = time.monotonic() + seconds
         for slot in self.cluster.slots:
             while not slot.held and not await self.is_ready(slot):
+                self.go_on()
                 if time.monotonic() > deadline:
                     raise TooLongError(f"{slot.name} is not ready within {seconds:.0f} s: {slot.last_words()[-500:]}")
                 await asyncio.sleep(0.1)

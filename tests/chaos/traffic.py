@@ -175,7 +175,7 @@ class Traffic:
         while self._again and self._again[0][0] <= now:
             _, _, key, value = heapq.heappop(self._again)
             await self._send(key, value)
-        if number % 200 == 100:
+        if number % 100 == 50:
             await self._aborted(event)
 
     async def _send(self, key: bytes | None, value: bytes | None, *, event_id: str = "", poisoned: bool = False) -> None:
