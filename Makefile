@@ -51,7 +51,7 @@ demo: env ## Start the stack, a worker and a simulator, and watch (DEMO_SECONDS=
 
 .PHONY: test
 test: lint type servers ## Everything a change must pass
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --ignore tests/chaos tests
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests
 
 .PHONY: lint
 lint: env ## Style, format, import contracts, YAML
@@ -76,6 +76,17 @@ unit: env ## Tests without servers
 .PHONY: integration
 integration: servers ## Tests against real servers on free ports
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile tests/integration tests/acceptance
+
+CYCLES ?= 24
+SEED ?=
+
+.PHONY: chaos
+chaos: servers ## Faults on the real chain, recounted afterwards (CYCLES=200 SEED=1; LONG=1: Redis away for a minute)
+	$(BIN)/python -m tests.chaos --cycles $(CYCLES) --seed "$(SEED)" $(if $(LONG),--long)
+
+.PHONY: chaos-bugs
+chaos-bugs: servers ## Known bugs, planted: each must be caught
+	$(BIN)/python -m tests.chaos.planted
 
 .PHONY: bench-quick
 bench-quick: servers ## Print throughput, latency and freshness of this machine

@@ -277,6 +277,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
     async def _keep_house(self) -> None:
         self._housekeeping_due = time.monotonic() + HOUSEKEEPING_SECONDS
         await self._store.sweep()
+        await self._look_for_losses()
         await self._measure_lag()
         ids = await self._log.topic_ids()
         for topic in [topic for topic in ids if ids[topic] != self._ids[topic]]:
@@ -284,6 +285,16 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             for partition in [partition for partition in self._after if partition.topic == topic]:
                 self._close(partition)
         self._ids = ids
+
+    async def _look_for_losses(self) -> None:
+        """A Redis that lost data is told by the next delivery; a partition without alerts for hours would be missing as long."""
+        applied = await self._store.applied_offsets()
+        for partition, after in list(self._after.items()):
+            found = applied.get((self._ids[partition.topic], partition.partition))
+            if found is None or found < after:
+                problem = OutOfStepError(found)
+                log.warning("%s: %s partition %d", problem, partition.topic, partition.partition, extra={"action": "redis_lost_data"})
+                self._close(partition)
 
     async def _measure_lag(self) -> None:
         partitions = list(self._assigned or ())

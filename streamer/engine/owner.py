@@ -71,6 +71,7 @@ class Owner:
         self._drained = asyncio.Event()
         self._drained.set()
         self._committing = asyncio.Lock()
+        self._committed_offset = next_offset
         self._task: asyncio.Task[None] | None = None
 
     # -- folding
@@ -202,6 +203,7 @@ class Owner:
             finally:
                 self.commit_began = None
             self.changelog_end = committed.changelog_end
+            self._committed_offset = committed.next_offset
             self._metrics.checkpointed(duration_seconds=time.monotonic() - began, size_bytes=committed.size_bytes)
             self._metrics.account(accounting)
 
@@ -213,6 +215,9 @@ class Owner:
         await self.stop()
         if for_good and isinstance(self.processor, WriteBehindProcessor):
             self.processor.write_all()
+            self._changed()
+        # Offsets without records cost no checkpoint, but state kept through a rebalance must be where the group's offset is.
+        if self.next_offset != self._committed_offset:
             self._changed()
         await self.checkpoint()
         await self.abandon()

@@ -195,7 +195,15 @@ class Partitions:
         self._opening.clear()
 
     async def _close(self, owner: Owner, *, for_good: bool) -> None:
-        await owner.close(for_good=for_good)
+        try:
+            await owner.close(for_good=for_good)
+        except ProducerFenced as exc:
+            if for_good:
+                raise
+            # Whoever fenced us may have lost the partition itself: as long as we are a member, whom the rebalance gives it to opens it.
+            self._note_failed(owner, exc)
+            await self._give_up(owner, exc)
+            return
         self._owners.pop(owner.partition, None)
         if owner.changelog_end is not None:
             self._kept[owner.partition] = Kept(owner.processor, owner.changelog_end)
@@ -206,6 +214,12 @@ class Partitions:
         """A checkpoint failed, and whether it was committed is unknown: only opening again tells."""
         if not isinstance(error, KafkaError) or denial(error) is not None:  # opening again grants nothing
             end_for(error, f"the checkpoint of partition {owner.partition}")
+        self._note_failed(owner, error)
+        task = asyncio.create_task(self._reopen(owner, error), name=f"reopen partition {owner.partition}")
+        self._reopening[owner.partition] = task
+        task.add_done_callback(lambda _: self._reopening.pop(owner.partition, None))
+
+    def _note_failed(self, owner: Owner, error: BaseException) -> None:
         fenced = isinstance(error, ProducerFenced)
         self._pipeline.checkpoint_failed("fenced" if fenced else "failed")
         logger.warning(
@@ -215,23 +229,25 @@ class Partitions:
             error,
             extra={"action": "checkpoint_failed", "partition": owner.partition},
         )
-        task = asyncio.create_task(self._reopen(owner, error), name=f"reopen partition {owner.partition}")
-        self._reopening[owner.partition] = task
-        task.add_done_callback(lambda _: self._reopening.pop(owner.partition, None))
+
+    async def _give_up(self, owner: Owner, error: BaseException) -> None:
+        """Let go of what is not committed. Ends the process if the partition is another's by now, or if this happens again and again."""
+        partition = owner.partition
+        last = self._reopened.get(partition)
+        self._reopened[partition] = time.monotonic()
+        if last is not None and time.monotonic() - last < REOPEN_SECONDS:
+            end(Exit.FENCED, f"partition {partition} failed to commit twice within {REOPEN_SECONDS:.0f} s: {error}")
+        self._owners.pop(partition, None)
+        await owner.abandon()
+        if not await self._consumer().is_member():
+            end(Exit.FENCED, f"partition {partition} belongs to another process by now: {error}")
 
     async def _reopen(self, owner: Owner, error: BaseException) -> None:
         partition = owner.partition
         try:
             self.progressed = time.monotonic()
             async with self._locks[partition]:
-                last = self._reopened.get(partition)
-                self._reopened[partition] = time.monotonic()
-                if last is not None and time.monotonic() - last < REOPEN_SECONDS:
-                    end(Exit.FENCED, f"partition {partition} failed to commit twice within {REOPEN_SECONDS:.0f} s: {error}")
-                self._owners.pop(partition, None)
-                await owner.abandon()
-                if not await self._consumer().is_member():
-                    end(Exit.FENCED, f"partition {partition} belongs to another process by now: {error}")
+                await self._give_up(owner, error)
                 again = await self._opener.open(partition, None, self._progress)
                 self._owners[partition] = again
                 await self._position([again])

@@ -130,6 +130,16 @@ async def test_a_wiped_redis_gets_its_active_set_back_and_nothing_a_second_time(
     assert {json.loads(record)["why"] for record in active.values() if b"carl" in record} == {"worse"}
 
 
+async def test_a_wiped_redis_gets_its_active_set_back_although_no_alert_follows(settings: Settings, client: redis_client.Redis) -> None:
+    await create_topics(settings)
+    await write(settings, [alert("ann"), alert("bob"), alert("bob", "resolved", 2)])
+    async with publishing(settings) as task:
+        await until(lambda: len(delivered(client, settings)) == 3, "the alerts", task=task)
+        client.delete(*(f"{settings.redis_prefix}alerts{key}" for key in ("", ":active", ":expiry", ":applied")))
+        await until(lambda: active_customers(client, settings) == ["ann"], "the active set", task=task)
+    assert customers(client, settings) == [], "nothing is delivered a second time"
+
+
 async def test_a_redis_wiped_while_the_group_cannot_commit_gets_nothing_a_second_time(
     settings: Settings, client: redis_client.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

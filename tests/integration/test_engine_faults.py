@@ -57,6 +57,28 @@ async def test_fenced_while_still_a_member_opens_again_once_and_exits_the_second
         assert await stage.nothing_lost_or_doubled() == 30
 
 
+async def test_fenced_and_then_asked_to_hand_over_a_member_lets_go_and_opens_again(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    """A slow opener that was ejected fences the owner and joins again: the rebalance may come before any checkpoint has failed."""
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        # It always holds what is not committed, and learns of the fencing only when it closes.
+        owner = stage.start(checkpoint_interval_seconds=60)
+        await until(lambda: owner.owned == [0], "one owns the partition")
+        await stage.send(10)
+        await until(lambda: owner.said.get("consumed", 0) == 10, "the owner folds")
+        await fence(kafka.bootstrap, f"{unique}-toy-0")
+        opened = owner.log.count("restored")
+        other = stage.start()
+        await until(lambda: other.owned is not None or owner.process.poll() is not None, "the other joins")
+        await until(lambda: owner.owned == [0] or other.owned == [0] or owner.process.poll() is not None, "somebody has opened it")
+        assert owner.process.poll() is None, owner.log
+        assert owner.log.count("checkpoint of partition 0 failed") == 1
+        assert owner.log.count("restored") + other.log.count("restored") == opened + 1, "from the log, not from what it had kept"
+        for worker in (other, owner):
+            worker.signal(signal.SIGTERM)
+            assert await worker.ended() == Exit.OK
+        assert await stage.nothing_lost_or_doubled() == 10
+
+
 async def test_a_poison_event_ends_the_process_and_loses_nothing_before_it(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     async with stage_of(kafka, unique, tmp_path) as stage:
         worker = stage.start()

@@ -122,6 +122,14 @@ async def test_offsets_without_records_move_the_next_offset_and_cost_no_checkpoi
     assert broker.begun == 0
 
 
+async def test_a_close_commits_a_position_that_only_offsets_without_records_moved() -> None:
+    """State that is kept would be ahead of the group's offset otherwise, and opening it again would take that for somebody's doing."""
+    owner, broker, _ = bench()
+    owner.fold(Batch("t", 0, [], start=10, end=25, epoch=EPOCH), caught_up(25))
+    await owner.close()
+    assert [entry.drained.next_offset for entry in broker.committed] == [25]
+
+
 async def test_nothing_pending_nothing_written() -> None:
     owner, broker, _ = bench(checkpoint_interval_seconds=0.01)
     await owner.checkpoint()
