@@ -206,6 +206,7 @@ def _compare_accounting(verdict: Verdict, world: World, expected: Expected) -> N
 def in_force_of(verdict: Verdict, logs: Logs) -> dict[str, dict[str, Any]]:
     """fingerprint -> last record of what is in force. Transitions out of turn are phantoms."""
     held: dict[str, dict[str, Any]] = {}
+    last: dict[str, str] = {}
     ids: set[str] = set()
     for record in (record for records in logs.values() for record in records):
         alert = json.loads(record.value)
@@ -214,12 +215,14 @@ def in_force_of(verdict: Verdict, logs: Logs) -> dict[str, dict[str, Any]]:
         if alert["alert_id"] in ids:
             verdict.note("phantom_alerts", f"{alert['alert_id']} is in the topic twice: {alert['why']}")
         ids.add(alert["alert_id"])
-        if (fingerprint in held) != (state != "firing"):
+        has_ended = state == "retracted" and last.get(fingerprint) == "resolved"  # and, as a late event showed, never began
+        if (fingerprint in held) != (state != "firing") and not has_ended:
             verdict.note("phantom_alerts", f"{state} out of turn: {alert['why']}")
         if state in ("firing", "amended"):
             held[fingerprint] = alert
         else:
             held.pop(fingerprint, None)
+        last[fingerprint] = state
     return held
 
 
