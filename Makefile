@@ -79,10 +79,11 @@ integration: servers ## Tests against real servers on free ports
 
 CYCLES ?= 24
 SEED ?=
+FAULTS ?=
 
 .PHONY: chaos
 chaos: servers ## Faults on the real chain, recounted afterwards (CYCLES=200 SEED=1; LONG=1: Redis away for a minute)
-	$(BIN)/python -m tests.chaos --cycles $(CYCLES) --seed "$(SEED)" $(if $(LONG),--long)
+	$(BIN)/python -m tests.chaos --cycles $(CYCLES) --seed "$(SEED)" --faults "$(FAULTS)" $(if $(LONG),--long)
 
 .PHONY: chaos-bugs
 chaos-bugs: servers ## Known bugs, planted: each must be caught

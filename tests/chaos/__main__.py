@@ -37,6 +37,7 @@ def main() -> int:
                 seed=seed,
                 kinds=kinds,
                 outage_seconds=LONG_OUTAGE_SECONDS if told.long else OUTAGE_SECONDS,
+                options=f"{' LONG=1' if told.long else ''}{f' FAULTS={told.faults}' if told.faults else ''}",
                 say=lambda line: print(line, flush=True),
             )
         )

@@ -42,10 +42,11 @@ async def run(
     seed: int,
     kinds: Sequence[str] = tuple(FAULTS),
     outage_seconds: float = OUTAGE_SECONDS,
+    options: str = "",
     say: Callable[[str], None] = print,
 ) -> Report:
-    """Faults by the seed's schedule; the report says whether anything was lost, doubled or wrong."""
-    report = Report(seed, cycles, f"make chaos CYCLES={cycles} SEED={seed}")
+    """Faults by the seed's schedule; the report says whether anything was lost, doubled or wrong. options: to repeat it with."""
+    report = Report(seed, cycles, f"make chaos CYCLES={cycles} SEED={seed}{options}")
     began = time.monotonic()
     async with staged(kafka, redis_server, directory, app, f"{seed}/traffic", roles=ROLES) as stage:
         await stage.traffic.start()
