@@ -73,6 +73,14 @@ format: env ## Bring the sources into shape
 unit: env ## Tests without servers
 	$(BIN)/python -m pytest -q tests/unit tests/property
 
+# How many histories, and the seed of the first one.
+HISTORIES ?= 10000
+SEED ?= 1
+
+.PHONY: simulate-histories
+simulate-histories: env ## Fold seeded histories with crashes in any order and compare (HISTORIES=10000 SEED=1)
+	$(BIN)/python -m tests.simulation $(HISTORIES) $(SEED)
+
 .PHONY: integration
 integration: servers ## Tests against real servers on free ports
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile tests/integration tests/acceptance
