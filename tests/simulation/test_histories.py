@@ -23,7 +23,7 @@ from tests.simulation.memory import remembered
 from tests.simulation.world import World
 
 HISTORIES = int(os.environ.get("HISTORIES", "10000"))
-# Twice as much as the slowest machine of a build may need; the promise is CPU time, which is printed.
+# Generous, for machines that are busy; what counts is CPU time, which is printed.
 WHOLE_SECONDS = 900
 CAUGHT_WITHIN = 500
 
