@@ -21,7 +21,7 @@ export UV_LINK_MODE := copy
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: env
 env: .venv/complete ## Create the environment .venv from the locked requirements
@@ -72,6 +72,14 @@ format: env ## Bring the sources into shape
 .PHONY: unit
 unit: env ## Tests without servers
 	$(BIN)/python -m pytest -q tests/unit tests/property
+
+# How many histories, and the seed of the first one.
+HISTORIES ?= 10000
+SEED ?= 1
+
+.PHONY: simulate-histories
+simulate-histories: env ## Fold seeded histories with crashes in any order and compare (HISTORIES=10000 SEED=1)
+	$(BIN)/python -m tests.simulation $(HISTORIES) $(SEED)
 
 .PHONY: integration
 integration: servers ## Tests against real servers on free ports
