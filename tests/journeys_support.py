@@ -84,6 +84,24 @@ class Meaning(NamedTuple):
     in_force: dict[str, Emitted]
 
 
+def meaning_of(processor: JourneysProcessor, key: bytes, packed: bytes) -> Meaning:
+    """What a row of the processor's customer says."""
+    customer = Customer.of_row(key, packed)
+    fold = processor._folds[customer.revision]
+    watermark = processor.high_ms - fold.definitions.allowed_lateness
+    state = customer.folded(fold, customer.events(), processor.clock_ms)
+    return Meaning(
+        customer.due,
+        customer.quiet_at,
+        customer.born,
+        customer.revision,
+        customer.last_time,
+        fold.pack(state),
+        [event.offset for event in customer.events() if event.time >= watermark],
+        {key: told for key, told in customer.emitted.items() if told.in_force},
+    )
+
+
 class Run:
     """One owner after the other of one partition, and what they left on the topics. `crash` loses what was not drained."""
 
@@ -167,30 +185,14 @@ class Run:
     @property
     def rows(self) -> dict[bytes, Meaning]:
         """What the state's rows mean."""
-        return {key: self._meaning(key, row) for key, row in self.processor.rows().items()}
+        return {key: meaning_of(self.processor, key, row) for key, row in self.processor.rows().items()}
 
     @property
     def written_rows(self) -> dict[bytes, Meaning | bytes]:
         """What the changelog means once everything is written."""
         self.processor.write_all()
         self.drain()
-        return {key: self._meaning(key[1:], row) if key[:1] == ROW_PREFIX else row for key, row in self.changelog.items()}
-
-    def _meaning(self, key: bytes, packed: bytes) -> Meaning:
-        customer = Customer.of_row(key, packed)
-        fold = self.processor._folds[customer.revision]
-        watermark = self.processor.high_ms - fold.definitions.allowed_lateness
-        state = customer.folded(fold, customer.events(), self.processor.clock_ms)
-        return Meaning(
-            customer.due,
-            customer.quiet_at,
-            customer.born,
-            customer.revision,
-            customer.last_time,
-            fold.pack(state),
-            [event.offset for event in customer.events() if event.time >= watermark],
-            {key: told for key, told in customer.emitted.items() if told.in_force},
-        )
+        return {key: meaning_of(self.processor, key[1:], row) if key[:1] == ROW_PREFIX else row for key, row in self.changelog.items()}
 
     def check_accounting(self) -> None:
         """Invariant I5."""

@@ -8,7 +8,7 @@ from unittest.mock import patch
 from streamer import topics
 from streamer.journeys import marker, processor, restoring
 from streamer.journeys.cells import Ledger
-from streamer.journeys.customer import Customer, mark_of
+from streamer.journeys.customer import Customer, Happened
 from streamer.journeys.fold import NEVER
 from streamer.journeys.processor import JourneysProcessor
 from streamer.journeys.write_behind import WriteBehind
@@ -162,8 +162,8 @@ def _deleted_anyway(self: WriteBehind, customers: object, found: list[tuple[byte
 
 
 def _one_row_missed(write: Callable[..., None]) -> Callable[..., None]:
-    def without_the_last(self: WriteBehind, count: int, now: Any, found: list[Any]) -> None:
-        write(self, count, now, found)
+    def without_the_last(self: WriteBehind, count: int, now: Any, found: list[Any], *rest: Any) -> None:
+        write(self, count, now, found, *rest)
         if len(found) > 1:
             found.pop()
 
@@ -179,8 +179,8 @@ def _appended(self: Customer, fold: Any, event: Any, clock: int, sink: Any) -> A
     now = self.live(fold, clock)
     fold.apply(now, event, sink)
     self.due = fold.next_due(now)
-    self.keep(event, mark_of(event))
-    return before, set()
+    self.keep(event)
+    return before, Happened(set(), 0)
 
 
 def _uncounted(self: JourneysProcessor, record: Record, event: Any) -> None:
@@ -254,7 +254,7 @@ BUGS: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
     "timers lost in a restore": _around(processor, "load", _without_timers),
     "the waiting to be forgotten lost in a restore": _around(processor, "load", _without_waiting),
     "the idle clock lost in a restore": _around(marker, "decode", _without_idle_clock),
-    "no deduplication": _instead(Customer, "has", lambda self, event, mark: False),
+    "no deduplication": _instead(Customer, "has", lambda self, event, since_ms: False),
     "an event out of order applied as in order": _instead(Customer, "insert", _appended),
     "a dead letter that is not counted": _instead(JourneysProcessor, "_other", _uncounted),
     "deltas sent twice": _around(SourceOwners, "write_outputs", _deltas_sent_twice),

@@ -116,7 +116,11 @@ def _compare_sorted(world: World) -> None:
 def in_force(owners: SourceOwners) -> dict[tuple[Any, ...], Mapping[str, Any]]:
     """What a consumer holds: the signals of each episode that has not ended. Raises DivergenceError for one told out of turn."""
     held: dict[str, Alert] = {}
+    last: dict[str, str] = {}
     for alert in map(decode_alert, owners.alerts):
+        before, last[alert.fingerprint] = last.get(alert.fingerprint), alert.state
+        if alert.state == "retracted" and before == "resolved":
+            continue  # it has ended, and never happened
         if (alert.fingerprint in held) == (alert.state == "firing"):
             raise DivergenceError(f"source {owners.number}, an alert out of turn: {alert}")
         if alert.state in ("firing", "amended"):

@@ -13,11 +13,11 @@ import msgspec
 from streamer import deltas, topics
 from streamer.journeys import marker
 from streamer.journeys.processor import JourneysProcessor
-from streamer.journeys.row import Row
 from streamer.processor import MARKER_KEY, ROW_PREFIX, Drained, LogRecord, Output
 from streamer.rollup import rows
 from streamer.rollup.processor import RollupProcessor
 from streamer.rules.evaluate import Episode
+from tests.journeys_support import Meaning, meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,13 +189,14 @@ class SourceOwners(Owners):
         read = [record.timestamp for record in self.log if record.offset < self.position]
         return read[-1] if read else None
 
-    def rows(self) -> dict[bytes, bytes]:
-        """The customers, without the moments their rows are of."""
-        return {key: _timeless(row) for key, row in self.processor.rows().items()}
+    def rows(self) -> dict[bytes, Meaning]:
+        """What the customers' rows mean."""
+        return {key: meaning_of(self.processor, key, row) for key, row in self.processor.rows().items()}
 
-    def rows_written(self) -> dict[bytes, bytes]:
+    def rows_written(self) -> dict[bytes, Meaning | bytes]:
         """The changelog, likewise."""
-        return {key: _timeless(row) if key[:1] == ROW_PREFIX else row for key, row in self.changelog.items()}
+        written = self.changelog.items()
+        return {key: meaning_of(self.processor, key[1:], row) if key[:1] == ROW_PREFIX else row for key, row in written}
 
     def sums(self) -> dict[Booking, int]:
         """Net over all ticks."""
@@ -256,16 +257,9 @@ class RollupOwners(Owners):
         return {key: _undecided(key, _decoded(value), clock) for key, value in self.changelog.items() if value != _IDLE}
 
 
-_decode = msgspec.msgpack.Decoder(Row).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder().decode
 _IDLE = _encode(Episode())
-
-
-def _timeless(row: bytes) -> bytes:
-    decoded = _decode(row)
-    decoded.as_of = decoded.clock = 0
-    return _encode(decoded)
 
 
 def _decoded(value: bytes) -> object:
