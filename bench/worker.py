@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -49,8 +50,8 @@ def environment_of(stack: Stack, *, app: str = APP, prefix: str = PREFIX) -> dic
 
 
 def compiled_environment() -> dict[str, str]:
-    """What makes a worker run the compiled copy of the package, which is made now if there is none."""
-    return {"PYTHONPATH": str(compiled()), "PYTHONSAFEPATH": "1"}
+    """What makes a worker run the compiled copy of the package, which is made now if there is none; nothing without a C compiler."""
+    return {"PYTHONPATH": str(compiled()), "PYTHONSAFEPATH": "1"} if shutil.which("gcc") else {}
 
 
 class Worker:

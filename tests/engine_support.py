@@ -271,7 +271,7 @@ class Stage:
             said = orjson.loads(record.value or b"")
             assert said["partition"] == record.partition
             outputs[record.partition].append((said["key"], said["count"], said["offset"]))
-        assert outputs == expected
+        assert outputs == expected, (dict(outputs), dict(expected))
         rows: dict[tuple[int, bytes], bytes] = {}
         for record in await self.read(self.changelog):
             assert record.key is not None

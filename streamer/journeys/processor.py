@@ -336,7 +336,10 @@ class JourneysProcessor:
         if customer.last_time >= watermark or state.fired >= watermark:
             return False
         customer.settle(self._fold, state)
-        if customer.queued != customer.due:
+        # Unpacked again, it takes itself to be queued where a restore would have put it.
+        if customer.due == NEVER and customer.waiting != customer.quiet_at:
+            heappush(self._quiet, (customer.quiet_at, customer.key))
+        elif customer.queued != customer.due:
             self._requeue(customer)
         return True
 
@@ -365,8 +368,6 @@ class JourneysProcessor:
             # Also to an earlier place: an event out of order may have taken back the deadline that the later one was for.
             customer.waiting = customer.quiet_at
             heappush(self._quiet, (customer.waiting, customer.key))
-
-    # --- time ------------------------------------------------------------------------------------------------------------
 
     def _see(self, time_ms: int, arrival: int) -> None:
         if min(time_ms, arrival) > self._marker.high:
@@ -448,8 +449,6 @@ class JourneysProcessor:
                 continue
             del self._customers[key]
             self._behind.forget(customer)
-
-    # --- alerts and definitions --------------------------------------------------------------------------------------------
 
     def _tell(self, state: alert.State, key: str, episode: Episode, time_ms: int) -> None:
         self._send(notices.Transition(state, key, episode), time_ms)

@@ -73,10 +73,12 @@ async def test_fenced_and_then_asked_to_hand_over_a_member_lets_go_and_opens_aga
         assert owner.process.poll() is None, owner.log
         assert owner.log.count("checkpoint of partition 0 failed") == 1
         assert owner.log.count("restored") + other.log.count("restored") == opened + 1, "from the log, not from what it had kept"
+        await stage.send(1)
+        await until(lambda: 11 in (owner.said.get("consumed"), other.said.get("consumed")), "what was not committed is folded again")
         for worker in (other, owner):
             worker.signal(signal.SIGTERM)
             assert await worker.ended() == Exit.OK
-        assert await stage.nothing_lost_or_doubled() == 10
+        assert await stage.nothing_lost_or_doubled() == 11
 
 
 async def test_a_poison_event_ends_the_process_and_loses_nothing_before_it(kafka: Kafka, unique: str, tmp_path: Path) -> None:

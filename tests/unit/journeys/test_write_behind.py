@@ -155,3 +155,19 @@ def test_a_duplicate_older_than_the_allowed_lateness_is_late_whether_or_not_its_
         run.process([again._replace(offset=3, timestamp=BASE_MS + 1202 * SECOND)])
         run.drain()
         assert (run.processor.accounting["late"], run.processor.accounting["duplicate"]) == (1, 0)
+
+
+def test_a_customer_kept_as_its_row_is_forgotten_when_one_in_use_would_be() -> None:
+    text = 'revision = 1\nallowed_lateness = "60s"'
+    said = []
+    for rows_per_drain in (1, 1000):
+        run = Run(text, Behind(rows_per_drain, replay_events=1000))
+        consent = {"type": "page.viewed", "id": "e0", "source": "/test", "channel": "web", "customer": "a", "analytics_consent": False}
+        run.process([record({**consent, "time": BASE_MS, "offset": 0, "arrival": BASE_MS}), visit(1, "b", 600, "page.viewed")])
+        run.drain()
+        given = BASE_MS + 700 * SECOND
+        again = {**consent, "id": "e2", "analytics_consent": True, "time": given, "offset": 2, "arrival": given}
+        run.process([record(again), visit(3, "b", 1400, "page.viewed"), visit(4, "b", 1500, "page.viewed")])
+        run.drain()
+        said.append(set(run.rows))
+    assert said == [{b"b"}, {b"b"}]
