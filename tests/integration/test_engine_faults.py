@@ -69,10 +69,14 @@ async def test_fenced_and_then_asked_to_hand_over_a_member_lets_go_and_opens_aga
         opened = owner.log.count("restored")
         other = stage.start()
         await until(lambda: other.owned is not None or owner.process.poll() is not None, "the other joins")
-        await until(lambda: owner.owned == [0] or other.owned == [0] or owner.process.poll() is not None, "somebody has opened it")
+        failed = "checkpoint of partition 0 failed"
+        await until(lambda: failed in owner.log or owner.process.poll() is not None, "the owner learns that it was fenced")
+        again = opened + 1  # from the log, not from what it had kept
+        await until(
+            lambda: owner.log.count("restored") + other.log.count("restored") == again or owner.process.poll() is not None, "one opens"
+        )
         assert owner.process.poll() is None, owner.log
-        assert owner.log.count("checkpoint of partition 0 failed") == 1
-        assert owner.log.count("restored") + other.log.count("restored") == opened + 1, "from the log, not from what it had kept"
+        assert owner.log.count(failed) == 1
         await stage.send(1)
         await until(lambda: 11 in (owner.said.get("consumed"), other.said.get("consumed")), "what was not committed is folded again")
         for worker in (other, owner):
