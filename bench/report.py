@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from bench import engines
 from bench.job import ABANDONED, SWITCHED
 
 RESULTS: Final = Path(__file__).with_name("results.json")
@@ -55,7 +56,7 @@ def throughput(report: dict[str, Any]) -> str:
                 " / ".join(f"{run['load_before']:.1f}" for run in runs),
             ]
         )
-    return table(header, rows) + _roles(report)
+    return table(header, rows) + _roles(report) + _left_out(report)
 
 
 def _roles(report: dict[str, Any]) -> str:
@@ -67,6 +68,13 @@ def _roles(report: dict[str, Any]) -> str:
             total = sum(by_role.values())
             lines.append(f"- {row['title']}: " + ", ".join(f"{role} {seconds / total:.0%}" for role, seconds in by_role.items()))
     return "\n\nCPU by role in the larger run:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _left_out(report: dict[str, Any]) -> str:
+    """The engines of `make bench` that are not in these results."""
+    there = {row["id"] for row in report["rows"]}
+    others = [engine.title for engine in engines.RIVALS if engine.id not in there]
+    return "\n\nNot in this run: " + "; ".join(others) + "." if others else ""
 
 
 def _both(runs: list[dict[str, Any]], name: str) -> str:
