@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_type_hints
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
@@ -24,6 +24,7 @@ FETCH_MS: Final = 500
 EXAMPLES: Final = 3
 
 PaneKey = tuple[int, str, str]
+_RIVAL_ALERT: Final = msgspec.defstruct("_RivalAlert", list(get_type_hints(Alert).items()))
 
 
 class Kept(NamedTuple):
@@ -76,22 +77,8 @@ async def remove(bootstrap: str, names: Sequence[str]) -> None:
 
 
 def rival_alert(value: bytes) -> Alert:
-    """An alert as the rivals write it."""
-    return msgspec.json.decode(value, type=_RivalAlert).alert()
-
-
-class _RivalAlert(msgspec.Struct):
-    kind: str
-    customer_id: str
-    time: int
-    segment: str
-    channel: str
-    switches: int
-    contacts: int
-    cause: str
-
-    def alert(self) -> Alert:
-        return Alert(self.kind, self.customer_id, self.time, self.segment, self.channel, self.switches, self.contacts, self.cause)
+    """An alert as the rivals write it: an object with the job's fields."""
+    return Alert(*msgspec.structs.astuple(msgspec.json.decode(value, type=_RIVAL_ALERT)))
 
 
 def rival_panes(values: Iterable[bytes]) -> dict[PaneKey, list[int]]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # Of one answer; larger ones make fewer round trips, and the loop must turn between them.
 FETCH_BYTES: Final = 8 << 20
-
-
 # Folded again in one go: 10 ms.
 REFOLD_RECORDS: Final = 1_000
 

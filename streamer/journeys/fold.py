@@ -79,7 +79,7 @@ class Fold:
             issue, signals = self._contact(state, plan, event, sink)
         if plan.case and self._cases.apply(state, event, sink):
             signals = signals._replace(ping_pongs=1)
-            issue = state.issues.get(self._contacts.key_of(event, self._scope_instance(state, event) if self._by_journey else ""))
+            issue = state.issues.get(self._issue_key(state, event))
             if issue is not None:
                 self._contacts.add_effort(issue, self._contacts.ping_pong_tenths, sink)
         if plan.journeys:
@@ -97,7 +97,7 @@ class Fold:
         return plan.active or event.analytics_consent is not None
 
     def _contact(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> tuple[Issue | None, Signals]:
-        key = self._contacts.key_of(event, self._scope_instance(state, event) if self._by_journey else "")
+        key = self._issue_key(state, event)
         known = set(state.issues) if len(state.issues) >= self.definitions.limits.issues_per_customer else None
         cell = self.cells.of(cells.CONTACT, event.journey, event)
         issue, signals = self._contacts.apply(state, plan, event, key, cell, sink)
@@ -106,9 +106,10 @@ class Fold:
                 self.episodes.end_entity(state, "issue:" + gone, event.time, sink)
         return issue, signals
 
-    def _scope_instance(self, state: State, event: Touchpoint) -> str:
-        belongs = self._instances_of(state, event)
-        return instance_id(belongs[0]) if belongs else ""
+    def _issue_key(self, state: State, event: Touchpoint) -> str:
+        """What the event's effort belongs to; only the scope `journey` needs its instance looked up."""
+        belongs = self._instances_of(state, event) if self._by_journey else ()
+        return self._contacts.key_of(event, instance_id(belongs[0]) if belongs else "")
 
     def _journeys(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
         for journey, role in plan.journeys:
