@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from deploy.local.programs import exclusive
+
 ROOT: Final = Path(__file__).parents[2]
 TARGET: Final = ROOT / ".state" / "compiled"
 PACKAGES: Final = ("streamer/touchpoints", "streamer/journeys")
@@ -56,8 +58,9 @@ def compile_to(target: Path) -> None:
 def compiled(target: Path = TARGET) -> Path:
     """The directory of an up-to-date copy; compiles if there is none."""
     stamp = target / "digest"
-    if not stamp.exists() or stamp.read_text() != digest():
-        compile_to(target)
+    with exclusive(target.with_suffix(".lock")):  # tests side by side want the same copy
+        if not stamp.exists() or stamp.read_text() != digest():
+            compile_to(target)
     return target
 
 
