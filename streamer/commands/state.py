@@ -17,8 +17,11 @@ from streamer.journeys import marker
 from streamer.journeys.cells import Cell
 from streamer.journeys.customer import Customer
 from streamer.journeys.fold import Fold
+from streamer.journeys.state import FIELDS
 from streamer.processor import MARKER_KEY, ROW_PREFIX
 from streamer.replay.partitions import partition_of
+from streamer.touchpoints import touchpoint
+from streamer.touchpoints.touchpoint import Touchpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,20 +87,24 @@ def describe(customer: str, partition: int, rows: Mapping[bytes, bytes]) -> dict
         "next_offset": now.next_offset,
         "clock_ms": now.clock,
         "definitions_revision": row.revision,
-        "state": _named(row.folded(fold, events, now.clock), fold),
-        "retained_events": [_named(event, fold) for event in events],
-        "told": {fingerprint: _named(emitted, fold) for fingerprint, emitted in row.emitted.items()},
+        "state": _named(row.folded(fold, events, now.clock)),
+        "retained_events": [_named(event) for event in events],
+        "told": {fingerprint: _named(emitted) for fingerprint, emitted in row.emitted.items()},
     }
 
 
-def _named(value: Any, fold: Fold) -> Any:
-    """Structs as objects, cells as their named values."""
+def _named(value: Any) -> Any:
+    """Structures as objects, cells as their named values."""
+    if type(value) in FIELDS:
+        return {name: _named(getattr(value, name)) for name in FIELDS[type(value)]}
+    if isinstance(value, Touchpoint):
+        return dict(zip(touchpoint.FIELDS, value.values(), strict=True))
     if isinstance(value, msgspec.Struct):
-        return {name: _named(getattr(value, name), fold) for name in value.__struct_fields__}
+        return {name: _named(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Cell):
-        return {name: part for name, part in fold.cells.pack(value).items() if name}
+        return {name: part for name, part in value.packed.items() if name}
     if isinstance(value, dict):
-        return {str(key): _named(part, fold) for key, part in value.items()}
+        return {str(key): _named(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_named(part, fold) for part in value]
+        return [_named(part) for part in value]
     return value

@@ -25,9 +25,10 @@ class CaseFold:
     """Folds case events into a customer's owner histories."""
 
     def __init__(self, definitions: Definitions, interned: cells.Cells) -> None:
-        self._cases = definitions.cases
+        self._journey: str = definitions.cases.journey
+        self._retention_ms = int(definitions.cases.retention)
         self._limit = definitions.limits.cases_per_customer
-        self._owners = tuple(attrgetter(name) for name in self._cases.owner)
+        self._owners = tuple(attrgetter(name) for name in definitions.cases.owner)
         self._cells = interned
 
     def apply(self, state: State, event: Touchpoint, sink: Sink) -> bool:
@@ -40,10 +41,10 @@ class CaseFold:
         if case is None:
             self._begin(state, key, owner, event, sink)
             return False
-        case.due = t + self._cases.retention
+        case.due = t + self._retention_ms
         if owner == case.owner:
             return False
-        cell = self._cells.of(cells.CASE, self._cases.journey, event, team=case.owner)
+        cell = self._cells.of(cells.CASE, self._journey, event, team=case.owner)
         if not case.handoffs:
             sink.count(_CASES_HANDED_OFF, case.cell, case.started)
         case.handoffs += 1
@@ -62,6 +63,6 @@ class CaseFold:
             oldest = min(state.cases.values(), key=lambda case: (case.due, case.key))
             del state.cases[oldest.key]
             sink.note("cut_cases")
-        cell = self._cells.of(cells.CASE, self._cases.journey, event, team=owner)
-        state.cases[key] = Case(key, event.time, event.time + self._cases.retention, cell, owner)
+        cell = self._cells.of(cells.CASE, self._journey, event, team=owner)
+        state.cases[key] = Case(key, event.time, event.time + self._retention_ms, cell, owner)
         sink.count(_CASES, cell, event.time)

@@ -1,14 +1,14 @@
 """Cells: who and what a counter change belongs to, and the changes that pile up in them until a tick is complete.
 
-A cell is an interned combination of dimension values. Interning makes the hot path one dictionary look-up per event and
-lets counter changes add up in the cell itself, keyed by one integer of pane and counter.
+A cell is an interned combination of dimension values, so that the hot path is one dictionary look-up per event and a counter change
+one addition under an integer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
-from typing import Final
+from typing import Final, final
 
 from streamer.deltas import PANE_MS
 from streamer.metrics.catalogue import CASE_DIMENSIONS, CONTACT_DIMENSIONS, DIMENSIONS, JOURNEY_DIMENSIONS
@@ -19,26 +19,32 @@ CONTACT: Final = 1
 CASE: Final = 2
 _FAMILIES: Final = (JOURNEY_DIMENSIONS, CONTACT_DIMENSIONS, CASE_DIMENSIONS)
 
-# Pane and counter share one integer; counters are below 64 by the catalogue's numbering.
+# Pane, cell and counter share one integer: counters are below 64 by the catalogue's numbering, and with 24 bits for the cells between
+# two drains a pane of this century still fits in the 62 bits that need no allocation.
 COUNTER_BITS: Final = 6
 COUNTER_MASK: Final = (1 << COUNTER_BITS) - 1
+_CELL_BITS: Final = 24
+_CELL_MASK: Final = (1 << _CELL_BITS) - 1
+_PANE_SHIFT: Final = _CELL_BITS + COUNTER_BITS
 
 # Beyond this many interned cells the table is emptied at the next drain: label values come from producers, so it must be bounded.
 INTERNED_MAX: Final = 50_000
 
 
+@final
 class Cell:
-    """One combination of dimension values of a family. Compared by identity."""
+    """One combination of dimension values of a family. Compared by identity. place: among the ledger's since it was drained, or -1."""
 
-    __slots__ = ("changes", "family", "packed", "values")
+    __slots__ = ("family", "packed", "place", "values")
 
     def __init__(self, family: int, values: tuple[str, ...], packed: dict[str, str]) -> None:
         self.family = family
         self.values = values
         self.packed = packed  # as named values, which outlive a change of the slices
-        self.changes: dict[int, int] = {}
+        self.place = -1
 
 
+@final
 class Cells:
     """Interns the cells of one partition. `dimensions` are the ones any slice uses, in the catalogue's order."""
 
@@ -74,12 +80,8 @@ class Cells:
             cell = self._by_values[family, kept] = Cell(family, kept, packed)
         return cell
 
-    def pack(self, cell: Cell) -> dict[str, str]:
-        """A cell as named values."""
-        return cell.packed
-
     def unpack(self, packed: dict[str, str]) -> Cell:
-        """The inverse of `pack`."""
+        """The cell of its `packed` values."""
         return self.named(int(packed[""]), packed)
 
     def trim(self) -> None:
@@ -89,50 +91,51 @@ class Cells:
             self._by_values.clear()
 
 
+@final
 class Ledger:
-    """Counter changes of one partition, per tick, until they are drained."""
+    """Counter changes of one partition, per tick, until they are drained. A change is one integer of pane, cell and counter, and n."""
 
     def __init__(self) -> None:
-        self._touched: list[Cell] = []
-        self._ticks: list[tuple[int, list[tuple[Cell, dict[int, int]]]]] = []
-        self.entries = 0
+        self._cells: list[Cell] = []
+        self._now: dict[int, int] = {}
+        self._ticks: list[tuple[int, dict[int, int]]] = []
+        self._closed = 0
+
+    @property
+    def entries(self) -> int:
+        """Changes of complete ticks that wait."""
+        return self._closed
 
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
         """Add n to a counter in the pane of `time_ms`, in the current tick."""
-        changes = cell.changes
-        if not changes:
-            self._touched.append(cell)
-        key = (time_ms // PANE_MS) << COUNTER_BITS | counter
-        changes[key] = changes.get(key, 0) + n
-
-    def correct(self, cell: Cell, pane_counter: int, n: int) -> None:
-        """The same with pane and counter already in one integer."""
-        if not cell.changes:
-            self._touched.append(cell)
-        cell.changes[pane_counter] = cell.changes.get(pane_counter, 0) + n
+        if cell.place < 0:
+            cell.place = len(self._cells)
+            self._cells.append(cell)
+        key = (time_ms // PANE_MS) << _PANE_SHIFT | cell.place << COUNTER_BITS | counter
+        now = self._now
+        now[key] = now.get(key, 0) + n
 
     def close_tick(self, tick: int) -> None:
         """Everything counted since the last call belongs to `tick`."""
-        if self._touched:
-            changed = [(cell, cell.changes) for cell in self._touched]
-            for cell in self._touched:
-                cell.changes = {}
-            self.entries += sum(len(changes) for _, changes in changed)
-            self._touched = []
-            self._ticks.append((tick, changed))
+        if self._now:
+            self._closed += len(self._now)
+            self._ticks.append((tick, self._now))
+            self._now = {}
 
     def drain(self) -> tuple[list[Cell], list[tuple[int, list[int]]]]:
         """The cells used, and per tick the flat [pane, cell index, counter, n, ...]. Zero sums are left out."""
-        index: dict[Cell, int] = {}
         ticks = []
-        for tick, changed in self._ticks:
+        for tick, changes in self._ticks:
             flat: list[int] = []
-            for cell, changes in changed:
-                at = index.setdefault(cell, len(index))
-                for key, n in changes.items():
-                    if n:
-                        flat += (key >> COUNTER_BITS, at, key & COUNTER_MASK, n)
+            for key, n in changes.items():
+                if n:
+                    flat.append(key >> _PANE_SHIFT)
+                    flat.append((key >> COUNTER_BITS) & _CELL_MASK)
+                    flat.append(key & COUNTER_MASK)
+                    flat.append(n)
             ticks.append((tick, flat))
-        self._ticks = []
-        self.entries = 0
-        return list(index), ticks
+        used = self._cells
+        for cell in used:
+            cell.place = -1
+        self._cells, self._ticks, self._closed = [], [], 0
+        return used, ticks

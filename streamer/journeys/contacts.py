@@ -13,7 +13,7 @@ from streamer.journeys.state import Issue, State, remember
 from streamer.metrics.catalogue import Counter
 
 if TYPE_CHECKING:
-    from streamer.definitions import Contacts, Definitions, Effort
+    from streamer.definitions import Definitions, Effort
     from streamer.journeys.cells import Cell
     from streamer.journeys.plan import Plan
     from streamer.journeys.sinks import Sink
@@ -58,9 +58,13 @@ class ContactFold:
     """Folds contact events into a customer's issues."""
 
     def __init__(self, definitions: Definitions) -> None:
-        self._contacts: Contacts = definitions.contacts
-        self._limits = definitions.limits
-        self._burst = definitions.contacts.switch_burst
+        contacts, limits = definitions.contacts, definitions.limits
+        self._scope: str = contacts.scope
+        self._groups: dict[str, str] = contacts.channel_groups
+        self._window_ms, self._repeat_within_ms = int(contacts.window), int(contacts.repeat_within)
+        self._burst, self._switch_within_ms = contacts.switch_burst, int(contacts.switch_within)
+        self._issue_limit, self._repeat_limit = limits.issues_per_customer, limits.events_per_customer
+        self._evidence_limit = limits.evidence_per_alert
         effort: Effort = definitions.effort
         # Tenths of a point, so that sums are integers.
         self._repeat, self._cold = round(effort.repeat_contact * 10), round(effort.cold_transfer * 10)
@@ -70,11 +74,10 @@ class ContactFold:
 
     def key_of(self, event: Touchpoint, instance_key: str) -> str:
         """What the event's effort belongs to, by the scope: an id is prefixed `i:`, a reason `r:`."""
-        scope = self._contacts.scope
-        if scope == "issue":
+        if self._scope == "issue":
             named = event.issue_id or event.case_id
             return "i:" + named if named else "r:" + event.reason
-        return "j:" + instance_key if scope == "journey" else ""
+        return "j:" + instance_key if self._scope == "journey" else ""
 
     def apply(self, state: State, plan: Plan, event: Touchpoint, key: str, cell: Cell, sink: Sink) -> tuple[Issue | None, Signals]:
         """Fold one contact event; returns the issue it belongs to and the signals it gave."""
@@ -87,7 +90,7 @@ class ContactFold:
             return issue, NONE
         if issue is None:
             issue = self._begin(state, key, event, cell, sink)
-        issue.last, issue.due = event.time, event.time + self._contacts.window
+        issue.last, issue.due = event.time, event.time + self._window_ms
         issue.severity, issue.reason = event.severity or issue.severity, issue.reason or event.reason
         repeats = switches = transfers = cold = 0
         if plan.reopens or (plan.starts_contact and by_customer):
@@ -104,15 +107,15 @@ class ContactFold:
             self.add_effort(issue, points, sink)
         if repeats or switches or transfers or issue.cause_count == 0:
             issue.cause_count += 1
-            remember(issue.causes, cause_of(event), self._limits.evidence_per_alert)
+            remember(issue.causes, cause_of(event), self._evidence_limit)
         return issue, signals
 
     def _begin(self, state: State, key: str, event: Touchpoint, cell: Cell, sink: Sink) -> Issue:
-        if len(state.issues) >= self._limits.issues_per_customer:
+        if len(state.issues) >= self._issue_limit:
             oldest = min(state.issues.values(), key=lambda issue: (issue.last, issue.key))
             del state.issues[oldest.key]
             sink.note("cut_issues")
-        issue = state.issues[key] = Issue(key, event.time, event.time, event.time + self._contacts.window, cell, event.reason)
+        issue = state.issues[key] = Issue(key, event.time, event.time, event.time + self._window_ms, cell, event.reason)
         sink.count(_ISSUES, cell, event.time)
         return issue
 
@@ -123,18 +126,18 @@ class ContactFold:
         sink.count(_CONTACTS, cell, t)
         reason = event.reason or issue.reason
         latest = max(issue.resolved_at, state.resolved.get(reason, 0) if reason else 0)
-        if not reopened and not (latest and t - latest <= self._contacts.repeat_within):
+        if not reopened and not (latest and t - latest <= self._repeat_within_ms):
             return 0
         issue.repeats += 1
         state.repeats.append(t)
-        if len(state.repeats) > self._limits.events_per_customer:
+        if len(state.repeats) > self._repeat_limit:
             del state.repeats[0]
             sink.note("cut_repeats")
         sink.count(_REPEAT_CONTACTS, cell, t)
         return 1
 
     def _switched(self, issue: Issue, event: Touchpoint, cell: Cell, sink: Sink) -> int:
-        group = self._contacts.channel_groups.get(event.channel, event.channel)
+        group = self._groups.get(event.channel, event.channel)
         before, issue.group = issue.group, group
         if not before or before == group:
             return 0
@@ -151,7 +154,7 @@ class ContactFold:
     def _count_recent(self, recent: list[int], time_ms: int) -> None:
         if len(recent) >= self._burst:
             recent.clear()
-        while recent and recent[0] <= time_ms - self._contacts.switch_within:
+        while recent and recent[0] <= time_ms - self._switch_within_ms:
             del recent[0]
         recent.append(time_ms)
 
@@ -181,7 +184,7 @@ class ContactFold:
         if reason:
             state.resolved.pop(reason, None)
             state.resolved[reason] = event.time
-            if len(state.resolved) > self._limits.issues_per_customer:
+            if len(state.resolved) > self._issue_limit:
                 del state.resolved[next(iter(state.resolved))]
                 sink.note("cut_resolutions")
 

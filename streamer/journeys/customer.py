@@ -9,29 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, final
 
 import msgspec
 
+from streamer.deltas import PANE_MS
 from streamer.errors import StateError
+from streamer.journeys.cells import COUNTER_BITS, COUNTER_MASK
 from streamer.journeys.fold import NEVER, Fold
 from streamer.journeys.plan import Plan
 from streamer.journeys.row import ROW_SCHEMA, Emitted, Row, decode, encode
 from streamer.journeys.sinks import Aside, Muted, Sink
 from streamer.journeys.state import State
-from streamer.touchpoints.touchpoint import Touchpoint
+from streamer.touchpoints.touchpoint import Touchpoint, touchpoint_of
 
 # The base takes over events in chunks of this many: one decoding of the base is then shared by as many events.
 CHUNK: Final = 16
 # Fewer retained events than this are not worth packing the state for, though the watermark has passed them.
-SETTLE_EVENTS: Final = 8
+SETTLE_EVENTS: Final = 12
+# Retained events are packed when a row is written, or when there are so many: unpacked one takes about 400 bytes, packed 100. Most are
+# folded into the base before that, and need never be packed.
+FRESH_MAX: Final = 16
 _LENGTH_BYTES: Final = 2
 
-# The name of a touchpoint's `id` in its packed form, which the id follows with its length.
-_PACKED_ID: Final = b"\xa1i"
-
-_encode_event = _pack = msgspec.msgpack.Encoder().encode
-_decode_event = msgspec.msgpack.Decoder(Touchpoint).decode
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
 
 MUTED: Final = Muted()
 
@@ -47,6 +49,7 @@ class Happened(NamedTuple):
         return n <= self.pruned or (key, n) in self.firings
 
 
+@final
 class Customer:
     """A customer in use. born: offset of the first event of this life; due: the next deadline; queued: its place in the queue;
     waiting: the place in the queue of those who may be forgotten. NEVER: in none.
@@ -58,7 +61,7 @@ class Customer:
     """
 
     __slots__ = (
-        "as_of", "base", "base_time", "born", "clock", "count", "dirty", "due", "edge", "emitted", "key", "last_time", "queued",
+        "as_of", "base", "base_time", "born", "clock", "count", "dirty", "due", "edge", "emitted", "fresh", "key", "last_time", "queued",
         "quiet", "revision", "state", "suffix", "waiting", "written",
     )  # fmt: skip
 
@@ -69,6 +72,7 @@ class Customer:
         self.base = b""
         self.base_time = -1
         self.suffix = b""
+        self.fresh: list[Touchpoint] = []
         self.count = 0
         self.last_time = -1
         self.state: State | None = None
@@ -86,7 +90,7 @@ class Customer:
     def of_row(cls, key: bytes, packed: bytes) -> Customer:
         """The customer of a changelog row. Raises StateError for a row of an unknown newer schema."""
         row = decode(packed)
-        if row.schema != ROW_SCHEMA:
+        if row.schema > ROW_SCHEMA:
             raise StateError(f"state row has schema {row.schema}, this build reads {ROW_SCHEMA}: start a build that is at least as new")
         customer = cls(key, row.born, row.revision)
         customer.base, customer.base_time, customer.last_time = row.base, row.base_time, row.last_time
@@ -105,6 +109,7 @@ class Customer:
 
     def row(self, as_of: int = 0, clock_ms: int = 0) -> bytes:
         """The customer as a changelog row of this offset and time of the partition."""
+        self._pack_fresh()
         return encode(
             Row(
                 ROW_SCHEMA, self.due, self.quiet_at, self.born, self.revision, self.base_time, self.last_time, self.base, self.suffix,
@@ -119,11 +124,13 @@ class Customer:
 
     def events(self) -> list[Touchpoint]:
         """The retained events, in event order."""
-        found, at, suffix = [], 0, self.suffix
+        found: list[Touchpoint] = []
+        at, suffix = 0, self.suffix
         while at < len(suffix):
             start = at + _LENGTH_BYTES
             at = start + int.from_bytes(suffix[at:start])
-            found.append(_decode_event(suffix[start:at]))
+            found.append(touchpoint_of(_unpack(suffix[start:at])))
+        found += self.fresh
         found.sort(key=_order)  # what changes nothing is kept as it came
         return found
 
@@ -131,19 +138,17 @@ class Customer:
         """True if an event from `since_ms` on, or of the base's last moment, has the same source and id (a duplicate)."""
         if self.edge and event.time == self.base_time and _identity(event) in self.edge:
             return True
+        for kept in self.fresh:
+            if kept.id == event.id and kept.time >= since_ms and kept.source == event.source:
+                return True
         # Looking for the packed id in the packed events tells almost every non-duplicate; only a match is looked at closely.
-        if _PACKED_ID + _pack(event.id) not in self.suffix:
+        if not self.suffix or _pack(event.id) not in self.suffix:
             return False
         return any(kept.time >= since_ms and kept.id == event.id and kept.source == event.source for kept in self.events())
 
     def folded(self, fold: Fold, events: Sequence[Touchpoint], clock_ms: int, sink: Sink = MUTED) -> State:
         """fold(base, events, clock)."""
-        state = fold.unpack(self.base)
-        for event in events:
-            fold.fire(state, event.time, sink)
-            fold.apply(state, event, sink)
-        fold.fire(state, clock_ms, sink)
-        return state
+        return _folded(fold, fold.unpack(self.base), events, clock_ms, sink)
 
     def live(self, fold: Fold, clock_ms: int) -> State:
         """The live state, folded again if the customer was not in use."""
@@ -166,30 +171,32 @@ class Customer:
         """Retain an event that is applied; alone for one that changes nothing in the state, wherever in order it belongs."""
         if event.time > self.last_time:
             self.last_time = event.time
-        self.suffix += _framed(event)
+        self.fresh.append(event)
         self.count += 1
+        if len(self.fresh) >= FRESH_MAX:
+            self._pack_fresh()
+
+    def _pack_fresh(self) -> None:
+        if self.fresh:
+            self.suffix += b"".join(map(_framed, self.fresh))
+            self.fresh = []
 
     def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Sink) -> tuple[State, Happened]:
         """Put an event in its place among the retained ones; counts the difference. Returns the state before, and what fires now."""
         old, new = Aside(), Aside()
         events = self.events()
-        before = self.folded(fold, events, clock_ms, old)
+        before = fold.unpack(self.base)
+        in_base = {(key, episode.n) for key, episode in before.episodes.items()}
+        pruned = before.pruned
+        _folded(fold, before, events, clock_ms, old)
         events.append(event)
         events.sort(key=_order)
         self.state = self.folded(fold, events, clock_ms, new)
-        for key in dict.fromkeys([*old.counts, *new.counts]):
-            n = new.counts[key] - old.counts[key]
-            if n:
-                cell, pane_counter = key
-                sink.correct(cell, pane_counter, n)
-        for kind in sorted(old.notes.keys() | new.notes.keys()):
-            for _ in range(new.notes[kind] - old.notes[kind]):
-                sink.note(kind)
+        _count_difference(old, new, sink)
         self.due = fold.next_due(self.state)
         self._keep(events)
         self.last_time = events[-1].time
-        base = fold.unpack(self.base)
-        return before, Happened(new.fired | {(key, episode.n) for key, episode in base.episodes.items()}, base.pruned)
+        return before, Happened(new.fired | in_base, pruned)
 
     def settle(self, fold: Fold, state: State) -> None:
         """Make the live state the base. Only when the watermark has passed every event and deadline in it: nothing can come before."""
@@ -239,8 +246,10 @@ class Customer:
             }
 
     def _keep(self, events: Sequence[Touchpoint]) -> None:
-        self.suffix = b"".join(map(_framed, events))
+        self.suffix, self.fresh = b"", list(events)
         self.count = len(events)
+        if self.count >= FRESH_MAX:
+            self._pack_fresh()
 
     def adopt(self, old: Fold, new: Fold, revision: int, clock_ms: int) -> State:
         """Go on under new definitions: what was folded under the old ones stays as it was and becomes the base; the live state."""
@@ -253,12 +262,33 @@ class Customer:
         return self.state
 
 
+def _folded(fold: Fold, state: State, events: Sequence[Touchpoint], clock_ms: int, sink: Sink) -> State:
+    for event in events:
+        fold.fire(state, event.time, sink)
+        fold.apply(state, event, sink)
+    fold.fire(state, clock_ms, sink)
+    return state
+
+
+def _count_difference(old: Aside, new: Aside, sink: Sink) -> None:
+    """What the new fold counts otherwise than the old one."""
+    for cell in dict.fromkeys([*old.counts, *new.counts]):
+        before, after = old.counts.get(cell, {}), new.counts.get(cell, {})
+        for key in dict.fromkeys([*before, *after]):
+            n = after.get(key, 0) - before.get(key, 0)
+            if n:
+                sink.count(key & COUNTER_MASK, cell, (key >> COUNTER_BITS) * PANE_MS, n)
+    for kind in sorted(old.notes.keys() | new.notes.keys()):
+        for _ in range(new.notes.get(kind, 0) - old.notes.get(kind, 0)):
+            sink.note(kind)
+
+
 def _identity(event: Touchpoint) -> str:
     return f"{event.source}\x00{event.id}"
 
 
 def _framed(event: Touchpoint) -> bytes:
-    packed = _encode_event(event)
+    packed: bytes = _pack(event.values())
     return len(packed).to_bytes(_LENGTH_BYTES) + packed
 
 

@@ -165,7 +165,7 @@ class EpisodeFold:
         if episode is None:
             if len(state.episodes) >= self._limit and not self._make_room(state, sink):
                 return
-            episode = state.episodes[key] = Episode(entry.rule.id, entity_id, state.pruned, False, 0, 0, 0, journey=entity.journey)
+            episode = state.episodes[key] = Episode(entry.rule.id, entity_id, state.pruned, entity.journey)
         episode.expires = entity.expires
         if not episode.firing and t >= episode.cooldown_until:
             episode.n += 1

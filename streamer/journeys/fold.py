@@ -6,7 +6,7 @@ after it. Deadlines of one customer fire in (time, kind) order, the kinds in the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
@@ -15,7 +15,7 @@ from streamer.journeys.cases import CaseFold
 from streamer.journeys.contacts import NONE, QUIET, ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
 from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
-from streamer.journeys.state import Instance, Issue, State
+from streamer.journeys.state import Instance, Issue, State, state_of
 from streamer.metrics.catalogue import Counter
 from streamer.rules import language
 
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 NEVER: Final = 1 << 60
 _TOUCHPOINTS: Final = int(Counter.TOUCHPOINTS)
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
 
+
+@final
 class Fold:
     """The rules of one definitions file, applied to one customer's state at a time."""
 
@@ -38,26 +42,24 @@ class Fold:
         self.cells = cells.Cells([*(name for s in definitions.slice for name in s.by), *named])
         self.episodes = EpisodeFold(definitions, self.cells.dimensions)
         self._plans = Plans(definitions)
-        self.plan = self._plans.of
         self._contacts = ContactFold(definitions)
         self._by_journey = definitions.contacts.scope == "journey"
         self._cases = CaseFold(definitions, self.cells)
         self._journey_limit = definitions.limits.journeys_per_customer
         self._evidence_limit = definitions.limits.evidence_per_alert
         self._repeat_within = int(definitions.contacts.repeat_within)
-        self._encode = msgspec.msgpack.Encoder(enc_hook=self.cells.pack).encode
-        self._decode = msgspec.msgpack.Decoder(State, dec_hook=self._cell_in).decode
 
     def unpack(self, packed: bytes) -> State:
         """The state of packed bytes; empty bytes are a new customer's."""
-        return self._decode(packed) if packed else State()
+        return state_of(_decode(packed), self.cells.unpack) if packed else State()
 
     def pack(self, state: State) -> bytes:
         """The state as bytes, cells by name."""
-        return self._encode(state)
+        return _encode(state.packed())
 
-    def _cell_in(self, kind: type, value: dict[str, str]) -> cells.Cell:
-        return self.cells.unpack(value)
+    def plan(self, event: Touchpoint) -> Plan:
+        """What the event does."""
+        return self._plans.of(event)
 
     def touch(self, event: Touchpoint, plan: Plan, sink: Sink) -> None:
         """Count the touchpoint."""
@@ -128,7 +130,7 @@ class Fold:
 
     def _begin(self, state: State, journey: JourneyPlan, event: Touchpoint, sink: Sink) -> None:
         kept = state.instances[:]
-        cell = self.cells.of(cells.JOURNEY, journey.definition.id, event)
+        cell = self.cells.of(cells.JOURNEY, journey.id, event)
         instance = instances.begin(state, journey, event, cell, sink, self._journey_limit)
         if len(state.instances) <= len(kept):
             still = {id(one) for one in state.instances}

@@ -41,8 +41,7 @@ def find(state: State, plan: JourneyPlan, event: Touchpoint, *, explicit: bool =
     """
     if not state.instances:
         return None
-    journey = plan.definition.id
-    candidates = [instance for instance in state.instances if instance.journey == journey]
+    candidates = [instance for instance in state.instances if instance.journey == plan.id]
     if not candidates:
         return None
     stronger: list[tuple[str, str]] = []
@@ -78,7 +77,7 @@ def apply(state: State, plan: JourneyPlan, role: int, event: Touchpoint, found: 
 
 def begin(state: State, plan: JourneyPlan, event: Touchpoint, cell: cells.Cell, sink: Sink, limit: int) -> Instance:
     """A new instance; the one longest without activity makes room if there are too many."""
-    journey, t = plan.definition, event.time
+    t = event.time
     if len(state.instances) >= limit:
         oldest = min(state.instances, key=lambda instance: (instance.last[0], instance.last[1]))
         if not oldest.abandoned_at:
@@ -89,9 +88,10 @@ def begin(state: State, plan: JourneyPlan, event: Touchpoint, cell: cells.Cell, 
     sink.note("begun_by_" + next(iter(ids), "derived_session"))
     cause = cause_of(event)
     instance = Instance(
-        journey.id, ids, t, t + journey.deadline, int(journey.deadline), int(journey.recoverable_for), cell, cause,
-        step=event.step, value_minor=event.revenue_minor or 0, currency=event.currency, causes=[cause], cause_count=1,
+        plan.id, ids, t, t + plan.deadline_ms, plan.deadline_ms, plan.recoverable_ms, cell, cause
     )  # fmt: skip
+    instance.step, instance.value_minor, instance.currency = event.step, event.revenue_minor or 0, event.currency
+    instance.causes, instance.cause_count = [cause], 1
     state.instances.append(instance)
     sink.count(_STARTED, cell, t)
     sink.count(_OPEN, cell, t)

@@ -79,7 +79,9 @@ def _last_known(before: CustomerState, key: str, told: Emitted) -> Episode:
     if known is not None:
         return known
     rule, _, entity = key.partition("\x1f")
-    return Episode(rule, entity, told.n, False, 0, 0, 0, signals=told.signals)
+    episode = Episode(rule, entity, told.n, "")
+    episode.signals = told.signals
+    return episode
 
 
 def tell(customer: Customer, transition: Transition) -> tuple[int, int]:

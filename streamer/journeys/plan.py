@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, final
 
 from streamer.definitions import Definitions, Journey
 from streamer.touchpoints.touchpoint import Touchpoint
@@ -22,31 +22,43 @@ LINK_TYPE: Final = "identity.linked"
 PLANS_MAX: Final = 10_000
 
 
-class JourneyPlan(NamedTuple):
+@final
+class JourneyPlan:
     """A journey with the readers of its ids, strongest first. `session` is read from session_id."""
 
-    definition: Journey
-    readers: tuple[tuple[str, Callable[[Touchpoint], str]], ...]
+    __slots__ = ("deadline_ms", "definition", "id", "readers", "recoverable_ms")
+
+    def __init__(self, definition: Journey) -> None:
+        self.definition = definition
+        self.id = definition.id
+        self.deadline_ms = int(definition.deadline)
+        self.recoverable_ms = int(definition.recoverable_for)
+        self.readers: list[tuple[str, Callable[[Touchpoint], str]]] = [
+            (name, attrgetter("session_id" if name == "session" else name)) for name in definition.identified_by
+        ]
 
 
-class Plan(NamedTuple):
+@final
+class Plan:
     """What one event type does. journeys: (journey, role) it takes part in; journey: the first one's id, or empty.
 
     active: False if such an event changes nothing but the count of touchpoints.
     """
 
-    journeys: tuple[tuple[JourneyPlan, int], ...]
-    journey: str
-    starts_contact: bool
-    switches: bool
-    transfers: bool
-    resolves: bool
-    reopens: bool
-    contact: bool
-    case: bool
-    friction: bool
-    links: bool
-    active: bool
+    __slots__ = ("active", "case", "contact", "friction", "journey", "journeys", "links", "reopens", "resolves", "starts_contact",
+                 "switches", "transfers")  # fmt: skip
+
+    def __init__(self, journeys: list[tuple[JourneyPlan, int]], event_type: str, definitions: Definitions) -> None:
+        contacts = definitions.contacts
+        self.journeys = journeys
+        self.journey = journeys[0][0].id if journeys else ""
+        self.starts_contact, self.switches = matches(event_type, contacts.started), matches(event_type, contacts.switch_on)
+        self.transfers, self.resolves = matches(event_type, contacts.transferred), matches(event_type, contacts.resolved)
+        self.reopens = matches(event_type, contacts.reopened)
+        self.contact = self.starts_contact or self.switches or self.transfers or self.resolves or self.reopens
+        self.case, self.friction = matches(event_type, definitions.cases.events), event_type in FRICTION_TYPES
+        self.links = event_type == LINK_TYPE
+        self.active = bool(journeys) or self.contact or self.case or self.friction or self.links
 
 
 def matches(event_type: str, patterns: Sequence[str]) -> bool:
@@ -59,11 +71,7 @@ class Plans:
 
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
-        self.journeys = tuple(
-            JourneyPlan(j, tuple((name, attrgetter("session_id" if name == "session" else name)) for name in j.identified_by))
-            for j in definitions.journey
-        )
-        self.by_id = {plan.definition.id: plan for plan in self.journeys}
+        self.journeys = [JourneyPlan(journey) for journey in definitions.journey]
         self._plans: dict[str, Plan] = {}
         self._named: dict[tuple[str, str], Plan] = {}
 
@@ -85,32 +93,12 @@ class Plans:
         return plan
 
     def _make(self, event_type: str, named: str) -> Plan:
-        contacts = self._definitions.contacts
         roles = []
         for journey in self.journeys:
             role = _role(journey.definition, event_type)
-            if role and (not event_type.startswith("journey.") or named == journey.definition.id):
+            if role and (not event_type.startswith("journey.") or named == journey.id):
                 roles.append((journey, role))
-        starts, switches = matches(event_type, contacts.started), matches(event_type, contacts.switch_on)
-        transfers, resolves = matches(event_type, contacts.transferred), matches(event_type, contacts.resolved)
-        reopens = matches(event_type, contacts.reopened)
-        contact = starts or switches or transfers or resolves or reopens
-        case, friction = matches(event_type, self._definitions.cases.events), event_type in FRICTION_TYPES
-        links = event_type == LINK_TYPE
-        return Plan(
-            tuple(roles),
-            roles[0][0].definition.id if roles else "",
-            starts,
-            switches,
-            transfers,
-            resolves,
-            reopens,
-            contact,
-            case,
-            friction,
-            links,
-            bool(roles) or contact or case or friction or links,
-        )
+        return Plan(roles, event_type, self._definitions)
 
 
 def _role(journey: Journey, event_type: str) -> int:

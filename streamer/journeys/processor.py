@@ -6,10 +6,9 @@ what is late and what can be forgotten; clock = max(high, last idle clock), whic
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
-from typing import Final
+from typing import Final, final
 
 import msgspec
 
@@ -39,6 +38,7 @@ _ROW_SIZE_BYTES: Final = 500
 _ENTRY_SIZE_BYTES: Final = 12
 
 
+@final
 class JourneysProcessor:
     """Folds one partition of touchpoints. See `streamer.processor.Processor` for the promise."""
 
@@ -68,7 +68,7 @@ class JourneysProcessor:
         self._quiet: list[tuple[int, bytes]] = []
         self._behind = WriteBehind(rows_per_drain, replay_events)
         self._ledger = Ledger()
-        self.notes: Tally[str] = Tally()
+        self.notes: dict[str, int] = {}
         self._sink = Live(self._ledger, self.notes, self._tell)
         self._outputs: list[Output] = []
         self._output_bytes = 0
@@ -263,7 +263,7 @@ class JourneysProcessor:
             self._see(event.time_ms, record.timestamp)
             return
         self._count["dead_lettered"] += 1
-        self.notes["dead_" + event.reason] += 1
+        self._sink.note("dead_" + event.reason)
         self._put_aside(topics.DEAD_LETTERS, record, [("reason", event.reason.encode()), ("detail", event.detail.encode())])
 
     def _put_aside(self, topic: str, record: Record, why: list[tuple[str, bytes]]) -> None:
@@ -309,7 +309,7 @@ class JourneysProcessor:
         time, plan = event.time, self._fold.plan(event)
         in_order = time >= customer.last_time and time >= state.fired
         if not in_order:
-            self.notes["out_of_order"] += 1
+            self._sink.note("out_of_order")
         if not plan.active and time < customer.due and event.analytics_consent is None:
             # Wherever it belongs in order, every deadline before it has fired already, and nothing else depends on it.
             self._fold.touch(event, plan, self._sink)
@@ -324,7 +324,7 @@ class JourneysProcessor:
         if customer.count % CHUNK == 0 or customer.count > self._limit:
             forced = customer.trim(self._fold, watermark, self._limit)
             if forced:
-                self.notes["cut_events"] += forced
+                self.notes["cut_events"] = self.notes.get("cut_events", 0) + forced
         if not customer.dirty or customer.due != customer.queued or (customer.due == NEVER and customer.waiting > customer.last_time):
             self._changed(customer)
 
@@ -351,9 +351,9 @@ class JourneysProcessor:
         if customer is None or clock < customer.base_time:
             return 0
         if self._fold.late_completion(customer.live(self._fold, clock), event):
-            at_clock = msgspec.structs.replace(event, time=clock, late_completion=True)
-            self.notes["late_recoveries"] += 1
-            self._apply(customer, at_clock, record.timestamp)
+            event.time, event.late_completion = clock, True
+            self._sink.note("late_recoveries")
+            self._apply(customer, event, record.timestamp)
         return 0
 
     def _changed(self, customer: Customer) -> None:

@@ -6,7 +6,8 @@ from typing import Final
 
 import msgspec
 
-ROW_SCHEMA: Final = 1
+# 2: retained events are arrays in place of maps.
+ROW_SCHEMA: Final = 2
 
 
 class Emitted(msgspec.Struct, array_like=True):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import final
 
 from streamer.alerts.alert import State
 from streamer.deltas import PANE_MS
@@ -12,45 +12,51 @@ from streamer.journeys.cells import COUNTER_BITS, Cell, Ledger
 from streamer.journeys.state import Episode
 
 
-class Sink(Protocol):
+class Sink:
     """Receives what a fold decides."""
 
+    @abstractmethod
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
         """A counter changes by n in the pane of `time_ms`."""
 
-    def correct(self, cell: Cell, pane_counter: int, n: int) -> None:
-        """A counter of an earlier fold changes by n; pane and counter as one integer (`cells.COUNTER_BITS`)."""
-
+    @abstractmethod
     def note(self, kind: str) -> None:
         """Something to account for: a limit that cut, or which id told an instance."""
 
+    @abstractmethod
     def transition(self, state: State, key: str, episode: Episode, time_ms: int) -> None:
         """An alert fires, is amended or is resolved, at `time_ms`."""
 
 
-class Live:
+@final
+class Live(Sink):
     """To the partition: counts to its ledger, notes to its accounts, transitions to be told."""
 
-    def __init__(self, ledger: Ledger, notes: Tally[str], tell: Callable[[State, str, Episode, int], None]) -> None:
-        self.count = ledger.count
-        self.correct = ledger.correct
-        self.transition = tell
+    def __init__(self, ledger: Ledger, notes: dict[str, int], tell: Callable[[State, str, Episode, int], None]) -> None:
+        self._ledger = ledger
         self._notes = notes
+        self._tell = tell
+
+    def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
+        """Add it to the ledger."""
+        self._ledger.count(counter, cell, time_ms, n)
 
     def note(self, kind: str) -> None:
         """Account for it."""
-        self._notes[kind] += 1
+        self._notes[kind] = self._notes.get(kind, 0) + 1
+
+    def transition(self, state: State, key: str, episode: Episode, time_ms: int) -> None:
+        """Tell it."""
+        self._tell(state, key, episode, time_ms)
 
 
-class Muted:
+@final
+class Muted(Sink):
     """Drops everything: for rebuilding a state whose effects are already out."""
 
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
         """Drop it."""
 
-    def correct(self, cell: Cell, pane_counter: int, n: int) -> None:
-        """Drop it."""
-
     def note(self, kind: str) -> None:
         """Drop it."""
 
@@ -58,25 +64,29 @@ class Muted:
         """Drop it."""
 
 
-class Aside:
-    """Keeps counts and notes for comparison, and which episodes fired; alerts are compared by the resulting states."""
+@final
+class Aside(Sink):
+    """Keeps counts and notes for comparison, and which episodes fired; alerts are compared by the resulting states.
+
+    counts: per cell, by pane and counter in one integer.
+    """
 
     def __init__(self) -> None:
-        self.counts: Tally[tuple[Cell, int]] = Tally()
-        self.notes: Tally[str] = Tally()
+        self.counts: dict[Cell, dict[int, int]] = {}
+        self.notes: dict[str, int] = {}
         self.fired: set[tuple[str, int]] = set()
 
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
         """Keep it."""
-        self.counts[cell, (time_ms // PANE_MS) << COUNTER_BITS | counter] += n
-
-    def correct(self, cell: Cell, pane_counter: int, n: int) -> None:
-        """Keep it."""
-        self.counts[cell, pane_counter] += n
+        counts = self.counts.get(cell)
+        if counts is None:
+            counts = self.counts[cell] = {}
+        key = (time_ms // PANE_MS) << COUNTER_BITS | counter
+        counts[key] = counts.get(key, 0) + n
 
     def note(self, kind: str) -> None:
         """Keep it."""
-        self.notes[kind] += 1
+        self.notes[kind] = self.notes.get(kind, 0) + 1
 
     def transition(self, state: State, key: str, episode: Episode, time_ms: int) -> None:
         """Keep that it fired."""

@@ -1,19 +1,23 @@
 """What is kept of one customer: open journeys, issues, cases, alerts in force. Packed as MessagePack arrays.
 
-No structure refers back to its owner, so none needs the cycle collector (gc=False).
+Plain classes, because the compiled copy reads their attributes directly, and those of a library's structures only by name.
 
-All times are milliseconds of event time. Fields are only ever appended, each with a default, so that a row of an older
-schema reads as one of the newer.
+All times are milliseconds of event time. In the packed form fields are only ever appended, each with a default, so that a row of an
+older schema reads as one of the newer.
 """
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Callable, Sequence
+from typing import Any, Final, final
 
 from streamer.journeys.cells import Cell
 
 # A contributing event: (time, offset, type, id).
 Cause = tuple[int, int, str, str]
+# The cell of its packed form.
+CellOf = Callable[[dict[str, str]], Cell]
+Signals = dict[str, float | int | bool | str]
 
 
 def remember(causes: list[Cause], cause: Cause, limit: int) -> None:
@@ -24,33 +28,37 @@ def remember(causes: list[Cause], cause: Cause, limit: int) -> None:
         causes[-1] = cause
 
 
-class Instance(msgspec.Struct, array_like=True, gc=False):
+@final
+class Instance:
     """A journey instance, open (`abandoned_at` 0) or abandoned and recoverable until `due`.
 
     due: when open, the abandonment deadline; when abandoned, the end of recoverability. deadline_ms and recoverable_ms are
     those of the definitions it started under.
     """
 
-    journey: str
-    ids: dict[str, str]
-    started: int
-    due: int
-    deadline_ms: int
-    recoverable_ms: int
-    cell: Cell
-    last: Cause
-    abandoned_at: int = 0
-    step: str = ""
-    friction: int = 0
-    switches: int = 0
-    repeats: int = 0
-    transfers: int = 0
-    cold: int = 0
-    value_minor: int = 0
-    currency: str = ""
-    causes: list[Cause] = []
-    cause_count: int = 0
-    ping_pongs: int = 0
+    __slots__ = (
+        "abandoned_at", "cause_count", "causes", "cell", "cold", "currency", "deadline_ms", "due", "friction", "ids", "journey", "last",
+        "ping_pongs", "recoverable_ms", "repeats", "started", "step", "switches", "transfers", "value_minor",
+    )  # fmt: skip
+
+    def __init__(
+        self, journey: str, ids: dict[str, str], started: int, due: int, deadline_ms: int, recoverable_ms: int, cell: Cell, last: Cause
+    ) -> None:
+        self.journey = journey
+        self.ids = ids
+        self.started = started
+        self.due = due
+        self.deadline_ms = deadline_ms
+        self.recoverable_ms = recoverable_ms
+        self.cell = cell
+        self.last = last
+        self.abandoned_at = 0
+        self.step = ""
+        self.friction = self.switches = self.repeats = self.transfers = self.cold = self.ping_pongs = 0
+        self.value_minor = 0
+        self.currency = ""
+        self.causes: list[Cause] = []
+        self.cause_count = 0
 
     @property
     def key(self) -> str:
@@ -59,76 +67,210 @@ class Instance(msgspec.Struct, array_like=True, gc=False):
             return value
         return str(self.started)
 
-
-class Issue(msgspec.Struct, array_like=True, gc=False):
-    """What effort signals belong to. `contact_*` describe the contact going on."""
-
-    key: str
-    started: int
-    last: int
-    due: int
-    cell: Cell
-    reason: str = ""
-    severity: str = ""
-    group: str = ""
-    resolved_at: int = 0
-    contacts: int = 0
-    repeats: int = 0
-    switches: int = 0
-    transfers: int = 0
-    cold: int = 0
-    effort_tenths: int = 0
-    contact_started: int = 0
-    contact_cell: Cell | None = None
-    contact_transferred: bool = False
-    causes: list[Cause] = []
-    cause_count: int = 0
-    recent_switches: list[int] = []
+    def packed(self) -> tuple[object, ...]:
+        """As the values of a row, in its order."""
+        return (
+            self.journey, self.ids, self.started, self.due, self.deadline_ms, self.recoverable_ms, self.cell.packed, self.last,
+            self.abandoned_at, self.step, self.friction, self.switches, self.repeats, self.transfers, self.cold, self.value_minor,
+            self.currency, self.causes, self.cause_count, self.ping_pongs,
+        )  # fmt: skip
 
 
-class Case(msgspec.Struct, array_like=True, gc=False):
+@final
+class Issue:
+    """What effort signals belong to. `contact_*` describe the contact going on; `group` is the channel group of the last one."""
+
+    __slots__ = (
+        "cause_count", "causes", "cell", "cold", "contact_cell", "contact_started", "contact_transferred", "contacts", "due",
+        "effort_tenths", "group", "key", "last", "reason", "recent_switches", "repeats", "resolved_at", "severity", "started",
+        "switches", "transfers",
+    )  # fmt: skip
+
+    def __init__(self, key: str, started: int, last: int, due: int, cell: Cell, reason: str) -> None:
+        self.key = key
+        self.started = started
+        self.last = last
+        self.due = due
+        self.cell = cell
+        self.reason = reason
+        self.severity = self.group = ""
+        self.resolved_at = 0
+        self.contacts = self.repeats = self.switches = self.transfers = self.cold = self.effort_tenths = 0
+        self.contact_started = 0
+        self.contact_cell: Cell | None = None
+        self.contact_transferred = False
+        self.causes: list[Cause] = []
+        self.cause_count = 0
+        self.recent_switches: list[int] = []
+
+    def packed(self) -> tuple[object, ...]:
+        """As the values of a row, in its order."""
+        contact_cell = None if self.contact_cell is None else self.contact_cell.packed
+        return (
+            self.key, self.started, self.last, self.due, self.cell.packed, self.reason, self.severity, self.group, self.resolved_at,
+            self.contacts, self.repeats, self.switches, self.transfers, self.cold, self.effort_tenths, self.contact_started,
+            contact_cell, self.contact_transferred, self.causes, self.cause_count, self.recent_switches,
+        )  # fmt: skip
+
+
+@final
+class Case:
     """The owners of a case: the last two distinct ones are enough to see A, B, A."""
 
-    key: str
-    started: int
-    due: int
-    cell: Cell
-    owner: str
-    previous: str = ""
-    handoffs: int = 0
-    ping_pongs: int = 0
+    __slots__ = ("cell", "due", "handoffs", "key", "owner", "ping_pongs", "previous", "started")
+
+    def __init__(self, key: str, started: int, due: int, cell: Cell, owner: str) -> None:
+        self.key = key
+        self.started = started
+        self.due = due
+        self.cell = cell
+        self.owner = owner
+        self.previous = ""
+        self.handoffs = self.ping_pongs = 0
+
+    def packed(self) -> tuple[object, ...]:
+        """As the values of a row, in its order."""
+        return (self.key, self.started, self.due, self.cell.packed, self.owner, self.previous, self.handoffs, self.ping_pongs)
 
 
-class Episode(msgspec.Struct, array_like=True, gc=False):
+@final
+class Episode:
     """An alert in force or cooling down. n: its number among the firings of this fingerprint; expires: 0 means never."""
 
-    rule: str
-    entity: str
-    n: int
-    firing: bool
-    since: int
-    cooldown_until: int
-    expires: int
-    signals: dict[str, float | int | bool | str] = {}
-    causes: list[Cause] = []
-    cause_count: int = 0
-    journey: str = ""
+    __slots__ = ("cause_count", "causes", "cooldown_until", "entity", "expires", "firing", "journey", "n", "rule", "signals", "since")
+
+    def __init__(self, rule: str, entity: str, n: int, journey: str) -> None:
+        self.rule = rule
+        self.entity = entity
+        self.n = n
+        self.firing = False
+        self.since = self.cooldown_until = self.expires = 0
+        self.signals: Signals = {}
+        self.causes: list[Cause] = []
+        self.cause_count = 0
+        self.journey = journey
+
+    def packed(self) -> tuple[object, ...]:
+        """As the values of a row, in its order."""
+        return (
+            self.rule, self.entity, self.n, self.firing, self.since, self.cooldown_until, self.expires, self.signals, self.causes,
+            self.cause_count, self.journey,
+        )  # fmt: skip
 
 
-class State(msgspec.Struct, array_like=True, gc=False):
+@final
+class State:
     """The folded state of one customer. fired: the latest deadline that has fired."""
 
-    instances: list[Instance] = []
-    issues: dict[str, Issue] = {}
-    cases: dict[str, Case] = {}
-    resolved: dict[str, int] = {}
-    repeats: list[int] = []
-    episodes: dict[str, Episode] = {}
-    fired: int = 0
-    refused: bool = False
-    pruned: int = 0
+    __slots__ = ("cases", "episodes", "fired", "instances", "issues", "pruned", "refused", "repeats", "resolved")
+
+    def __init__(self) -> None:
+        self.instances: list[Instance] = []
+        self.issues: dict[str, Issue] = {}
+        self.cases: dict[str, Case] = {}
+        self.resolved: dict[str, int] = {}
+        self.repeats: list[int] = []
+        self.episodes: dict[str, Episode] = {}
+        self.fired = 0
+        self.refused = False
+        self.pruned = 0
 
     @property
     def idle(self) -> bool:
         """True when nothing in it can matter any more."""
         return not (self.instances or self.issues or self.cases or self.resolved or self.repeats or self.episodes or self.refused)
+
+    def packed(self) -> tuple[object, ...]:
+        """As the values of a row, in its order."""
+        return (
+            [one.packed() for one in self.instances], {key: one.packed() for key, one in self.issues.items()},
+            {key: one.packed() for key, one in self.cases.items()}, self.resolved, self.repeats,
+            {key: one.packed() for key, one in self.episodes.items()}, self.fired, self.refused, self.pruned,
+        )  # fmt: skip
+
+
+# The names of what `packed` gives, in its order.
+FIELDS: Final[dict[type, tuple[str, ...]]] = {
+    Instance: (
+        "journey", "ids", "started", "due", "deadline_ms", "recoverable_ms", "cell", "last", "abandoned_at", "step", "friction",
+        "switches", "repeats", "transfers", "cold", "value_minor", "currency", "causes", "cause_count", "ping_pongs",
+    ),
+    Issue: (
+        "key", "started", "last", "due", "cell", "reason", "severity", "group", "resolved_at", "contacts", "repeats", "switches",
+        "transfers", "cold", "effort_tenths", "contact_started", "contact_cell", "contact_transferred", "causes", "cause_count",
+        "recent_switches",
+    ),
+    Case: ("key", "started", "due", "cell", "owner", "previous", "handoffs", "ping_pongs"),
+    Episode: (
+        "rule", "entity", "n", "firing", "since", "cooldown_until", "expires", "signals", "causes", "cause_count", "journey",
+    ),
+    State: ("instances", "issues", "cases", "resolved", "repeats", "episodes", "fired", "refused", "pruned"),
+}  # fmt: skip
+
+Row = Sequence[Any]  # the values of a packed structure, perhaps of an older schema, which has fewer
+
+_INSTANCE_ADDED: Final[Row] = (0, "", 0, 0, 0, 0, 0, 0, "", (), 0, 0)
+_ISSUE_ADDED: Final[Row] = ("", "", "", 0, 0, 0, 0, 0, 0, 0, 0, None, False, (), 0, ())
+_CASE_ADDED: Final[Row] = ("", 0, 0)
+_EPISODE_ADDED: Final[Row] = ({}, (), 0, "")
+_STATE_ADDED: Final[Row] = ((), {}, {}, {}, (), {}, 0, False, 0)
+
+
+def state_of(row: Row, cell_of: CellOf) -> State:
+    """The inverse of `State.packed`."""
+    instances, issues, cases, resolved, repeats, episodes, fired, refused, pruned = _whole(row, 0, _STATE_ADDED)
+    state = State()
+    state.instances = [_instance_of(one, cell_of) for one in instances]
+    state.issues = {key: _issue_of(one, cell_of) for key, one in issues.items()}
+    state.cases = {key: _case_of(one, cell_of) for key, one in cases.items()}
+    state.resolved = dict(resolved)
+    state.repeats = list(repeats)
+    state.episodes = {key: _episode_of(one) for key, one in episodes.items()}
+    state.fired, state.refused, state.pruned = fired, refused, pruned
+    return state
+
+
+def _whole(row: Row, required: int, added: Row) -> Row:
+    """The row with the defaults of what an older schema had not."""
+    missing = required + len(added) - len(row)
+    return [*row, *added[len(added) - missing :]] if missing > 0 else row
+
+
+def _causes_of(rows: Sequence[Row]) -> list[Cause]:
+    return [(time, offset, type_, id_) for time, offset, type_, id_ in rows]
+
+
+def _instance_of(packed: Row, cell_of: CellOf) -> Instance:
+    row = _whole(packed, 8, _INSTANCE_ADDED)
+    time, offset, type_, id_ = row[7]
+    one = Instance(row[0], row[1], row[2], row[3], row[4], row[5], cell_of(row[6]), (time, offset, type_, id_))
+    one.abandoned_at, one.step, one.friction, one.switches, one.repeats = row[8], row[9], row[10], row[11], row[12]
+    one.transfers, one.cold, one.value_minor, one.currency = row[13], row[14], row[15], row[16]
+    one.causes, one.cause_count, one.ping_pongs = _causes_of(row[17]), row[18], row[19]
+    return one
+
+
+def _issue_of(packed: Row, cell_of: CellOf) -> Issue:
+    row = _whole(packed, 5, _ISSUE_ADDED)
+    one = Issue(row[0], row[1], row[2], row[3], cell_of(row[4]), row[5])
+    one.severity, one.group, one.resolved_at, one.contacts, one.repeats = row[6], row[7], row[8], row[9], row[10]
+    one.switches, one.transfers, one.cold, one.effort_tenths, one.contact_started = row[11], row[12], row[13], row[14], row[15]
+    one.contact_cell = None if row[16] is None else cell_of(row[16])
+    one.contact_transferred, one.causes, one.cause_count = row[17], _causes_of(row[18]), row[19]
+    one.recent_switches = list(row[20])
+    return one
+
+
+def _case_of(packed: Row, cell_of: CellOf) -> Case:
+    row = _whole(packed, 5, _CASE_ADDED)
+    one = Case(row[0], row[1], row[2], cell_of(row[3]), row[4])
+    one.previous, one.handoffs, one.ping_pongs = row[5], row[6], row[7]
+    return one
+
+
+def _episode_of(packed: Row) -> Episode:
+    row = _whole(packed, 7, _EPISODE_ADDED)
+    one = Episode(row[0], row[1], row[2], row[10])
+    one.firing, one.since, one.cooldown_until, one.expires = row[3], row[4], row[5], row[6]
+    one.signals, one.causes, one.cause_count = dict(row[7]), _causes_of(row[8]), row[9]
+    return one
