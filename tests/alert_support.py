@@ -13,8 +13,9 @@ import redis
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streamer.alerts.alert import Alert, Entity, Evidence, Measured, RuleRef, alert_id_of, encode, episode_id_of, fingerprint_of
+from streamer.alerts.alert import Alert, Entity, Evidence, Measured, RuleRef, encode
 from streamer.alerts.connection import connect
+from streamer.alerts.identity import alert_id_of, episode_id_of, fingerprint_of
 from streamer.alerts.publisher import AlertStore
 from streamer.engine import publisher
 from streamer.settings import Settings

@@ -19,7 +19,10 @@ from deploy.local.programs import exclusive
 
 ROOT: Final = Path(__file__).parents[2]
 TARGET: Final = ROOT / ".state" / "compiled"
-PACKAGES: Final = ("streamer/touchpoints", "streamer/journeys")
+HOT: Final = (
+    "streamer/touchpoints/*.py", "streamer/journeys/*.py", "streamer/rollup/*.py", "streamer/rules/*.py",
+    "streamer/alerts/identity.py", "streamer/alerts/times.py",
+)  # fmt: skip
 # Left as they are: what is not on the hot path, and what declares structures, whose options and defaults mypyc does not understand.
 LEFT: Final = ("__init__.py", "check.py", "schema.py")
 _STRUCTURE: Final = re.compile(r"^class \w+\((msgspec\.Struct|Closed)\b", re.MULTILINE)
@@ -32,7 +35,7 @@ setup(name="compiled", packages=[], ext_modules=mypycify({modules!r}, opt_level=
 
 def modules() -> list[str]:
     """The modules to compile, as paths from the root."""
-    found = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py")) if path.name not in LEFT]
+    found = [path for pattern in HOT for path in sorted(ROOT.glob(pattern)) if path.name not in LEFT]
     return [str(path.relative_to(ROOT)) for path in found if not _STRUCTURE.search(path.read_text())]
 
 

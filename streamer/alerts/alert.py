@@ -1,13 +1,10 @@
 """The alert record: one transition of one episode, as it stands in Kafka and, with `published_at`, in Redis.
 
 Transitions: `firing`, `amended` (its numbers changed), `resolved` (it ended), `retracted` (it should not have fired).
-fingerprint = rule and slice or entity; episode_id = the n-th firing of a fingerprint; alert_id = the n-th transition of an
-episode. All are hashes of what they name, hence the same from live stream, replay and crash recovery.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import Literal
 
 import msgspec
@@ -33,7 +30,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     issue_id: str = ""
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class Evidence(msgspec.Struct, frozen=True):
     """One event that caused the alert, and where it lies in the log. `time` is RFC 3339."""
 
     event_id: str
@@ -106,23 +103,3 @@ def encode(alert: Alert) -> bytes:
 def decode(data: bytes) -> Alert:
     """The alert of a record's bytes. Raises msgspec.ValidationError."""
     return _decoder.decode(data)
-
-
-def short_hash(*parts: str | int) -> str:
-    """16 hex digits (64 bits: at 10^6 live episodes the chance of a collision is 3e-8)."""
-    return hashlib.blake2b("\x00".join(map(str, parts)).encode(), digest_size=8).hexdigest()
-
-
-def fingerprint_of(rule_id: str, *entity_or_slice: str) -> str:
-    """Identity of what an alert is about: the rule and the entity or slice."""
-    return short_hash("fingerprint", rule_id, *entity_or_slice)
-
-
-def episode_id_of(fingerprint: str, firing: int) -> str:
-    """Identity of the n-th firing (from 1) of a fingerprint."""
-    return short_hash("episode", fingerprint, firing)
-
-
-def alert_id_of(episode_id: str, transition: int) -> str:
-    """Identity of the n-th transition (from 1) of an episode."""
-    return short_hash("alert", episode_id, transition)

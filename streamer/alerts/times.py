@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import lru_cache
+from typing import Final
 
 
 def milliseconds(rfc3339: str) -> int:
@@ -16,11 +16,16 @@ def milliseconds(rfc3339: str) -> int:
 
 def rfc3339(time_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds, of milliseconds since the epoch."""
-    second, milli = divmod(time_ms, 1000)
-    return f"{_second(second)}.{milli:03}Z"
+    second = time_ms // 1000
+    text = _SECONDS.get(second)
+    if text is None:
+        if len(_SECONDS) >= _SECONDS_KEPT:
+            _SECONDS.clear()
+        text = _SECONDS[second] = datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
+    return text + _MILLIS[time_ms - second * 1000]
 
 
 # An alert has up to twenty-three times, and those of neighbouring alerts lie in the same minutes.
-@lru_cache(maxsize=1 << 14)
-def _second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
+_SECONDS: dict[int, str] = {}
+_SECONDS_KEPT: Final = 1 << 12
+_MILLIS: Final = [f".{milli:03}Z" for milli in range(1000)]

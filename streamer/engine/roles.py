@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Net allocations of containers between two looks at the youngest ones.
-GC_ALLOCATIONS = 100_000
+GC_ALLOCATIONS = 1_000_000
 
 
 def run(role: str, settings: Settings, definitions: Definitions) -> int:

@@ -13,10 +13,8 @@ from streamer.alerts.alert import (
     Measured,
     RuleRef,
     State,
-    alert_id_of,
-    episode_id_of,
-    fingerprint_of,
 )
+from streamer.alerts.identity import alert_id_of, episode_id_of, fingerprint_of
 from streamer.alerts.times import rfc3339
 from streamer.definitions import Rule
 from streamer.journeys.customer import Customer, Happened
@@ -111,7 +109,7 @@ def alert_of(
     customer: Customer, rule: Rule, transition: Transition, numbers: tuple[int, int], place: Place, event_ms: int, detected_ms: int
 ) -> Alert:
     """The alert record of a transition. event_ms: when it happened; detected_ms: arrival of the cause, or the clock."""
-    episode = transition.episode
+    episode, topic, partition = transition.episode, place.topic, place.partition
     canonical_id = customer.key.decode(errors="replace")
     fingerprint = fingerprint_of(rule.id, canonical_id, episode.entity)
     episode_id = episode_id_of(f"{fingerprint}.{customer.born}", numbers[0])
@@ -132,10 +130,7 @@ def alert_of(
             issue_id=rest.partition(":")[2] if kind == "issue" else "",
         ),
         metric=Measured(name=rule.id, signals=dict(episode.signals)),
-        evidence=[
-            Evidence(event_id=id_, type=type_, time=rfc3339(time), topic=place.topic, partition=place.partition, offset=offset)
-            for time, offset, type_, id_ in episode.causes
-        ],
+        evidence=[Evidence(id_, type_, rfc3339(time), topic, partition, offset) for time, offset, type_, id_ in episode.causes],
         evidence_count=episode.cause_count,
         why=_why(rule, transition, canonical_id, kind, rest),
         suggested_action=rule.action,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from streamer.alerts import alert
+from streamer.alerts import alert, identity
 from streamer.alerts.times import rfc3339
 from streamer.definitions import Definitions, Rule, parse_duration
 from streamer.deltas import PANE_MS
@@ -214,10 +214,10 @@ def _tell(case: Case, transition: Transition, now_ms: int, estimates: list[Estim
     found = estimates[plan.longest]
     width_ms = plan.windows[plan.longest][1]
     granularity = granularity_ms(width_ms)
-    fingerprint = alert.fingerprint_of(rule.id, *rule.by, *case.values)
-    episode_id = alert.episode_id_of(fingerprint, episode.firings)
+    fingerprint = identity.fingerprint_of(rule.id, *rule.by, *case.values)
+    episode_id = identity.episode_id_of(fingerprint, episode.firings)
     return alert.Alert(
-        alert_id=alert.alert_id_of(episode_id, episode.transitions),
+        alert_id=identity.alert_id_of(episode_id, episode.transitions),
         episode_id=episode_id,
         fingerprint=fingerprint,
         schema_version=alert.SCHEMA_VERSION,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamer.alerts.alert import alert_id_of, episode_id_of
+from streamer.alerts.identity import alert_id_of, episode_id_of
 from streamer.definitions import default_text
 from tests.journeys_support import Story
 

@@ -5,7 +5,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
 
 from streamer import definitions, deltas
-from streamer.alerts import alert
+from streamer.alerts import alert, identity
 from streamer.errors import DefinitionsError, StreamerError
 from streamer.metrics.catalogue import LIFETIME, Counter
 from streamer.processor import MARKER_KEY
@@ -94,9 +94,9 @@ def test_nothing_is_decided_before_every_source_has_been_heard() -> None:
 def test_an_alert_tells_the_numbers_and_who_should_act() -> None:
     feed = fired()
     (told,) = feed.alerts
-    fingerprint = alert.fingerprint_of("abandonment", "journey", "checkout")
-    episode = alert.episode_id_of(fingerprint, 1)
-    assert (told.fingerprint, told.episode_id, told.alert_id) == (fingerprint, episode, alert.alert_id_of(episode, 1))
+    fingerprint = identity.fingerprint_of("abandonment", "journey", "checkout")
+    episode = identity.episode_id_of(fingerprint, 1)
+    assert (told.fingerprint, told.episode_id, told.alert_id) == (fingerprint, episode, identity.alert_id_of(episode, 1))
     assert (told.state, told.severity, told.slice, told.entity) == ("firing", "critical", {"journey": "checkout"}, None)
     assert (told.metric.name, told.metric.k, told.metric.n) == ("abandon_rate", 40, 45)
     assert told.metric.value == 40 / 45
@@ -136,12 +136,12 @@ def test_an_episode_ends_after_three_clean_evaluations_and_a_new_one_has_other_i
     # The boundaries are T + 10, T + 20, T + 30.
     first, ended = feed.alerts
     assert (ended.state, ended.episode_id, ended.event_time) == ("resolved", first.episode_id, "2026-09-21T14:13:50.000Z")
-    assert ended.alert_id == alert.alert_id_of(first.episode_id, 2)
+    assert ended.alert_id == identity.alert_id_of(first.episode_id, 2)
     assert ended.why.endswith("ended after 3 clean evaluations.")
     feed.send(T + 61, {T + 50: abandoned(9_000, pane=PANE + 5)})
     feed.drain()
     assert feed.alerts[2].state == "firing"
-    assert feed.alerts[2].episode_id == alert.episode_id_of(first.fingerprint, 2)
+    assert feed.alerts[2].episode_id == identity.episode_id_of(first.fingerprint, 2)
 
 
 def test_a_firing_episode_outlives_a_quiet_spell_and_ends_when_nothing_is_known_any_more() -> None:
