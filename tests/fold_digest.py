@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from streamer import definitions
+from streamer import definitions, topics
 from streamer.journeys import fold
 from streamer.journeys.processor import JourneysProcessor
+from streamer.journeys.write_behind import Behind
 from streamer.processor import LogRecord
+from streamer.rollup import panes
+from streamer.rollup.processor import RollupProcessor
 from streamer.simulate.customers import Simulation
 from streamer.simulate.scenario import Scenario
 
@@ -21,15 +24,20 @@ def main() -> None:
     hours = 12
     scenario = Scenario(seed, events // 20, BEGIN_MS, BEGIN_MS + hours * HOUR_MS, ((BEGIN_MS, events / (hours * 3600)),), poison=True)
     log = [LogRecord(offset, sent.sent_ms, sent.key, sent.value) for offset, sent in enumerate(Simulation(scenario).sent())]
-    processor = JourneysProcessor(definitions.default(), partition=0, partitions=1, replay_events=1_000, rows_per_drain=16)
-    processor.restore(())
+    processor = JourneysProcessor(definitions.default(), partition=0, partitions=1, behind=Behind(16, 1_000, 100))
+    rollup = RollupProcessor(definitions.default(), partition=0, partitions=1, build="")
+    for machine in (processor, rollup):
+        machine.restore(())
     seen = hashlib.sha256()
     for start in range(0, len(log), 500):
         batch = log[start : start + 500]
         processor.process(batch, batch[-1].offset + 1)
         processor.advance(batch[-1].timestamp + 700)
-        seen.update(repr(processor.drain()).encode())
-    print(fold.__file__.rsplit(".", 1)[1], len(log), dict(processor.accounting), seen.hexdigest())
+        drained = processor.drain()
+        values = [output.value for output in drained.outputs if output.topic == topics.DELTAS]
+        rollup.process([LogRecord(start + n, batch[-1].timestamp, None, value) for n, value in enumerate(values)], start + len(batch))
+        seen.update(repr((drained, rollup.drain(), list(rollup.gauges()))).encode())
+    print(fold.__file__.rsplit(".", 1)[1], panes.__file__.rsplit(".", 1)[1], len(log), dict(processor.accounting), seen.hexdigest())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from streamer.definitions import parse
 from streamer.journeys.customer import Customer
 from streamer.journeys.processor import JourneysProcessor
 from streamer.journeys.row import Emitted
+from streamer.journeys.write_behind import Behind
 from streamer.metrics.catalogue import Counter as Name
 from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord, Output
 
@@ -61,14 +62,7 @@ class Journalled(NamedTuple):
     clock: int
 
 
-class Behind(NamedTuple):
-    """How far rows may be behind."""
-
-    rows_per_drain: int
-    replay_events: int
-
-
-WRITE_AT_ONCE = Behind(1_000_000, 1_000_000)
+WRITE_AT_ONCE = Behind(1_000_000, 1_000_000, 1_000_000)
 
 
 class Meaning(NamedTuple):
@@ -126,8 +120,7 @@ class Run:
             partitions=1,
             rollup_partitions=1,
             build="test",
-            rows_per_drain=self._behind.rows_per_drain,
-            replay_events=self._behind.replay_events,
+            behind=self._behind,
         )
         processor.restore(list(self.changelog.items()))
         start, end = processor.replay_from, processor.next_offset or 0

@@ -50,6 +50,7 @@ def run(role: str, settings: Settings, definitions: Definitions) -> int:
 def _journeys(settings: Settings, definitions: Definitions) -> int:
     from streamer.engine import app, machine
     from streamer.journeys.processor import JourneysProcessor
+    from streamer.journeys.write_behind import Behind
 
     def make(partition: int) -> Processor:
         return JourneysProcessor(
@@ -59,8 +60,7 @@ def _journeys(settings: Settings, definitions: Definitions) -> int:
             rollup_partitions=settings.rollup_partitions,
             build=__version__,
             topic=settings.topic(topics.TOUCHPOINTS),
-            rows_per_drain=settings.state_rows_per_checkpoint,
-            replay_events=settings.state_replay_events,
+            behind=Behind(settings.state_rows_per_checkpoint, settings.state_replay_events, settings.state_unpacked_customers),
         )
 
     pipeline = _pipeline("journeys", definitions)

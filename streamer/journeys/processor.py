@@ -20,13 +20,13 @@ from streamer.journeys import marker, notices
 from streamer.journeys.cells import Ledger
 from streamer.journeys.customer import CHUNK, SETTLE_EVENTS, Customer
 from streamer.journeys.fold import NEVER, Fold
-from streamer.journeys.put_aside import put_aside
+from streamer.journeys.outbox import Outbox
 from streamer.journeys.restoring import load
 from streamer.journeys.routing import Router
 from streamer.journeys.sinks import Live
 from streamer.journeys.state import Episode
-from streamer.journeys.write_behind import REPLAY_EVENTS, ROWS_PER_DRAIN, WriteBehind
-from streamer.processor import MARKER_KEY, Drained, Output, Pending, Record
+from streamer.journeys.write_behind import BEHIND, Behind, WriteBehind
+from streamer.processor import MARKER_KEY, Drained, Pending, Record
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Control, Rejected, Touchpoint
 
@@ -51,8 +51,7 @@ class JourneysProcessor:
         rollup_partitions: int = 1,
         build: str = "",
         topic: str = "cx.touchpoints.v1",
-        rows_per_drain: int = ROWS_PER_DRAIN,
-        replay_events: int = REPLAY_EVENTS,
+        behind: Behind = BEHIND,
     ) -> None:
         self._place = notices.Place(topic, partition)
         self._partitions = partitions
@@ -66,13 +65,11 @@ class JourneysProcessor:
         self._customers: dict[bytes, Customer | bytes] = {}
         self._due: list[tuple[int, bytes]] = []
         self._quiet: list[tuple[int, bytes]] = []
-        self._behind = WriteBehind(rows_per_drain, replay_events)
+        self._behind = WriteBehind(behind)
         self._ledger = Ledger()
         self.notes: dict[str, int] = {}
         self._sink = Live(self._ledger, self.notes, self._tell)
-        self._outputs: list[Output] = []
-        self._output_bytes = 0
-        self._alerts = 0
+        self._outbox = Outbox(self._place)
         self._events = 0
         self._journal: list[marker.JournalEntry] = []
         self._new_definitions = True
@@ -125,7 +122,8 @@ class JourneysProcessor:
             self._move_idle_clock(self._behind.clock_before(end))
         self._ledger.close_tick(self._tick)
         self._ledger.drain()
-        self._outputs, self._output_bytes, self._alerts, self._events = [], 0, 0, 0
+        self._outbox.clear()
+        self._events = 0
         if end < (goal.next_offset or 0):
             return
         reached, wanted = self._marker.boundary(end), goal.boundary(goal.next_offset or 0)
@@ -205,10 +203,10 @@ class JourneysProcessor:
             deltas.VERSION, self._place.partition, self._partitions, state.clock // TICK_MS, state.high, state.clock,
             list(self._fold.cells.dimensions), [cell.values for cell in cells], ticks,
         )  # fmt: skip
-        outputs = self._outputs + self._router.route(batch, cells, self._until_tick)
+        outputs = self._outbox.take() + self._router.route(batch, cells, self._until_tick)
         self._until_tick = batch.until_tick
         journal = [marker.encode_journal(entry) for entry in self._journal]
-        self._outputs, self._journal, self._output_bytes, self._alerts, self._events = [], [], 0, 0, 0
+        self._journal, self._events = [], 0
         self._fold.cells.trim()
         return Drained(rows, outputs, journal, state.next_offset or 0)
 
@@ -245,8 +243,8 @@ class JourneysProcessor:
     @property
     def pending(self) -> Pending:
         """What waits for a checkpoint."""
-        size = self._output_bytes + self._behind.waiting * _ROW_SIZE_BYTES + self._ledger.entries * _ENTRY_SIZE_BYTES
-        return Pending(self._events, self._alerts, size)
+        size = self._outbox.size_bytes + self._behind.waiting * _ROW_SIZE_BYTES + self._ledger.entries * _ENTRY_SIZE_BYTES
+        return Pending(self._events, self._outbox.alerts, size)
 
     @property
     def accounting(self) -> Mapping[str, int]:
@@ -264,17 +262,14 @@ class JourneysProcessor:
             return
         self._count["dead_lettered"] += 1
         self._sink.note("dead_" + event.reason)
-        self._put_aside(topics.DEAD_LETTERS, record, [("reason", event.reason.encode()), ("detail", event.detail.encode())])
-
-    def _put_aside(self, topic: str, record: Record, why: list[tuple[str, bytes]]) -> None:
-        self._outputs.append(put_aside(topic, record, self._place, why))
-        self._output_bytes += len(record.value or b"") + 200
+        self._outbox.put_aside(topics.DEAD_LETTERS, record, [("reason", event.reason.encode()), ("detail", event.detail.encode())])
 
     def _known(self, key: bytes) -> Customer | None:
         """The customer of a key, unpacked."""
         customer = self._customers.get(key)
         if customer is not None and not isinstance(customer, Customer):
             customer = self._customers[key] = Customer.of_row(key, customer)
+            self._behind.unpacked(customer)
         return customer
 
     def _touch(self, record: Record, event: Touchpoint) -> int:
@@ -331,7 +326,9 @@ class JourneysProcessor:
     def _cool(self, customer: Customer) -> bool:
         """Settle a customer of whom nothing has been heard for longer than the allowed lateness; True if the row is all to keep."""
         state, watermark = customer.state, self._marker.high - self._lateness
-        if state is None or customer.revision != self._definitions.revision:
+        if state is None:
+            return True  # as it was in its row
+        if customer.revision != self._definitions.revision:
             return False
         if customer.last_time >= watermark or state.fired >= watermark:
             return False
@@ -346,7 +343,7 @@ class JourneysProcessor:
     def _late(self, record: Record, event: Touchpoint, customer: Customer | None) -> int:
         """Too late to change a pane. But nobody is to be chased for something they bought: a completion still ends its alert."""
         self._count["late"] += 1
-        self._put_aside(topics.LATE, record, [("reason", b"late")])
+        self._outbox.put_aside(topics.LATE, record, [("reason", b"late")])
         clock = self._marker.clock
         if customer is None or clock < customer.base_time:
             return 0
@@ -466,10 +463,7 @@ class JourneysProcessor:
         record = notices.alert_of(customer, rule.rule, transition, numbers, self._place, event_ms, self._detected)
         if self._silent:
             record = msgspec.structs.replace(record, during_source_silence=True)
-        value = alert.encode(record)
-        self._outputs.append(Output(topics.ALERTS, record.fingerprint.encode(), value))
-        self._output_bytes += len(value) + 50
-        self._alerts += 1
+        self._outbox.tell(record)
 
     def _adopt(self, customer: Customer, clock: int) -> None:
         """Let a customer go on under the definitions in force: their deadlines may be due already, and rules may be gone."""

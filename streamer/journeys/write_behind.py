@@ -13,8 +13,9 @@ are not in the source.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from streamer.journeys.customer import Customer
 from streamer.journeys.row import Boundary
@@ -22,11 +23,27 @@ from streamer.processor import ROW_PREFIX
 
 # Changelog keys of the idle clock's moves: after which offset.
 CLOCK_PREFIX: Final = b"j"
-# While no more events than this come with a drain there is time to write what changed; in any drain as many rows can be written.
-ROWS_PER_DRAIN: Final = 256
-# Events after which what changed is written though there is no time. A restore folds at most about twice as many again:
-# 2 s at 10 us each. In 100,000 events of 13 per visit a row is written 0.1 times per event instead of 0.9 times.
-REPLAY_EVENTS: Final = 100_000
+# How many of those that stay unpacked a drain may find still needed before it gives up.
+_STILL_NEEDED_MAX: Final = 256
+
+
+class Behind(NamedTuple):
+    """How far rows may be behind, and how many customers of a partition stay unpacked.
+
+    rows_per_drain: while no more events than this come with a drain there is time to write what changed; in any drain as many rows can
+    be written.
+    replay_events: events after which what changed is written though there is no time. A restore folds at most about twice as many again:
+    2 s at 10 us each. In 100,000 events of 13 per visit a row is written 0.1 times per event instead of 0.9 times.
+    unpacked_customers: about; beyond, those whose rows were written longest ago are kept as their rows, as soon as nothing can come before
+    what is folded. Unpacked, one takes 2 to 3 KB, as a row 0.5 KB.
+    """
+
+    rows_per_drain: int = 256
+    replay_events: int = 100_000
+    unpacked_customers: int = 10_000
+
+
+BEHIND: Final = Behind()
 
 Rows = list[tuple[bytes, bytes | None]]
 
@@ -34,10 +51,11 @@ Rows = list[tuple[bytes, bytes | None]]
 class WriteBehind:
     """The changed rows of one partition. `changed`: since the boundary; a customer in it has `dirty` set."""
 
-    def __init__(self, rows_per_drain: int = ROWS_PER_DRAIN, replay_events: int = REPLAY_EVENTS) -> None:
+    def __init__(self, behind: Behind) -> None:
         self.changed: dict[bytes, Customer] = {}
-        self._rows_per_drain = rows_per_drain
-        self._replay_events = replay_events
+        self._rows_per_drain = behind.rows_per_drain
+        self._replay_events = behind.replay_events
+        self._unpacked_customers = behind.unpacked_customers
         self._boundary: Boundary | None = None
         self._events = 0  # since the boundary
         self._writing: dict[bytes, Customer] = {}  # what changed before the boundary
@@ -45,6 +63,7 @@ class WriteBehind:
         self._pace = 0.0  # rows to write per event, for the writing to take half of the time until the next boundary
         self._gone: dict[bytes, None] = {}
         self._gone_before: dict[bytes, None] = {}
+        self._warm: OrderedDict[bytes, Customer] = OrderedDict()  # unpacked though nothing has to be written
         self._clocks: dict[int, int] = {}
         self._clocks_written: set[int] = set()
         self._clocks_ahead: list[tuple[int, int]] = []
@@ -68,8 +87,13 @@ class WriteBehind:
             clock = self._clocks_ahead.pop()[1]
         return clock
 
+    def unpacked(self, customer: Customer) -> None:
+        """The customer was kept as its row, and is in use now."""
+        self._warm[customer.key] = customer
+
     def forget(self, customer: Customer) -> None:
         """The customer is dropped: its row is deleted once the boundary has passed this moment."""
+        self._warm.pop(customer.key, None)
         self.changed.pop(customer.key, None)
         self._writing.pop(customer.key, None)
         if customer.written:
@@ -97,6 +121,7 @@ class WriteBehind:
         )
         if not self._writing:
             self._delete_gone(customers, rows)
+        self._cool_down(now, customers, cool)
         replay = self._began if self._writing else self._boundary
         if not (self._writing or self.changed or self._gone):
             replay = None
@@ -127,9 +152,27 @@ class WriteBehind:
             customer.written = True
             is_cool = cool(customer)
             row = customer.row(now.offset, now.clock)
+            self._warm.pop(key, None)
             if is_cool:
                 customers[key] = row
+            else:
+                self._warm[key] = customer  # as the latest
             rows.append((ROW_PREFIX + key, row))
+
+    def _cool_down(self, now: Boundary, customers: dict[bytes, Customer | bytes], cool: Callable[[Customer], bool]) -> None:
+        """Pack customers while too many are not."""
+        warm, still_needed = self._warm, 0
+        over = len(warm) + len(self._writing) + len(self.changed) - self._unpacked_customers
+        while over > 0 and warm and still_needed < _STILL_NEEDED_MAX:
+            key, customer = warm.popitem(last=False)
+            if customer.dirty or key in self._writing:
+                continue  # it comes back when its row is written
+            if cool(customer):
+                customers[key] = customer.row(now.offset, now.clock)
+                over -= 1
+            else:
+                warm[key] = customer
+                still_needed += 1
 
     def _delete_gone(self, customers: Mapping[bytes, Customer | bytes], rows: Rows) -> None:
         """Of a customer who has come back meanwhile, an own row has replaced the old one, or none is written yet."""

@@ -94,10 +94,11 @@ def _accept(offset: int, arrival_ms: int, key: bytes | None, value: bytes, event
             revenue_minor = minor_units(bytes(commerce.revenue), _exponents[commerce.currency or ""])
         except ValueError as exc:
             return Rejected(Reason.WRONG_TYPE, f"commerce.revenue: {exc}")
-    if not (event.type and event.time and data.channel) or (data is event and event.specversion is not None):
+    type_, time, channel = event.type, event.time, data.channel
+    if not (type_ and time and channel) or (data is event and event.specversion is not None):
         return _missing_field(event, data)
     try:
-        time_ms = milliseconds(event.time)
+        time_ms = milliseconds(time)
     except ValueError as exc:
         return Rejected(Reason.INVALID_TIME, f"time: {exc}")
     customer_id, anonymous_id = data.customer_id, data.anonymous_id
@@ -114,10 +115,10 @@ def _accept(offset: int, arrival_ms: int, key: bytes | None, value: bytes, event
     touchpoint = Touchpoint(
         time_ms,
         offset,
-        clip(event.id) if event.id else _synthesised_id(event, data, value),
-        _sources[event.source] if event.source else SOURCE_DEFAULT,
-        _types[event.type],
-        _CHANNELS.get(data.channel, "other"),
+        clip(id_) if (id_ := event.id) else _synthesised_id(event, data, value),
+        _sources[source] if (source := event.source) else SOURCE_DEFAULT,
+        _types[type_],
+        _CHANNELS.get(channel, "other"),
     )
     _fill_fields(touchpoint, data)
     if commerce is not None:
@@ -127,50 +128,49 @@ def _accept(offset: int, arrival_ms: int, key: bytes | None, value: bytes, event
 
 def _fill_fields(touchpoint: Touchpoint, data: Data) -> None:
     """Optional fields and groups: only what is there is written, most events have few of them."""
-    if data.platform:
-        touchpoint.platform = _dimensions[data.platform]
-    if data.segment:
-        touchpoint.segment = _dimensions[data.segment]
-    if data.region:
-        touchpoint.region = _dimensions[data.region]
-    if data.persona:
-        touchpoint.persona = _dimensions[data.persona]
-    if data.product_category:
-        touchpoint.product_category = _dimensions[data.product_category]
-    if data.stage:
-        touchpoint.stage = _STAGES.get(data.stage, "")
-    if data.step:
-        touchpoint.step = _dimensions[data.step]
-    if data.journey:
-        touchpoint.journey = _dimensions[data.journey]
-    if data.journey_id:
-        touchpoint.journey_id = clip(data.journey_id)
-    if data.session_id:
-        touchpoint.session_id = clip(data.session_id)
-    if data.issue is not None:
-        _fill_issue(touchpoint, data.issue)
-    if data.actor is not None:
-        _fill_actor(touchpoint, data.actor)
-    if data.handoff is not None:
-        _fill_handoff(touchpoint, data.handoff)
-    if data.friction is not None:
-        friction = data.friction
+    if platform := data.platform:
+        touchpoint.platform = _dimensions[platform]
+    if segment := data.segment:
+        touchpoint.segment = _dimensions[segment]
+    if region := data.region:
+        touchpoint.region = _dimensions[region]
+    if persona := data.persona:
+        touchpoint.persona = _dimensions[persona]
+    if product_category := data.product_category:
+        touchpoint.product_category = _dimensions[product_category]
+    if stage := data.stage:
+        touchpoint.stage = _STAGES.get(stage, "")
+    if step := data.step:
+        touchpoint.step = _dimensions[step]
+    if journey := data.journey:
+        touchpoint.journey = _dimensions[journey]
+    if journey_id := data.journey_id:
+        touchpoint.journey_id = clip(journey_id)
+    if session_id := data.session_id:
+        touchpoint.session_id = clip(session_id)
+    if (issue := data.issue) is not None:
+        _fill_issue(touchpoint, issue)
+    if (actor := data.actor) is not None:
+        _fill_actor(touchpoint, actor)
+    if (handoff := data.handoff) is not None:
+        _fill_handoff(touchpoint, handoff)
+    if (friction := data.friction) is not None:
         touchpoint.friction_kind = _dimensions[friction.kind or ""]
         touchpoint.friction_code = _dimensions[friction.code or ""]
         touchpoint.field = _dimensions[friction.field or ""]
-    if data.consent is not None and data.consent.categories is not None:
-        touchpoint.analytics_consent = data.consent.categories.analytics
+    if (consent := data.consent) is not None and consent.categories is not None:
+        touchpoint.analytics_consent = consent.categories.analytics
 
 
 def _fill_commerce(touchpoint: Touchpoint, commerce: Commerce, revenue_minor: int | None) -> None:
-    if commerce.checkout_id:
-        touchpoint.checkout_id = clip(commerce.checkout_id)
-    if commerce.order_id:
-        touchpoint.order_id = clip(commerce.order_id)
-    if commerce.cart_id:
-        touchpoint.cart_id = clip(commerce.cart_id)
-    if commerce.currency:
-        touchpoint.currency = _currencies[commerce.currency]
+    if checkout_id := commerce.checkout_id:
+        touchpoint.checkout_id = clip(checkout_id)
+    if order_id := commerce.order_id:
+        touchpoint.order_id = clip(order_id)
+    if cart_id := commerce.cart_id:
+        touchpoint.cart_id = clip(cart_id)
+    if currency := commerce.currency:
+        touchpoint.currency = _currencies[currency]
     touchpoint.revenue_minor = revenue_minor
 
 

@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamer.journeys.write_behind import Behind
 from streamer.processor import LogRecord
-from tests.journeys_support import BASE_MS, WRITE_AT_ONCE, Behind, Journalled, Run, record
+from tests.journeys_support import BASE_MS, WRITE_AT_ONCE, Journalled, Run, record
 from tests.property import journeys_histories as histories
 from tests.property.journeys_histories import DEFINITIONS, DEFINITIONS_2, Step
 
 Log = list[dict[str, Any]]
 
-behinds = st.builds(Behind, st.sampled_from([1, 2, 1000]), st.sampled_from([1, 3, 8, 1000]))
+behinds = st.builds(Behind, st.sampled_from([1, 2, 1000]), st.sampled_from([1, 3, 8, 1000]), st.sampled_from([0, 1, 1000]))
 
 
 class Act(NamedTuple):

@@ -98,7 +98,7 @@ def _kept_outputs(drain: Callable[..., Drained]) -> Callable[..., Drained]:
 
     def drain_twice(self: JourneysProcessor) -> Drained:
         drained = drain(self)
-        self._outputs = [output for output in drained.outputs if output.topic == topics.ALERTS][-1:]
+        self._outbox.outputs = [output for output in drained.outputs if output.topic == topics.ALERTS][-1:]
         return drained
 
     return drain_twice

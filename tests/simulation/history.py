@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tests.journeys_support import Behind
+from streamer.journeys.write_behind import Behind
 from tests.simulation import definitions
 from tests.simulation.events import Sent, make_log
 
@@ -73,7 +73,10 @@ def make(seed: int) -> History:
     size = r.randint(8, 20)
     first = r.randint(0, size)
     logs = tuple(make_log(r, share, orderly=orderly) for share in (first, size - first))
-    behind = tuple(Behind(r.choice((1, 1, 1, 1, 2, 3, 1000)), r.choice((1, 3, 5, 8, 15, 1000, 1000))) for _ in logs)
+    unpacked = Random(~seed)  # apart, so that a seed's history stays what it was
+    behind = tuple(
+        Behind(r.choice((1, 1, 1, 1, 2, 3, 1000)), r.choice((1, 3, 5, 8, 15, 1000, 1000)), unpacked.choice((0, 1, 3, 1000))) for _ in logs
+    )
     return History(seed, orderly, tight, logs, _steps(r, size, upgrades=not orderly and r.random() < 0.4), behind, r.choice(_ENDS_MS))
 
 

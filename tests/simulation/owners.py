@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from streamer.definitions import Definitions
-    from tests.journeys_support import Behind
+    from streamer.journeys.write_behind import Behind
 
 Booking = tuple[int, tuple[tuple[str, str], ...], int]  # counter, slice, pane
 
@@ -145,8 +145,7 @@ class SourceOwners(Owners):
             self.definitions[self.opened.revision],
             partition=self.number,
             partitions=self._sources,
-            rows_per_drain=self._behind.rows_per_drain,
-            replay_events=self._behind.replay_events,
+            behind=self._behind,
         )
         if self.changelog:
             processor.restore(reversed(self.changelog.items()))  # no order is promised

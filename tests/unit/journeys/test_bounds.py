@@ -12,8 +12,8 @@ import pytest
 from streamer import definitions, deltas, topics
 from streamer.alerts import alert
 from streamer.errors import DefinitionsError
+from streamer.journeys.outbox import PUT_ASIDE_BYTES_MAX
 from streamer.journeys.processor import JourneysProcessor
-from streamer.journeys.put_aside import PUT_ASIDE_BYTES_MAX
 from streamer.processor import LogRecord, Output
 
 T = 1_790_000_000_000

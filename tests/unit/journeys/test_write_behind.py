@@ -7,9 +7,12 @@ import pytest
 from streamer.definitions import default_text
 from streamer.errors import StateError
 from streamer.journeys import marker
-from streamer.journeys.write_behind import CLOCK_PREFIX
+from streamer.journeys.write_behind import CLOCK_PREFIX, Behind
 from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord
-from tests.journeys_support import BASE_MS, MINUTE, SECOND, Behind, Run, record
+from tests.journeys_support import BASE_MS, MINUTE, SECOND, Run, meaning_of, record
+
+# The default with little patience.
+HASTY = default_text().replace('allowed_lateness = "15m"', 'allowed_lateness = "60s"')
 
 
 def visit(offset: int, customer: str, seconds: float, kind: str = "checkout.started") -> LogRecord:
@@ -171,3 +174,33 @@ def test_a_customer_kept_as_its_row_is_forgotten_when_one_in_use_would_be() -> N
         run.drain()
         said.append(set(run.rows))
     assert said == [{b"b"}, {b"b"}]
+
+
+def unpacked(run: Run) -> set[bytes]:
+    return {key for key, customer in run.processor._customers.items() if not isinstance(customer, bytes)}
+
+
+def test_of_too_many_customers_those_written_longest_ago_are_packed_once_nothing_can_come_before() -> None:
+    run = Run(HASTY, Behind(1000, 1000, unpacked_customers=2))
+    run.process([visit(i, f"c{i}", i) for i in range(6)])
+    run.drain()
+    assert len(unpacked(run)) == 6, "within the allowed lateness an event may come before any of these"
+    run.process([visit(6, "d", 63.5)])
+    run.drain()
+    assert unpacked(run) == {b"c4", b"c5", b"d"}, "the watermark has passed c0 to c3"
+    assert len(run.rows) == 7, "all of them have an open checkout"
+    run.process([visit(7, "c0", 70, "checkout.step_viewed"), visit(8, "e", 100)])
+    run.drain()
+    assert unpacked(run) == {b"c0", b"d", b"e"}
+
+
+def test_a_customer_that_was_only_looked_at_is_packed_again_as_it_was() -> None:
+    run = Run(HASTY, Behind(1000, 1000, unpacked_customers=0))
+    run.process([visit(0, "a", 0), visit(1, "b", 100), visit(2, "b", 200)])
+    run.drain()
+    before = meaning_of(run.processor, b"a", run.processor.rows()[b"a"])
+    run.process([visit(3, "a", 1)])
+    assert unpacked(run) == {b"a", b"b"}, "it came late"
+    run.drain()
+    assert unpacked(run) == {b"b"}
+    assert meaning_of(run.processor, b"a", run.processor.rows()[b"a"]) == before

@@ -1,16 +1,55 @@
-"""Records that are not applied: dead letters and late events, with their original bytes, the reason and their origin."""
+"""What a partition puts out beside its deltas: alerts, and records that are not applied, with their original bytes, reason and origin."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, final
 
+from streamer import topics
+from streamer.alerts import alert
 from streamer.journeys.notices import Place
 from streamer.processor import Headers, Output, Record
 
 # Of the record, what is kept: as much as the source topic takes uncompressed, and some headers.
 PUT_ASIDE_BYTES_MAX: Final = 4 << 20
 _HEADER_BYTES_MAX: Final = 64 << 10
+
+
+# Key and headers of an alert, and of a record that is put aside.
+_ALERT_SIZE_BYTES: Final = 50
+_PUT_ASIDE_SIZE_BYTES: Final = 200
+
+
+@final
+class Outbox:
+    """Outputs in the order they came, until they are taken. alerts: how many of them; size_bytes: of all, about."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.clear()
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.outputs: list[Output] = []
+        self.alerts = self.size_bytes = 0
+
+    def take(self) -> list[Output]:
+        """Everything since the last time."""
+        outputs = self.outputs
+        self.clear()
+        return outputs
+
+    def tell(self, record: alert.Alert) -> None:
+        """Put an alert out."""
+        value = alert.encode(record)
+        self.outputs.append(Output(topics.ALERTS, record.fingerprint.encode(), value))
+        self.size_bytes += len(value) + _ALERT_SIZE_BYTES
+        self.alerts += 1
+
+    def put_aside(self, topic: str, record: Record, why: list[tuple[str, bytes]]) -> None:
+        """Put a record out that is not applied."""
+        self.outputs.append(put_aside(topic, record, self._place, why))
+        self.size_bytes += len(record.value or b"") + _PUT_ASIDE_SIZE_BYTES
 
 
 def put_aside(topic: str, record: Record, place: Place, why: list[tuple[str, bytes]]) -> Output:
