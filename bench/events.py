@@ -60,7 +60,12 @@ class Made(NamedTuple):
 
     def value(self, time_ms: int) -> bytes:
         """The event's bytes, with this time."""
-        return f'{self.head}"timestamp":{time_ms},"time":"{rfc3339(time_ms)}",{self.tail}'.encode()
+        return f"{self.head}{time_fields(time_ms)}{self.tail}".encode()
+
+
+def time_fields(time_ms: int) -> str:
+    """The part of an event between its head and its tail."""
+    return f'"timestamp":{time_ms},"time":"{rfc3339(time_ms)}",'
 
 
 class _Session:

@@ -134,6 +134,8 @@ async def _measure(
     tasks = [asyncio.create_task(reader) for reader in readers.values()]
     command = [sys.executable, "-m", "bench.live", str(load.rate), str(load.seconds + WARM_SECONDS)]
     generator = await asyncio.create_subprocess_exec(*command, env=load.environment, stdout=subprocess.PIPE)
+    assert generator.stdout is not None  # noqa: S101  it is a pipe
+    await generator.stdout.readline()  # it begins
     await asyncio.sleep(WARM_SECONDS)
     from_ms, begun, before = time.time() * 1000, time.monotonic(), [processes.tree_cpu(pid) for pid in pids]
     said, _ = await generator.communicate()

@@ -156,17 +156,20 @@ class JourneysProcessor:
         if state.next_offset is None:
             self._behind.begin(state.boundary(records[0].offset if records else end), {})
         applied = 0
+        high: int = state.high
         for record in records:
             arrival = record.timestamp
             event = decode(record.offset, arrival, record.key, record.value, record.headers)
             if not isinstance(event, Touchpoint):
                 self._other(record, event)
+                high = state.high
                 continue
             time = event.time
             seen = time if time < arrival else arrival  # noqa: FURB136  a call per event less
-            if seen > state.high:
+            if seen > high:
                 self._raise_high(seen, arrival)
-            applied += self._touch(record, event)
+                high = seen
+            applied += self._touch(record, event, high - self._lateness)
         n = len(records)
         self._events += n
         self._count["consumed"] += n
@@ -272,11 +275,10 @@ class JourneysProcessor:
             self._behind.unpacked(customer)
         return customer
 
-    def _touch(self, record: Record, event: Touchpoint) -> int:
+    def _touch(self, record: Record, event: Touchpoint, watermark: int) -> int:
         """Apply one event to its customer; returns 1 if applied, 0 if it was a duplicate or late."""
         key = record.key or b""
         customer = self._known(key)
-        watermark = self._marker.high - self._lateness
         late = event.time < watermark
         if customer is None:
             if late:
@@ -289,16 +291,15 @@ class JourneysProcessor:
             self._adopt(customer, self._marker.clock)
         if late or event.time < customer.base_time:
             return self._late(record, event, customer)
-        self._apply(customer, event, record.timestamp)
+        self._apply(customer, event, record.timestamp, watermark)
         return 1
 
-    def _apply(self, customer: Customer, event: Touchpoint, arrival: int) -> None:
-        clock = self._marker.clock
+    def _apply(self, customer: Customer, event: Touchpoint, arrival: int, watermark: int) -> None:
+        clock: int = self._marker.clock
         self._customer, self._detected, self._silent = customer, arrival, False
         state = customer.state
         if state is None:
             state = customer.live(self._fold, clock)
-        watermark = self._marker.high - self._lateness
         if customer.count >= SETTLE_EVENTS and customer.last_time < watermark and state.fired < watermark:
             customer.settle(self._fold, state)
         time, plan = event.time, self._fold.plan(event)
@@ -350,7 +351,7 @@ class JourneysProcessor:
         if self._fold.late_completion(customer.live(self._fold, clock), event):
             event.time, event.late_completion = clock, True
             self._sink.note("late_recoveries")
-            self._apply(customer, event, record.timestamp)
+            self._apply(customer, event, record.timestamp, self._marker.high - self._lateness)
         return 0
 
     def _changed(self, customer: Customer) -> None:
