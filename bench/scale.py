@@ -1,7 +1,8 @@
 """`make bench-scale`: what a customer costs. The same number of events over the same time, spread over more and more customers.
 
-For each number of customers, with a worker of all roles on a filled topic: CPU per event, memory and changelog bytes, and how fast a
-second worker restores what the first has left. Prints a table and, last, one JSON object.
+For each number of customers, with a worker of all roles on a filled topic: CPU per event, memory and changelog bytes, how long folding
+pauses when a second worker joins, and how fast another one restores what the first has left. One more point writes every changed row
+with each checkpoint, for a changelog that is many times the state. Prints a table and, last, one JSON object.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from rich.table import Table
 from bench import compare, product
 from bench.events import BASE_HOURS, HOUR_MS, Shape, begin_of
 from bench.machine import machine
-from bench.worker import Worker
+from bench.worker import Worker, metrics_port
+from deploy.local.process import await_condition
 from deploy.local.stack import STATE, Stack
 
 if TYPE_CHECKING:
@@ -33,7 +35,13 @@ EVENTS: Final = 3_000_000
 QUICK_CUSTOMERS: Final = (1_000, 20_000)
 QUICK_EVENTS: Final = 100_000
 SPARE_SHARE: Final = 0.1  # customers beyond those active at a time, so that sessions can change hands
-BARS: Final = {"bytes_per_customer": 1024, "restored_rows_per_second": 200_000, "cost_ratio": 1.5}
+BARS: Final = {
+    "bytes_per_customer": 1024, "restored_rows_per_second": 200_000, "rebalance_pause_milliseconds": 300, "cost_ratio": 1.5,
+    "restored_rows_per_second_uncompacted": 200_000,
+}  # fmt: skip
+# The point with the long changelog: each row is written about a dozen times.
+LONG_CUSTOMERS_SHARE: Final = 1 / 15
+REBALANCE_SECONDS_MAX: Final = 120.0
 REFERENCE_CUSTOMERS: Final = 10_000
 
 
@@ -56,11 +64,24 @@ def _seconds(entry: dict[str, Any]) -> float:
     return datetime.fromisoformat(entry["time"]).timestamp()
 
 
-def measure(stack: Stack, directory: Path, customers: int, events: int) -> dict[str, Any]:
-    """One point of the curve."""
+def rebalance_pause_ms(worker: Worker, environment: dict[str, str], directory: Path) -> float:
+    """How long the first worker folds nothing because a second one joins, both keeping half of the partitions; then it leaves again."""
+    count, total = (f"streamer_rebalance_duration_seconds_{part}" for part in ("count", "sum"))
+    before = worker.value("journeys", count), worker.value("journeys", total)
+    with Worker({**environment, "STREAMER_METRICS_PORT": str(metrics_port())}, directory / "joining.log", wanted=("journeys",)):
+        if not await_condition(lambda: worker.value("journeys", count) > before[0], REBALANCE_SECONDS_MAX):
+            raise RuntimeError("a second worker joined, and the first has not seen a rebalance end")
+        passed = worker.value("journeys", count) - before[0], worker.value("journeys", total) - before[1]
+    return round(passed[1] / passed[0] * 1000, 1)
+
+
+def measure(stack: Stack, directory: Path, customers: int, events: int, *, every_row: bool = False) -> dict[str, Any]:
+    """One point of the curve. every_row: write all changed rows with each checkpoint."""
     row = product.ROWS[0]
-    prefix = f"scale{customers}."
+    prefix = f"scale{customers}{'long' if every_row else ''}."
     made = product.environment(stack, row, prefix)
+    if every_row:
+        made["STREAMER_STATE_ROWS_PER_CHECKPOINT"] = str(events)
     product.create_topics(made)
     begin_ms = begin_of(1, round(time.time() * 1000))
     shape = Shape(events, customers + max(1, round(customers * SPARE_SHARE)), customers, BASE_HOURS * HOUR_MS, begin_ms)
@@ -71,28 +92,33 @@ def measure(stack: Stack, directory: Path, customers: int, events: int) -> dict[
         memory = worker.rss_megabytes()
         known = worker.value("journeys", "streamer_state_entries")
         written = worker.value("journeys", "streamer_checkpoint_size_bytes_sum")
+        pause_ms = rebalance_pause_ms(worker, made, directory)
     on_disk = changelog_bytes(stack.kafka.directory / "data", made["STREAMER_APP"])
     with Worker(made, directory / f"{prefix}again.log", wanted=("journeys",)) as again:
         back = restored(again)
         restored_memory = again.rss_megabytes()
     return {
-        "customers": customers, "events": events, "known_customers": round(known), "wall_seconds": round(seconds, 1),
+        "customers": customers, "events": events, "every_row": every_row, "known_customers": round(known), "wall_seconds": round(seconds, 1),
         "cpu_microseconds_per_event": round(sum(cpu.values()) / events * 1e6, 2),
         "journeys_cpu_microseconds_per_event": round(cpu["journeys"] / events * 1e6, 2),
         "journeys_megabytes": memory["journeys"], "journeys_megabytes_restored": restored_memory["journeys"],
         "changelog_bytes_per_event": round(on_disk / events, 1), "checkpoint_bytes_per_event": round(written / events, 1),
-        "restore": back,
+        "rebalance_pause_milliseconds": pause_ms, "restore": back,
     }  # fmt: skip
 
 
 def verdicts(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The bars of the curve, from its points."""
+    long = next((point for point in points if point["every_row"]), None)
+    points = [point for point in points if not point["every_row"]]
     least, most = points[0], points[-1]
     more = most["known_customers"] - least["known_customers"]
     reference = next((point for point in points if point["customers"] >= REFERENCE_CUSTOMERS), least)
     return {
         "bytes_per_customer": round(((most["journeys_megabytes"] - least["journeys_megabytes"]) << 20) / more) if more > 0 else None,
         "restored_rows_per_second": most["restore"]["rows_per_second"],
+        "rebalance_pause_milliseconds": most["rebalance_pause_milliseconds"],
+        "restored_rows_per_second_uncompacted": long["restore"]["rows_per_second"] if long else None,
         "cost_ratio": round(most["cpu_microseconds_per_event"] / reference["cpu_microseconds_per_event"], 2),
     }
 
@@ -128,6 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for customers in options.customers or (QUICK_CUSTOMERS if options.quick else CUSTOMERS):
                 points.append(measure(stack, directory, customers, events))
                 console.print(points[-1])
+            points.append(measure(stack, directory, round(events * LONG_CUSTOMERS_SHARE), events, every_row=True))
+            console.print(points[-1])
     found = verdicts(points)
     show(Console(), points, found)
     print(json.dumps({"bench": "scale", "machine": machine(), "points": points, "verdicts": found, "bars": BARS}))

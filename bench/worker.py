@@ -36,15 +36,20 @@ POLL_SECONDS: Final = 0.1
 DONE_SECONDS_MAX: Final = 1_800
 
 
-def environment_of(stack: Stack, *, app: str = APP, prefix: str = PREFIX) -> dict[str, str]:
-    """Settings of the product as environment variables, four free ports for the endpoints included."""
+def metrics_port() -> int:
+    """The first of four free ports for a worker's endpoints."""
     block = [ports.pick()]
     while len(block) < 1 + len(ROLES):
         port = ports.pick()
         block = [*block, port] if port == block[-1] + 1 else [port]
+    return block[0]
+
+
+def environment_of(stack: Stack, *, app: str = APP, prefix: str = PREFIX) -> dict[str, str]:
+    """Settings of the product as environment variables, four free ports for the endpoints included."""
     settings = {
         "APP": app, "TOPIC_PREFIX": prefix, "PARTITIONS": str(PARTITIONS), "KAFKA_BOOTSTRAP": stack.kafka.bootstrap,
-        "REDIS_URL": stack.redis.url, "METRICS_PORT": str(block[0]),
+        "REDIS_URL": stack.redis.url, "METRICS_PORT": str(metrics_port()),
     }  # fmt: skip
     return {**os.environ, **{f"STREAMER_{name}": value for name, value in settings.items()}}
 
