@@ -98,7 +98,8 @@ def measure(stack: Stack, directory: Path, customers: int, events: int, *, every
         back = restored(again)
         restored_memory = again.rss_megabytes()
     return {
-        "customers": customers, "events": events, "every_row": every_row, "known_customers": round(known), "wall_seconds": round(seconds, 1),
+        "customers": customers, "events": events, "every_row": every_row,
+        "known_customers": round(known), "wall_seconds": round(seconds, 1),
         "cpu_microseconds_per_event": round(sum(cpu.values()) / events * 1e6, 2),
         "journeys_cpu_microseconds_per_event": round(cpu["journeys"] / events * 1e6, 2),
         "journeys_megabytes": memory["journeys"], "journeys_megabytes_restored": restored_memory["journeys"],

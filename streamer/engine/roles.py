@@ -60,7 +60,7 @@ def _journeys(settings: Settings, definitions: Definitions) -> int:
             rollup_partitions=settings.rollup_partitions,
             build=__version__,
             topic=settings.topic(topics.TOUCHPOINTS),
-            behind=Behind(settings.state_rows_per_checkpoint, settings.state_replay_events, settings.state_unpacked_customers),
+            behind=Behind(settings.state_rows_per_checkpoint, settings.state_replay_events, settings.state_customers_in_use),
         )
 
     pipeline = _pipeline("journeys", definitions)

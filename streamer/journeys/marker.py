@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from streamer.definitions import Definitions, parse
 from streamer.errors import DefinitionsError, StateError
-from streamer.journeys.customer import Customer
 from streamer.journeys.row import Boundary
 
 # 2: rows may be of other moments than the marker, `replay` says from where to fold again.
@@ -86,20 +85,3 @@ def settle(mine: Definitions, marker: Marker, texts: Mapping[int, str]) -> list[
             f"the definitions differ from those that the state was folded with under the same revision {mine.revision}: raise `revision`"
         )
     return [mine if revision == mine.revision else parse(texts[revision], f"kept revision {revision}") for revision in sorted(texts)]
-
-
-class RowsView(Mapping[bytes, bytes]):
-    """A partition's customers as rows, read-only."""
-
-    def __init__(self, customers: Mapping[bytes, Customer | bytes]) -> None:
-        self._customers = customers
-
-    def __getitem__(self, key: bytes) -> bytes:
-        customer = self._customers[key]
-        return customer.row() if isinstance(customer, Customer) else customer
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._customers)
-
-    def __len__(self) -> int:
-        return len(self._customers)

@@ -19,6 +19,7 @@ from streamer.errors import StateError
 from streamer.journeys import marker, notices
 from streamer.journeys.cells import Ledger
 from streamer.journeys.customer import CHUNK, SETTLE_EVENTS, Customer
+from streamer.journeys.customers import Customers, RowsView
 from streamer.journeys.fold import NEVER, Fold
 from streamer.journeys.outbox import Outbox
 from streamer.journeys.restoring import load
@@ -62,10 +63,10 @@ class JourneysProcessor:
         self._router = Router(definitions, self._fold.cells.dimensions, rollup_partitions)
         self._lateness = int(definitions.allowed_lateness)
         self._limit = definitions.limits.events_per_customer
-        self._customers: dict[bytes, Customer | bytes] = {}
+        self._customers = Customers(behind.customers_in_use)
         self._due: list[tuple[int, bytes]] = []
         self._quiet: list[tuple[int, bytes]] = []
-        self._behind = WriteBehind(behind)
+        self._behind = WriteBehind(behind, self._customers)
         self._ledger = Ledger()
         self.notes: dict[str, int] = {}
         self._sink = Live(self._ledger, self.notes, self._tell)
@@ -89,7 +90,7 @@ class JourneysProcessor:
         If `replay_from` is not None afterwards, `refold` must bring the records from there up to `next_offset` first.
         """
         customers, self._due, self._quiet, state, texts, clocks = load(rows)
-        self._customers.update(customers)
+        self._customers.load(customers)
         state = state or self._marker
         self._kept = marker.settle(self._definitions, state, texts)
         for definitions in self._kept:
@@ -147,7 +148,7 @@ class JourneysProcessor:
 
     def _is_in_row(self, record: Record) -> bool:
         """Whether the customer's row was written after this record was folded."""
-        customer = self._known(record.key or b"")
+        customer = self._customers.get(record.key or b"")
         return customer is not None and customer.as_of > record.offset
 
     def process(self, records: Sequence[Record], end: int) -> None:
@@ -196,7 +197,8 @@ class JourneysProcessor:
             rows += [(marker.DEFINITIONS_PREFIX + b"%d" % r, f.definitions.text.encode()) for r, f in self._folds.items()]
             self._new_definitions = False
         now = state.boundary(state.next_offset or 0)
-        changed, state.replay = self._behind.take(now, self._events, self._customers, self._cool, everything=self._write_all)
+        changed, state.replay = self._behind.take(now, self._events, self._settle, everything=self._write_all)
+        self._customers.pack(now, self._is_needed, self._prepare)
         rows += changed
         self._write_all = False
         state.accounting = dict(self.accounting)
@@ -256,7 +258,7 @@ class JourneysProcessor:
 
     def rows(self) -> Mapping[bytes, bytes]:
         """The customers as rows."""
-        return marker.RowsView(self._customers)
+        return RowsView(self._customers)
 
     def _other(self, record: Record, event: Control | Rejected) -> None:
         if isinstance(event, Control):
@@ -267,23 +269,16 @@ class JourneysProcessor:
         self._sink.note("dead_" + event.reason)
         self._outbox.put_aside(topics.DEAD_LETTERS, record, [("reason", event.reason.encode()), ("detail", event.detail.encode())])
 
-    def _known(self, key: bytes) -> Customer | None:
-        """The customer of a key, unpacked."""
-        customer = self._customers.get(key)
-        if customer is not None and not isinstance(customer, Customer):
-            customer = self._customers[key] = Customer.of_row(key, customer)
-            self._behind.unpacked(customer)
-        return customer
-
     def _touch(self, record: Record, event: Touchpoint, watermark: int) -> int:
         """Apply one event to its customer; returns 1 if applied, 0 if it was a duplicate or late."""
         key = record.key or b""
-        customer = self._known(key)
+        customer = self._customers.get(key)
         late = event.time < watermark
         if customer is None:
             if late:
                 return self._late(record, event, None)
-            customer = self._customers[key] = Customer(key, event.offset, self._definitions.revision)
+            customer = Customer(key, event.offset, self._definitions.revision)
+            self._customers.add(customer)
         if not late and customer.has(event, watermark):
             self._count["duplicate"] += 1
             return 0
@@ -324,22 +319,23 @@ class JourneysProcessor:
         if not customer.dirty or customer.due != customer.queued or (customer.due == NEVER and customer.waiting > customer.last_time):
             self._changed(customer)
 
-    def _cool(self, customer: Customer) -> bool:
-        """Settle a customer of whom nothing has been heard for longer than the allowed lateness; True if the row is all to keep."""
-        state, watermark = customer.state, self._marker.high - self._lateness
-        if state is None:
-            return True  # as it was in its row
-        if customer.revision != self._definitions.revision:
-            return False
-        if customer.last_time >= watermark or state.fired >= watermark:
-            return False
-        customer.settle(self._fold, state)
-        # Unpacked again, it takes itself to be queued where a restore would have put it.
+    def _is_needed(self, customer: Customer) -> bool:
+        """Whether events may come before what is folded of the customer."""
+        watermark = self._marker.high - self._lateness
+        return customer.last_time >= watermark or (customer.state is not None and customer.state.fired >= watermark)
+
+    def _settle(self, customer: Customer) -> None:
+        """Fold everything retained into the base, if nothing can come before it."""
+        if customer.state is not None and customer.revision == self._definitions.revision and not self._is_needed(customer):
+            customer.settle(self._fold, customer.state)
+
+    def _prepare(self, customer: Customer) -> None:
+        """Make a customer ready to be packed: unpacked again, it takes itself to be queued where a restore would have put it."""
+        self._settle(customer)
         if customer.due == NEVER and customer.waiting != customer.quiet_at:
             heappush(self._quiet, (customer.quiet_at, customer.key))
         elif customer.queued != customer.due:
             self._requeue(customer)
-        return True
 
     def _late(self, record: Record, event: Touchpoint, customer: Customer | None) -> int:
         """Too late to change a pane. But nobody is to be chased for something they bought: a completion still ends its alert."""
@@ -357,7 +353,7 @@ class JourneysProcessor:
     def _changed(self, customer: Customer) -> None:
         if not customer.dirty:
             customer.dirty = True
-            self._behind.changed[customer.key] = customer
+            self._customers.changed[customer.key] = None
         due = customer.due
         if due < customer.queued:
             customer.queued = due
@@ -394,7 +390,7 @@ class JourneysProcessor:
         queue = self._due
         while queue and queue[0][0] <= to:
             due, key = heappop(queue)
-            customer = self._known(key)
+            customer = self._customers.get(key)
             if customer is None or customer.queued != due:
                 continue  # the customer's deadline has since moved to an earlier place in the queue
             customer.queued = NEVER
@@ -434,7 +430,7 @@ class JourneysProcessor:
         queue = self._quiet
         while queue and queue[0][0] < watermark:
             since, key = heappop(queue)
-            customer = self._known(key)
+            customer = self._customers.get(key)
             if customer is None or customer.waiting != since:
                 continue
             customer.waiting = NEVER
@@ -445,7 +441,6 @@ class JourneysProcessor:
                 customer.waiting = customer.quiet_at
                 heappush(queue, (customer.waiting, key))
                 continue
-            del self._customers[key]
             self._behind.forget(customer)
 
     def _tell(self, state: alert.State, key: str, episode: Episode, time_ms: int) -> None:

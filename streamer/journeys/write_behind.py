@@ -13,34 +13,31 @@ are not in the source.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from streamer.journeys.customer import Customer
+from streamer.journeys.customers import Customers
 from streamer.journeys.row import Boundary
 from streamer.processor import ROW_PREFIX
 
 # Changelog keys of the idle clock's moves: after which offset.
 CLOCK_PREFIX: Final = b"j"
-# How many of those that stay unpacked a drain may find still needed before it gives up.
-_STILL_NEEDED_MAX: Final = 256
 
 
 class Behind(NamedTuple):
-    """How far rows may be behind, and how many customers of a partition stay unpacked.
+    """How far rows may be behind, and how many customers of a partition are in use.
 
     rows_per_drain: while no more events than this come with a drain there is time to write what changed; in any drain as many rows can
     be written.
     replay_events: events after which what changed is written though there is no time. A restore folds at most about twice as many again:
     2 s at 10 us each. In 100,000 events of 13 per visit a row is written 0.1 times per event instead of 0.9 times.
-    unpacked_customers: about; beyond, those whose rows were written longest ago are kept as their rows, as soon as nothing can come before
-    what is folded. Unpacked, one takes 2 to 3 KB, as a row 0.5 KB.
+    customers_in_use: about; the rest is kept as rows. In use, one takes 2 to 4 KB, as a row 0.5 KB.
     """
 
     rows_per_drain: int = 256
     replay_events: int = 100_000
-    unpacked_customers: int = 10_000
+    customers_in_use: int = 5_000
 
 
 BEHIND: Final = Behind()
@@ -49,21 +46,19 @@ Rows = list[tuple[bytes, bytes | None]]
 
 
 class WriteBehind:
-    """The changed rows of one partition. `changed`: since the boundary; a customer in it has `dirty` set."""
+    """Which rows of one partition are written when."""
 
-    def __init__(self, behind: Behind) -> None:
-        self.changed: dict[bytes, Customer] = {}
+    def __init__(self, behind: Behind, customers: Customers) -> None:
+        self._customers = customers
         self._rows_per_drain = behind.rows_per_drain
         self._replay_events = behind.replay_events
-        self._unpacked_customers = behind.unpacked_customers
         self._boundary: Boundary | None = None
         self._events = 0  # since the boundary
-        self._writing: dict[bytes, Customer] = {}  # what changed before the boundary
+        self._writing: dict[bytes, None] = {}  # what changed before the boundary
         self._began: Boundary | None = None  # where that began to change
         self._pace = 0.0  # rows to write per event, for the writing to take half of the time until the next boundary
         self._gone: dict[bytes, None] = {}
         self._gone_before: dict[bytes, None] = {}
-        self._warm: OrderedDict[bytes, Customer] = OrderedDict()  # unpacked though nothing has to be written
         self._clocks: dict[int, int] = {}
         self._clocks_written: set[int] = set()
         self._clocks_ahead: list[tuple[int, int]] = []
@@ -87,14 +82,9 @@ class WriteBehind:
             clock = self._clocks_ahead.pop()[1]
         return clock
 
-    def unpacked(self, customer: Customer) -> None:
-        """The customer was kept as its row, and is in use now."""
-        self._warm[customer.key] = customer
-
     def forget(self, customer: Customer) -> None:
         """The customer is dropped: its row is deleted once the boundary has passed this moment."""
-        self._warm.pop(customer.key, None)
-        self.changed.pop(customer.key, None)
+        self._customers.drop(customer)
         self._writing.pop(customer.key, None)
         if customer.written:
             self._gone[customer.key] = None
@@ -102,84 +92,46 @@ class WriteBehind:
     @property
     def waiting(self) -> int:
         """Rows that the next drain writes, about."""
-        return min(len(self.changed) + len(self._writing), self._rows_per_drain)
+        return min(len(self._customers.changed) + len(self._writing), self._rows_per_drain)
 
-    def take(
-        self, now: Boundary, events: int, customers: dict[bytes, Customer | bytes], cool: Callable[[Customer], bool], *, everything: bool
-    ) -> tuple[Rows, Boundary | None]:
+    def take(self, now: Boundary, events: int, settle: Callable[[Customer], None], *, everything: bool) -> tuple[Rows, Boundary | None]:
         """The rows to write with a drain that brought so many events, and from where to fold again, None if all rows are of now.
 
-        cool: says whether a customer is needed no more for now; such a one is kept as its row.
+        settle: makes a row small, if nothing can come before what is folded.
         """
         self._events += events
         is_time = not self._writing and (events <= self._rows_per_drain or self._events >= self._replay_events)
-        if everything or is_time or not self.changed:
+        if everything or is_time or not self._customers.changed:
             self._move_boundary(now)
+        count = len(self._writing) if everything else max(self._rows_per_drain, int(self._pace * events) + 1)
         rows: Rows = []
-        self._write(
-            len(self._writing) if everything else max(self._rows_per_drain, int(self._pace * events) + 1), now, rows, customers, cool
-        )
+        self._write(count, now, rows, settle)
         if not self._writing:
-            self._delete_gone(customers, rows)
-        self._cool_down(now, customers, cool)
+            self._delete_gone(rows)
         replay = self._began if self._writing else self._boundary
-        if not (self._writing or self.changed or self._gone):
+        if not (self._writing or self._customers.changed or self._gone):
             replay = None
         self._write_clocks(None if replay is None else replay.offset, rows)
         return rows, replay
 
+    def _write(self, count: int, now: Boundary, rows: Rows, settle: Callable[[Customer], None]) -> None:
+        for _ in range(min(count, len(self._writing))):
+            key, _ = self._writing.popitem()
+            rows.append((ROW_PREFIX + key, self._customers.row_to_write(key, now, settle)))
+
     def _move_boundary(self, now: Boundary) -> None:
         if not self._writing:
             self._began = self._boundary
-        for customer in self.changed.values():
-            customer.dirty = False
-        self._writing.update(self.changed)
-        self.changed = {}
+        self._writing.update(self._customers.begin_boundary())
         self._gone_before.update(self._gone)
         self._gone = {}
         self._boundary = now
         self._events = 0
         self._pace = 2 * len(self._writing) / self._replay_events
 
-    def _write(
-        self, count: int, now: Boundary, rows: Rows, customers: dict[bytes, Customer | bytes], cool: Callable[[Customer], bool]
-    ) -> None:
-        for _ in range(min(count, len(self._writing))):
-            key, customer = self._writing.popitem()
-            if customer.dirty:  # since the boundary too
-                customer.dirty = False
-                del self.changed[key]
-            customer.written = True
-            is_cool = cool(customer)
-            row = customer.row(now.offset, now.clock)
-            self._warm.pop(key, None)
-            if is_cool:
-                customers[key] = row
-            else:
-                self._warm[key] = customer  # as the latest
-            rows.append((ROW_PREFIX + key, row))
-
-    def _cool_down(self, now: Boundary, customers: dict[bytes, Customer | bytes], cool: Callable[[Customer], bool]) -> None:
-        """Pack customers while too many are not."""
-        warm, still_needed = self._warm, 0
-        over = len(warm) + len(self._writing) + len(self.changed) - self._unpacked_customers
-        while over > 0 and warm and still_needed < _STILL_NEEDED_MAX:
-            key, customer = warm.popitem(last=False)
-            if customer.dirty or key in self._writing:
-                continue  # it comes back when its row is written
-            if cool(customer):
-                customers[key] = customer.row(now.offset, now.clock)
-                over -= 1
-            else:
-                warm[key] = customer
-                still_needed += 1
-
-    def _delete_gone(self, customers: Mapping[bytes, Customer | bytes], rows: Rows) -> None:
+    def _delete_gone(self, rows: Rows) -> None:
         """Of a customer who has come back meanwhile, an own row has replaced the old one, or none is written yet."""
-        for key in self._gone_before:
-            customer = customers.get(key)
-            if customer is None or (isinstance(customer, Customer) and not customer.written):
-                rows.append((ROW_PREFIX + key, None))
+        rows += [(ROW_PREFIX + key, None) for key in self._gone_before if not self._customers.has_row(key)]
         self._gone_before = {}
 
     def _write_clocks(self, replay_offset: int | None, rows: Rows) -> None:

@@ -68,12 +68,14 @@ def test_nothing_outgrows_its_limit_and_the_stock_is_what_is_open(log: list[dict
 
 def state_of(run: Run, customer: bytes) -> Any:
     """The live state, which the processor keeps for a customer in use."""
-    return run.processor._customers[customer].live(run.processor._fold, run.processor.clock_ms)  # type: ignore[union-attr]
+    kept = run.processor._customers.get(customer)
+    assert kept is not None
+    return kept.live(run.processor._fold, run.processor.clock_ms)
 
 
 def check_row(run: Run, customer: bytes) -> None:
-    kept = run.processor._customers[customer]
-    assert not isinstance(kept, bytes)
+    kept = run.processor._customers.get(customer)
+    assert kept is not None
     assert kept.count <= max(EVENTS, CHUNK)
     state = state_of(run, customer)
     assert len(state.instances) <= JOURNEYS

@@ -148,15 +148,21 @@ def _sent_again(refold: Callable[..., None]) -> Callable[..., None]:
 def _deleted_while_kept(write: Callable[..., None]) -> Callable[..., None]:
     """A customer who may be forgotten once the watermark has passed is deleted at once."""
 
-    def with_early_tombstones(self: WriteBehind, count: int, now: Any, found: list[tuple[bytes, bytes | None]]) -> None:
-        waiting = {ROW_PREFIX + key for key, customer in self._writing.items() if customer.waiting < NEVER}
-        write(self, count, now, found)
+    def with_early_tombstones(self: WriteBehind, count: int, now: Any, found: list[tuple[bytes, bytes | None]], *rest: Any) -> None:
+        in_use = {key: customer for key in self._writing if (customer := self._customers.get(key))}
+        waiting = {ROW_PREFIX + key for key, customer in in_use.items() if customer.waiting < NEVER}
+        write(self, count, now, found, *rest)
         found[:] = [(key, None if key in waiting else row) for key, row in found]
 
     return with_early_tombstones
 
 
-def _deleted_anyway(self: WriteBehind, customers: object, found: list[tuple[bytes, bytes | None]]) -> None:
+def _not_deleted(self: WriteBehind, customer: Customer) -> None:
+    self._customers.drop(customer)
+    self._writing.pop(customer.key, None)
+
+
+def _deleted_anyway(self: WriteBehind, found: list[tuple[bytes, bytes | None]]) -> None:
     found += [(ROW_PREFIX + key, None) for key in self._gone_before]
     self._gone_before = {}
 
@@ -250,7 +256,7 @@ BUGS: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
     "folding again does not know the idle clock": _instead(WriteBehind, "clock_before", lambda self, offset: -1),
     "a tombstone before the customer is forgotten": _around(WriteBehind, "_write", _deleted_while_kept),
     "a changed row that is not written": _around(WriteBehind, "_write", _one_row_missed),
-    "a tombstone that is not written": _instead(WriteBehind, "forget", lambda self, customer: None),
+    "a tombstone that is not written": _instead(WriteBehind, "forget", _not_deleted),
     "timers lost in a restore": _around(processor, "load", _without_timers),
     "the waiting to be forgotten lost in a restore": _around(processor, "load", _without_waiting),
     "the idle clock lost in a restore": _around(marker, "decode", _without_idle_clock),

@@ -134,14 +134,13 @@ def test_the_clock_of_a_row_counts_when_it_is_ahead_of_what_is_folded_again() ->
     assert run.rows == before
 
 
-def test_a_customer_not_heard_of_for_the_allowed_lateness_is_kept_as_its_row_and_fires_in_time() -> None:
-    run = Run(default_text(), Behind(rows_per_drain=1000, replay_events=1000))
+def test_a_customer_kept_as_its_row_fires_in_time() -> None:
+    run = Run(default_text(), Behind(rows_per_drain=1000, replay_events=1000, customers_in_use=0))
     run.process([visit(0, "a", 0), visit(1, "a", 1, "checkout.step_viewed"), visit(2, "b", 1200, "page.viewed")])
     run.drain()
     run.process([visit(3, "a", 1201, "payment.failed"), visit(4, "b", 2200, "page.viewed")])
     run.drain()
-    a = run.processor._customers[b"a"]
-    assert isinstance(a, bytes), "nothing but its row"
+    assert b"a" not in in_use(run), "nothing but its row"
     assert run.total("ABANDONED") == 0
     run.advance(BASE_MS + 1201 * SECOND + 30 * MINUTE)
     run.drain()
@@ -176,31 +175,58 @@ def test_a_customer_kept_as_its_row_is_forgotten_when_one_in_use_would_be() -> N
     assert said == [{b"b"}, {b"b"}]
 
 
-def unpacked(run: Run) -> set[bytes]:
-    return {key for key, customer in run.processor._customers.items() if not isinstance(customer, bytes)}
+def in_use(run: Run) -> set[bytes]:
+    return {key for key, customer in run.processor._customers._all.items() if not isinstance(customer, bytes)}
 
 
-def test_of_too_many_customers_those_written_longest_ago_are_packed_once_nothing_can_come_before() -> None:
-    run = Run(HASTY, Behind(1000, 1000, unpacked_customers=2))
+def test_of_too_many_customers_in_use_those_in_use_for_longest_are_packed_once_nothing_can_come_before() -> None:
+    run = Run(HASTY, Behind(1000, 1000, customers_in_use=4))
     run.process([visit(i, f"c{i}", i) for i in range(6)])
     run.drain()
-    assert len(unpacked(run)) == 6, "within the allowed lateness an event may come before any of these"
+    assert len(in_use(run)) == 6, "within the allowed lateness an event may come before any of these"
     run.process([visit(6, "d", 63.5)])
     run.drain()
-    assert unpacked(run) == {b"c4", b"c5", b"d"}, "the watermark has passed c0 to c3"
+    assert in_use(run) == {b"c3", b"c4", b"c5", b"d"}, "the watermark has passed c0 to c3, of which c3 is one of the four"
     assert len(run.rows) == 7, "all of them have an open checkout"
     run.process([visit(7, "c0", 70, "checkout.step_viewed"), visit(8, "e", 100)])
     run.drain()
-    assert unpacked(run) == {b"c0", b"d", b"e"}
+    assert in_use(run) == {b"c5", b"d", b"c0", b"e"}
+
+
+def test_twice_too_many_customers_in_use_are_packed_though_events_may_come_before() -> None:
+    run = Run(HASTY, Behind(1000, 1000, customers_in_use=2))
+    run.process([visit(i, f"c{i}", i) for i in range(6)])
+    run.drain()
+    assert in_use(run) == {b"c2", b"c3", b"c4", b"c5"}
+    run.process([visit(6, "c0", -1, "payment.failed"), visit(7, "c1", 8, "order.completed")])
+    run.advance(BASE_MS + 60 * MINUTE)
+    run.drain()
+    assert run.total("ABANDONED") == 5
+    assert run.total("COMPLETED") == 1
+
+
+def test_a_changed_customer_is_packed_and_its_row_written_when_it_is_its_turn() -> None:
+    run = Run(HASTY, Behind(1, 100, customers_in_use=0))
+    run.process([visit(i, f"c{i}", i) for i in range(4)] + [visit(4, "d", 100)])
+    run.drain()
+    assert in_use(run) == set()
+    assert rows_of(run) == set(), "written later"
+    for i in range(6):
+        run.process([visit(5 + i, "d", 101 + i, "checkout.step_viewed")])
+        run.drain()
+    assert rows_of(run) >= {b"cc0", b"cc1", b"cc2", b"cc3"}
+    before = run.rows
+    run.crash()
+    assert run.rows == before
 
 
 def test_a_customer_that_was_only_looked_at_is_packed_again_as_it_was() -> None:
-    run = Run(HASTY, Behind(1000, 1000, unpacked_customers=0))
+    run = Run(HASTY, Behind(1000, 1000, customers_in_use=0))
     run.process([visit(0, "a", 0), visit(1, "b", 100), visit(2, "b", 200)])
     run.drain()
     before = meaning_of(run.processor, b"a", run.processor.rows()[b"a"])
     run.process([visit(3, "a", 1)])
-    assert unpacked(run) == {b"a", b"b"}, "it came late"
+    assert in_use(run) == {b"a"}, "it came late"
     run.drain()
-    assert unpacked(run) == {b"b"}
+    assert in_use(run) == set()
     assert meaning_of(run.processor, b"a", run.processor.rows()[b"a"]) == before
