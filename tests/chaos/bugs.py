@@ -19,6 +19,7 @@ from streamer.engine.delivery import Publisher
 from streamer.engine.owner import Owner
 from streamer.journeys.customer import Customer
 from streamer.journeys.processor import JourneysProcessor
+from streamer.metrics.pipeline import Pipeline
 from streamer.processor import MARKER_KEY, Drained
 from tests.chaos.points import Points, wrap
 
@@ -180,6 +181,15 @@ def swallowed_send_error(_: Points) -> None:
     wrap(Transactions, "commit", committing)
 
 
+def uncounted_error(_: Points) -> None:
+    """A command that Redis refused is not counted."""
+
+    def make(count: Any) -> Any:
+        return lambda pipeline, outcome, *rest: None if outcome == "error" else count(pipeline, outcome, *rest)
+
+    wrap(Pipeline, "redis_command", make)
+
+
 BUGS: Final[dict[str, Plant]] = {
     "commit-before-effect": commit_before_effect,
     "torn-checkpoint": torn_checkpoint,
@@ -192,4 +202,5 @@ BUGS: Final[dict[str, Plant]] = {
     "double-delta": double_delta,
     "wrong-fence-id": wrong_fence_id,
     "swallowed-send-error": swallowed_send_error,
+    "uncounted-error": uncounted_error,
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
-# What is found wrong differs: lost events, an alert delivered twice, a clock that nothing explains, a change counted twice.
+# What is found wrong differs: lost events, an alert delivered twice, a clock that nothing explains, a change counted twice, a metric.
 @pytest.mark.parametrize(
     ("bug", "wrong"),
     [
@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
         ("read-uncommitted-publisher", "phantom_alerts "),
         ("dropped-journal", "clock of partition"),
         ("double-delta", "wrong_counters "),
+        ("uncounted-error", "redis-full did not move its metric: increase of streamer_redis_commands_total"),
     ],
 )
 async def test_a_planted_bug_is_caught(kafka: Kafka, redis_server: Redis, unique: str, tmp_path: Path, bug: str, wrong: str) -> None:
