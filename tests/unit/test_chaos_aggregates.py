@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import heapq
 import json
 import tomllib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +29,7 @@ from tests.chaos.traffic import Customer
 from tests.oracle.aggregates import Told, transitions, wilson
 from tests.oracle.ticks import Booking
 
+ROOT = Path(__file__).parents[2]
 NOW = 1_795_256_100_000
 PARTITIONS = 2
 EVENTS = 2_500
@@ -190,6 +193,14 @@ def test_an_event_that_nobody_counted_changes_what_is_expected() -> None:
     lost = {**world.logs["touchpoints"], 0: [one for one in world.logs["touchpoints"][0] if one.offset % 50]}
     right = aggregates.expect(World({**world.logs, "touchpoints": lost}, {}))
     assert judged(world, right).wrong.keys() & {"missing_alerts", "phantom_alerts"}
+
+
+def test_the_recount_shares_no_code_with_the_product() -> None:
+    sources = [ast.parse(path.read_text()) for path in (ROOT / "tests/oracle").glob("*.py")]
+    imported = {node.module or "" for tree in sources for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for tree in sources for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert "tests.oracle.plan" in imported
+    assert not [name for name in imported if name.split(".")[0] in ("streamer", "bench", "deploy")]
 
 
 # -- the recount by itself, against numbers worked out by hand
