@@ -217,6 +217,7 @@ async def freeze_broker(stage: Stage, random: Random, _: float) -> None:
     stage.cluster.kafka.pause()
     try:
         await asyncio.sleep(random.uniform(2, 6))
+        await stage.scraper.look()
     finally:
         stage.cluster.kafka.resume()
         stage.stalls.forget()

@@ -123,8 +123,9 @@ def increase(samples: list[Sample], name: str, role: str = "", **labels: str) ->
 
 
 def changes(samples: list[Sample], name: str, role: str = "", **labels: str) -> float:
-    """How often values changed, at whatever place."""
-    return float(sum(low != high for _, line in _lines(samples, name, role, labels) for (_, low), (_, high) in pairwise(line)))
+    """How often values changed, at whatever place; what another process says is another value."""
+    pairs = [pair for _, line in _lines(samples, name, role, labels) for pair in pairwise(line)]
+    return float(sum(low != high or before.began != after.began for (before, low), (after, high) in pairs))
 
 
 def highest(samples: list[Sample], name: str, role: str = "", **labels: str) -> float:

@@ -68,6 +68,11 @@ def test_another_process_at_a_place_is_a_change_of_its_start() -> None:
     assert changes([sample(1), sample(2, began=1.5)], STARTED, "journeys") == 1
 
 
+def test_a_gauge_of_another_process_is_another_value_though_it_is_the_same_number() -> None:
+    assert changes([sample(1, streamer_publish_lag_records=2), sample(2, began=1.5, streamer_publish_lag_records=2)], LAG) == 1
+    assert changes([sample(1, streamer_publish_lag_records=2), sample(2, began=1.5)], LAG) == 0
+
+
 def test_totals_are_of_the_latest_values() -> None:
     def labelled(at: float, partition: str, n: float) -> Sample:
         return sample(at)._replace(values={("streamer_accounted_events", frozenset({("partition", partition), ("outcome", "late")})): n})
