@@ -19,7 +19,10 @@ SEEN_SHARE: Final = 0.6
 
 
 class Move(NamedTuple):
-    """A metric, how it is read, and what it must come to at least. by_length: in multiples of how long the fault lasted."""
+    """A metric, how it is read, and what it must come to at least.
+
+    by_length: in multiples of how long the fault lasted. otherwise: what moves if the processes did not live to show it.
+    """
 
     name: str
     read: Callable[..., float]
@@ -27,6 +30,7 @@ class Move(NamedTuple):
     role: str = ""
     labels: Mapping[str, str] = {}
     by_length: bool = False
+    otherwise: Move | None = None
 
     @property
     def title(self) -> str:
@@ -42,6 +46,14 @@ class Move(NamedTuple):
     def enough(self, lasted_seconds: float) -> float:
         """How far it must move."""
         return self.least * lasted_seconds if self.by_length else self.least
+
+    def look(self, samples: list[Sample], lasted_seconds: float) -> Moved:
+        """What became of it."""
+        found = Moved(self.title, round(self.moved(samples), 2), round(self.enough(lasted_seconds), 2))
+        if self.otherwise is None or found.is_enough:
+            return found
+        instead = self.otherwise.look(samples, lasted_seconds)
+        return instead if instead.is_enough else found
 
 
 def began_anew(role: str) -> Move:
@@ -63,7 +75,10 @@ def restored(role: str) -> Move:
 HANDED_ON: Final = Move("streamer_partitions_owned", changes, 1, "publisher")
 FAILING: Final = Move("streamer_redis_commands_total", increase, 1, "publisher", {"outcome": "error"})
 WAITING: Final = Move("streamer_publish_lag_records", highest, 1, "publisher")
-NO_CHECKPOINT: Final = Move("streamer_checkpoint_timestamp_seconds", oldest, SEEN_SHARE, "journeys", by_length=True)
+# Two outages within half a minute end a process: a checkpoint that failed twice may be another owner's doing.
+NO_CHECKPOINT: Final = Move(
+    "streamer_checkpoint_timestamp_seconds", oldest, SEEN_SHARE, "journeys", by_length=True, otherwise=began_anew("journeys")
+)
 
 # Of a process that may have been a standby.
 ENDED: Final[Mapping[str, Sequence[Move]]] = {
@@ -131,4 +146,4 @@ def chosen(moves: Moves, ended_role: str | None) -> Sequence[Move]:
 
 def moved(moves: Sequence[Move], samples: list[Sample], lasted_seconds: float) -> list[Moved]:
     """How far the metrics of a fault moved."""
-    return [Moved(move.title, round(move.moved(samples), 2), round(move.enough(lasted_seconds), 2)) for move in moves]
+    return [move.look(samples, lasted_seconds) for move in moves]

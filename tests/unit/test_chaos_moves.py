@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ def sample(at: float, *, place: str = "journeys-0", began: float = 1.0, **values
 
 
 def every(moves: Moves) -> list[Move]:
-    return list(moves) if not hasattr(moves, "values") else [move for some in moves.values() for move in some]
+    found = list(moves) if not isinstance(moves, Mapping) else [move for some in moves.values() for move in some]
+    return found + [move.otherwise for move in found if move.otherwise is not None]
 
 
 def test_what_a_process_shows_is_read_without_buckets() -> None:
@@ -93,6 +95,15 @@ def test_a_fault_that_lasted_longer_must_move_an_age_further() -> None:
     move = Move("streamer_checkpoint_timestamp_seconds", oldest, 0.5, by_length=True)
     looks = [sample(10, streamer_checkpoint_timestamp_seconds=7)]
     assert [one.is_enough for seconds in (6, 7) for one in moved([move], looks, seconds)] == [True, False]
+
+
+def test_a_restart_stands_for_an_age_that_nobody_lived_to_show_and_nothing_else_does() -> None:
+    look = [sample(10, streamer_checkpoint_timestamp_seconds=9.5)]
+    (move,) = chosen(MOVES["broker-killed"], None)
+    assert [one.is_enough for one in moved([move], look, 5.0)] == [False]
+    (found,) = moved([move], [*look, sample(16, began=12, streamer_checkpoint_timestamp_seconds=15.5)], 5.0)
+    assert found.is_enough
+    assert found.title == f"changes of {STARTED}"
 
 
 def test_a_death_is_looked_for_where_it_was() -> None:
