@@ -74,7 +74,8 @@ def restored(role: str) -> Move:
 # A publisher counts no rebalances; its partitions go and come.
 HANDED_ON: Final = Move("streamer_partitions_owned", changes, 1, "publisher")
 FAILING: Final = Move("streamer_redis_commands_total", increase, 1, "publisher", {"outcome": "error"})
-WAITING: Final = Move("streamer_publish_lag_records", highest, 1, "publisher")
+# Of one partition, in an outage of some seconds; without one it is what came within the milliseconds of a delivery.
+WAITING: Final = Move("streamer_publish_lag_records", highest, 5, "publisher")
 # Two outages within half a minute end a process: a checkpoint that failed twice may be another owner's doing.
 NO_CHECKPOINT: Final = Move(
     "streamer_checkpoint_timestamp_seconds", oldest, SEEN_SHARE, "journeys", by_length=True, otherwise=began_anew("journeys")
@@ -125,6 +126,12 @@ MOVES: Final[Mapping[str, Moves]] = {
 def fenced(times: int) -> Move:
     """Checkpoints of owners that were fenced and live on."""
     return Move("streamer_checkpoints_total", increase, times, "journeys", {"outcome": "fenced"})
+
+
+def every(moves: Moves) -> list[Move]:
+    """All that a kind may ask for, whoever ends."""
+    found = [move for some in moves.values() for move in some] if isinstance(moves, Mapping) else list(moves)
+    return found + [move.otherwise for move in found if move.otherwise is not None]
 
 
 class Moved(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from streamer.metrics.families import FAMILIES, PROCESS_NAMES
 from streamer.metrics.pipeline import Pipeline
 from tests.chaos.faults import FAULTS
-from tests.chaos.moves import MOVES, Move, Moves, chosen, moved
+from tests.chaos.moves import MOVES, Move, chosen, every, moved
 from tests.chaos.scrape import STARTED, Sample, changes, highest, increase, oldest, parse, totals
 
 ROOT = Path(__file__).parents[2]
@@ -24,11 +23,6 @@ def sample(at: float, *, place: str = "journeys-0", began: float = 1.0, **values
     """Of series without labels."""
     made = {(name, frozenset[tuple[str, str]]()): value for name, value in {**values, STARTED: began}.items()}
     return Sample(at, place, place.split("-")[0], began, made)
-
-
-def every(moves: Moves) -> list[Move]:
-    found = list(moves) if not isinstance(moves, Mapping) else [move for some in moves.values() for move in some]
-    return found + [move.otherwise for move in found if move.otherwise is not None]
 
 
 def test_what_a_process_shows_is_read_without_buckets() -> None:
