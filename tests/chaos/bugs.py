@@ -60,7 +60,10 @@ def commit_before_effect(points: Points) -> None:
 
 
 def torn_checkpoint(points: Points) -> None:
-    """Rows are committed before outputs and position."""
+    """Rows are committed before outputs and position.
+
+    Rows are written behind their changes, a few at a time: those ahead would seldom be of anything that is not told yet. So all of them go.
+    """
 
     def rows_only(drained: Drained, behind: int | None) -> Drained | None:
         if behind is None:
@@ -68,6 +71,15 @@ def torn_checkpoint(points: Points) -> None:
         rows = [row for row in drained.rows if row[0] != MARKER_KEY]
         return drained._replace(rows=rows, outputs=[], journal=[], next_offset=behind)
 
+    def draining(drain: Any) -> Any:
+        def drained(processor: JourneysProcessor) -> Drained:
+            processor.write_all()
+            whole: Drained = drain(processor)
+            return whole
+
+        return drained
+
+    wrap(JourneysProcessor, "drain", draining)
     _in_two_transactions(points, rows_only)
 
 
