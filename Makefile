@@ -87,7 +87,7 @@ simulate-histories: env ## Fold seeded histories with crashes in any order and c
 integration: servers ## Tests against real servers on free ports
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile tests/integration tests/acceptance
 
-CYCLES ?= 24
+CYCLES ?= 25
 SEED ?=
 FAULTS ?=
 

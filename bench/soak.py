@@ -119,7 +119,7 @@ def run(stack: Stack, directory: Path, options: argparse.Namespace, console: Con
         begun = time.monotonic()
         try:
             while live.poll() is None:
-                time.sleep(SAMPLE_SECONDS)
+                time.sleep(options.sample_seconds)
                 samples.append(sample(worker, probes, begun))
                 if len(samples) % 12 == 0:
                     console.print(samples[-1])
@@ -137,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, help=f"how long (default {SECONDS:.0f})")
     parser.add_argument("--days", type=float, help=f"of event time (default {DAYS:.0f})")
     parser.add_argument("--rate", type=float, help=f"events per second (default {RATE:.0f})")
+    parser.add_argument("--sample-seconds", type=float, default=SAMPLE_SECONDS, help=f"between two looks (default {SAMPLE_SECONDS:.0f})")
     parser.add_argument("--quick", action="store_true", help=f"a short form for builds: {QUICK}")
     options = parser.parse_args(arguments)
     defaults = QUICK if options.quick else {"seconds": SECONDS, "days": DAYS, "rate": RATE}

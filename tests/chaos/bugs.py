@@ -19,6 +19,7 @@ from streamer.engine.delivery import Publisher
 from streamer.engine.owner import Owner
 from streamer.journeys.customer import Customer
 from streamer.journeys.processor import JourneysProcessor
+from streamer.metrics.pipeline import Pipeline
 from streamer.processor import MARKER_KEY, Drained
 from tests.chaos.points import Points, wrap
 
@@ -59,7 +60,10 @@ def commit_before_effect(points: Points) -> None:
 
 
 def torn_checkpoint(points: Points) -> None:
-    """Rows are committed before outputs and position."""
+    """Rows are committed before outputs and position.
+
+    Rows are written behind their changes, a few at a time: those ahead would seldom be of anything that is not told yet. So all of them go.
+    """
 
     def rows_only(drained: Drained, behind: int | None) -> Drained | None:
         if behind is None:
@@ -67,6 +71,15 @@ def torn_checkpoint(points: Points) -> None:
         rows = [row for row in drained.rows if row[0] != MARKER_KEY]
         return drained._replace(rows=rows, outputs=[], journal=[], next_offset=behind)
 
+    def draining(drain: Any) -> Any:
+        def drained(processor: JourneysProcessor) -> Drained:
+            processor.write_all()
+            whole: Drained = drain(processor)
+            return whole
+
+        return drained
+
+    wrap(JourneysProcessor, "drain", draining)
     _in_two_transactions(points, rows_only)
 
 
@@ -180,6 +193,15 @@ def swallowed_send_error(_: Points) -> None:
     wrap(Transactions, "commit", committing)
 
 
+def uncounted_error(_: Points) -> None:
+    """A command that Redis refused is not counted."""
+
+    def make(count: Any) -> Any:
+        return lambda pipeline, outcome, *rest: None if outcome == "error" else count(pipeline, outcome, *rest)
+
+    wrap(Pipeline, "redis_command", make)
+
+
 BUGS: Final[dict[str, Plant]] = {
     "commit-before-effect": commit_before_effect,
     "torn-checkpoint": torn_checkpoint,
@@ -192,4 +214,5 @@ BUGS: Final[dict[str, Plant]] = {
     "double-delta": double_delta,
     "wrong-fence-id": wrong_fence_id,
     "swallowed-send-error": swallowed_send_error,
+    "uncounted-error": uncounted_error,
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from deploy.local import ports
 from streamer.engine import topic_admin
 from streamer.engine.supervisor import FINAL_CODES
-from streamer.metrics.families import ROLES
+from streamer.metrics.families import ROLES, SUPERVISOR
 from streamer.settings import Settings
 from tests.chaos.points import ARM, HIT
 
@@ -38,12 +38,13 @@ class Ended(NamedTuple):
     """A process that ended: who, its exit code, and whether its place was to stay empty."""
 
     name: str
+    role: str
     code: int
     held: bool
 
 
 class Slot:
-    """A place for one process of a role. While `held` it stays empty."""
+    """A place for one process of a role, or for a supervisor with one of each. While `held` it stays empty."""
 
     def __init__(self, role: str, number: int, directory: Path, environment: dict[str, str], port: int) -> None:
         self.role = role
@@ -56,16 +57,17 @@ class Slot:
         self._environment = {
             **environment,
             "CHAOS_DIRECTORY": str(self.directory),
-            "STREAMER_METRICS_PORT": str(port - 1 - ROLES.index(role)),
+            "STREAMER_METRICS_PORT": str(port if role == SUPERVISOR else port - 1 - ROLES.index(role)),
         }
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self.held = False
         self.reap()
+        role = [] if self.role == SUPERVISOR else ["--role", self.role]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.launch", "worker", "--role", self.role, "--supervised"],
+                [sys.executable, "-m", "tests.chaos.launch", "worker", *role, "--supervised"],
                 cwd=ROOT, env={**os.environ, **self._environment}, stdin=subprocess.PIPE, stdout=log, stderr=log,
             )  # fmt: skip
 
@@ -149,7 +151,7 @@ class Cluster:
     def add(self, role: str) -> Slot:
         """Start another process of a role."""
         number = sum(slot.role == role for slot in self.slots)
-        slot = Slot(role, number, self.directory, self._environment, ports.pick())
+        slot = Slot(role, number, self.directory, self._environment, _port_of(role))
         self.slots.append(slot)
         slot.start()
         if self._watching is None:
@@ -191,7 +193,7 @@ class Cluster:
         if process in self._seen:
             return
         self._seen.add(process)
-        self.ended.append(Ended(slot.name, process.returncode, slot.held))
+        self.ended.append(Ended(slot.name, slot.role, process.returncode, slot.held))
         if process.returncode in FINAL_CODES:
             self.broken.append(f"{slot.name} ended with code {process.returncode}: {slot.last_words()}")
 
@@ -218,6 +220,14 @@ class Cluster:
             if slot.process is not None and slot.process.poll() is None:
                 slot.process.kill()
             slot.reap()
+
+
+def _port_of(role: str) -> int:
+    """A free port; a supervisor's children take the next three."""
+    while True:
+        port = ports.pick()
+        if role != SUPERVISOR or all(ports.is_free(port + 1 + number) for number in range(len(ROLES))):
+            return port
 
 
 class TooLongError(Exception):

@@ -6,13 +6,17 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 from typing import Final
 
+import psutil
 import redis.asyncio
 
 from streamer.engine.exits import Exit
+from streamer.metrics.families import ROLES, SUPERVISOR
 from tests.chaos.cluster import REBALANCE_SECONDS, SESSION_SECONDS, Slot, TooLongError, until
+from tests.chaos.moves import fenced
 from tests.chaos.points import MACHINE_POINTS, PUBLISHER_POINTS
 from tests.chaos.stage import Stage
 
@@ -64,6 +68,34 @@ def kill_at(point: str) -> Fault:
             stage.expect(stage.stalls.longest <= STALL_SECONDS_MAX, f"{point}: readers were held back for {stage.stalls.longest:.1f} s")
 
     return fault
+
+
+async def kill_supervised(stage: Stage, random: Random, _: float) -> None:
+    """kill -9 of a role under the worker's own supervisor, which starts it again, and ends in order when it is told to."""
+    slot = stage.cluster.spare(SUPERVISOR)
+    await stage.ready(slot)
+    role = random.choice(ROLES)
+    child = child_of(slot, role)
+    assert child is not None
+    child.kill()
+
+    def runs_again() -> bool:
+        found = child_of(slot, role)
+        return found is not None and found.pid != child.pid
+
+    await until(runs_again, f"{slot.name} starts {role} again", HIT_SECONDS_MAX)
+    await stage.scraper.look()
+    code = await stage.cluster.stop(slot)
+    stage.expect(code == Exit.OK, f"{slot.name} ended with {code} after SIGTERM: {slot.last_words()[-500:]}")
+
+
+def child_of(slot: Slot, role: str) -> psutil.Process | None:
+    """The process of a role that a supervisor runs."""
+    for child in psutil.Process(slot.pid).children():
+        with suppress(psutil.Error):
+            if role in child.cmdline():
+                return child
+    return None
 
 
 def freeze_at(point: str) -> Fault:
@@ -155,8 +187,11 @@ async def fence_a_healthy_owner(stage: Stage, random: Random, _: float) -> None:
     slow.signal(signal.SIGCONT)
     await asyncio.sleep(3)
     for slot, pid in others.items():
-        if len(slot.entries("checkpoint_failed")) == failed[slot]:
+        times = len(slot.entries("checkpoint_failed")) - failed[slot]
+        if times == 0:
             continue  # it had nothing to commit, and learnt of the new owner in the rebalance
+        if slot.pid == pid and slot.runs:
+            stage.due.append(fenced(times))
         quarrels = "twice within" in "".join(entry["message"] for entry in slot.entries("end")[-1:])  # an earlier fault was just before
         stage.expect(quarrels or (slot.pid == pid and slot.runs), f"{slot.name} was fenced by a slow opener and did not survive")
 
@@ -182,6 +217,7 @@ async def freeze_broker(stage: Stage, random: Random, _: float) -> None:
     stage.cluster.kafka.pause()
     try:
         await asyncio.sleep(random.uniform(2, 6))
+        await stage.scraper.look()
     finally:
         stage.cluster.kafka.resume()
         stage.stalls.forget()
@@ -252,6 +288,7 @@ async def make_redis_read_only(stage: Stage, _random: Random, outage_seconds: fl
 FAULTS: Final[dict[str, Fault]] = {
     "kill-at-random": kill_at_random,
     **{f"kill-{point}": kill_at(point) for point in (*MACHINE_POINTS, *PUBLISHER_POINTS)},
+    "kill-supervised": kill_supervised,
     "freeze-after-apply": freeze_at("after-apply"),
     "freeze-in-transaction": freeze_at("in-transaction"),
     "sigterm": end_in_order,

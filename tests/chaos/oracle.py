@@ -35,16 +35,21 @@ Entity = tuple[str, str, str, str]  # customer, rule, journey, id
 
 SAMPLES_PER_KIND: Final = 4
 MARKER: Final = b"m"
+ACCOUNTED: Final = ("consumed", "applied", "duplicate", "late", "dead_lettered", "ignored")
 # A record whose `expires_at` is this near may or may not be in Redis' active set.
 EXPIRY_SECONDS: Final = 5.0
 
 
 @dataclass
 class Verdict:
-    """What is wrong; nothing but the first two should be above 0. samples: some of it, in words."""
+    """What is wrong; nothing but the first three should be above 0. samples: some of it, in words.
+
+    aggregate_alerts: transitions of aggregate rules that the recount expects.
+    """
 
     events: int = 0
     alerts: int = 0
+    aggregate_alerts: int = 0
     lost: int = 0
     duplicated: int = 0
     wrong_counters: int = 0
@@ -56,7 +61,7 @@ class Verdict:
     @property
     def wrong(self) -> dict[str, int]:
         """How many of each kind that there should be none of."""
-        return {name: n for name, n in asdict(self).items() if n and name not in ("events", "alerts", "samples")}
+        return {name: n for name, n in asdict(self).items() if n and name not in ("events", "alerts", "aggregate_alerts", "samples")}
 
     @property
     def is_clean(self) -> bool:
@@ -201,6 +206,17 @@ def _compare_accounting(verdict: Verdict, world: World, expected: Expected) -> N
                 verdict.note("wrong_accounting", f"{name} of partition {partition}: {str(found)[:200]} instead of {str(right)[:200]}")
         if not due.duplicates <= counted["duplicate"] <= due.duplicates + due.either:
             verdict.note("wrong_accounting", f"{counted['duplicate']} duplicates in partition {partition}, {due.duplicates} expected")
+
+
+def compare_accounted(verdict: Verdict, world: World, shown: Mapping[str, float]) -> None:
+    """What the endpoints showed in the end of what became of the records is what the state says, which was compared above."""
+    counted: Counter[str] = Counter()
+    for rows in world.logs["journeys-changelog"].values():
+        markers = [record for record in rows if record.key == MARKER]
+        counted.update({kind: n for kind, n in json.loads(markers[-1].value)["accounting"].items() if kind in ACCOUNTED} if markers else {})
+    for kind in ACCOUNTED:
+        if shown.get(kind, 0) != counted[kind]:
+            verdict.note("wrong_accounting", f"the endpoints show {shown.get(kind, 0):g} events as {kind} instead of {counted[kind]}")
 
 
 def in_force_of(verdict: Verdict, logs: Logs) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Report:
-    """recovery_seconds, stall_seconds: by kind of fault, one for each time. broken: expectations that did not hold."""
+    """recovery_seconds, stall_seconds: by kind of fault, one for each time. moved: by kind and metric, how far each time.
+
+    broken: expectations that did not hold.
+    """
 
     seed: int
     cycles: int
@@ -21,6 +24,7 @@ class Report:
     verdict: Verdict | None = None
     recovery_seconds: dict[str, list[float]] = field(default_factory=dict)
     stall_seconds: dict[str, list[float]] = field(default_factory=dict)
+    moved: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     exits: dict[str, int] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -36,6 +40,7 @@ class Report:
             stalls = self.stall_seconds.get(kind)
             held = f"{max(stalls):.1f}" if stalls else ""
             found.append(f"{kind:<28} {len(seconds):>5} {statistics.median(seconds):>19.1f} {max(seconds):>8.1f} {held:>20}")
+        found += self._moved_lines()
         if self.verdict is not None:
             counts = {name: n for name, n in asdict(self.verdict).items() if name != "samples"}
             found.append("  ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items()))
@@ -45,6 +50,13 @@ class Report:
         found.append(
             f"{'clean' if self.is_clean else 'NOT CLEAN'}: {self.cycles} cycles in {self.seconds:.0f} s; again with: {self.command}"
         )
+        return found
+
+    def _moved_lines(self) -> list[str]:
+        found = [f"{'fault':<28} {'moved at least':>14} {'at most':>10}  metric"]
+        for kind, metrics in sorted(self.moved.items()):
+            for name, values in sorted(metrics.items()):
+                found.append(f"{kind:<28} {min(values):>14g} {max(values):>10g}  {name}")
         return found
 
     def json(self) -> str:

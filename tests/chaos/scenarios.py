@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
 from tests.chaos.cluster import SESSION_SECONDS, TooLongError, until
-from tests.chaos.run import finish
+from tests.chaos.faults import fill_redis
+from tests.chaos.moves import MOVES
+from tests.chaos.run import OUTAGE_SECONDS, finish, look_at_metrics
 from tests.chaos.stage import Stage, staged
 
 if TYPE_CHECKING:
@@ -82,6 +85,15 @@ async def frozen(stage: Stage) -> None:
     await asyncio.sleep(2)
 
 
+async def redis_full(stage: Stage) -> None:
+    """Redis is out of memory for a while, and the publisher's metrics must show it."""
+    await stage.all_ready()
+    await stage.scraper.begin()
+    await fill_redis(stage, Random(SEED), OUTAGE_SECONDS)
+    await stage.caught_up(RECOVERY_SECONDS)
+    await look_at_metrics(stage, "redis-full", MOVES["redis-full"], len(stage.cluster.ended), OUTAGE_SECONDS)
+
+
 Scenario = Callable[[Stage], Awaitable[None]]
 
 
@@ -104,6 +116,7 @@ PLANS: Final[dict[str, Plan]] = {
     "double-delta": Plan(undisturbed),
     "wrong-fence-id": Plan(frozen),
     "swallowed-send-error": Plan(fenced),
+    "uncounted-error": Plan(redis_full, ("journeys", "rollup", "publisher")),
 }
 CONTROLS: Final[dict[str, Plan]] = {f"without a bug, {plan.scenario.__name__}": plan for plan in PLANS.values()}
 

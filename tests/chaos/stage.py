@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chaos.clients import administering, consuming
 from tests.chaos.cluster import Cluster, Slot, TooLongError
+from tests.chaos.scrape import Scraper, totals
 from tests.chaos.traffic import Traffic
 from tests.chaos.watch import StallWatch, StreamTail
 
@@ -27,13 +28,17 @@ if TYPE_CHECKING:
 
     from deploy.local.kafka import Kafka
     from deploy.local.redis import Redis
+    from tests.chaos.moves import Move
 
 # A fault must be over by then, on a machine that others use too.
 RECOVERY_SECONDS_MAX: Final = 180.0
 
 
 class Stage:
-    """What a fault works on. broken: expectations of single faults that did not hold."""
+    """What a fault works on. broken: expectations of single faults that did not hold.
+
+    due: metrics that the fault under way must move beside those of its kind. accounted: what the endpoints said in the end, by outcome.
+    """
 
     def __init__(self, cluster: Cluster, traffic: Traffic) -> None:
         self.cluster = cluster
@@ -41,7 +46,10 @@ class Stage:
         self.settings = cluster.settings
         self.stalls = StallWatch(cluster.settings)
         self.tail = StreamTail(cluster.settings)
+        self.scraper = Scraper(cluster)
         self.broken: list[str] = []
+        self.due: list[Move] = []
+        self.accounted: dict[str, float] = {}
 
     def expect(self, holds: bool, what: str) -> None:
         """Note what a fault should have led to."""
@@ -71,11 +79,16 @@ class Stage:
         """Wait until every process says that it is ready, standbys too."""
         deadline = time.monotonic() + seconds
         for slot in self.cluster.slots:
-            while not slot.held and not await self.is_ready(slot):
-                self.go_on()
-                if time.monotonic() > deadline:
-                    raise TooLongError(f"{slot.name} is not ready within {seconds:.0f} s: {slot.last_words()[-500:]}")
-                await asyncio.sleep(0.1)
+            await self.ready(slot, deadline - time.monotonic())
+
+    async def ready(self, slot: Slot, seconds: float = RECOVERY_SECONDS_MAX) -> None:
+        """Wait until a process says that it is ready, unless its place is to be empty."""
+        deadline = time.monotonic() + seconds
+        while not slot.held and not await self.is_ready(slot):
+            self.go_on()
+            if time.monotonic() > deadline:
+                raise TooLongError(f"{slot.name} is not ready within {seconds:.0f} s: {slot.last_words()[-500:]}")
+            await asyncio.sleep(0.1)
 
     async def is_ready(self, slot: Slot) -> bool:
         """What the process's own endpoint says."""
@@ -123,6 +136,11 @@ class Stage:
                     return
             await asyncio.sleep(0.1)
 
+    async def account(self) -> None:
+        """Ask the endpoints what became of the records of all partitions."""
+        await self.scraper.begin()
+        self.accounted = totals(self.scraper.samples, "streamer_accounted_events", "journeys", "outcome")
+
     async def gauges(self) -> dict[str, float]:
         """Lifetime gauges over everything, of the process that owns the rollup partition."""
         for slot in self.cluster.of("rollup"):
@@ -155,7 +173,7 @@ async def staged(
     traffic = Traffic(cluster.settings, seed, events_per_second=events_per_second)
     stage = Stage(cluster, traffic)
     await cluster.create()
-    watchers = [asyncio.create_task(stage.stalls.run()), asyncio.create_task(stage.tail.run())]
+    watchers = [asyncio.create_task(watcher.run()) for watcher in (stage.stalls, stage.tail, stage.scraper)]
     try:
         for role in roles:
             cluster.add(role)

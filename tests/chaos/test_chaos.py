@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.chaos.faults import FAULTS
+from tests.chaos.moves import ALL_ALONG
 from tests.chaos.run import run
 
 if TYPE_CHECKING:
@@ -33,4 +34,6 @@ async def test_no_fault_loses_doubles_or_changes_anything(kafka: Kafka, redis_se
     assert report.verdict is not None
     assert report.verdict.events > 1_000
     assert report.verdict.alerts > 100
+    assert report.verdict.aggregate_alerts > 20
     assert report.recovery_seconds.keys() == FAULTS.keys()
+    assert report.moved.keys() == FAULTS.keys() | ALL_ALONG.keys()

@@ -52,11 +52,21 @@ class World(NamedTuple):
 def recount(events: Iterable[Event], definitions: Mapping[str, Any], clock: int) -> Recount:
     """events: of one customer, all within the allowed lateness, in any order. clock: of the partition at the end."""
     world = _world(list(events), plan_of(definitions), clock)
+    sums = _sums(world)
+    still_open = sum(instance.life(world.end).state == "open" for instance in world.instances)
+    return Recount({key: n for key, n in sums.items() if n}, _in_force(world), still_open)
+
+
+def sums_at(events: Iterable[Event], plan: Plan, clock: int) -> Counter[tuple[str, Cell, int]]:
+    """Net counts alone, by (counter, cell, pane)."""
+    return _sums(_world(list(events), plan, clock))
+
+
+def _sums(world: World) -> Counter[tuple[str, Cell, int]]:
     sums: Counter[tuple[str, Cell, int]] = Counter()
     for change in _changes(world):
         sums[change.counter, _cell(change, world.plan.dimensions), change.time // PANE_MS] += change.n
-    still_open = sum(instance.life(world.end).state == "open" for instance in world.instances)
-    return Recount({key: n for key, n in sums.items() if n}, _in_force(world), still_open)
+    return sums
 
 
 def _world(events: list[Event], plan: Plan, clock: int) -> World:
