@@ -73,6 +73,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             metadata_max_age_ms=METADATA_AGE_MS,
         )
         self._assigned: set[TopicPartition] | None = None
+        self._rebalance_began = time.monotonic()
         self._ids: dict[str, str] = {}
         self._after: dict[TopicPartition, int] = {}  # open partitions -> offset up to which Redis has everything
         self._delivered: dict[tuple[str, int], int] = {}  # (topic id, partition) -> next offset, known to have been delivered
@@ -96,6 +97,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
 
     def on_partitions_revoked(self, _revoked: Iterable[TopicPartition]) -> None:
         """Another member may own them from now on; what is in flight meets the offset guard."""
+        self._rebalance_began = time.monotonic()
         for partition in list(self._after):
             self._close(partition)
         for partition in self._assigned or ():
@@ -111,6 +113,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             self._consumer.seek(partition, 0)  # any valid position: keeps aiokafka from looking for one itself
             self._lag.open(partition)
         self._metrics.owned(len(self._assigned))
+        self._metrics.rebalanced(time.monotonic() - self._rebalance_began)
 
     def _close(self, partition: TopicPartition) -> None:
         """Stop reading; the next turn opens it again from where Redis stands, if it is still ours."""
@@ -214,6 +217,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         moved = await self._store.restore(topic_id, partition.partition, states.items(), expected=None, applied=applied)
         if moved is not None:
             return None
+        self._metrics.active_set_rebuilt()
         firing = sum(state.record is not None for state in states.values())
         log.info(
             "rebuilt the active set of %s partition %d up to offset %d: %d firing",

@@ -177,11 +177,27 @@ class BatchConsumerThread(faust_driver.AIOKafkaConsumerThread):
         return cast("TopicPartitionState | None", assignment.state_value(tp))
 
 
+class NothingRead(dict[TP, int | None]):
+    """Faust drops what lies below the offset it saw last, in silence. Epoch and range decide that here: a batch of an old position that is
+    still under way when a partition is sought back would otherwise let it drop the first one of the new position.
+    """
+
+    def __getitem__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        return
+
+
 class BatchConsumer(faust_driver.Consumer):
     """Faust's consumer, seen from the main loop."""
 
     logger = logging.getLogger("faust.consumer")
     _thread: BatchConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = NothingRead()
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -200,8 +216,6 @@ class BatchConsumer(faust_driver.Consumer):
 
     async def seek_epoch(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
         """Position partitions; returns their new epochs. Raises IllegalStateError if one is not assigned any more."""
-        for tp in offsets:
-            self._read_offset.pop(tp, None)  # Faust drops what lies below it
         return await self._thread.seek_epoch(offsets)
 
     async def is_member(self) -> bool:

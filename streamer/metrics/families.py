@@ -88,6 +88,7 @@ FAMILIES: Final = (
     Family("streamer_state_restore_duration_seconds", "histogram", "Time to restore one partition.", ("role",), DURATION_BUCKETS),
     Family("streamer_state_restored_rows_total", "counter", "Rows read back from changelogs.", ("role",)),
     # alerts
+    Family("streamer_active_set_rebuilds_total", "counter", "Partitions whose active set in Redis was rebuilt from Kafka.", ("role",)),
     Family("streamer_alerts_written_total", "counter", "Alert transitions committed to Kafka.", ("role", "transition")),
     Family(
         "streamer_rule_alerts_total",

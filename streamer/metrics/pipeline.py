@@ -173,6 +173,10 @@ class Pipeline:
         self.counter("streamer_rebalances_total").inc()
         self.histogram("streamer_rebalance_duration_seconds").observe(duration_seconds)
 
+    def active_set_rebuilt(self) -> None:
+        """One partition's part of the active set was put back into Redis."""
+        self.counter("streamer_active_set_rebuilds_total").inc()
+
     def restored(self, *, duration_seconds: float, rows: int) -> None:
         """One partition's state was read back."""
         self.histogram("streamer_state_restore_duration_seconds").observe(duration_seconds)

@@ -71,8 +71,6 @@ def restored(role: str) -> Move:
     return Move("streamer_state_restore_duration_seconds_count", increase, 1, role)
 
 
-# A publisher counts no rebalances; its partitions go and come.
-HANDED_ON: Final = Move("streamer_partitions_owned", changes, 1, "publisher")
 FAILING: Final = Move("streamer_redis_commands_total", increase, 1, "publisher", {"outcome": "error"})
 # Of one partition, in an outage of some seconds; without one it is what came within the milliseconds of a delivery.
 WAITING: Final = Move("streamer_publish_lag_records", highest, 5, "publisher")
@@ -85,7 +83,7 @@ NO_CHECKPOINT: Final = Move(
 ENDED: Final[Mapping[str, Sequence[Move]]] = {
     "journeys": (began_anew("journeys"), rebalanced("journeys")),
     "rollup": (began_anew("rollup"), rebalanced("rollup")),
-    "publisher": (began_anew("publisher"), HANDED_ON),
+    "publisher": (began_anew("publisher"), rebalanced("publisher")),
 }
 # Of one that certainly owned something.
 OWNER_ENDED: Final[Mapping[str, Sequence[Move]]] = {
@@ -119,7 +117,7 @@ MOVES: Final[Mapping[str, Moves]] = {
     "redis-stopped": (FAILING, WAITING),
     "redis-full": (FAILING, WAITING),
     "redis-read-only": (FAILING, WAITING),
-    "redis-wiped": (FAILING,),
+    "redis-wiped": (FAILING, Move("streamer_active_set_rebuilds_total", increase, 1, "publisher")),
 }
 
 

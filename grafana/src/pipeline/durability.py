@@ -56,11 +56,12 @@ def _ownership() -> Panels:
         common.timeseries(
             405,
             "Partitions and rebalances",
-            "Partitions owned by each role, and rebalances since the processes started. Owned must add up to the topic's partitions.",
+            "Partitions owned by each role, rebalances and rebuilds since the processes started. Owned must add up to the topic's partitions.",
             common.queries(
                 (total("streamer_partitions_owned", "role"), "{{role}} owns"),
                 (total("streamer_rebalances_total", "role"), "{{role}} rebalances"),
                 (total("streamer_fenced_reopenings_total", "role"), "{{role}} reopened after fencing"),
+                (total("streamer_active_set_rebuilds_total", ""), "active set in Redis rebuilt"),
             ),
             unit="short",
             width=6,

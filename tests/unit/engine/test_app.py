@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 from faust.transport.drivers.aiokafka import Consumer
+from faust.types import TP
 
 from streamer import topics
 from streamer.engine.app import Machine, MachineApp, create_app
@@ -99,3 +100,10 @@ async def test_an_error_the_group_gave_up_with_is_a_hang_at_once(app: MachineApp
 
 async def test_nothing_is_ready_before_the_first_assignment(app: MachineApp) -> None:
     assert app.ready() == "partitions are being assigned"
+
+
+async def test_what_was_read_before_a_seek_does_not_hide_what_comes_after_it(app: MachineApp) -> None:
+    """A batch of the old position may be handled while a partition is being sought back."""
+    offsets = cast("BatchConsumer", app.consumer)._read_offset
+    offsets[TP("cx.touchpoints.v1", 0)] = 910
+    assert offsets[TP("cx.touchpoints.v1", 0)] is None
