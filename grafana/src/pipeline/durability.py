@@ -56,7 +56,7 @@ def _ownership() -> Panels:
         common.timeseries(
             405,
             "Partitions and rebalances",
-            "Partitions owned by each role, rebalances and rebuilds since the processes started. Owned must add up to the topic's partitions.",
+            "Partitions owned by each role, which must add up to the topic's; rebalances and rebuilds since the processes started.",
             common.queries(
                 (total("streamer_partitions_owned", "role"), "{{role}} owns"),
                 (total("streamer_rebalances_total", "role"), "{{role}} rebalances"),
