@@ -1,0 +1,83 @@
+"""The raw log that both sides read: records with their places and arrivals, and how they get into DuckDB."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+# docs/reference/touchpoint.md: nested deeper is not accepted as JSON.
+DEPTH_MAX = 256
+ENVELOPE = ("ce_type", "ce_time", "ce_id", "ce_source")
+
+
+class Record(NamedTuple):
+    """One record. control_ms: the time of a control record, which is no event; headers: those of the envelope, in binary mode."""
+
+    part: int
+    off: int
+    arrival: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+    control_ms: int | None = None
+
+
+def as_columns(records: Iterable[Record]) -> list[list[Any]]:
+    """The columns of the table `raw`."""
+    rows = [_row(record) for record in records]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    value = record.value or b""
+    text, content = (None, None) if record.control_ms is not None else _json(value)
+    headers = {name: content.decode(errors="replace") for name, content in record.headers if name in ENVELOPE}
+    if "ce_type" not in headers:
+        headers = {}
+    if content is not None:
+        content = hashlib.sha256(
+            json.dumps([content, headers.get("ce_type"), headers.get("ce_time"), headers.get("ce_source")]).encode()
+        ).hexdigest()
+    key = None if record.key is None else record.key.decode(errors="replace")
+    envelope = [headers.get(name) for name in ENVELOPE]
+    return (record.part, record.off, record.arrival, key, text, len(value), content, *envelope, record.control_ms)
+
+
+def _json(value: bytes) -> tuple[str | None, str | None]:
+    """The value if it is JSON as the standard has it, and its content with keys in order. Of a key that comes twice the last counts."""
+    doubled = False
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal doubled
+        found = dict(pairs)
+        doubled |= len(found) < len(pairs)
+        return found
+
+    try:
+        text = value.decode()
+        parsed = json.loads(text, object_pairs_hook=members, parse_constant=_no_constant)
+        if len(value) > 2 * DEPTH_MAX and max(_depths(parsed)) > DEPTH_MAX:
+            return None, None
+        ordered = json.dumps(parsed, sort_keys=True)
+    except (ValueError, RecursionError):
+        return None, None
+    return (json.dumps(parsed) if doubled else text), ordered
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _depths(value: Any) -> Iterator[int]:
+    waiting = [(value, 0)]
+    while waiting:
+        item, depth = waiting.pop()
+        if isinstance(item, (dict, list)):
+            waiting += [(part, depth + 1) for part in (item.values() if isinstance(item, dict) else item)]
+            yield depth + 1
+        else:
+            yield depth

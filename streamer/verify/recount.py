@@ -1,0 +1,107 @@
+"""The recount: counters and metrics from the raw log in SQL, and nothing of the processors.
+
+What the statements mean stands in `sql/`, written from docs/reference. Shared with the product are only declarations: the parsed
+definitions file, and the names of counters, metrics, dimensions, channels and event types.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from streamer.errors import InputError
+from streamer.verify.raw_log import Record, as_columns
+from streamer.verify.tables import tables, used_dimensions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import duckdb
+
+    from streamer.definitions import Definitions
+
+SQL: Final = resources.files("streamer.verify") / "sql"
+# Records handed over at a time: their values are in memory twice while they are.
+_ROWS_AT_ONCE: Final = 20_000
+# Nothing outside the log is read, and nothing is downloaded.
+_CLOSED: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "enable_external_access": "false"}
+
+Place = tuple[str, tuple[str, ...], int]  # counter, values of the used dimensions, pane
+Series = tuple[str, tuple[str, ...], tuple[str, ...], str]  # metric, dimensions and values of the slice, window
+
+
+class Sample(NamedTuple):
+    """A metric: numerator, sample size, value (None while undefined), 95 % bounds (None where it has none)."""
+
+    k: int
+    n: int
+    value: float | None
+    lower: float | None
+    upper: float | None
+
+
+class Recount(NamedTuple):
+    """dimensions: names of a cell's values. sums: without zeros. records: how many had which outcome, dead letters by reason."""
+
+    dimensions: tuple[str, ...]
+    sums: Mapping[Place, int]
+    metrics: Mapping[Series, Sample]
+    records: Mapping[str, int]
+
+
+def statements() -> list[str]:
+    """The SQL in the order in which it runs."""
+    files = sorted((part for part in SQL.iterdir() if part.name.endswith(".sql")), key=lambda part: part.name)
+    return [part.read_text(encoding="utf-8") for part in files]
+
+
+def recount(records: Sequence[Record], definitions: Definitions, clock_ms: int, sql: Sequence[str] | None = None) -> Recount:
+    """Recount a log. clock_ms: of its partitions at the end. sql: other statements, for tests that break one.
+
+    Raises:
+        InputError: DuckDB is not installed.
+    """
+    try:
+        import duckdb
+    except ImportError as exc:
+        raise InputError("verify needs DuckDB, which is not installed here: pip install duckdb") from exc
+    schema, *rest = sql or statements()
+    with duckdb.connect(config=dict(_CLOSED)) as connection:
+        connection.execute(schema)
+        _load(connection, records, tables(definitions, clock_ms))
+        for statement in rest:
+            connection.execute(statement)
+        return _result(connection, definitions)
+
+
+def _load(connection: duckdb.DuckDBPyConnection, records: Sequence[Record], rows_of: Mapping[str, list[list[Any]]]) -> None:
+    for first in range(0, len(records), _ROWS_AT_ONCE):
+        columns = as_columns(records[first : first + _ROWS_AT_ONCE])
+        connection.execute("INSERT INTO raw SELECT " + ", ".join("unnest(?)" for _ in columns), columns)
+    for table, rows in rows_of.items():
+        for row in rows:
+            marks = ", ".join("?" for _ in row)
+            connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608  the names are those of `tables`
+
+
+def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions) -> Recount:
+    def fetched(query: str) -> list[tuple[Any, ...]]:
+        return connection.execute(query).fetchall()
+
+    slices = [part.by for part in definitions.slice]
+    return Recount(
+        used_dimensions(definitions),
+        {(counter, tuple(cell), pane): n for counter, cell, pane, n in fetched("SELECT counter, cell, pane, n FROM sums")},
+        {
+            (metric, slices[number], tuple(values), window): Sample(k, n, value, *(bounds or (None, None)))
+            for metric, number, values, window, k, n, value, bounds in fetched(
+                'SELECT metric, slice_no, label_values, "window", k, n, "value", bounds FROM metrics'
+            )
+        },
+        dict(
+            fetched(
+                "SELECT outcome, count(*) FROM records GROUP BY outcome"
+                " UNION ALL SELECT 'dead_' || reason, count(*) FROM records WHERE outcome = 'dead_lettered' GROUP BY reason"
+            )
+        ),
+    )

@@ -1,0 +1,94 @@
+"""What a verification says: one JSON object, tables for people, and a file for Prometheus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, write_to_textfile
+from rich.table import Table
+
+from streamer.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from streamer.verify.compare import Verdict
+
+_DIFFERENCES_SHOWN: Final = 3
+
+
+def verdict_json(verdict: Verdict, kind: str) -> dict[str, Any]:
+    """A verdict as JSON; kind: what it is about."""
+    return {
+        kind: verdict.name,
+        "status": verdict.status,
+        **({"reason": verdict.reason} if verdict.reason else {}),
+        "compared": verdict.compared,
+        "equal": verdict.equal,
+        "different": verdict.compared - verdict.equal,
+        "differences": verdict.differences,
+    }
+
+
+def show(console: Console, told: dict[str, Any]) -> None:
+    """The report for people: every counter and metric that has something to compare or cannot be, and the first differences."""
+    console.print(
+        f"{told['records']['compared']} outcomes of {told['log']['records']} records, {told['log']['begin']} to {told['log']['end']}:"
+        f" {told['records']['status']}"
+    )
+    for difference in told["records"]["differences"]:
+        console.print(f"  {difference['outcome']}: counted {difference['counted']}, recounted {difference['recounted']}")
+    for kind, title in (("counters", "Counters, by cell and pane"), ("metrics", "Metrics, by slice and window")):
+        _show_table(console, told[kind], kind[:-1], title)
+    mismatches = told["mismatches"]
+    console.print("everything compared is equal" if not mismatches else f"{mismatches} differences")
+
+
+def _show_table(console: Console, rows: Sequence[dict[str, Any]], kind: str, title: str) -> None:
+    table = Table(kind, "status", "compared", "equal", "different", title=title)
+    empty = [row[kind] for row in rows if not row["compared"] and row["status"] == "equal"]
+    for row in rows:
+        if row[kind] not in empty:
+            table.add_row(row[kind], row["status"], *(str(row[name]) for name in ("compared", "equal", "different")))
+    console.print(table)
+    if empty:
+        console.print(f"nothing counted and nothing recounted: {', '.join(empty)}")
+    for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
+        console.print(f"not verified ({', '.join(row[kind] for row in rows if row.get('reason') == reason)}): {reason}")
+    for row in rows:
+        for difference in row["differences"][:_DIFFERENCES_SHOWN]:
+            where = ", ".join(f"{name}={value}" for name, value in (difference.get("cell") or difference.get("slice") or {}).items())
+            place = difference.get("pane") or difference.get("window")
+            numbers = f"counted {_short(difference['counted'])}, recounted {_short(difference['recounted'])}"
+            console.print(f"  {row[kind]} {place} {where or 'all'}: {numbers}")
+
+
+def _short(value: Any) -> str:
+    return f"k={value['k']} n={value['n']} value={value['value']}" if isinstance(value, dict) else str(value)
+
+
+def write_metrics(path: Path, verdicts: Sequence[Verdict]) -> None:
+    """The mismatches for node_exporter's textfile collector. Raises InputError if the file cannot be written."""
+    registry = CollectorRegistry()
+    mismatches = Counter(
+        "streamer_verify_mismatches",
+        "Places where counted and recounted numbers differ, in the last verification",
+        ["metric"],
+        registry=registry,
+    )
+    unverified = Counter(
+        "streamer_verify_unverified",
+        "Places that differ where a limit explains it, in the last verification",
+        ["metric"],
+        registry=registry,
+    )
+    for verdict in verdicts:
+        mismatches.labels(verdict.name).inc(verdict.mismatches)
+        unverified.labels(verdict.name).inc(verdict.compared - verdict.equal - verdict.mismatches)
+    try:
+        write_to_textfile(str(path), registry)
+    except OSError as exc:
+        raise InputError(f"{path}: the metrics file cannot be written: {exc.strerror}") from exc
