@@ -48,6 +48,9 @@ def verify(
     shuffle: Annotated[
         int | None, typer.Option(help="Let the events arrive out of order, within the allowed lateness, as this seed has it.")
     ] = None,
+    as_written: Annotated[
+        bool, typer.Option("--as-written", help="The file's order is the order of arrival; without it events are sorted by time.")
+    ] = False,
     open_ended: Annotated[
         bool, typer.Option("--open", help="Stop at the last event instead of letting every deadline fall due: windows are as of then.")
     ] = False,
@@ -61,17 +64,19 @@ def verify(
     used.
     """
     wanted = load_definitions(definitions)
+    if as_written and shuffle is not None:
+        raise InputError("--as-written and --shuffle exclude each other: each says in which order the events arrive")
     within = compare.Range(_time("--from", begin), _time("--to", end))
     chosen = _chosen(metric or [])
     history = read_history(file, None if mapping is None else mapping_file.load(mapping))
-    log = records_of(history, shuffle_ms=int(wanted.allowed_lateness), seed=shuffle)
+    log = records_of(history, as_written=as_written, shuffle_ms=int(wanted.allowed_lateness), seed=shuffle)
     counted, recounted = _both(log, history, wanted, open_ended=open_ended)
     verdicts = {
         "records": [compare.records(counted, recounted)],
         "counters": [v for v in compare.counters(counted, recounted, within, differences) if not chosen or v.name in chosen],
         "metrics": [v for v in compare.metrics(counted, recounted, wanted, within, differences) if not chosen or v.name in chosen],
     }
-    told = _told(history, log, wanted, within, shuffle, verdicts)
+    told = _told(history, log, wanted, within, verdicts)
     if metrics_file is not None:
         report.write_metrics(metrics_file, [verdict for part in verdicts.values() for verdict in part])
     if as_json:
@@ -90,14 +95,14 @@ def _both(log: list[Record], history: History, wanted: Definitions, *, open_ende
 
 
 def _told(
-    history: History, log: list[Record], wanted: Definitions, within: compare.Range, shuffle: int | None,
+    history: History, log: list[Record], wanted: Definitions, within: compare.Range,
     verdicts: dict[str, list[compare.Verdict]],
 ) -> dict[str, Any]:  # fmt: skip
     mismatches = sum(verdict.mismatches for part in verdicts.values() for verdict in part)
     return {
         "equal": not mismatches,
         "mismatches": mismatches,
-        "log": {"records": len(log), "begin": rfc3339(history.begin_ms), "end": rfc3339(history.end_ms), "shuffled": shuffle},
+        "log": {"records": len(log), "begin": rfc3339(history.begin_ms), "end": rfc3339(history.end_ms)},
         "range": {"from": within.from_ms and rfc3339(within.from_ms), "to": within.to_ms and rfc3339(within.to_ms)},
         "definitions": {"revision": wanted.revision, "digest": wanted.digest},
         "records": report.verdict_json(verdicts["records"][0], "name"),

@@ -91,7 +91,7 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions) -> 
     slices = [part.by for part in definitions.slice]
     return Recount(
         used_dimensions(definitions),
-        {(counter, tuple(cell), pane): n for counter, cell, pane, n in fetched("SELECT counter, cell, pane, n FROM sums")},
+        {(counter, tuple(cell), pane): n for counter, cell, pane, n in fetched("SELECT counter, cell, pane, n FROM sums WHERE n <> 0")},
         {
             (metric, slices[number], tuple(values), window): Sample(k, n, value, *(bounds or (None, None)))
             for metric, number, values, window, k, n, value, bounds in fetched(

@@ -35,12 +35,10 @@ def verdict_json(verdict: Verdict, kind: str) -> dict[str, Any]:
 
 def show(console: Console, told: dict[str, Any]) -> None:
     """The report for people: every counter and metric that has something to compare or cannot be, and the first differences."""
-    console.print(
-        f"{told['records']['compared']} outcomes of {told['log']['records']} records, {told['log']['begin']} to {told['log']['end']}:"
-        f" {told['records']['status']}"
-    )
-    for difference in told["records"]["differences"]:
-        console.print(f"  {difference['outcome']}: counted {difference['counted']}, recounted {difference['recounted']}")
+    log, records = told["log"], told["records"]
+    console.print(f"{log['records']} records, {log['begin']} to {log['end']}; what became of them: {records['status']}", soft_wrap=True)
+    for difference in records["differences"]:
+        console.print(f"  {difference['outcome']}: counted {difference['counted']}, recounted {difference['recounted']}", soft_wrap=True)
     for kind, title in (("counters", "Counters, by cell and pane"), ("metrics", "Metrics, by slice and window")):
         _show_table(console, told[kind], kind[:-1], title)
     mismatches = told["mismatches"]
@@ -55,19 +53,22 @@ def _show_table(console: Console, rows: Sequence[dict[str, Any]], kind: str, tit
             table.add_row(row[kind], row["status"], *(str(row[name]) for name in ("compared", "equal", "different")))
     console.print(table)
     if empty:
-        console.print(f"nothing counted and nothing recounted: {', '.join(empty)}")
+        console.print(f"nothing counted and nothing recounted: {', '.join(empty)}", soft_wrap=True)
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
-        console.print(f"not verified ({', '.join(row[kind] for row in rows if row.get('reason') == reason)}): {reason}")
+        named = ", ".join(row[kind] for row in rows if row.get("reason") == reason)
+        console.print(f"not verified: {named}: {reason}", soft_wrap=True)
     for row in rows:
         for difference in row["differences"][:_DIFFERENCES_SHOWN]:
             where = ", ".join(f"{name}={value}" for name, value in (difference.get("cell") or difference.get("slice") or {}).items())
             place = difference.get("pane") or difference.get("window")
             numbers = f"counted {_short(difference['counted'])}, recounted {_short(difference['recounted'])}"
-            console.print(f"  {row[kind]} {place} {where or 'all'}: {numbers}")
+            console.print(f"  {row[kind]} {place} {where or 'all'}: {numbers}", soft_wrap=True)
 
 
 def _short(value: Any) -> str:
-    return f"k={value['k']} n={value['n']} value={value['value']}" if isinstance(value, dict) else str(value)
+    if not isinstance(value, dict):
+        return str(value)
+    return f"{value['k']} of {value['n']}" if value["k"] != value["n"] else str(value["k"])
 
 
 def write_metrics(path: Path, verdicts: Sequence[Verdict]) -> None:

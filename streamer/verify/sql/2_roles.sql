@@ -31,6 +31,9 @@ FROM matched JOIN events USING (event);
 -- Every change of a counter: n in the pane of t, with the dimensions of an event; journey and team replace the event's own.
 CREATE TABLE changes (counter VARCHAR, n BIGINT, t BIGINT, event BIGINT, journey VARCHAR, team VARCHAR);
 
+-- The same, of the second that is not over yet at the end of the log: windows are as of the one before.
+CREATE TABLE undecided_changes AS FROM changes;
+
 INSERT INTO changes
 SELECT 'TOUCHPOINTS', 1, t, event, coalesce(of_journey.journey, events.journey), ''
 FROM events

@@ -1,29 +1,6 @@
 -- Journey instances. Definitions: docs/reference/journeys.md (Journey instances).
 -- In:  events, late_events, roles, kinds, journeys. Out: named (which instance an event names), changes.
 
--- The events that a journey looks at: those with a role in it, links, completions that came late (at the clock then), and what may be
--- friction, if it has an id of the journey.
-CREATE TABLE journey_events AS
-WITH looked_at AS (
-    SELECT event, key, t, off, place, type, ids, journey_no, role
-    FROM events JOIN roles USING (event)
-    UNION ALL
-    SELECT event, key, t, off, place, type, ids, journey_no, NULL
-    FROM events LEFT JOIN kinds USING (event), journeys
-    WHERE (event, journey_no) NOT IN (SELECT (event, journey_no) FROM roles)
-        AND (type = 'identity.linked'
-             OR ((type IN ('payment.failed', 'form.error', 'friction.signal') OR kinds.event IS NOT NULL)
-                 AND len(list_filter(id_names, lambda name: ids[name] <> '')) > 0))
-    UNION ALL
-    SELECT event, key, clock, off, NULL, type, ids, journey_no, 'late completion'
-    FROM late_events JOIN roles USING (event)
-    WHERE role = 'complete'
-)
-SELECT event, key, t, type, role, journey_no, deadline, recoverable_for,
-    list_transform(id_names, lambda name: nullif(ids[name], '')) AS told,
-    row_number() OVER (PARTITION BY key, journey_no ORDER BY t, off) AS n
-FROM looked_at JOIN journeys USING (journey_no);
-
 -- The rank of the strongest id that both have.
 CREATE MACRO common_rank(told, known) AS
     list_position(list_transform(range(1, len(told) + 1), lambda r: told[r] IS NOT NULL AND known[r] IS NOT NULL), true);
@@ -36,14 +13,16 @@ CREATE MACRO named_by(told, instances) AS
 
 -- One step is one event of a customer in a journey. Kept are the instances that are open or abandoned and recoverable: no (the step
 -- that began it), known (its ids, strongest first), last (its last activity). A deadline at exactly the event's time comes before it.
-CREATE TABLE steps AS
+-- The relation has key, journey_no, n (1, 2, ... in event order), event, t, type, role, told (ids, strongest first), deadline and
+-- recoverable_for; and world: 0 for the whole log, else what was known when that event arrived.
+CREATE MACRO walked(relation) AS TABLE
 WITH RECURSIVE walk AS (
-    SELECT DISTINCT key, journey_no, 0::BIGINT AS n, NULL::BIGINT AS event, NULL::BIGINT AS t, NULL::VARCHAR AS role,
+    SELECT DISTINCT world, key, journey_no, 0::BIGINT AS n, NULL::BIGINT AS event, NULL::BIGINT AS t, NULL::VARCHAR AS role,
         NULL::BIGINT AS named_before, NULL::BIGINT AS found, NULL::BIGINT AS named_after, []::BIGINT[] AS linked,
         []::STRUCT(no BIGINT, known VARCHAR[], last BIGINT)[] AS instances
-    FROM journey_events
+    FROM query_table(relation)
     UNION ALL
-    SELECT key, journey_no, n, event, t, CASE WHEN found IS NULL AND role <> 'start' THEN NULL ELSE role END,
+    SELECT world, key, journey_no, n, event, t, CASE WHEN found IS NULL AND role <> 'start' THEN NULL ELSE role END,
         named_before, found, named_by(told, remaining), linked, remaining
     FROM (
         SELECT *, CASE WHEN type = 'identity.linked'
@@ -66,7 +45,7 @@ WITH RECURSIVE walk AS (
                                    ELSE named_by(told, alive) END AS belongs_to
                     FROM (
                         SELECT e.*, list_filter(walk.instances, lambda i: e.t < i.last + e.deadline + e.recoverable_for) AS alive
-                        FROM walk JOIN journey_events e ON e.key = walk.key AND e.journey_no = walk.journey_no AND e.n = walk.n + 1
+                        FROM walk JOIN query_table(relation) e ON e.world = walk.world AND e.key = walk.key AND e.journey_no = walk.journey_no AND e.n = walk.n + 1
                     )
                 )
             )
@@ -74,6 +53,51 @@ WITH RECURSIVE walk AS (
     )
 )
 SELECT * EXCLUDE (instances) FROM walk WHERE n > 0;
+
+-- What a journey looks at: the events with a role in it, links, and what may be friction, if it has an id of the journey.
+CREATE TABLE looked_at AS
+SELECT event, key, t, off, type, ids, journey_no, role
+FROM events JOIN roles USING (event)
+UNION ALL
+SELECT event, key, t, off, type, ids, journey_no, NULL
+FROM events LEFT JOIN kinds USING (event), journeys
+WHERE (event, journey_no) NOT IN (SELECT (event, journey_no) FROM roles)
+    AND (type = 'identity.linked'
+         OR ((type IN ('payment.failed', 'form.error', 'friction.signal') OR kinds.event IS NOT NULL)
+             AND len(list_filter(id_names, lambda name: ids[name] <> '')) > 0));
+
+-- What comes late and would complete an instance counts at the clock, if by what was known then there was one to recover.
+CREATE TABLE late_completions AS
+SELECT event, key, clock AS t, off, type, ids, journey_no, 'late completion' AS role
+FROM late_events JOIN roles USING (event)
+WHERE role = 'complete';
+
+CREATE MACRO in_order(relation) AS TABLE
+SELECT world, event, key, t, type, role, journey_no, deadline, recoverable_for,
+    list_transform(id_names, lambda name: nullif(ids[name], '')) AS told,
+    row_number() OVER (PARTITION BY world, key, journey_no ORDER BY t, off) AS n
+FROM query_table(relation) JOIN journeys USING (journey_no);
+
+-- Known then is what had arrived, and a deadline has fired also by an event of the customer that is ahead of the clock.
+CREATE TABLE known_then AS
+SELECT late.event AS world, before.* REPLACE (
+    CASE WHEN before.event = late.event
+         THEN greatest(late.t, (SELECT max(t) FROM events WHERE events.key = late.key AND events.off < late.off)) ELSE before.t END AS t)
+FROM late_completions late
+    JOIN (FROM looked_at UNION ALL FROM late_completions) before
+        ON before.key = late.key AND before.journey_no = late.journey_no AND before.off <= late.off;
+
+CREATE TABLE known_then_in_order AS FROM in_order('known_then');
+
+CREATE TABLE known_at_last AS
+SELECT 0 AS world, * FROM looked_at
+UNION ALL
+SELECT 0, late_completions.*
+FROM late_completions
+    SEMI JOIN (FROM walked('known_then_in_order') WHERE world = event AND found IS NOT NULL) recovering USING (event, journey_no);
+
+CREATE TABLE journey_events AS FROM in_order('known_at_last');
+CREATE TABLE steps AS FROM walked('journey_events');
 
 -- Which instance of which journey an event names by an id: before it is applied (what an effort belongs to) and after (friction).
 CREATE TABLE named AS
@@ -119,7 +143,10 @@ SELECT counter, n, moment, begun_by, journey, '' FROM (
 );
 
 -- Nothing came after: the deadline of what is still open has passed by the end of the log, or has not.
-INSERT INTO changes
-SELECT counter, fallen_due.n, t + deadline, begun_by, journey, ''
-FROM lives, settings, (VALUES ('ABANDONED', 1), ('OPEN', -1)) AS fallen_due (counter, n)
+CREATE TABLE fallen_due AS
+SELECT counter, fallen.n, t + deadline AS t, begun_by AS event, journey, '' AS team
+FROM lives, settings, (VALUES ('ABANDONED', 1), ('OPEN', -1)) AS fallen (counter, n)
 WHERE is_last AND role IN ('start', 'activity') AND t + deadline <= clock;
+
+INSERT INTO changes SELECT fallen_due.* FROM fallen_due, settings WHERE t < decided + 1000;
+INSERT INTO undecided_changes SELECT fallen_due.* FROM fallen_due, settings WHERE t >= decided + 1000;

@@ -3,7 +3,7 @@
 
 -- A slice applies to a counter that carries all its dimensions, and to a cell that has a value in each.
 CREATE TABLE slice_sums AS
-SELECT slice_no, list_transform(names, lambda name: cell[list_position(used_dimensions, name)]) AS label_values, counter, pane, sum(n) AS n
+SELECT slice_no, list_transform(names, lambda name: cell[list_position(used_dimensions, name)]) AS label_values, counter, pane, sum(n_decided) AS n
 FROM sums JOIN families USING (counter), slices, settings
 WHERE list_has_all(dimensions, names) AND NOT list_contains(label_values, '')
 GROUP BY ALL;

@@ -1,0 +1,115 @@
+"""The SQL recount: equal on histories made to collide, and different as soon as either side is wrong."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streamer.errors import InputError
+from streamer.journeys import contacts, instances
+from streamer.metrics.catalogue import Counter
+from streamer.verify.recount import recount, statements
+from tests.verify_support import AFTER_MS, adversarial_log, counted, definitions, differing
+
+if TYPE_CHECKING:
+    from streamer.verify.counted import Counted
+
+HISTORIES = 100
+
+
+@cache
+def mine(scope: str = "issue") -> tuple[Counted, int]:
+    """What the processors make of the log, and when it ends."""
+    log = adversarial_log(HISTORIES, orderly=False)
+    end_ms = max(record.arrival for record in log) + AFTER_MS
+    return counted(log, definitions(scope), end_ms), end_ms
+
+
+@pytest.mark.parametrize("scope", ["issue", "journey", "customer"])
+def test_the_recount_is_equal_whatever_effort_belongs_to(scope: str) -> None:
+    counts, end_ms = mine(scope)
+    assert differing(counts, adversarial_log(HISTORIES, orderly=False), definitions(scope), end_ms) == {}
+    counters = {counter for counter, _, _ in counts.sums}
+    assert counters == {counter.name for counter in Counter}, "a counter that nothing counts shows nothing"
+    assert counts.records["late"] > 0
+    assert counts.records["duplicate"] > 0
+    assert sum(n for (counter, _, _), n in counts.sums.items() if counter == "OPEN") == 0
+
+
+def test_the_recount_is_equal_while_deadlines_have_yet_to_fall_due() -> None:
+    whole = adversarial_log(HISTORIES, orderly=True)
+    log = [record for record in whole if record.arrival < whole[0].arrival + 120_000]
+    end_ms = log[-1].arrival + 1_000
+    counts = counted(log, definitions(), end_ms)
+    assert differing(counts, log, definitions(), end_ms) == {}
+    assert sum(n for (counter, _, _), n in counts.sums.items() if counter == "OPEN") > 0
+    assert any(series[0] == "journeys_open" for series in counts.metrics)
+
+
+# A clause of the SQL, what it is replaced by, and a counter or metric that must differ then.
+CLAUSES = [
+    ("event_time < high - allowed_lateness", "event_time <= high - allowed_lateness", "TOUCHPOINTS"),
+    ("WHERE is_duplicate", "WHERE false", "records"),
+    ("ORDER BY t, off) AS place", "ORDER BY off) AS place", "CHANNEL_SWITCHES"),
+    ("lambda i: e.t < i.last + e.deadline + e.recoverable_for", "lambda i: e.t < i.last + e.deadline", "RECOVERED"),
+    ("coalesce(before + deadline <= t, false)", "coalesce(before + deadline < t, false)", "RECOVERED"),
+    ("SEMI JOIN (FROM walked", "ANTI JOIN (FROM walked", "RECOVERED"),
+    ("THEN alive[-1].no", "THEN alive[1].no", "ABANDONED"),
+    (">= retention, true)", "> retention, true)", "CASES"),
+    ("lag(owned_by, 2) OVER history", "lag(owned_by, 3) OVER history", "PING_PONGS"),
+    (">= contact_window, true)", "> contact_window, true)", "ISSUES"),
+    ("coalesce(c.t - of_issue.t <= repeat_within, false)", "false", "REPEAT_CONTACTS"),
+    ("WHERE marks AND NOT is_contact", "WHERE false", "CONTACTS"),
+    ("AND instance = named_after", "AND instance <= named_after", "FRICTION_INSTANCES"),
+    ("sum(n) FILTER (part = 'denominator')", "sum(n) FILTER (part = 'numerator')", "abandon_rate"),
+]
+
+
+@pytest.mark.parametrize(("clause", "other", "differs"), CLAUSES)
+def test_a_clause_that_says_something_else_is_a_difference(clause: str, other: str, differs: str) -> None:
+    changed = [text.replace(clause, other) for text in statements()]
+    assert changed != statements(), "the clause is not in the SQL any more"
+    counts, end_ms = mine()
+    found = differing(counts, adversarial_log(HISTORIES, orderly=False), definitions(), end_ms, changed)
+    assert differs in found
+    assert found[differs].mismatches > 0
+    assert found[differs].differences
+
+
+def test_a_processor_that_forgets_a_case_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bugs in the product, not in the SQL: an abandonment that is not taken back, a web to phone switch that is not seen."""
+    monkeypatch.setattr(instances, "_ABANDONED", instances._FAILED)
+    monkeypatch.setattr(contacts, "_WEB_TO_PHONE", contacts._CHANNEL_SWITCHES)
+    mine.cache_clear()
+    counts, end_ms = mine()
+    mine.cache_clear()
+    found = differing(counts, adversarial_log(HISTORIES, orderly=False), definitions(), end_ms)
+    assert {"ABANDONED", "FAILED", "abandon_rate", "WEB_TO_PHONE", "CHANNEL_SWITCHES", "web_to_phone"} <= set(found)
+    assert "STARTED" not in found
+
+
+def test_one_change_less_is_one_difference() -> None:
+    counts, end_ms = mine()
+    place = next(place for place in counts.sums if place[0] == "CONTACTS")
+    changed = counts._replace(sums={**counts.sums, place: counts.sums[place] + 1})
+    found = differing(changed, adversarial_log(HISTORIES, orderly=False), definitions(), end_ms)
+    assert {name: verdict.mismatches for name, verdict in found.items()} == {"CONTACTS": 1}
+    [difference] = found["CONTACTS"].differences
+    assert difference["counted"] == difference["recounted"] + 1
+
+
+def test_one_event_less_is_a_difference() -> None:
+    counts, end_ms = mine()
+    log = adversarial_log(HISTORIES, orderly=False)
+    at = next(i for i, record in enumerate(log) if b"checkout.started" in (record.value or b""))
+    log = log[:at] + log[at + 1 :]
+    assert {"records", "TOUCHPOINTS", "STARTED"} <= set(differing(counts, log, definitions(), end_ms))
+
+
+def test_without_duckdb_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(InputError, match="DuckDB, which is not installed"):
+        recount([], definitions(), 0)
