@@ -70,11 +70,13 @@ def verify(
     chosen = _chosen(metric or [])
     history = read_history(file, None if mapping is None else mapping_file.load(mapping))
     log = records_of(history, as_written=as_written, shuffle_ms=int(wanted.allowed_lateness), seed=shuffle)
-    counted, recounted = _both(log, history, wanted, open_ended=open_ended)
+    in_order = not as_written and shuffle is None
+    counted, recounted = _both(log, history, wanted, open_ended=open_ended, in_order=in_order)
     verdicts = {
         "records": [compare.records(counted, recounted)],
         "counters": [v for v in compare.counters(counted, recounted, within, differences) if not chosen or v.name in chosen],
         "metrics": [v for v in compare.metrics(counted, recounted, wanted, within, differences) if not chosen or v.name in chosen],
+        "rules": [] if chosen else compare.rules(counted, recounted, wanted, within, differences, in_order=in_order),
     }
     told = _told(history, log, wanted, within, verdicts)
     if metrics_file is not None:
@@ -87,10 +89,10 @@ def verify(
         raise typer.Exit(1)
 
 
-def _both(log: list[Record], history: History, wanted: Definitions, *, open_ended: bool) -> tuple[Counted, Recount]:
+def _both(log: list[Record], history: History, wanted: Definitions, *, open_ended: bool, in_order: bool) -> tuple[Counted, Recount]:
     end_ms = None if open_ended else end_of(history.end_ms, wanted)
     clock_ms = history.end_ms + _OPEN_END_MS if end_ms is None else end_ms
-    recounted = recount(log, wanted, clock_ms)
+    recounted = recount(log, wanted, clock_ms, signals=in_order)
     return count(log, wanted, used_dimensions(wanted), begin_ms=history.begin_ms, end_ms=end_ms), recounted
 
 
@@ -108,6 +110,7 @@ def _told(
         "records": report.verdict_json(verdicts["records"][0], "name"),
         "counters": [report.verdict_json(verdict, "counter") for verdict in verdicts["counters"]],
         "metrics": [report.verdict_json(verdict, "metric") for verdict in verdicts["metrics"]],
+        "rules": [report.verdict_json(verdict, "rule") for verdict in verdicts["rules"]],
     }
 
 

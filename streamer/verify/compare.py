@@ -10,12 +10,13 @@ from streamer.alerts.times import rfc3339
 from streamer.deltas import PANE_MS
 from streamer.metrics.catalogue import METRICS, Counter
 from streamer.verify.recount import Place, Recount, Sample, Series
+from streamer.verify.rules import UNKNOWN, Holding, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from streamer.definitions import Definitions
-    from streamer.verify.counted import Counted
+    from streamer.verify.counted import Counted, Told
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -111,6 +112,81 @@ def metrics(counted: Counted, recounted: Recount, definitions: Definitions, with
             reasons.append(f"more values of {', '.join(full)} than limits.label_values: the rest is counted as `other`")
         verdicts.append(_verdict(metric.id, rows[metric.id], told, most, reasons[0] if reasons else "", _near))
     return verdicts
+
+
+def rules(counted: Counted, recounted: Recount, definitions: Definitions, within: Range, most: int, *, in_order: bool) -> list[Verdict]:
+    """Every entity rule: the signals of each firing and amendment, and of each entity whether and when it first fired.
+
+    in_order: the events arrived in the order of their times. Otherwise what was said in between, and taken back, cannot be recounted
+    from the log as it is at last.
+    """
+    verdicts = []
+    for rule in definitions.rule:
+        if rule.on is None:
+            continue
+        if not in_order:
+            reason = "what was said before a late event corrected it cannot be recounted from the whole log: verify it in order"
+            verdicts.append(Verdict(rule.id, "not verified", reason, 0, 0, []))
+        elif rule.id not in recounted.holdings:
+            reason = f"the recount does not know the signal {', '.join(sorted(UNKNOWN & set(names_of(rule))))}"
+            verdicts.append(Verdict(rule.id, "not verified", reason, 0, 0, []))
+        else:
+            told = [one for one in counted.told if one.rule == rule.id]
+            rows = [*_moments(told, recounted.holdings[rule.id]), *_firsts(told, recounted.holdings[rule.id], recounted.refusing)]
+            cut = next((name for name in ("cut_episodes", "cut_repeats", *LIMITS) if counted.cut.get(name)), "")
+            excuse = f"a limit per customer cut {counted.cut[cut]} times ({cut}), which the recount does not know" if cut else ""
+            rows = [row for row in rows if within.holds(row[0][1].time_ms)]
+            verdicts.append(_verdict(rule.id, rows, _told_rule, most, excuse))
+    return verdicts
+
+
+_Moment = tuple[str, Holding]  # what it is about, and of whom and when
+_Answer = dict[str, Any] | None
+
+
+def _moments(told: Sequence[Told], holding: Sequence[Holding]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
+    """Each alert's signals, and those of the recount at the same moment of the same entity."""
+    known: dict[tuple[Any, ...], list[Holding]] = {}
+    for one in holding:
+        known.setdefault(one[:4], []).append(one)
+    for transition in told:
+        mine = transition.holding
+        theirs = known.get(mine[:4], [])
+        equal = any(_same_signals(mine.signals, other.signals) for other in theirs)
+        yield (transition.state, mine), mine.signals, mine.signals if equal else theirs[-1].signals if theirs else None
+
+
+def _firsts(told: Sequence[Told], holding: Sequence[Holding], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
+    """Of each entity the first moment at which the rule holds must be that of its first firing. Not of who refuses: then it waits."""
+    first_told, first_held = _first(one.holding for one in told), _first(holding)
+    for entity in sorted({*first_told, *first_held}):
+        mine, theirs = first_told.get(entity), first_held.get(entity)
+        one = mine or theirs
+        if one is not None and one.key not in refusing:
+            yield ("first", one), mine and {"at": rfc3339(mine.time_ms)}, theirs and {"at": rfc3339(theirs.time_ms)}
+
+
+def _first(holding: Iterable[Holding]) -> dict[tuple[str, ...], Holding]:
+    found: dict[tuple[str, ...], Holding] = {}
+    for one in holding:
+        if one[:3] not in found or one.time_ms < found[one[:3]].time_ms:
+            found[one[:3]] = one
+    return found
+
+
+def _same_signals(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    return mine.keys() == theirs.keys() and all(
+        math.isclose(a, b, rel_tol=1e-9)
+        if isinstance(a := mine[name], float) and isinstance(b := theirs[name], (int, float))
+        else a == theirs[name]
+        for name in mine
+    )
+
+
+def _told_rule(moment: _Moment, mine: _Answer, theirs: _Answer) -> dict[str, Any]:
+    about, one = moment
+    entity = {"customer": one.key, **({"journey": one.journey} if one.journey else {}), **({"id": one.name} if one.name else {})}
+    return {"about": about, "time": rfc3339(one.time_ms), "entity": entity, "counted": mine, "recounted": theirs}
 
 
 def _verdict(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.errors import InputError
 from streamer.verify.raw_log import Record, as_columns
+from streamer.verify.rules import UNKNOWN, Holding, holdings, names_of
 from streamer.verify.tables import tables, used_dimensions
 
 if TYPE_CHECKING:
@@ -41,22 +42,33 @@ class Sample(NamedTuple):
 
 
 class Recount(NamedTuple):
-    """dimensions: names of a cell's values. sums: without zeros. records: how many had which outcome, dead letters by reason."""
+    """What the SQL says.
+
+    dimensions: names of a cell's values. sums: without zeros. records: how many had which outcome, dead letters by reason. holdings:
+    by entity rule, where its condition holds. refusing: the customers who refused analytics at any time.
+    """
 
     dimensions: tuple[str, ...]
     sums: Mapping[Place, int]
     metrics: Mapping[Series, Sample]
     records: Mapping[str, int]
+    holdings: Mapping[str, Sequence[Holding]]
+    refusing: frozenset[str]
 
 
 def statements() -> list[str]:
-    """The SQL in the order in which it runs."""
+    """The SQL in the order in which it runs; the last one, of entity signals, only where these are wanted."""
     files = sorted((part for part in SQL.iterdir() if part.name.endswith(".sql")), key=lambda part: part.name)
     return [part.read_text(encoding="utf-8") for part in files]
 
 
-def recount(records: Sequence[Record], definitions: Definitions, clock_ms: int, sql: Sequence[str] | None = None) -> Recount:
-    """Recount a log. clock_ms: of its partitions at the end. sql: other statements, for tests that break one.
+def recount(
+    records: Sequence[Record], definitions: Definitions, clock_ms: int, sql: Sequence[str] | None = None, *, signals: bool = False
+) -> Recount:
+    """Recount a log.
+
+    clock_ms: of its partitions at the end. sql: other statements, for tests that break one. signals: of entity rules too, which is
+    for logs whose events arrive in order.
 
     Raises:
         InputError: DuckDB is not installed.
@@ -65,13 +77,13 @@ def recount(records: Sequence[Record], definitions: Definitions, clock_ms: int, 
         import duckdb
     except ImportError as exc:
         raise InputError("verify needs DuckDB, which is not installed here: pip install duckdb") from exc
-    schema, *rest = sql or statements()
+    schema, *rest, of_entities = sql or statements()
     with duckdb.connect(config=dict(_CLOSED)) as connection:
         connection.execute(schema)
         _load(connection, records, tables(definitions, clock_ms))
-        for statement in rest:
+        for statement in [*rest, of_entities] if signals else rest:
             connection.execute(statement)
-        return _result(connection, definitions)
+        return _result(connection, definitions, signals=signals)
 
 
 def _load(connection: duckdb.DuckDBPyConnection, records: Sequence[Record], rows_of: Mapping[str, list[list[Any]]]) -> None:
@@ -84,11 +96,12 @@ def _load(connection: duckdb.DuckDBPyConnection, records: Sequence[Record], rows
             connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608  the names are those of `tables`
 
 
-def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions) -> Recount:
+def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, signals: bool) -> Recount:
     def fetched(query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
     slices = [part.by for part in definitions.slice]
+    known = [rule for rule in definitions.rule if rule.on and not UNKNOWN & set(names_of(rule))] if signals else []
     return Recount(
         used_dimensions(definitions),
         {(counter, tuple(cell), pane): n for counter, cell, pane, n in fetched("SELECT counter, cell, pane, n FROM sums WHERE n <> 0")},
@@ -104,4 +117,6 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions) -> 
                 " UNION ALL SELECT 'dead_' || reason, count(*) FROM records WHERE outcome = 'dead_lettered' GROUP BY reason"
             )
         ),
+        {rule.id: holdings(rule, fetched) for rule in known},
+        frozenset(key for (key,) in fetched("SELECT DISTINCT key FROM events WHERE NOT analytics")),
     )

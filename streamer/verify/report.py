@@ -39,7 +39,12 @@ def show(console: Console, told: dict[str, Any]) -> None:
     console.print(f"{log['records']} records, {log['begin']} to {log['end']}; what became of them: {records['status']}", soft_wrap=True)
     for difference in records["differences"]:
         console.print(f"  {difference['outcome']}: counted {difference['counted']}, recounted {difference['recounted']}", soft_wrap=True)
-    for kind, title in (("counters", "Counters, by cell and pane"), ("metrics", "Metrics, by slice and window")):
+    titles = {
+        "counters": "Counters, by cell and pane",
+        "metrics": "Metrics, by slice and window",
+        "rules": "Entity rules, by alert and entity",
+    }
+    for kind, title in titles.items():
         _show_table(console, told[kind], kind[:-1], title)
     mismatches = told["mismatches"]
     console.print("everything compared is equal" if not mismatches else f"{mismatches} differences")
@@ -59,14 +64,15 @@ def _show_table(console: Console, rows: Sequence[dict[str, Any]], kind: str, tit
         console.print(f"not verified: {named}: {reason}", soft_wrap=True)
     for row in rows:
         for difference in row["differences"][:_DIFFERENCES_SHOWN]:
-            where = ", ".join(f"{name}={value}" for name, value in (difference.get("cell") or difference.get("slice") or {}).items())
-            place = difference.get("pane") or difference.get("window")
+            of = difference.get("cell") or difference.get("slice") or difference.get("entity") or {}
+            where = ", ".join(f"{name}={value}" for name, value in of.items())
+            place = difference.get("pane") or difference.get("window") or difference["time"]
             numbers = f"counted {_short(difference['counted'])}, recounted {_short(difference['recounted'])}"
             console.print(f"  {row[kind]} {place} {where or 'all'}: {numbers}", soft_wrap=True)
 
 
 def _short(value: Any) -> str:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or "k" not in value:
         return str(value)
     return f"{value['k']} of {value['n']}" if value["k"] != value["n"] else str(value["k"])
 

@@ -1,4 +1,5 @@
--- The raw log as touchpoints, and what becomes of each record. Definitions: docs/reference/touchpoint.md, docs/reference/journeys.md (Time).
+-- The raw log as touchpoints, and what becomes of each record.
+-- Definitions: docs/reference/touchpoint.md, docs/reference/journeys.md (Time).
 -- In:  raw (one row a record), settings, event_types.
 -- Out: records (with outcome and reason), events (what is applied, in event order), late_events.
 
@@ -64,6 +65,9 @@ SELECT *,
     coalesce(ce_source, CASE WHEN ce_type IS NULL THEN value ->> '$.source' END) AS told_source
 FROM raw;
 
+-- Each step holds every value of the log, so what has been read is let go.
+DROP TABLE raw;
+
 CREATE TABLE judged AS
 SELECT *, rfc3339_ms(told_time) AS event_time,
     document ->> '$.customer_id' AS customer_id,
@@ -92,6 +96,8 @@ SELECT *, rfc3339_ms(told_time) AS event_time,
     END AS reason
 FROM forms;
 
+DROP TABLE forms;
+
 -- high: the greatest min(event time, arrival) so far, of events and control records; what is below high - allowed lateness is late.
 CREATE TABLE heard AS
 SELECT judged.*,
@@ -100,6 +106,8 @@ SELECT judged.*,
     id(coalesce(nullif(told_id, ''), 'content ' || content)) AS event_id,
     CASE WHEN coalesce(told_source, '') = '' THEN 'lite' ELSE label(told_source) END AS event_source
 FROM judged, settings;
+
+DROP TABLE judged;
 
 -- A duplicate has the source and id of an applied event of the same customer that is not older than the allowed lateness.
 -- Nearly every id comes once; the copies are walked in the order of arrival, because a copy of a copy is no original.
@@ -130,6 +138,8 @@ SELECT heard.*,
          ELSE 'applied' END AS outcome
 FROM heard;
 
+DROP TABLE heard;
+
 -- place: the position in event order, by event time and then by offset; what is decided per customer is decided in this order.
 CREATE TABLE touchpoints AS
 SELECT row_number() OVER (ORDER BY part, off) AS event, part, off, outcome, high AS clock, key, event_time AS t,
@@ -151,11 +161,18 @@ SELECT row_number() OVER (ORDER BY part, off) AS event, part, off, outcome, high
     CASE json_type(document, '$.handoff.context_passed')
         WHEN 'BOOLEAN' THEN (document ->> '$.handoff.context_passed')::BOOLEAN
         WHEN 'ARRAY' THEN json_array_length(document, '$.handoff.context_passed') > 0 END AS context_passed,
+    (document ->> '$.consent.categories.analytics')::BOOLEAN AS analytics,
+    -- Money in minor units, half to even; never through a float.
+    exponent(document ->> '$.commerce.currency') AS digits,
+    round_even((document ->> '$.commerce.revenue')::DECIMAL(38, 18) * pow(10, digits)::BIGINT, 0)::BIGINT AS revenue_minor,
     MAP {'journey_id': id(document ->> '$.journey_id'), 'checkout_id': id(document ->> '$.commerce.checkout_id'),
          'order_id': id(document ->> '$.commerce.order_id'), 'cart_id': id(document ->> '$.commerce.cart_id'),
          'case_id': id(document ->> '$.issue.case_id'), 'session': id(document ->> '$.session_id')} AS ids
 FROM records
 WHERE outcome IN ('applied', 'late');
+
+ALTER TABLE records DROP COLUMN document;
+ALTER TABLE records DROP COLUMN value;
 
 CREATE TABLE events AS SELECT *, row_number() OVER (PARTITION BY key ORDER BY t, off) AS place FROM touchpoints WHERE outcome = 'applied';
 CREATE TABLE late_events AS SELECT * FROM touchpoints WHERE outcome = 'late';

@@ -33,19 +33,21 @@ WITH RECURSIVE walk AS (
                 WHEN role IS NULL OR (found IS NULL AND role <> 'start') THEN alive
                 WHEN found IS NULL THEN list_append(alive, {'no': n, 'known': told, 'last': t})
                 WHEN role IN ('complete', 'fail', 'late completion') THEN list_filter(alive, lambda i: i.no <> found)
-                ELSE list_transform(alive, lambda i: CASE WHEN i.no <> found THEN i ELSE
-                    {'no': i.no, 'known': list_transform(range(1, len(told) + 1), lambda r: coalesce(i.known[r], told[r])), 'last': t} END)
+                ELSE list_transform(alive, lambda i: CASE WHEN i.no <> found THEN i ELSE {'no': i.no, 'last': t,
+                    'known': list_transform(range(1, len(told) + 1), lambda r: coalesce(i.known[r], told[r]))} END)
                 END AS after_role
             FROM (
                 SELECT *, named_by(told, alive) AS named_before,
-                    CASE WHEN role = 'late completion' AND coalesce(list_filter(alive, lambda i: i.no = belongs_to)[1].last + deadline > t, true)
-                         THEN NULL WHEN role IS NOT NULL THEN belongs_to END AS found
+                    CASE WHEN role = 'late completion'
+                            AND coalesce(list_filter(alive, lambda i: i.no = belongs_to)[1].last + deadline > t, true) THEN NULL
+                         WHEN role IS NOT NULL THEN belongs_to END AS found
                 FROM (
                     SELECT *, CASE WHEN len(list_filter(told, lambda value: value IS NOT NULL)) = 0 THEN alive[-1].no
                                    ELSE named_by(told, alive) END AS belongs_to
                     FROM (
                         SELECT e.*, list_filter(walk.instances, lambda i: e.t < i.last + e.deadline + e.recoverable_for) AS alive
-                        FROM walk JOIN query_table(relation) e ON e.world = walk.world AND e.key = walk.key AND e.journey_no = walk.journey_no AND e.n = walk.n + 1
+                        FROM walk JOIN query_table(relation) e
+                            ON e.world = walk.world AND e.key = walk.key AND e.journey_no = walk.journey_no AND e.n = walk.n + 1
                     )
                 )
             )
@@ -137,7 +139,8 @@ SELECT counter, n, moment, begun_by, journey, '' FROM (
         {'counter': 'COMPLETED',  'n': 1,  'moment': t,   'if': before IS NOT NULL AND role IN ('complete', 'late completion')},
         {'counter': 'FAILED',     'n': 1,  'moment': t,   'if': before IS NOT NULL AND NOT abandoned AND role = 'fail'},
         {'counter': 'SUPPRESSED', 'n': 1,  'moment': t,   'if': role = 'linked'},
-        {'counter': 'OPEN',       'n': -1, 'moment': t,   'if': before IS NOT NULL AND NOT abandoned AND role IN ('complete', 'fail', 'linked')}
+        {'counter': 'OPEN',       'n': -1, 'moment': t,   'if': before IS NOT NULL AND NOT abandoned
+                                                               AND role IN ('complete', 'fail', 'linked')}
     ], lambda change: change."if"), recursive := true)
     FROM lives
 );

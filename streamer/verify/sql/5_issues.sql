@@ -6,9 +6,10 @@ CREATE TABLE subjects AS
 SELECT event, key, place, t, events.reason, kinds.* EXCLUDE (event),
     CASE scope
         WHEN 'customer' THEN ''
-        WHEN 'journey' THEN coalesce((SELECT arg_min(journey_no || ':' || coalesce(list_filter(told, lambda value: value IS NOT NULL)[1],
-                                                                                   journey_events.t::VARCHAR), journey_no)
-            FROM named JOIN journey_events USING (key, journey_no)
+        WHEN 'journey' THEN coalesce((SELECT arg_min(
+                'journey:' || journey || ':'
+                    || coalesce(list_filter(told, lambda value: value IS NOT NULL)[1], journey_events.t::VARCHAR), journey_no)
+            FROM named JOIN journey_events USING (key, journey_no) JOIN journeys USING (journey_no)
             WHERE named.event = events.event AND journey_events.n = named.named_before), '')
         ELSE CASE WHEN issue_id <> '' THEN 'id ' || issue_id WHEN case_id <> '' THEN 'id ' || case_id ELSE 'reason ' || events.reason END
     END AS subject
@@ -117,5 +118,7 @@ SELECT counter, n, t, event, '', '' FROM (
         {'counter': 'ISSUES_EFFORT_MEDIUM', 'n': (tenths BETWEEN medium_tenths AND high_tenths)::BIGINT},
         {'counter': 'ISSUES_EFFORT_HIGH', 'n': (tenths > high_tenths)::BIGINT}
     ], recursive := true)
-    FROM (SELECT issue, sum(weight_tenths)::BIGINT AS tenths FROM signals JOIN weights USING (kind) WHERE issue IS NOT NULL GROUP BY issue), settings
+    FROM (
+        SELECT issue, sum(weight_tenths)::BIGINT AS tenths FROM signals JOIN weights USING (kind) WHERE issue IS NOT NULL GROUP BY issue
+    ), settings
 ) JOIN events USING (event);

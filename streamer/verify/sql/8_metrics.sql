@@ -3,7 +3,8 @@
 
 -- A slice applies to a counter that carries all its dimensions, and to a cell that has a value in each.
 CREATE TABLE slice_sums AS
-SELECT slice_no, list_transform(names, lambda name: cell[list_position(used_dimensions, name)]) AS label_values, counter, pane, sum(n_decided) AS n
+SELECT slice_no, list_transform(names, lambda name: cell[list_position(used_dimensions, name)]) AS label_values, counter, pane,
+    sum(n_decided) AS n
 FROM sums JOIN families USING (counter), slices, settings
 WHERE list_has_all(dimensions, names) AND NOT list_contains(label_values, '')
 GROUP BY ALL;
@@ -31,16 +32,19 @@ WITH parts AS (
     GROUP BY ALL
 ), samples AS (
     SELECT * REPLACE (coalesce(k, 0) AS k),
-        CASE WHEN kind IN ('count', 'stock') THEN coalesce(k, 0) WHEN kind = 'odds' THEN coalesce(k, 0) + denominator ELSE denominator END AS n,
-        1.959963984540054 AS z
+        CASE WHEN kind IN ('count', 'stock') THEN coalesce(k, 0)
+             WHEN kind = 'odds' THEN coalesce(k, 0) + denominator ELSE denominator END AS n,
+        1.959963984540054 AS z,
+        -- Of a ratio.
+        CASE WHEN kind = 'ratio' AND n > 0 THEN coalesce(k, 0)::DOUBLE / n END AS p,
+        z * sqrt(p * (1 - p) / n + z * z / (4.0 * n * n)) AS half
     FROM parts
 )
 SELECT metric, slice_no, label_values, "window", k::BIGINT AS k, n::BIGINT AS n,
     CASE WHEN kind IN ('count', 'stock') THEN k::DOUBLE WHEN denominator > 0 THEN k::DOUBLE / denominator / scale END AS "value",
     -- Wilson's score interval of a ratio, the normal one of a mean; 95 %.
     CASE WHEN kind = 'ratio' AND n > 0 THEN
-            [(k::DOUBLE / n + z * z / (2 * n) - z * sqrt(k::DOUBLE / n * (1 - k::DOUBLE / n) / n + z * z / (4.0 * n * n))) / (1 + z * z / n),
-             (k::DOUBLE / n + z * z / (2 * n) + z * sqrt(k::DOUBLE / n * (1 - k::DOUBLE / n) / n + z * z / (4.0 * n * n))) / (1 + z * z / n)]
+            [(p + z * z / (2 * n) - half) / (1 + z * z / n), (p + z * z / (2 * n) + half) / (1 + z * z / n)]
          WHEN kind = 'mean' AND n > 1 THEN
             [(k::DOUBLE / n - z * sqrt(greatest(0, n * squares - k * k)::DOUBLE / (n * (n - 1)) / n)) / scale,
              (k::DOUBLE / n + z * sqrt(greatest(0, n * squares - k * k)::DOUBLE / (n * (n - 1)) / n)) / scale]

@@ -70,12 +70,15 @@ def test_simulated_customers_are_recounted_equal(simulated: Path) -> None:
     assert (answer["equal"], answer["mismatches"]) == (True, 0)
     compared = {row["counter"]: row["compared"] for row in answer["counters"]}
     assert compared["ABANDONED"] > 30
-    assert {row["status"] for row in answer["counters"] + answer["metrics"]} == {"equal"}
+    assert {row["status"] for row in answer["counters"] + answer["metrics"] + answer["rules"]} == {"equal"}
+    assert all(row["compared"] for row in answer["rules"])
 
 
 @pytest.mark.parametrize("options", [["--shuffle", "1"], ["--shuffle", "2", "--open"], ["--as-written"]])
 def test_so_they_are_in_any_order_of_arrival(simulated: Path, options: list[str]) -> None:
-    assert told(str(simulated), *options)["mismatches"] == 0
+    answer = told(str(simulated), *options)
+    assert answer["mismatches"] == 0
+    assert {row["status"] for row in answer["rules"]} == {"not verified"}
 
 
 def test_a_permuted_copy_of_the_file_is_recounted_equal_as_it_is_written(simulated: Path, tmp_path: Path) -> None:

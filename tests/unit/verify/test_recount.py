@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from streamer.definitions import parse
 from streamer.errors import InputError
 from streamer.journeys import contacts, instances
 from streamer.metrics.catalogue import Counter
 from streamer.verify.recount import recount, statements
-from tests.verify_support import AFTER_MS, adversarial_log, counted, definitions, differing
+from tests.verify_support import AFTER_MS, adversarial_log, counted, definitions, differing, in_order
 
 if TYPE_CHECKING:
     from streamer.verify.counted import Counted
+    from streamer.verify.raw_log import Record
 
 HISTORIES = 100
 
@@ -47,6 +49,67 @@ def test_the_recount_is_equal_while_deadlines_have_yet_to_fall_due() -> None:
     assert differing(counts, log, definitions(), end_ms) == {}
     assert sum(n for (counter, _, _), n in counts.sums.items() if counter == "OPEN") > 0
     assert any(series[0] == "journeys_open" for series in counts.metrics)
+
+
+@cache
+def ordered(scope: str = "issue") -> tuple[list[Record], Counted, int]:
+    """A log in the order of time, what the processors make of it, and when it ends."""
+    log = in_order(adversarial_log(HISTORIES, orderly=True))
+    end_ms = log[-1].arrival + AFTER_MS
+    return log, counted(log, definitions(scope), end_ms), end_ms
+
+
+@pytest.mark.parametrize("scope", ["issue", "journey", "customer"])
+def test_the_signals_of_every_alert_are_recounted_equal(scope: str) -> None:
+    log, counts, end_ms = ordered(scope)
+    assert differing(counts, log, definitions(scope), end_ms, rules=True) == {}
+    assert {told.rule for told in counts.told} == {rule.id for rule in definitions(scope).rule if rule.on}, (
+        "a rule that never fires shows nothing"
+    )
+    assert sum(told.state == "amended" for told in counts.told) > 100
+
+
+@pytest.mark.parametrize(
+    ("clause", "other", "rule"),
+    [
+        ("AND (i.ends > m.t OR", "AND (true OR", "all-of-customers"),
+        ("r.t + repeat_within + (m.phase < 2)::INT >= m.t", "r.t + repeat_within > m.t", "repeats"),
+        (
+            "THEN role = 'abandoned' END IGNORE NULLS) OVER so_far, false)",
+            "THEN false END IGNORE NULLS) OVER so_far, false)",
+            "any-abandoned",
+        ),
+        ("sum((nth > 1)::INT) OVER so_far", "0", "moved-around"),
+        ("arg_max(NOT analytics, place)", "arg_max(true, place)", "all-of-issues"),
+        ("(type IN ('payment.failed', 'form.error', 'friction.signal'))::INT + coalesce(n, 0)", "coalesce(n, 0)", "friction"),
+    ],
+)
+def test_a_signal_that_means_something_else_is_a_difference(clause: str, other: str, rule: str) -> None:
+    changed = [text.replace(clause, other) for text in statements()]
+    assert changed != statements(), "the clause is not in the SQL any more"
+    log, counts, end_ms = ordered()
+    assert rule in differing(counts, log, definitions(), end_ms, changed, rules=True)
+
+
+def test_an_alert_that_is_missing_and_one_too_many_are_differences() -> None:
+    log, counts, end_ms = ordered()
+    first = next(told for told in counts.told if told.rule == "switching")
+    of_it = [told for told in counts.told if told.rule == first.rule and told.holding[:3] == first.holding[:3]]
+    missing = counts._replace(told=[told for told in counts.told if told not in of_it])
+    [verdict] = differing(missing, log, definitions(), end_ms, rules=True).values()
+    assert (verdict.name, verdict.mismatches) == ("switching", 1)
+    assert verdict.differences[0]["counted"] is None
+    invented = first._replace(holding=first.holding._replace(key="nobody"))
+    [verdict] = differing(counts._replace(told=[*counts.told, invented]), log, definitions(), end_ms, rules=True).values()
+    assert (verdict.name, verdict.mismatches) == ("switching", 2), "its signals, and that it fired at all"
+
+
+def test_a_rule_with_a_signal_that_sql_does_not_know_is_named() -> None:
+    log, counts, end_ms = ordered()
+    text = '\n[[rule]]\nid = "burst"\non = "issue"\nwhen = "recent_switches >= 3"\n'
+    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["burst"]
+    assert (verdict.status, verdict.mismatches) == ("not verified", 0)
+    assert "recent_switches" in verdict.reason
 
 
 # A clause of the SQL, what it is replaced by, and a counter or metric that must differ then.
