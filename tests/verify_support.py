@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from streamer.definitions import Definitions, parse
 from streamer.verify import compare
 from streamer.verify.counted import Counted, count
-from streamer.verify.raw_log import Record
+from streamer.verify.raw_log import Clocks, Record
 from streamer.verify.recount import recount
 from streamer.verify.tables import used_dimensions
 from tests.simulation import definitions as simulation
@@ -96,9 +96,9 @@ def differing(
     rules: bool = False,
 ) -> dict[str, compare.Verdict]:
     """The counters, metrics and outcomes whose recount differs; rules: and the entity rules, of a log in order."""
-    theirs = recount(log, wanted, end_ms, sql, signals=rules)
+    theirs = recount(log, wanted, Clocks({0: end_ms}), sql, signals=rules)
     everything = [
-        compare.records(mine, theirs),
+        compare.records(mine.records, theirs.records),
         *compare.counters(mine, theirs, compare.Range(), 5),
         *compare.metrics(mine, theirs, wanted, compare.Range(), 5),
         *(compare.rules(mine, theirs, wanted, compare.Range(), 5, in_order=True) if rules else ()),

@@ -67,9 +67,13 @@ class Range(NamedTuple):
         return self.from_ms is not None or self.to_ms is not None
 
 
-def records(counted: Counted, recounted: Recount) -> Verdict:
+def unverified(names: Iterable[str], reason: str) -> list[Verdict]:
+    """What there is nothing to compare with."""
+    return [Verdict(name, "not verified", reason, 0, 0, []) for name in names]
+
+
+def records(mine: Mapping[str, int], theirs: Mapping[str, int]) -> Verdict:
     """What became of the records: applied, duplicate, late, dead letters by reason."""
-    mine, theirs = counted.records, recounted.records
     rows = [(name, mine.get(name, 0), theirs.get(name, 0)) for name in sorted({*mine, *theirs})]
     different = [{"outcome": name, "counted": a, "recounted": b} for name, a, b in rows if a != b]
     return Verdict("records", "different" if different else "equal", "", len(rows), len(rows) - len(different), different)
@@ -93,7 +97,7 @@ def metrics(counted: Counted, recounted: Recount, definitions: Definitions, with
     """Every metric of the catalogue, in every slice and window, as of the end of the log."""
     if within.limited:
         reason = "windows are as of the end of the log; in a part of it the counters are compared that it is made of"
-        return [Verdict(metric.id, "not verified", reason, 0, 0, []) for metric in METRICS]
+        return unverified([metric.id for metric in METRICS], reason)
     rows: dict[str, list[tuple[Series, Sample, Sample]]] = {metric.id: [] for metric in METRICS}
     nothing = Sample(0, 0, None, None, None)
     for series in sorted({*counted.metrics, *recounted.metrics}):
@@ -126,10 +130,10 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
             continue
         if not in_order:
             reason = "what was said before a late event corrected it cannot be recounted from the whole log: verify it in order"
-            verdicts.append(Verdict(rule.id, "not verified", reason, 0, 0, []))
+            verdicts += unverified([rule.id], reason)
         elif rule.id not in recounted.holdings:
             reason = f"the recount does not know the signal {', '.join(sorted(UNKNOWN & set(names_of(rule))))}"
-            verdicts.append(Verdict(rule.id, "not verified", reason, 0, 0, []))
+            verdicts += unverified([rule.id], reason)
         else:
             told = [one for one in counted.told if one.rule == rule.id]
             rows = [*_moments(told, recounted.holdings[rule.id]), *_firsts(told, recounted.holdings[rule.id], recounted.refusing)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # docs/reference/touchpoint.md: nested deeper is not accepted as JSON.
 DEPTH_MAX = 256
+CONTROL = "cx-control"
 ENVELOPE = ("ce_type", "ce_time", "ce_id", "ce_source")
 
 
@@ -24,6 +26,29 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
     control_ms: int | None = None
+
+
+class Clocks(NamedTuple):
+    """Time, which is not in the records alone.
+
+    ends: partition -> its clock at the end of the log, milliseconds. idle: what the journal says, (partition, offset, the clock after it).
+    """
+
+    ends: Mapping[int, int]
+    idle: Sequence[tuple[int, int, int]] = ()
+
+
+def record_of(
+    part: int, off: int, arrival: int, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]
+) -> Record:
+    """A record as Kafka has it; what is a control record without a time is no event either, and a dead letter."""
+    told = [(name, content) for name, content in headers if content is not None]
+    if dict(told).get(CONTROL) is None:
+        return Record(part, off, arrival, key, value, told)
+    if dict(told)[CONTROL] in (b"begin", b"end"):
+        with suppress(ValueError, TypeError, KeyError):
+            return Record(part, off, arrival, None, None, (), int(json.loads(value or b"")["time_ms"]))
+    return Record(part, off, arrival, key, b"[]")
 
 
 def as_columns(records: Iterable[Record]) -> list[list[Any]]:

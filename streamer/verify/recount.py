@@ -10,7 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.errors import InputError
-from streamer.verify.raw_log import Record, as_columns
+from streamer.verify.raw_log import Clocks, Record, as_columns
 from streamer.verify.rules import UNKNOWN, Holding, holdings, names_of
 from streamer.verify.tables import tables, used_dimensions
 
@@ -63,11 +63,11 @@ def statements() -> list[str]:
 
 
 def recount(
-    records: Sequence[Record], definitions: Definitions, clock_ms: int, sql: Sequence[str] | None = None, *, signals: bool = False
+    records: Sequence[Record], definitions: Definitions, clocks: Clocks, sql: Sequence[str] | None = None, *, signals: bool = False
 ) -> Recount:
     """Recount a log.
 
-    clock_ms: of its partitions at the end. sql: other statements, for tests that break one. signals: of entity rules too, which is
+    sql: other statements, for tests that break one. signals: of entity rules too, which is
     for logs whose events arrive in order.
 
     Raises:
@@ -80,7 +80,7 @@ def recount(
     schema, *rest, of_entities = sql or statements()
     with duckdb.connect(config=dict(_CLOSED)) as connection:
         connection.execute(schema)
-        _load(connection, records, tables(definitions, clock_ms))
+        _load(connection, records, tables(definitions, clocks))
         for statement in [*rest, of_entities] if signals else rest:
             connection.execute(statement)
         return _result(connection, definitions, signals=signals)

@@ -11,6 +11,7 @@ from streamer.touchpoints.touchpoint import CHANNELS
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
+    from streamer.verify.raw_log import Clocks
 
 _SECOND_MS = 1_000
 
@@ -21,10 +22,12 @@ def used_dimensions(definitions: Definitions) -> tuple[str, ...]:
     return tuple(name for name in DIMENSIONS if name in used)
 
 
-def tables(definitions: Definitions, clock_ms: int) -> dict[str, list[list[Any]]]:
-    """By table. clock_ms: of the partitions at the end of the log."""
+def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]]]:
+    """By table."""
     return {
-        "settings": [_settings(definitions, clock_ms)],
+        "settings": [_settings(definitions, max(clocks.ends.values(), default=0))],
+        "ends": [list(end) for end in clocks.ends.items()],
+        "idle_clocks": [list(idle) for idle in clocks.idle],
         "event_types": [[name] for name in sorted(TYPES)],
         "channels": [[name] for name in CHANNELS],
         "channel_groups": [[channel, group] for channel, group in definitions.contacts.channel_groups.items()],

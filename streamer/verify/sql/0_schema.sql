@@ -11,13 +11,17 @@ CREATE TABLE raw (
 );
 
 CREATE TABLE settings (
-    clock BIGINT,                    -- of the partitions at the end of the log
+    clock BIGINT,                    -- the greatest of `ends`
     decided BIGINT,                  -- the last second that is over then; windows are as of it
     allowed_lateness BIGINT, scope VARCHAR, contact_window BIGINT, repeat_within BIGINT,
     medium_tenths BIGINT, high_tenths BIGINT,
     cases_journey VARCHAR, owner_fields VARCHAR[], retention BIGINT,
     used_dimensions VARCHAR[]        -- that any slice breaks down by
 );
+
+-- Time: the clock of each partition at the end of the log; and what the journal says of it: after which offset it was what.
+CREATE TABLE ends (part INTEGER, clock BIGINT);
+CREATE TABLE idle_clocks (part INTEGER, after BIGINT, clock BIGINT);
 
 CREATE TABLE event_types (name VARCHAR);
 CREATE TABLE channels (name VARCHAR);

@@ -142,7 +142,7 @@ DROP TABLE heard;
 
 -- place: the position in event order, by event time and then by offset; what is decided per customer is decided in this order.
 CREATE TABLE touchpoints AS
-SELECT row_number() OVER (ORDER BY part, off) AS event, part, off, outcome, high AS clock, key, event_time AS t,
+SELECT row_number() OVER (ORDER BY part, off) AS event, part, off, outcome, high, key, event_time AS t,
     coalesce((SELECT name FROM event_types WHERE name = label(told_type)),
              (SELECT name FROM event_types WHERE name = array_to_string(string_split(label(told_type), '.')[-2:], '.')),
              label(told_type)) AS type,

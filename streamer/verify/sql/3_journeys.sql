@@ -70,9 +70,9 @@ WHERE (event, journey_no) NOT IN (SELECT (event, journey_no) FROM roles)
 
 -- What comes late and would complete an instance counts at the clock, if by what was known then there was one to recover.
 CREATE TABLE late_completions AS
-SELECT event, key, clock AS t, off, type, ids, journey_no, 'late completion' AS role
-FROM late_events JOIN roles USING (event)
-WHERE role = 'complete';
+SELECT event, key, greatest(high, idle.clock) AS t, late.off, type, ids, journey_no, 'late completion' AS role
+FROM (FROM late_events JOIN roles USING (event) WHERE role = 'complete') late
+    ASOF LEFT JOIN (SELECT part, after, max(clock) AS clock FROM idle_clocks GROUP BY ALL) idle ON idle.part = late.part AND idle.after < late.off;
 
 CREATE MACRO in_order(relation) AS TABLE
 SELECT world, event, key, t, type, role, journey_no, deadline, recoverable_for,
@@ -145,11 +145,11 @@ SELECT counter, n, moment, begun_by, journey, '' FROM (
     FROM lives
 );
 
--- Nothing came after: the deadline of what is still open has passed by the end of the log, or has not.
+-- Nothing came after: the deadline of what is still open has passed by the clock at the end of the log, or has not.
 CREATE TABLE fallen_due AS
-SELECT counter, fallen.n, t + deadline AS t, begun_by AS event, journey, '' AS team
-FROM lives, settings, (VALUES ('ABANDONED', 1), ('OPEN', -1)) AS fallen (counter, n)
-WHERE is_last AND role IN ('start', 'activity') AND t + deadline <= clock;
+SELECT counter, fallen.n, lives.t + deadline AS t, begun_by AS event, lives.journey, '' AS team
+FROM lives JOIN events ON events.event = begun_by JOIN ends USING (part), (VALUES ('ABANDONED', 1), ('OPEN', -1)) AS fallen (counter, n)
+WHERE is_last AND role IN ('start', 'activity') AND lives.t + deadline <= ends.clock;
 
 INSERT INTO changes SELECT fallen_due.* FROM fallen_due, settings WHERE t < decided + 1000;
 INSERT INTO undecided_changes SELECT fallen_due.* FROM fallen_due, settings WHERE t >= decided + 1000;

@@ -12,6 +12,7 @@ from streamer.definitions import parse
 from streamer.errors import InputError
 from streamer.journeys import contacts, instances
 from streamer.metrics.catalogue import Counter
+from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import recount, statements
 from tests.verify_support import AFTER_MS, adversarial_log, counted, definitions, differing, in_order
 
@@ -175,4 +176,4 @@ def test_one_event_less_is_a_difference() -> None:
 def test_without_duckdb_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(InputError, match="DuckDB, which is not installed"):
-        recount([], definitions(), 0)
+        recount([], definitions(), Clocks({}))
