@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 class Stored(Protocol):
     """A record as a consumer gives it."""
 
-    headers: Sequence[tuple[str, bytes]]
-    value: bytes | None
+    @property
+    def value(self) -> bytes | None:
+        """Its bytes."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """Its headers."""
 
 
 class Batches(NamedTuple):

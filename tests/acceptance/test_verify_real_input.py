@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 
@@ -39,6 +40,8 @@ def log(request: pytest.FixtureRequest) -> tuple[str, History, Definitions]:
 @pytest.mark.parametrize("seed", [None, 1], ids=["as it is", "permuted"])
 def test_a_real_log_is_recounted_equal(log: tuple[str, History, Definitions], seed: int | None) -> None:
     name, history, wanted = log
+    if seed is not None and name == "bpic2013":  # a third of it is enough to be out of order in
+        history = history._replace(events=[event for event in history.events if crc32(event.key or b"") % 3 == 0])
     records = records_of(history, shuffle_ms=int(wanted.allowed_lateness), seed=seed)
     end_ms = end_of(history.end_ms, wanted)
     mine = counted(records, wanted, end_ms)
