@@ -59,20 +59,21 @@ def as_columns(records: Iterable[Record]) -> list[list[Any]]:
 
 def _row(record: Record) -> tuple[Any, ...]:
     value = record.value or b""
-    text, content = (None, None) if record.control_ms is not None else _json(value)
-    headers = {name: content.decode(errors="replace") for name, content in record.headers if name in ENVELOPE}
-    if "ce_type" not in headers:
-        headers = {}
-    if content is not None:
-        content = hashlib.sha256(
-            json.dumps([content, headers.get("ce_type"), headers.get("ce_time"), headers.get("ce_source")]).encode()
-        ).hexdigest()
+    text, content = (None, b"") if record.control_ms is not None else _json(value)
+    told = {name: header for name, header in record.headers if name in ENVELOPE}
+    try:
+        headers = {name: header.decode() for name, header in told.items()} if "ce_type" in told else {}
+    except UnicodeDecodeError:
+        headers, text = {}, None
+    digest = hashlib.sha256(content)
+    for name in ("ce_type", "ce_time", "ce_source"):
+        digest.update(headers.get(name, "").encode() + b"\0")
     key = None if record.key is None else record.key.decode(errors="replace")
     envelope = [headers.get(name) for name in ENVELOPE]
-    return (record.part, record.off, record.arrival, key, text, len(value), content, *envelope, record.control_ms)
+    return (record.part, record.off, record.arrival, key, text, len(value), digest.hexdigest(), *envelope, record.control_ms)
 
 
-def _json(value: bytes) -> tuple[str | None, str | None]:
+def _json(value: bytes) -> tuple[str | None, bytes]:
     """The value if it is JSON as the standard has it, and its content with keys in order. Of a key that comes twice the last counts."""
     doubled = False
 
@@ -86,10 +87,11 @@ def _json(value: bytes) -> tuple[str | None, str | None]:
         text = value.decode()
         parsed = json.loads(text, object_pairs_hook=members, parse_constant=_no_constant)
         if len(value) > 2 * DEPTH_MAX and max(_depths(parsed)) > DEPTH_MAX:
-            return None, None
-        ordered = json.dumps(parsed, sort_keys=True)
+            return None, b""
+        # A half of a surrogate pair is no text: UnicodeEncodeError.
+        ordered = json.dumps(parsed, sort_keys=True, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        return None, None
+        return None, b""
     return (json.dumps(parsed) if doubled else text), ordered
 
 
