@@ -98,7 +98,7 @@ def differing(
     """The counters, metrics and outcomes whose recount differs; rules: and the entity rules, of a log in order."""
     theirs = recount(log, wanted, Clocks({0: end_ms}), sql, signals=rules)
     everything = [
-        compare.records(mine.records, theirs.records),
+        compare.records(mine.records, theirs.records, mine.cut),
         *compare.counters(mine, theirs, compare.Range(), 5),
         *compare.metrics(mine, theirs, wanted, compare.Range(), 5),
         *(compare.rules(mine, theirs, wanted, compare.Range(), 5, in_order=True) if rules else ()),

@@ -117,7 +117,7 @@ def _of_file(
     counted = count(records, definitions, used_dimensions(definitions), begin_ms=history.begin_ms, end_ms=end_ms)
     log = {"records": len(records), "begin": rfc3339(history.begin_ms), "end": rfc3339(history.end_ms)}
     return log, {
-        "records": [compare.records(counted.records, recounted.records)],
+        "records": [compare.records(counted.records, recounted.records, counted.cut)],
         "counters": compare.counters(counted, recounted, within, most),
         "metrics": compare.metrics(counted, recounted, definitions, within, most),
         "rules": compare.rules(counted, recounted, definitions, within, most, in_order=in_order),
@@ -151,7 +151,7 @@ def _of_topic(definitions: Path | None, within: compare.Range, most: int) -> tup
     log = {"records": len(records), "begin": rfc3339(min(one.arrival for one in records)), "end": rfc3339(ends[-1])}
     rules = [rule.id for rule in wanted.definitions.rule if rule.on]
     return wanted, log, {
-        "records": [compare.records(counted.records, live.put_aside(recounted.records))],
+        "records": [compare.records(counted.records, live.put_aside(recounted.records), counted.cut)],
         "counters": compare.counters(counted, recounted, within, most),
         "metrics": compare.unverified([m.id for m in METRICS], "gauges are in no topic; the counters that they are made of are compared"),
         "rules": compare.unverified(rules, "what was said before a late event corrected it cannot be recounted: verify a file in order"),

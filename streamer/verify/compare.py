@@ -34,6 +34,8 @@ LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_resolutions": _EFFORT | {Counter.REPEAT_CONTACTS},
 }
 
+_TOO_LATE: Final = "{} events left the retained ones early (cut_events), and some came too late for that"
+
 
 class Verdict(NamedTuple):
     """One counter or metric. differences: the first ones, as JSON."""
@@ -72,11 +74,11 @@ def unverified(names: Iterable[str], reason: str) -> list[Verdict]:
     return [Verdict(name, "not verified", reason, 0, 0, []) for name in names]
 
 
-def records(mine: Mapping[str, int], theirs: Mapping[str, int]) -> Verdict:
-    """What became of the records: applied, duplicate, late, dead letters by reason."""
+def records(mine: Mapping[str, int], theirs: Mapping[str, int], cut: Mapping[str, int]) -> Verdict:
+    """What became of the records: applied, duplicate, late, dead letters by reason. cut: by limit, how often it cut."""
     rows = [(name, mine.get(name, 0), theirs.get(name, 0)) for name in sorted({*mine, *theirs})]
-    different = [{"outcome": name, "counted": a, "recounted": b} for name, a, b in rows if a != b]
-    return Verdict("records", "different" if different else "equal", "", len(rows), len(rows) - len(different), different)
+    excuse = _TOO_LATE.format(cut["cut_events"]) if cut.get("cut_events") else ""
+    return _verdict("records", rows, lambda name, a, b: {"outcome": name, "counted": a, "recounted": b}, len(rows), excuse)
 
 
 def counters(counted: Counted, recounted: Recount, within: Range, most: int) -> list[Verdict]:
@@ -218,7 +220,7 @@ def _cut(name: str, counted: Counted, recounted: Recount) -> str:
         if counted.cut.get(limit) and Counter[name] in touched:
             return f"a limit per customer cut {counted.cut[limit]} times ({limit}), which the recount does not know"
     if counted.cut.get("cut_events") and counted.records.get("late") != recounted.records.get("late", 0):
-        return f"{counted.cut['cut_events']} events left the retained ones early (cut_events), and some came too late for that"
+        return _TOO_LATE.format(counted.cut["cut_events"])
     return ""
 
 

@@ -119,6 +119,8 @@ SELECT counter, n, t, event, '', '' FROM (
         {'counter': 'ISSUES_EFFORT_HIGH', 'n': (tenths > high_tenths)::BIGINT}
     ], recursive := true)
     FROM (
-        SELECT issue, sum(weight_tenths)::BIGINT AS tenths FROM signals JOIN weights USING (kind) WHERE issue IS NOT NULL GROUP BY issue
+        SELECT issue, coalesce(sum(weight_tenths), 0)::BIGINT AS tenths
+        FROM (SELECT DISTINCT issue FROM issue_events) LEFT JOIN signals USING (issue) LEFT JOIN weights USING (kind)
+        GROUP BY issue
     ), settings
 ) JOIN events USING (event);

@@ -168,6 +168,18 @@ def test_a_processor_that_forgets_a_case_is_a_difference(monkeypatch: pytest.Mon
     assert "STARTED" not in found
 
 
+@pytest.mark.parametrize(
+    "limit", ["events_per_customer = 4", "issues_per_customer = 1", "journeys_per_customer = 1", "cases_per_customer = 1"]
+)
+def test_what_differs_under_a_limit_that_cut_is_not_verified_and_no_mismatch(limit: str) -> None:
+    log, wanted = adversarial_log(HISTORIES, orderly=False), parse(f"{definitions().text}\n[limits]\n{limit}\n")
+    end_ms = max(record.arrival for record in log) + AFTER_MS
+    found = differing(counted(log, wanted, end_ms), log, wanted, end_ms)
+    assert found
+    assert {verdict.status for verdict in found.values()} == {"not verified"}
+    assert all("cut_" in verdict.reason for verdict in found.values())
+
+
 def test_one_change_less_is_one_difference() -> None:
     counts, end_ms = mine()
     place = next(place for place in counts.sums if place[0] == "CONTACTS")
