@@ -89,7 +89,7 @@ def verify(
         verdicts |= {kind: [verdict for verdict in verdicts[kind] if verdict.name in chosen] for kind in ("counters", "metrics", "rules")}
     told = _told(log, wanted, verdicts)
     if metrics_file is not None:
-        report.write_metrics(metrics_file, [verdict for part in verdicts.values() for verdict in part])
+        report.write_metrics(metrics_file, [*verdicts["records"], *verdicts["counters"], *verdicts["metrics"]], verdicts["rules"])
     if as_json:
         typer.echo(orjson.dumps(told))
     else:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, write_to_textfile
+from prometheus_client import CollectorRegistry, write_to_textfile
+from prometheus_client.core import CounterMetricFamily
 from rich.table import Table
 
 from streamer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -77,24 +78,30 @@ def _short(value: Any) -> str:
     return f"{value['k']} of {value['n']}" if value["k"] != value["n"] else str(value["k"])
 
 
-def write_metrics(path: Path, verdicts: Sequence[Verdict]) -> None:
+class _Collected:
+    """The verdicts as counters; without the times of creation, which say nothing about a run."""
+
+    def __init__(self, verdicts: Sequence[Verdict]) -> None:
+        self._verdicts = verdicts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        mismatches = CounterMetricFamily(
+            "streamer_verify_mismatches", "Places where counted and recounted numbers differ, in the last verification", labels=["metric"]
+        )
+        unverified = CounterMetricFamily(
+            "streamer_verify_unverified", "Places that differ where a limit explains it, in the last verification", labels=["metric"]
+        )
+        for verdict in self._verdicts:
+            mismatches.add_metric([verdict.name], verdict.mismatches)
+            unverified.add_metric([verdict.name], verdict.compared - verdict.equal - verdict.mismatches)
+        yield from (mismatches, unverified)
+
+
+def write_metrics(path: Path, verdicts: Sequence[Verdict], rules: Sequence[Verdict]) -> None:
     """The mismatches for node_exporter's textfile collector. Raises InputError if the file cannot be written."""
     registry = CollectorRegistry()
-    mismatches = Counter(
-        "streamer_verify_mismatches",
-        "Places where counted and recounted numbers differ, in the last verification",
-        ["metric"],
-        registry=registry,
-    )
-    unverified = Counter(
-        "streamer_verify_unverified",
-        "Places that differ where a limit explains it, in the last verification",
-        ["metric"],
-        registry=registry,
-    )
-    for verdict in verdicts:
-        mismatches.labels(verdict.name).inc(verdict.mismatches)
-        unverified.labels(verdict.name).inc(verdict.compared - verdict.equal - verdict.mismatches)
+    # A rule may be called as a metric is.
+    registry.register(_Collected([*verdicts, *(verdict._replace(name=f"rule:{verdict.name}") for verdict in rules)]))
     try:
         write_to_textfile(str(path), registry)
     except OSError as exc:

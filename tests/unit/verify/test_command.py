@@ -105,6 +105,7 @@ def test_a_bug_in_the_product_ends_with_exit_code_1_and_is_exported(
     assert float(exported['streamer_verify_mismatches_total{metric="RECOVERED"}']) > 0
     assert float(exported['streamer_verify_mismatches_total{metric="journeys_recovered"}']) > 0
     assert float(exported['streamer_verify_mismatches_total{metric="STARTED"}']) == 0
+    assert float(exported['streamer_verify_mismatches_total{metric="rule:abandoned-with-friction"}']) == 0
 
 
 def test_only_the_panes_of_a_range_are_compared(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
