@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "simulate": ("simulate",),
     "ingest": ("ingest",),
     "replay": ("replay",),
+    "verify": ("verify",),
     "alerts": ("alerts",),
     "dead_letters": ("dead-letters",),
     "state": ("state",),

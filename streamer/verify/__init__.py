@@ -1,0 +1,1 @@
+"""A second opinion: the counters recounted in SQL from the raw log, compared with what the processors made of it."""

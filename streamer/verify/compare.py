@@ -1,0 +1,232 @@
+"""What was counted beside what was recounted: per counter and metric, equal, different, or not verified and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
+
+from streamer.alerts.times import rfc3339
+from streamer.deltas import PANE_MS
+from streamer.metrics.catalogue import METRICS, Counter
+from streamer.verify.recount import Place, Recount, Sample, Series
+from streamer.verify.rules import UNKNOWN, Holding, names_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from streamer.definitions import Definitions
+    from streamer.verify.counted import Counted, Told
+
+K = TypeVar("K")
+V = TypeVar("V")
+Status = Literal["equal", "different", "not verified"]
+
+_JOURNEYS: Final = frozenset(c for c in Counter if Counter.STARTED <= c < Counter.CONTACTS)
+_ISSUES: Final = frozenset(c for c in Counter if Counter.CONTACTS <= c < Counter.CASES)
+_CASES: Final = frozenset(c for c in Counter if c >= Counter.CASES)
+_EFFORT: Final = frozenset(c for c in Counter if Counter.ISSUES_EFFORT_MEDIUM <= c < Counter.CASES or c == Counter.FRICTION_INSTANCES)
+# What the recount does not know: the limits of docs/reference/journeys.md, and the counters that each can touch.
+LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
+    "cut_journeys": _JOURNEYS,
+    "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
+    "cut_cases": _CASES | _EFFORT,
+    "cut_resolutions": _EFFORT | {Counter.REPEAT_CONTACTS},
+}
+
+_TOO_LATE: Final = "{} events left the retained ones early (cut_events), and some came too late for that"
+
+
+class Verdict(NamedTuple):
+    """One counter or metric. differences: the first ones, as JSON."""
+
+    name: str
+    status: Status
+    reason: str
+    compared: int
+    equal: int
+    differences: list[dict[str, Any]]
+
+    @property
+    def mismatches(self) -> int:
+        """What counts as a mismatch; what is not verified does not."""
+        return self.compared - self.equal if self.status == "different" else 0
+
+
+class Range(NamedTuple):
+    """Only panes that start in it are compared; the whole log is folded on both sides all the same."""
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    def holds(self, time_ms: int) -> bool:
+        """Whether a time is in it."""
+        return (self.from_ms is None or time_ms >= self.from_ms) and (self.to_ms is None or time_ms < self.to_ms)
+
+    @property
+    def limited(self) -> bool:
+        """Whether it leaves anything out."""
+        return self.from_ms is not None or self.to_ms is not None
+
+
+def unverified(names: Iterable[str], reason: str) -> list[Verdict]:
+    """What there is nothing to compare with."""
+    return [Verdict(name, "not verified", reason, 0, 0, []) for name in names]
+
+
+def records(mine: Mapping[str, int], theirs: Mapping[str, int], cut: Mapping[str, int]) -> Verdict:
+    """What became of the records: applied, duplicate, late, dead letters by reason. cut: by limit, how often it cut."""
+    rows = [(name, mine.get(name, 0), theirs.get(name, 0)) for name in sorted({*mine, *theirs})]
+    excuse = _TOO_LATE.format(cut["cut_events"]) if cut.get("cut_events") else ""
+    return _verdict("records", rows, lambda name, a, b: {"outcome": name, "counted": a, "recounted": b}, len(rows), excuse)
+
+
+def counters(counted: Counted, recounted: Recount, within: Range, most: int) -> list[Verdict]:
+    """Every counter of the catalogue, cell by cell and pane by pane. most: how many differences to name."""
+    rows: dict[str, list[tuple[Place, int, int]]] = {counter.name: [] for counter in Counter}
+    for place in sorted({*counted.sums, *recounted.sums}, key=lambda place: (place[2], place[0], place[1])):
+        if within.holds(place[2] * PANE_MS):
+            rows.setdefault(place[0], []).append((place, counted.sums.get(place, 0), recounted.sums.get(place, 0)))
+
+    def told(place: Place, mine: int, theirs: int) -> dict[str, Any]:
+        cell = {name: value for name, value in zip(recounted.dimensions, place[1], strict=True) if value}
+        return {"pane": rfc3339(place[2] * PANE_MS), "cell": cell, "counted": mine, "recounted": theirs}
+
+    return [_verdict(name, rows[name], told, most, _cut(name, counted, recounted)) for name in rows]
+
+
+def metrics(counted: Counted, recounted: Recount, definitions: Definitions, within: Range, most: int) -> list[Verdict]:
+    """Every metric of the catalogue, in every slice and window, as of the end of the log."""
+    if within.limited:
+        reason = "windows are as of the end of the log; in a part of it the counters are compared that it is made of"
+        return unverified([metric.id for metric in METRICS], reason)
+    rows: dict[str, list[tuple[Series, Sample, Sample]]] = {metric.id: [] for metric in METRICS}
+    nothing = Sample(0, 0, None, None, None)
+    for series in sorted({*counted.metrics, *recounted.metrics}):
+        rows.setdefault(series[0], []).append((series, counted.metrics.get(series, nothing), recounted.metrics.get(series, nothing)))
+
+    def told(series: Series, mine: Sample, theirs: Sample) -> dict[str, Any]:
+        named = {"slice": dict(zip(series[1], series[2], strict=True)), "window": series[3]}
+        return {**named, "counted": mine._asdict(), "recounted": theirs._asdict()}
+
+    full = _full(recounted, definitions.limits.label_values)
+    verdicts = []
+    for metric in METRICS:
+        parts = [*metric.numerator, *metric.denominator, *([metric.squares] if metric.squares else [])]
+        reasons = [reason for counter in parts if (reason := _cut(counter.name, counted, recounted))]
+        if full:
+            reasons.append(f"more values of {', '.join(full)} than limits.label_values: the rest is counted as `other`")
+        verdicts.append(_verdict(metric.id, rows[metric.id], told, most, reasons[0] if reasons else "", _near))
+    return verdicts
+
+
+def rules(counted: Counted, recounted: Recount, definitions: Definitions, within: Range, most: int, *, in_order: bool) -> list[Verdict]:
+    """Every entity rule: the signals of each firing and amendment, and of each entity whether and when it first fired.
+
+    in_order: the events arrived in the order of their times. Otherwise what was said in between, and taken back, cannot be recounted
+    from the log as it is at last.
+    """
+    verdicts = []
+    for rule in definitions.rule:
+        if rule.on is None:
+            continue
+        if not in_order:
+            reason = "what was said before a late event corrected it cannot be recounted from the whole log: verify it in order"
+            verdicts += unverified([rule.id], reason)
+        elif rule.id not in recounted.holdings:
+            reason = f"the recount does not know the signal {', '.join(sorted(UNKNOWN & set(names_of(rule))))}"
+            verdicts += unverified([rule.id], reason)
+        else:
+            told = [one for one in counted.told if one.rule == rule.id]
+            rows = [*_moments(told, recounted.holdings[rule.id]), *_firsts(told, recounted.holdings[rule.id], recounted.refusing)]
+            cut = next((name for name in ("cut_episodes", "cut_repeats", *LIMITS) if counted.cut.get(name)), "")
+            excuse = f"a limit per customer cut {counted.cut[cut]} times ({cut}), which the recount does not know" if cut else ""
+            rows = [row for row in rows if within.holds(row[0][1].time_ms)]
+            verdicts.append(_verdict(rule.id, rows, _told_rule, most, excuse))
+    return verdicts
+
+
+_Moment = tuple[str, Holding]  # what it is about, and of whom and when
+_Answer = dict[str, Any] | None
+
+
+def _moments(told: Sequence[Told], holding: Sequence[Holding]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
+    """Each alert's signals, and those of the recount at the same moment of the same entity."""
+    known: dict[tuple[Any, ...], list[Holding]] = {}
+    for one in holding:
+        known.setdefault(one[:4], []).append(one)
+    for transition in told:
+        mine = transition.holding
+        theirs = known.get(mine[:4], [])
+        equal = any(_same_signals(mine.signals, other.signals) for other in theirs)
+        yield (transition.state, mine), mine.signals, mine.signals if equal else theirs[-1].signals if theirs else None
+
+
+def _firsts(told: Sequence[Told], holding: Sequence[Holding], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
+    """Of each entity the first moment at which the rule holds must be that of its first firing. Not of who refuses: then it waits."""
+    first_told, first_held = _first(one.holding for one in told), _first(holding)
+    for entity in sorted({*first_told, *first_held}):
+        mine, theirs = first_told.get(entity), first_held.get(entity)
+        one = mine or theirs
+        if one is not None and one.key not in refusing:
+            yield ("first", one), mine and {"at": rfc3339(mine.time_ms)}, theirs and {"at": rfc3339(theirs.time_ms)}
+
+
+def _first(holding: Iterable[Holding]) -> dict[tuple[str, ...], Holding]:
+    found: dict[tuple[str, ...], Holding] = {}
+    for one in holding:
+        if one[:3] not in found or one.time_ms < found[one[:3]].time_ms:
+            found[one[:3]] = one
+    return found
+
+
+def _same_signals(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    return mine.keys() == theirs.keys() and all(
+        math.isclose(a, b, rel_tol=1e-9)
+        if isinstance(a := mine[name], float) and isinstance(b := theirs[name], (int, float))
+        else a == theirs[name]
+        for name in mine
+    )
+
+
+def _told_rule(moment: _Moment, mine: _Answer, theirs: _Answer) -> dict[str, Any]:
+    about, one = moment
+    entity = {"customer": one.key, **({"journey": one.journey} if one.journey else {}), **({"id": one.name} if one.name else {})}
+    return {"about": about, "time": rfc3339(one.time_ms), "entity": entity, "counted": mine, "recounted": theirs}
+
+
+def _verdict(
+    name: str, rows: Iterable[tuple[K, V, V]], told: Callable[[K, V, V], dict[str, Any]], most: int, excuse: str,
+    same: Callable[[V, V], bool] = lambda mine, theirs: mine == theirs,
+) -> Verdict:  # fmt: skip
+    rows = list(rows)
+    different = [row for row in rows if not same(row[1], row[2])]
+    status: Status = "equal" if not different else "not verified" if excuse else "different"
+    reason = excuse if different else ""
+    return Verdict(name, status, reason, len(rows), len(rows) - len(different), [told(*row) for row in different[:most]])
+
+
+def _near(mine: Sample, theirs: Sample) -> bool:
+    """Integers exactly; what is computed of them to 9 digits, because the order of additions is nobody's promise."""
+    pairs = zip(mine[2:], theirs[2:], strict=True)
+    return mine[:2] == theirs[:2] and all(
+        a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)) for a, b in pairs
+    )
+
+
+def _cut(name: str, counted: Counted, recounted: Recount) -> str:
+    """Why a difference of this counter need not be one: a limit that the recount does not know has cut."""
+    for limit, touched in LIMITS.items():
+        if counted.cut.get(limit) and Counter[name] in touched:
+            return f"a limit per customer cut {counted.cut[limit]} times ({limit}), which the recount does not know"
+    if counted.cut.get("cut_events") and counted.records.get("late") != recounted.records.get("late", 0):
+        return _TOO_LATE.format(counted.cut["cut_events"])
+    return ""
+
+
+def _full(recounted: Recount, most: int) -> list[str]:
+    values: dict[str, set[str]] = {name: set() for name in recounted.dimensions}
+    for _, cell, _ in recounted.sums:
+        for name, value in zip(recounted.dimensions, cell, strict=True):
+            values[name].add(value)
+    return [name for name, found in values.items() if len(found - {""}) > most]

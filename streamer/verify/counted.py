@@ -1,0 +1,77 @@
+"""The other side: the product's own processors over the same log, as `streamer replay` runs them."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamer.replay.pipeline import Arrival, Result, run_history
+from streamer.touchpoints.times import milliseconds
+from streamer.verify.recount import Place, Sample, Series
+from streamer.verify.rules import Holding
+
+if TYPE_CHECKING:
+    from streamer.alerts.alert import Alert, Entity
+    from streamer.definitions import Definitions
+    from streamer.verify.raw_log import Record
+
+_OUTCOMES: Final = ("applied", "duplicate", "late", "dead_lettered")
+
+
+class Told(NamedTuple):
+    """A transition of an entity alert that carries the signals of its moment."""
+
+    rule: str
+    state: str
+    holding: Holding
+
+
+class Counted(NamedTuple):
+    """sums, metrics, records: as of a recount. cut: by limit, how often it cut. told: the firings and amendments, in their order."""
+
+    sums: Mapping[Place, int]
+    metrics: Mapping[Series, Sample]
+    records: Mapping[str, int]
+    cut: Mapping[str, int]
+    told: Sequence[Told]
+
+
+def count(records: Sequence[Record], definitions: Definitions, dimensions: Sequence[str], *, begin_ms: int, end_ms: int | None) -> Counted:
+    """Fold the log. begin_ms, end_ms: as of `run_history`; dimensions: what a cell is told by."""
+    arrivals = (Arrival(record.arrival, record.key, record.value, record.headers) for record in records)
+    result = run_history(arrivals, definitions, partitions=1, begin_ms=begin_ms, end_ms=end_ms, build="verify")
+    return counted_of(result, dimensions)
+
+
+def counted_of(result: Result, dimensions: Sequence[str]) -> Counted:
+    """A run's result in the terms of the comparison."""
+    sums: Tally[Place] = Tally()
+    for (counter, cell, pane), n in result.sums.items():
+        values = dict(cell)
+        sums[counter.name, tuple(values.get(name, "") for name in dimensions), pane] += n
+    metrics = {
+        (gauge.metric.id, gauge.by, gauge.values, gauge.window): Sample(gauge.k, gauge.n, gauge.value, gauge.lower, gauge.upper)
+        for gauge in result.gauges
+        if gauge.k or gauge.n
+    }
+    accounting = result.accounting
+    outcomes = {name: n for name, n in accounting.items() if n and (name in _OUTCOMES or name.startswith("dead_"))}
+    return Counted(
+        {place: n for place, n in sums.items() if n},
+        metrics,
+        outcomes,
+        {name: n for name, n in accounting.items() if name.startswith("cut_")},
+        [
+            _told(transition, transition.entity)
+            for transition in result.alerts
+            if transition.entity and transition.state in ("firing", "amended")
+        ],
+    )
+
+
+def _told(transition: Alert, entity: Entity) -> Told:
+    time_ms = milliseconds(transition.event_time)
+    name = entity.journey_id or entity.issue_id
+    journey = entity.journey if entity.journey_id else ""
+    return Told(transition.rule.id, transition.state, Holding(entity.canonical_id, journey, name, time_ms, dict(transition.metric.signals)))

@@ -1,0 +1,122 @@
+"""The recount: counters and metrics from the raw log in SQL, and nothing of the processors.
+
+What the statements mean stands in `sql/`, written from docs/reference. Shared with the product are only declarations: the parsed
+definitions file, and the names of counters, metrics, dimensions, channels and event types.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from streamer.errors import InputError
+from streamer.verify.raw_log import Clocks, Record, as_columns
+from streamer.verify.rules import UNKNOWN, Holding, holdings, names_of
+from streamer.verify.tables import tables, used_dimensions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import duckdb
+
+    from streamer.definitions import Definitions
+
+SQL: Final = resources.files("streamer.verify") / "sql"
+# Records handed over at a time: their values are in memory twice while they are.
+_ROWS_AT_ONCE: Final = 20_000
+# Nothing outside the log is read, and nothing is downloaded.
+_CLOSED: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "enable_external_access": "false"}
+
+Place = tuple[str, tuple[str, ...], int]  # counter, values of the used dimensions, pane
+Series = tuple[str, tuple[str, ...], tuple[str, ...], str]  # metric, dimensions and values of the slice, window
+
+
+class Sample(NamedTuple):
+    """A metric: numerator, sample size, value (None while undefined), 95 % bounds (None where it has none)."""
+
+    k: int
+    n: int
+    value: float | None
+    lower: float | None
+    upper: float | None
+
+
+class Recount(NamedTuple):
+    """What the SQL says.
+
+    dimensions: names of a cell's values. sums: without zeros. records: how many had which outcome, dead letters by reason. holdings:
+    by entity rule, where its condition holds. refusing: the customers who refused analytics at any time.
+    """
+
+    dimensions: tuple[str, ...]
+    sums: Mapping[Place, int]
+    metrics: Mapping[Series, Sample]
+    records: Mapping[str, int]
+    holdings: Mapping[str, Sequence[Holding]]
+    refusing: frozenset[str]
+
+
+def statements() -> list[str]:
+    """The SQL in the order in which it runs; the last one, of entity signals, only where these are wanted."""
+    files = sorted((part for part in SQL.iterdir() if part.name.endswith(".sql")), key=lambda part: part.name)
+    return [part.read_text(encoding="utf-8") for part in files]
+
+
+def recount(
+    records: Sequence[Record], definitions: Definitions, clocks: Clocks, sql: Sequence[str] | None = None, *, signals: bool = False
+) -> Recount:
+    """Recount a log.
+
+    sql: other statements, for tests that break one. signals: of entity rules too, which is
+    for logs whose events arrive in order.
+
+    Raises:
+        InputError: DuckDB is not installed.
+    """
+    try:
+        import duckdb
+    except ImportError as exc:
+        raise InputError("verify needs DuckDB, which is not installed here: pip install duckdb") from exc
+    schema, *rest, of_entities = sql or statements()
+    with duckdb.connect(config=dict(_CLOSED)) as connection:
+        connection.execute(schema)
+        _load(connection, records, tables(definitions, clocks))
+        for statement in [*rest, of_entities] if signals else rest:
+            connection.execute(statement)
+        return _result(connection, definitions, signals=signals)
+
+
+def _load(connection: duckdb.DuckDBPyConnection, records: Sequence[Record], rows_of: Mapping[str, list[list[Any]]]) -> None:
+    for first in range(0, len(records), _ROWS_AT_ONCE):
+        columns = as_columns(records[first : first + _ROWS_AT_ONCE])
+        connection.execute("INSERT INTO raw SELECT " + ", ".join("unnest(?)" for _ in columns), columns)
+    for table, rows in rows_of.items():
+        for row in rows:
+            marks = ", ".join("?" for _ in row)
+            connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608  the names are those of `tables`
+
+
+def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, signals: bool) -> Recount:
+    def fetched(query: str) -> list[tuple[Any, ...]]:
+        return connection.execute(query).fetchall()
+
+    slices = [part.by for part in definitions.slice]
+    known = [rule for rule in definitions.rule if rule.on and not UNKNOWN & set(names_of(rule))] if signals else []
+    return Recount(
+        used_dimensions(definitions),
+        {(counter, tuple(cell), pane): n for counter, cell, pane, n in fetched("SELECT counter, cell, pane, n FROM sums WHERE n <> 0")},
+        {
+            (metric, slices[number], tuple(values), window): Sample(k, n, value, *(bounds or (None, None)))
+            for metric, number, values, window, k, n, value, bounds in fetched(
+                'SELECT metric, slice_no, label_values, "window", k, n, "value", bounds FROM metrics'
+            )
+        },
+        dict(
+            fetched(
+                "SELECT outcome, count(*) FROM records GROUP BY outcome"
+                " UNION ALL SELECT 'dead_' || reason, count(*) FROM records WHERE outcome = 'dead_lettered' GROUP BY reason"
+            )
+        ),
+        {rule.id: holdings(rule, fetched) for rule in known},
+        frozenset(key for (key,) in fetched("SELECT DISTINCT key FROM events WHERE NOT analytics")),
+    )

@@ -1,0 +1,36 @@
+-- What the recount starts from: the raw log, record by record, and the definitions as tables.
+
+CREATE TABLE raw (
+    part INTEGER, off BIGINT,
+    arrival BIGINT,                  -- the broker's timestamp, milliseconds since the epoch
+    key VARCHAR, value JSON,         -- value: NULL if it is not JSON
+    size BIGINT,                     -- of the value as it came, bytes
+    content VARCHAR,                 -- a digest of the value's content: what stands in for a missing id
+    ce_type VARCHAR, ce_time VARCHAR, ce_id VARCHAR, ce_source VARCHAR,   -- headers of a CloudEvent in binary mode
+    control_ms BIGINT                -- the time of a control record
+);
+
+CREATE TABLE settings (
+    clock BIGINT,                    -- the greatest of `ends`
+    decided BIGINT,                  -- the last second that is over then; windows are as of it
+    allowed_lateness BIGINT, scope VARCHAR, contact_window BIGINT, repeat_within BIGINT,
+    medium_tenths BIGINT, high_tenths BIGINT,
+    cases_journey VARCHAR, owner_fields VARCHAR[], retention BIGINT,
+    used_dimensions VARCHAR[]        -- that any slice breaks down by
+);
+
+-- Time: the clock of each partition at the end of the log; and what the journal says of it: after which offset it was what.
+CREATE TABLE ends (part INTEGER, clock BIGINT);
+CREATE TABLE idle_clocks (part INTEGER, after BIGINT, clock BIGINT);
+
+CREATE TABLE event_types (name VARCHAR);
+CREATE TABLE channels (name VARCHAR);
+CREATE TABLE journeys (journey_no INTEGER, journey VARCHAR, deadline BIGINT, recoverable_for BIGINT, id_names VARCHAR[]);
+CREATE TABLE role_patterns (journey_no INTEGER, precedence INTEGER, role VARCHAR, pattern VARCHAR);
+CREATE TABLE kind_patterns (kind VARCHAR, pattern VARCHAR);
+CREATE TABLE channel_groups (channel VARCHAR, grp VARCHAR);
+CREATE TABLE weights (kind VARCHAR, weight_tenths BIGINT);
+CREATE TABLE families (counter VARCHAR, family VARCHAR, dimensions VARCHAR[]);
+CREATE TABLE slices (slice_no INTEGER, names VARCHAR[]);
+CREATE TABLE windows (name VARCHAR, width BIGINT);
+CREATE TABLE metric_parts (metric VARCHAR, kind VARCHAR, scale BIGINT, part VARCHAR, counter VARCHAR);

@@ -1,0 +1,126 @@
+-- Issues: contacts, switches, transfers, repetitions, effort. Definitions: docs/reference/journeys.md (Issues).
+-- In: events, kinds, named, instances, ping_pongs, settings, channel_groups. Out: changes, signals.
+
+-- What the effort of an event belongs to, by the scope.
+CREATE TABLE subjects AS
+SELECT event, key, place, t, events.reason, kinds.* EXCLUDE (event),
+    CASE scope
+        WHEN 'customer' THEN ''
+        WHEN 'journey' THEN coalesce((SELECT arg_min(
+                'journey:' || journey || ':'
+                    || coalesce(list_filter(told, lambda value: value IS NOT NULL)[1], journey_events.t::VARCHAR), journey_no)
+            FROM named JOIN journey_events USING (key, journey_no) JOIN journeys USING (journey_no)
+            WHERE named.event = events.event AND journey_events.n = named.named_before), '')
+        ELSE CASE WHEN issue_id <> '' THEN 'id ' || issue_id WHEN case_id <> '' THEN 'id ' || case_id ELSE 'reason ' || events.reason END
+    END AS subject
+FROM events JOIN kinds USING (event), settings;
+
+-- An issue ends `window` after its last contact, search, reopening or transfer: where the gap reaches that, another begins.
+CREATE TABLE issue_events AS
+SELECT *, first_value(event) OVER issue AS issue, first_value(t) OVER issue AS issue_begun,
+    -- The first reason that was told stays the issue's.
+    coalesce(first_value(nullif(reason, '') IGNORE NULLS) OVER issue, '') AS issue_reason
+FROM (
+    SELECT *, sum(begins::INT) OVER (PARTITION BY key, subject ORDER BY place) AS issue_no
+    FROM (
+        SELECT subjects.*, coalesce(t - lag(t) OVER (PARTITION BY key, subject ORDER BY place) >= contact_window, true) AS begins
+        FROM subjects, settings
+        WHERE of_issue
+    )
+)
+WINDOW issue AS (PARTITION BY key, subject, issue_no ORDER BY place);
+
+INSERT INTO changes SELECT 'ISSUES', 1, t, event, '', '' FROM issue_events WHERE event = issue;
+
+-- Resolutions come before anything else of the same event, and are remembered for the issue, if that is open, and for the reason.
+CREATE TABLE resolutions AS
+SELECT r.event, r.key, r.place, r.t,
+    CASE WHEN i.t + contact_window > r.t THEN i.issue END AS issue,
+    coalesce(nullif(r.reason, ''), CASE WHEN i.t + contact_window > r.t THEN i.issue_reason END, '') AS reason
+FROM (SELECT * FROM subjects WHERE resolves) r
+    ASOF LEFT JOIN issue_events i ON i.key = r.key AND i.subject = r.subject AND i.place < r.place, settings;
+
+-- A contact, and whether it is a repetition: a reopening, or soon after a resolution of the same issue or reason.
+CREATE TABLE contacts AS
+SELECT c.event, c.issue, c.t,
+    c.reopens OR coalesce(c.t - of_issue.t <= repeat_within, false)
+        OR (coalesce(nullif(c.reason, ''), c.issue_reason) <> '' AND coalesce(c.t - of_reason.t <= repeat_within, false)) AS repeats
+FROM (SELECT *, coalesce(nullif(reason, ''), issue_reason) AS told_reason FROM issue_events WHERE is_contact) c
+    ASOF LEFT JOIN (SELECT * FROM resolutions WHERE issue IS NOT NULL) of_issue ON of_issue.issue = c.issue AND of_issue.place <= c.place
+    ASOF LEFT JOIN resolutions of_reason ON of_reason.key = c.key AND of_reason.reason = c.told_reason AND of_reason.place <= c.place,
+    settings;
+
+INSERT INTO changes SELECT 'CONTACTS', 1, t, event, '', '' FROM contacts;
+INSERT INTO changes SELECT 'REPEAT_CONTACTS', 1, t, event, '', '' FROM contacts WHERE repeats;
+
+-- A switch: another channel group than the issue's previous event of the kind.
+CREATE TABLE switches AS
+SELECT *, row_number() OVER (PARTITION BY issue ORDER BY place) AS nth
+FROM (
+    SELECT *, lag(channel_group) OVER (PARTITION BY issue ORDER BY place) AS group_before
+    FROM (
+        SELECT i.event, i.key, i.place, i.t, issue, issue_begun, coalesce(channel_groups.grp, channel) AS channel_group
+        FROM issue_events i JOIN events USING (event) LEFT JOIN channel_groups USING (channel)
+        WHERE switches
+    )
+)
+WHERE channel_group <> group_before;
+
+INSERT INTO changes
+SELECT 'CHANNEL_SWITCHES', 1, t, event, '', '' FROM switches
+UNION ALL
+SELECT 'WEB_TO_PHONE', 1, t, event, '', '' FROM switches WHERE group_before = 'self_service' AND channel_group = 'phone'
+UNION ALL
+SELECT 'ISSUES_SWITCHED', 1, issue_begun, issue, '', '' FROM switches WHERE nth = 1;
+
+-- A transfer belongs to the issue's latest contact; if there was none, it stands for one.
+CREATE TABLE transfers AS
+SELECT *, first_value(event) OVER contact AS contact, first_value(t) OVER contact AS contact_begun
+FROM (
+    SELECT *, sum(marks::INT) OVER (PARTITION BY issue ORDER BY place) AS contact_no
+    FROM (
+        SELECT i.event, i.place, i.t, issue, is_contact, transfers,
+            handoff_kind = 'cold' OR (handoff_kind <> 'warm' AND context_passed IS NOT DISTINCT FROM false) AS cold,
+            is_contact OR (transfers AND count(*) FILTER (is_contact OR transfers)
+                OVER (PARTITION BY issue ORDER BY i.place ROWS UNBOUNDED PRECEDING) = 1) AS marks
+        FROM issue_events i JOIN events USING (event)
+        WHERE is_contact OR transfers
+    )
+)
+WINDOW contact AS (PARTITION BY issue, contact_no ORDER BY place);
+
+INSERT INTO changes
+SELECT 'CONTACTS', 1, t, event, '', '' FROM transfers WHERE marks AND NOT is_contact
+UNION ALL
+SELECT DISTINCT 'CONTACTS_TRANSFERRED', 1, contact_begun, contact, '', '' FROM transfers WHERE transfers
+UNION ALL
+SELECT 'TRANSFERS', 1, t, event, '', '' FROM transfers WHERE transfers
+UNION ALL
+SELECT 'COLD_TRANSFERS', 1, t, event, '', '' FROM transfers WHERE transfers AND cold;
+
+-- Every effort signal, with the issue whose effort index it adds to. A ping-pong's issue may be closed, or never have been.
+CREATE TABLE signals AS
+SELECT event, issue, 'repeat' AS kind FROM contacts WHERE repeats
+UNION ALL
+SELECT event, issue, 'switch' FROM switches
+UNION ALL
+SELECT event, issue, CASE WHEN cold THEN 'cold' ELSE 'warm' END FROM transfers WHERE transfers
+UNION ALL
+SELECT p.event, CASE WHEN i.t + contact_window > s.t THEN i.issue END, 'ping_pong'
+FROM ping_pongs p JOIN subjects s USING (event)
+    ASOF LEFT JOIN issue_events i ON i.key = s.key AND i.subject = s.subject AND i.place <= s.place, settings;
+
+INSERT INTO changes
+SELECT counter, n, t, event, '', '' FROM (
+    SELECT issue AS event, unnest([
+        {'counter': 'EFFORT_TENTHS', 'n': tenths},
+        {'counter': 'EFFORT_TENTHS_SQUARED', 'n': tenths * tenths},
+        {'counter': 'ISSUES_EFFORT_MEDIUM', 'n': (tenths BETWEEN medium_tenths AND high_tenths)::BIGINT},
+        {'counter': 'ISSUES_EFFORT_HIGH', 'n': (tenths > high_tenths)::BIGINT}
+    ], recursive := true)
+    FROM (
+        SELECT issue, coalesce(sum(weight_tenths), 0)::BIGINT AS tenths
+        FROM (SELECT DISTINCT issue FROM issue_events) LEFT JOIN signals USING (issue) LEFT JOIN weights USING (kind)
+        GROUP BY issue
+    ), settings
+) JOIN events USING (event);

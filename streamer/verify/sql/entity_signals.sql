@@ -1,0 +1,176 @@
+-- The signals of issues, customers and journey instances, at every moment at which they may have changed: what entity rules look at.
+-- Definitions: docs/reference/journeys.md (Entity alerts).
+-- In:  everything before. Out: issue_moments, customer_moments, journey_moments.
+
+-- What happened to issues, one row per thing and event.
+CREATE TABLE effort AS
+SELECT event, key, place, t, issue, kind, coalesce(weight_tenths, 0) AS tenths
+FROM (
+    SELECT event, issue, kind FROM signals
+    UNION ALL
+    SELECT event, issue, 'contact' FROM contacts
+    UNION ALL
+    SELECT event, issue, 'contact' FROM transfers WHERE marks AND NOT is_contact
+) JOIN events USING (event) LEFT JOIN weights USING (kind);
+
+-- From a refusal of analytics until a consent no personal alert fires.
+CREATE TABLE consents AS SELECT key, place, analytics FROM events WHERE analytics IS NOT NULL;
+
+CREATE MACRO refuses(who, until) AS
+    coalesce((SELECT arg_max(NOT analytics, place) FROM consents WHERE consents.key = who AND consents.place <= until), false);
+
+-- An issue after each of its events (and each ping-pong that adds to it), until the next; ends: when it does, if nothing comes.
+CREATE TABLE issue_moments AS
+WITH touched AS (
+    SELECT issue, place, max(moves_end) AS moved, any_value(t) AS t, list(DISTINCT event)[1] AS event,
+        coalesce(sum(tenths), 0) AS tenths, count(*) FILTER (kind = 'contact') AS contacts, count(*) FILTER (kind = 'switch') AS switches,
+        count(*) FILTER (kind = 'repeat') AS repeats, count(*) FILTER (kind IN ('cold', 'warm')) AS transfers,
+        count(*) FILTER (kind = 'cold') AS cold
+    FROM (
+        SELECT issue, place, t, event, kind, tenths, NULL AS moves_end FROM effort WHERE issue IS NOT NULL
+        UNION ALL
+        SELECT issue, place, t, event, NULL, 0, t FROM issue_events
+    )
+    GROUP BY issue, place
+)
+SELECT now.key, touched.issue, now.t, touched.place,
+    coalesce(lead(touched.place) OVER life, 9223372036854775807) AS next_place,
+    max(moved) OVER so_far + contact_window AS ends,
+    sum(touched.contacts) OVER so_far AS contacts, sum(switches) OVER so_far AS channel_switches,
+    sum(repeats) OVER so_far AS repeat_contacts,
+    sum(touched.transfers) OVER so_far AS transfers, sum(cold) OVER so_far AS cold_transfers, sum(tenths) OVER so_far AS effort_tenths,
+    sum(tenths) OVER so_far / 10.0::DOUBLE AS effort_index,
+    coalesce(last_value(nullif(CASE WHEN moved IS NOT NULL THEN now.severity END, '') IGNORE NULLS) OVER so_far, '') AS severity,
+    coalesce(first_value(nullif(CASE WHEN moved IS NOT NULL THEN now.reason END, '') IGNORE NULLS) OVER so_far, '') AS reason,
+    begun.channel, begun.platform, begun.segment, begun.region,
+    refuses(now.key, touched.place) AS refused,
+    CASE WHEN scope = 'issue' THEN coalesce(nullif(begun.issue_id, ''), nullif(begun.case_id, ''), begun.reason)
+         WHEN scope = 'customer' THEN ''
+         ELSE (SELECT any_value(subject) FROM subjects WHERE subjects.event = touched.issue) END AS name
+FROM touched JOIN events now ON now.event = touched.event JOIN events begun ON begun.event = touched.issue, settings
+WINDOW life AS (PARTITION BY touched.issue ORDER BY touched.place),
+    so_far AS (PARTITION BY touched.issue ORDER BY touched.place ROWS UNBOUNDED PRECEDING);
+
+-- A case after each event with an owner, until the next.
+CREATE TABLE case_moments AS
+SELECT owned.key, owned."case", case_no, owned.place, owned.t + retention AS ends,
+    coalesce(lead(owned.place) OVER life, 9223372036854775807) AS next_place,
+    sum((nth > 1)::INT) OVER so_far AS handoffs, sum(bounced::INT) OVER so_far AS ping_pongs
+FROM owned LEFT JOIN (SELECT event, nth, coalesce(bounced, false) AS bounced FROM owners) USING (event), settings
+WINDOW life AS (PARTITION BY owned.key, owned."case", case_no ORDER BY owned.place),
+    so_far AS (PARTITION BY owned.key, owned."case", case_no ORDER BY owned.place ROWS UNBOUNDED PRECEDING);
+
+-- The moments of a customer: events, and deadlines, where all events before have been applied and none at that time. Deadlines of one
+-- time fall due in this order (phase): 0 abandonments, 2 repetitions that leave their window, 4 issues and cases that end; then 5 events.
+-- looked_at: the rules on the customer are evaluated.
+CREATE TABLE moments AS
+WITH deadlines AS (
+    SELECT key, t + repeat_within + 1 AS t, 2 AS phase, true AS looked_at FROM effort, settings WHERE kind = 'repeat'
+    UNION
+    SELECT key, ends, 4, true FROM issue_moments
+    UNION
+    SELECT key, ends, 4, true FROM case_moments
+    UNION
+    SELECT key, before + deadline, 0, false FROM lives WHERE abandoned
+    UNION
+    SELECT key, t + deadline, 0, false FROM lives WHERE is_last AND role IN ('start', 'activity')
+)
+SELECT key, t, place, phase, bool_or(looked_at) AS looked_at
+FROM (
+    SELECT key, t, place, 5 AS phase, true AS looked_at FROM subjects
+    UNION ALL
+    SELECT key, t, place, 5, false FROM events WHERE event IN (SELECT event FROM named UNION SELECT event FROM lives)
+    UNION ALL
+    SELECT d.key, d.t, e.place, phase, looked_at
+    FROM deadlines d
+        ASOF JOIN (SELECT key, t, max(place) AS place FROM events GROUP BY key, t) e ON e.key = d.key AND e.t < d.t, settings
+    WHERE d.t <= clock
+)
+GROUP BY key, t, place, phase;
+
+CREATE TABLE customer_moments AS
+SELECT m.key, m.t, m.place, m.phase, m.looked_at,
+    coalesce(issues.contacts, 0) AS contacts, coalesce(issues.channel_switches, 0) AS channel_switches,
+    coalesce(issues.transfers, 0) AS transfers, coalesce(issues.cold_transfers, 0) AS cold_transfers,
+    coalesce(issues.effort_tenths, 0) / 10.0::DOUBLE AS effort_index,
+    coalesce(cases.handoffs, 0) AS handoffs, coalesce(cases.ping_pongs, 0) AS ping_pongs,
+    coalesce(repeated.n, 0) AS repeat_contacts,
+    refuses(m.key, m.place) AS refused
+FROM moments m
+    LEFT JOIN (
+        SELECT m.key, m.t, m.place, m.phase, sum(contacts) AS contacts, sum(channel_switches) AS channel_switches,
+            sum(transfers) AS transfers, sum(cold_transfers) AS cold_transfers, sum(effort_tenths) AS effort_tenths
+        FROM moments m
+            JOIN issue_moments i ON i.key = m.key AND i.place <= m.place AND i.next_place > m.place
+                AND (i.ends > m.t OR (i.ends = m.t AND m.phase < 4))
+        GROUP BY ALL
+    ) issues USING (key, t, place, phase)
+    LEFT JOIN (
+        SELECT m.key, m.t, m.place, m.phase, sum(handoffs) AS handoffs, sum(ping_pongs) AS ping_pongs
+        FROM moments m
+            JOIN case_moments c ON c.key = m.key AND c.place <= m.place AND c.next_place > m.place
+                AND (c.ends > m.t OR (c.ends = m.t AND m.phase < 4))
+        GROUP BY ALL
+    ) cases USING (key, t, place, phase)
+    LEFT JOIN (
+        SELECT m.key, m.t, m.place, m.phase, count(*) AS n
+        FROM moments m, settings
+            JOIN effort r ON r.key = m.key AND r.kind = 'repeat' AND r.place <= m.place AND r.t + repeat_within + (m.phase < 2)::INT >= m.t
+        GROUP BY ALL
+    ) repeated USING (key, t, place, phase);
+
+-- What befell an instance: its own events, the signals that name it, the deadline that nothing forestalled.
+CREATE TABLE journey_moments AS
+WITH befell AS (
+    SELECT key, journey_no, instance, t, event, events.place, 0 AS phase, role, before IS NULL AS begins, revenue_minor, digits,
+        CASE WHEN role IN ('start', 'activity') THEN nullif(step, '') END AS step,
+        0 AS friction, 0 AS switches, 0 AS repeats, 0 AS transfers, 0 AS cold, 0 AS tenths
+    FROM lives JOIN events USING (event, key, t)
+    UNION ALL
+    SELECT named.key, journey_no, named_after, events.t, event, place, 1, NULL, false, NULL, NULL, NULL,
+        (type IN ('payment.failed', 'form.error', 'friction.signal'))::INT + coalesce(n, 0), coalesce(switches, 0), coalesce(repeats, 0),
+        coalesce(transfers, 0), coalesce(cold, 0), coalesce(tenths, 0)
+    FROM named JOIN events USING (event)
+        LEFT JOIN (
+            SELECT event, count(*) AS n, count(*) FILTER (kind = 'switch') AS switches, count(*) FILTER (kind = 'repeat') AS repeats,
+                count(*) FILTER (kind IN ('cold', 'warm')) AS transfers, count(*) FILTER (kind = 'cold') AS cold,
+                sum(weight_tenths) AS tenths
+            FROM signals JOIN weights USING (kind) GROUP BY event
+        ) USING (event)
+    WHERE named_after IS NOT NULL AND (type IN ('payment.failed', 'form.error', 'friction.signal') OR n IS NOT NULL)
+    UNION ALL
+    SELECT key, journey_no, instance, due_at, NULL, (SELECT max(place) FROM events WHERE events.key = passed.key AND events.t < due_at),
+        2, 'abandoned', false, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0
+    FROM (
+        SELECT key, journey_no, instance, before + deadline AS due_at FROM lives WHERE abandoned
+        UNION ALL
+        SELECT key, journey_no, instance, t + deadline FROM lives, settings
+        WHERE is_last AND role IN ('start', 'activity') AND t + deadline <= clock
+    ) passed
+)
+SELECT b.key, journeys.journey, i.instance, b.t, b.place,
+    coalesce(list_filter(list_transform(id_names, lambda name: begun.ids[name]), lambda value: value <> '')[1], begun.t::VARCHAR) AS name,
+    -- A signal leaves the instance abandoned; its own events end that.
+    coalesce(last_value(CASE WHEN role IS NOT NULL THEN role = 'abandoned' END IGNORE NULLS) OVER so_far, false) AS abandoned,
+    sum(friction) OVER so_far AS friction, sum(switches) OVER so_far AS channel_switches,
+    sum(repeats) OVER so_far AS repeat_contacts,
+    sum(b.transfers) OVER so_far AS transfers, sum(cold) OVER so_far AS cold_transfers,
+    sum(tenths) OVER so_far / 10.0::DOUBLE AS effort_index,
+    coalesce(last_value(b.revenue_minor IGNORE NULLS) OVER so_far, 0)
+        / pow(10, coalesce(last_value(CASE WHEN b.revenue_minor IS NOT NULL THEN b.digits END IGNORE NULLS) OVER so_far, 2)) AS "value",
+    coalesce(last_value(b.step IGNORE NULLS) OVER so_far, '') AS step,
+    begun.channel, begun.platform, begun.segment, begun.region,
+    coalesce(of_customer.contacts, 0) AS customer_contacts, coalesce(of_customer.channel_switches, 0) AS customer_switches,
+    refuses(b.key, b.place) AS refused,
+    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it
+FROM befell b
+    JOIN instances i ON i.key = b.key AND i.journey_no = b.journey_no AND i.instance = b.instance
+    JOIN journeys ON journeys.journey_no = b.journey_no
+    JOIN events begun ON begun.event = i.begun_by
+    LEFT JOIN customer_moments of_customer
+        ON of_customer.key = b.key AND of_customer.t = b.t AND of_customer.place = b.place
+            AND of_customer.phase = CASE b.phase WHEN 2 THEN 0 ELSE 5 END
+WINDOW so_far AS (
+    PARTITION BY b.key, b.journey_no, b.instance
+    ORDER BY b.t, CASE b.phase WHEN 2 THEN -1 ELSE b.place END, b.phase ROWS UNBOUNDED PRECEDING
+);

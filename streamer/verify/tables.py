@@ -1,0 +1,94 @@
+"""The definitions and the catalogue's declarations as the rows of the tables of `sql/0_schema.sql`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from streamer.definitions import parse_duration
+from streamer.metrics.catalogue import DIMENSIONS, DIMENSIONS_OF, LIFETIME, METRICS, Counter
+from streamer.touchpoints.catalogue import TYPES
+from streamer.touchpoints.touchpoint import CHANNELS
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
+    from streamer.verify.raw_log import Clocks
+
+_SECOND_MS = 1_000
+
+
+def used_dimensions(definitions: Definitions) -> tuple[str, ...]:
+    """What any slice breaks down by, and always the journey, in the catalogue's order."""
+    used = {"journey", *(name for part in definitions.slice for name in part.by)}
+    return tuple(name for name in DIMENSIONS if name in used)
+
+
+def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]]]:
+    """By table."""
+    return {
+        "settings": [_settings(definitions, max(clocks.ends.values(), default=0))],
+        "ends": [list(end) for end in clocks.ends.items()],
+        "idle_clocks": [list(idle) for idle in clocks.idle],
+        "event_types": [[name] for name in sorted(TYPES)],
+        "channels": [[name] for name in CHANNELS],
+        "channel_groups": [[channel, group] for channel, group in definitions.contacts.channel_groups.items()],
+        "families": [[counter.name, _family(counter), list(DIMENSIONS_OF[counter])] for counter in Counter],
+        "slices": [[number, list(part.by)] for number, part in enumerate(definitions.slice)],
+        "windows": [[LIFETIME, None], *([name, int(parse_duration(name))] for name in definitions.windows)],
+        "metric_parts": [
+            [metric.id, metric.kind, metric.scale, part, counter.name]
+            for metric in METRICS
+            for part, counters in (
+                ("numerator", metric.numerator),
+                ("denominator", metric.denominator),
+                ("squares", (metric.squares,) if metric.squares else ()),
+            )
+            for counter in counters
+        ],
+        **_journeys(definitions),
+        **_contacts(definitions),
+    }
+
+
+def _settings(definitions: Definitions, clock_ms: int) -> list[Any]:
+    contacts, effort, cases = definitions.contacts, definitions.effort, definitions.cases
+    decided_ms = (clock_ms // _SECOND_MS - 1) * _SECOND_MS
+    return [
+        clock_ms, decided_ms, int(definitions.allowed_lateness), contacts.scope, int(contacts.window), int(contacts.repeat_within),
+        round(effort.medium * 10), round(effort.high * 10),
+        cases.journey, list(cases.owner), int(cases.retention), list(used_dimensions(definitions)),
+    ]  # fmt: skip
+
+
+def _journeys(definitions: Definitions) -> dict[str, list[list[Any]]]:
+    numbered = list(enumerate(definitions.journey))
+    return {
+        "journeys": [[n, j.id, int(j.deadline), int(j.recoverable_for), list(j.identified_by)] for n, j in numbered],
+        "role_patterns": [
+            [number, precedence, role, pattern]
+            for number, journey in numbered
+            for precedence, (role, patterns) in enumerate(
+                {"start": journey.start, "complete": journey.complete, "fail": journey.fail, "activity": journey.activity}.items()
+            )
+            for pattern in patterns
+        ],
+    }
+
+
+def _contacts(definitions: Definitions) -> dict[str, list[list[Any]]]:
+    contacts, effort = definitions.contacts, definitions.effort
+    kinds = {
+        "started": contacts.started, "resolved": contacts.resolved, "reopened": contacts.reopened,
+        "transferred": contacts.transferred, "switch_on": contacts.switch_on, "case": definitions.cases.events,
+    }  # fmt: skip
+    weights = {
+        "repeat": effort.repeat_contact, "cold": effort.cold_transfer, "warm": effort.warm_transfer,
+        "switch": effort.channel_switch, "ping_pong": effort.ping_pong,
+    }  # fmt: skip
+    return {
+        "kind_patterns": [[kind, pattern] for kind, patterns in kinds.items() for pattern in patterns],
+        "weights": [[kind, round(points * 10)] for kind, points in weights.items()],
+    }
+
+
+def _family(counter: Counter) -> str:
+    return "journey" if counter < Counter.CONTACTS else "contact" if counter < Counter.CASES else "case"

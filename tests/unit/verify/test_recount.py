@@ -1,0 +1,204 @@
+"""The SQL recount: equal on histories made to collide, and different as soon as either side is wrong."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streamer.definitions import parse
+from streamer.errors import InputError
+from streamer.journeys import contacts, instances
+from streamer.metrics.catalogue import Counter
+from streamer.verify.raw_log import Clocks
+from streamer.verify.recount import recount, statements
+from tests.verify_support import AFTER_MS, adversarial_log, counted, definitions, differing, in_order
+
+if TYPE_CHECKING:
+    from streamer.verify.counted import Counted
+    from streamer.verify.raw_log import Record
+
+HISTORIES = 100
+
+
+def with_other(clauses: list[tuple[str, str, str]]) -> list[str]:
+    """The SQL with other clauses."""
+    changed = statements()
+    for clause, other, _ in clauses:
+        before = changed
+        changed = [text.replace(clause, other) for text in before]
+        assert changed != before, f"the SQL has no {clause!r} any more"
+    return changed
+
+
+@cache
+def mine(scope: str = "issue") -> tuple[Counted, int]:
+    """What the processors make of the log, and when it ends."""
+    log = adversarial_log(HISTORIES, orderly=False)
+    end_ms = max(record.arrival for record in log) + AFTER_MS
+    return counted(log, definitions(scope), end_ms), end_ms
+
+
+@pytest.mark.parametrize("scope", ["issue", "journey", "customer"])
+def test_the_recount_is_equal_whatever_effort_belongs_to(scope: str) -> None:
+    counts, end_ms = mine(scope)
+    assert differing(counts, adversarial_log(HISTORIES, orderly=False), definitions(scope), end_ms) == {}
+    counters = {counter for counter, _, _ in counts.sums}
+    assert counters == {counter.name for counter in Counter}, "a counter that nothing counts shows nothing"
+    assert counts.records["late"] > 0
+    assert counts.records["duplicate"] > 0
+    assert sum(n for (counter, _, _), n in counts.sums.items() if counter == "OPEN") == 0
+
+
+def test_the_recount_is_equal_while_deadlines_have_yet_to_fall_due() -> None:
+    whole = adversarial_log(HISTORIES, orderly=True)
+    log = [record for record in whole if record.arrival < whole[0].arrival + 120_000]
+    end_ms = log[-1].arrival + 1_000
+    counts = counted(log, definitions(), end_ms)
+    assert differing(counts, log, definitions(), end_ms) == {}
+    assert sum(n for (counter, _, _), n in counts.sums.items() if counter == "OPEN") > 0
+    assert any(series[0] == "journeys_open" for series in counts.metrics)
+
+
+@cache
+def ordered(scope: str = "issue") -> tuple[list[Record], Counted, int]:
+    """A log in the order of time, what the processors make of it, and when it ends."""
+    log = in_order(adversarial_log(HISTORIES, orderly=True))
+    end_ms = log[-1].arrival + AFTER_MS
+    return log, counted(log, definitions(scope), end_ms), end_ms
+
+
+@pytest.mark.parametrize("scope", ["issue", "journey", "customer"])
+def test_the_signals_of_every_alert_are_recounted_equal(scope: str) -> None:
+    log, counts, end_ms = ordered(scope)
+    assert differing(counts, log, definitions(scope), end_ms, rules=True) == {}
+    assert {told.rule for told in counts.told} == {rule.id for rule in definitions(scope).rule if rule.on}, (
+        "a rule that never fires shows nothing"
+    )
+    assert sum(told.state == "amended" for told in counts.told) > 100
+
+
+# Clauses of the SQL that have nothing to do with each other, what each is replaced by, and a rule that must differ then.
+SIGNALS = [
+    [
+        ("AND (i.ends > m.t OR", "AND (true OR", "all-of-customers"),
+        (
+            "THEN role = 'abandoned' END IGNORE NULLS) OVER so_far, false)",
+            "THEN false END IGNORE NULLS) OVER so_far, false)",
+            "any-abandoned",
+        ),
+        ("arg_max(NOT analytics, place)", "arg_max(true, place)", "all-of-issues"),
+    ],
+    [
+        ("r.t + repeat_within + (m.phase < 2)::INT >= m.t", "r.t + repeat_within > m.t", "repeats"),
+        ("sum((nth > 1)::INT) OVER so_far", "0", "moved-around"),
+        ("(type IN ('payment.failed', 'form.error', 'friction.signal'))::INT + coalesce(n, 0)", "coalesce(n, 0)", "friction"),
+    ],
+]
+
+
+@pytest.mark.parametrize("clauses", SIGNALS)
+def test_a_signal_that_means_something_else_is_a_difference(clauses: list[tuple[str, str, str]]) -> None:
+    log, counts, end_ms = ordered()
+    found = differing(counts, log, definitions(), end_ms, with_other(clauses), rules=True)
+    assert {rule for _, _, rule in clauses} - set(found) == set()
+
+
+def test_an_alert_that_is_missing_and_one_too_many_are_differences() -> None:
+    log, counts, end_ms = ordered()
+    first = next(told for told in counts.told if told.rule == "switching")
+    of_it = [told for told in counts.told if told.rule == first.rule and told.holding[:3] == first.holding[:3]]
+    missing = counts._replace(told=[told for told in counts.told if told not in of_it])
+    [verdict] = differing(missing, log, definitions(), end_ms, rules=True).values()
+    assert (verdict.name, verdict.mismatches) == ("switching", 1)
+    assert verdict.differences[0]["counted"] is None
+    invented = first._replace(holding=first.holding._replace(key="nobody"))
+    [verdict] = differing(counts._replace(told=[*counts.told, invented]), log, definitions(), end_ms, rules=True).values()
+    assert (verdict.name, verdict.mismatches) == ("switching", 2), "its signals, and that it fired at all"
+
+
+def test_a_rule_with_a_signal_that_sql_does_not_know_is_named() -> None:
+    log, counts, end_ms = ordered()
+    text = '\n[[rule]]\nid = "burst"\non = "issue"\nwhen = "recent_switches >= 3"\n'
+    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["burst"]
+    assert (verdict.status, verdict.mismatches) == ("not verified", 0)
+    assert "recent_switches" in verdict.reason
+
+
+# The same for counters and metrics.
+CLAUSES = [
+    [("event_time < high - allowed_lateness", "event_time <= high - allowed_lateness", "TOUCHPOINTS")],
+    [("WHERE is_duplicate", "WHERE false", "records")],
+    [
+        ("lambda i: e.t < i.last + e.deadline + e.recoverable_for", "lambda i: e.t < i.last + e.deadline", "RECOVERED"),
+        (">= retention, true)", "> retention, true)", "CASES"),
+        (">= contact_window, true)", "> contact_window, true)", "ISSUES"),
+    ],
+    [
+        ("coalesce(before + deadline <= t, false)", "coalesce(before + deadline < t, false)", "RECOVERED"),
+        ("lag(owned_by, 2) OVER history", "lag(owned_by, 3) OVER history", "PING_PONGS"),
+        ("coalesce(c.t - of_issue.t <= repeat_within, false)", "false", "REPEAT_CONTACTS"),
+        ("AND instance = named_after", "AND instance <= named_after", "FRICTION_INSTANCES"),
+    ],
+    [("SEMI JOIN (FROM walked", "ANTI JOIN (FROM walked", "RECOVERED"), ("WHERE marks AND NOT is_contact", "WHERE false", "CONTACTS")],
+    [("THEN alive[-1].no", "THEN alive[1].no", "ABANDONED"), ("ORDER BY t, off) AS place", "ORDER BY off) AS place", "CHANNEL_SWITCHES")],
+    [("sum(n) FILTER (part = 'denominator')", "sum(n) FILTER (part = 'numerator')", "abandon_rate")],
+]
+
+
+@pytest.mark.parametrize("clauses", CLAUSES)
+def test_a_clause_that_says_something_else_is_a_difference(clauses: list[tuple[str, str, str]]) -> None:
+    counts, end_ms = mine()
+    found = differing(counts, adversarial_log(HISTORIES, orderly=False), definitions(), end_ms, with_other(clauses))
+    assert {name for _, _, name in clauses} - set(found) == set()
+    assert all(found[name].mismatches and found[name].differences for _, _, name in clauses)
+
+
+def test_a_processor_that_forgets_a_case_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bugs in the product, not in the SQL: an abandonment that is not taken back, a web to phone switch that is not seen."""
+    monkeypatch.setattr(instances, "_ABANDONED", instances._FAILED)
+    monkeypatch.setattr(contacts, "_WEB_TO_PHONE", contacts._CHANNEL_SWITCHES)
+    mine.cache_clear()
+    counts, end_ms = mine()
+    mine.cache_clear()
+    found = differing(counts, adversarial_log(HISTORIES, orderly=False), definitions(), end_ms)
+    assert {"ABANDONED", "FAILED", "abandon_rate", "WEB_TO_PHONE", "CHANNEL_SWITCHES", "web_to_phone"} <= set(found)
+    assert "STARTED" not in found
+
+
+@pytest.mark.parametrize(
+    "limit", ["events_per_customer = 4", "issues_per_customer = 1", "journeys_per_customer = 1", "cases_per_customer = 1"]
+)
+def test_what_differs_under_a_limit_that_cut_is_not_verified_and_no_mismatch(limit: str) -> None:
+    log, wanted = adversarial_log(HISTORIES, orderly=False), parse(f"{definitions().text}\n[limits]\n{limit}\n")
+    end_ms = max(record.arrival for record in log) + AFTER_MS
+    found = differing(counted(log, wanted, end_ms), log, wanted, end_ms)
+    assert found
+    assert {verdict.status for verdict in found.values()} == {"not verified"}
+    assert all("cut_" in verdict.reason for verdict in found.values())
+
+
+def test_one_change_less_is_one_difference() -> None:
+    counts, end_ms = mine()
+    place = next(place for place in counts.sums if place[0] == "CONTACTS")
+    changed = counts._replace(sums={**counts.sums, place: counts.sums[place] + 1})
+    found = differing(changed, adversarial_log(HISTORIES, orderly=False), definitions(), end_ms)
+    assert {name: verdict.mismatches for name, verdict in found.items()} == {"CONTACTS": 1}
+    [difference] = found["CONTACTS"].differences
+    assert difference["counted"] == difference["recounted"] + 1
+
+
+def test_one_event_less_is_a_difference() -> None:
+    counts, end_ms = mine()
+    log = adversarial_log(HISTORIES, orderly=False)
+    at = next(i for i, record in enumerate(log) if b"checkout.started" in (record.value or b""))
+    log = log[:at] + log[at + 1 :]
+    assert {"records", "TOUCHPOINTS", "STARTED"} <= set(differing(counts, log, definitions(), end_ms))
+
+
+def test_without_duckdb_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(InputError, match="DuckDB, which is not installed"):
+        recount([], definitions(), Clocks({}))
