@@ -95,6 +95,11 @@ class Effort(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     medium: float = 2
     high: float = 5
 
+    def __post_init__(self) -> None:
+        # An issue without effort is in no band, and is not counted when it begins.
+        if not 0 < self.medium <= self.high:
+            raise ValueError(f"effort: medium must be above 0 and at most high, got medium = {self.medium} and high = {self.high}")
+
 
 class Cases(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose history of owners is kept, and how long after the last owner seen. owner: event fields, first non-empty wins."""

@@ -16,16 +16,18 @@ def milliseconds(rfc3339: str) -> int:
 
 def rfc3339(time_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds, of milliseconds since the epoch."""
-    second = time_ms // 1000
-    text = _SECONDS.get(second)
+    minute = time_ms // 60_000
+    text = _MINUTES.get(minute)
     if text is None:
-        if len(_SECONDS) >= _SECONDS_KEPT:
-            _SECONDS.clear()
-        text = _SECONDS[second] = datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
-    return text + _MILLIS[time_ms - second * 1000]
+        if len(_MINUTES) >= _MINUTES_KEPT:
+            _MINUTES.clear()
+        text = _MINUTES[minute] = datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:").rjust(17, "0")
+    second, milli = divmod(time_ms - minute * 60_000, 1000)
+    return text + _SECONDS[second] + _MILLIS[milli]
 
 
-# An alert has up to twenty-three times, and those of neighbouring alerts lie in the same minutes.
-_SECONDS: dict[int, str] = {}
-_SECONDS_KEPT: Final = 1 << 12
-_MILLIS: Final = [f".{milli:03}Z" for milli in range(1000)]
+# An alert has up to twenty-three times, and those of neighbouring alerts lie in the same minutes; a day has 1,440 of them.
+_MINUTES: dict[int, str] = {}
+_MINUTES_KEPT: Final = 1 << 12
+_SECONDS: Final = [f"{second:02}." for second in range(60)]
+_MILLIS: Final = [f"{milli:03}Z" for milli in range(1000)]

@@ -37,7 +37,7 @@ class Behind(NamedTuple):
 
     rows_per_drain: int = 256
     replay_events: int = 100_000
-    customers_in_use: int = 5_000
+    customers_in_use: int = 10_000
 
 
 BEHIND: Final = Behind()
