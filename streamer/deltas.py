@@ -35,8 +35,21 @@ class DeltaBatch(msgspec.Struct, array_like=True, gc=False):
     ticks: list[tuple[int, list[int]]]
 
 
+class _Version(msgspec.Struct, array_like=True):
+    version: int
+
+
+_decode_version = msgspec.msgpack.Decoder(_Version).decode
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(DeltaBatch).decode
+
+
+def version_of(value: bytes) -> int | None:
+    """The version of a record that cannot be decoded, None if it does not even have one."""
+    try:
+        return _decode_version(value).version
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def slice_partition(labels: tuple[str, ...], partitions: int) -> int:

@@ -250,8 +250,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         self._metrics.published(time.monotonic() - began)
         self._metrics.delivered("delivered", published.delivered)
         self._metrics.delivered("skipped", published.present)
-        for detected_ms in published.detected_ms:
-            self._metrics.alert_readable(max(0.0, now - detected_ms / 1000))
+        self._metrics.alerts_readable(max(0.0, now - detected_ms / 1000) for detected_ms in published.detected_ms)
         if published.undecodable:
             self._metrics.delivered("failed", len(published.undecodable))
             log.error(

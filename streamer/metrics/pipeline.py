@@ -203,9 +203,11 @@ class Pipeline:
         """Alert records reached Redis, were there already, or were refused."""
         self.counter("streamer_alerts_delivered_total", outcome=outcome).inc(count)
 
-    def alert_readable(self, latency_seconds: float) -> None:
-        """An alert became readable in Redis so long after its cause was appended to Kafka."""
-        self.histogram("streamer_alert_latency_seconds").observe(latency_seconds)
+    def alerts_readable(self, latencies_seconds: Iterable[float]) -> None:
+        """Alerts became readable in Redis so long after their causes were appended to Kafka."""
+        histogram = self.histogram("streamer_alert_latency_seconds")
+        for latency_seconds in latencies_seconds:
+            histogram.observe(latency_seconds)
 
     def published(self, duration_seconds: float) -> None:
         """One delivery to Redis ended."""

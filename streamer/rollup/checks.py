@@ -36,28 +36,27 @@ class Rejected(NamedTuple):
     detail: str
 
 
-class _Version(msgspec.Struct, array_like=True):
-    version: int
-
-
-_decode_version = msgspec.msgpack.Decoder(_Version).decode
-
-
 def check(value: bytes | None, sources: int) -> deltas.DeltaBatch | Rejected:
     """The batch of a record, or why not. `sources`: how many partitions earlier records spoke of, 0 for none."""
     if not value:
         return Rejected(Reason.EMPTY, "no value")
     try:
-        version = _decode_version(value).version
-        if version != deltas.VERSION:
-            return Rejected(Reason.UNKNOWN_VERSION, f"version {version}, known is {deltas.VERSION}")
         batch = deltas.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return Rejected(Reason.UNDECODABLE, str(error))
+        version = deltas.version_of(value)
+        if version is None or version == deltas.VERSION:
+            return Rejected(Reason.UNDECODABLE, str(error))
+        return _unknown(version)
+    if batch.version != deltas.VERSION:
+        return _unknown(batch.version)
     if sources and batch.sources != sources:
         return Rejected(Reason.SOURCES_CHANGED, f"{batch.sources} source partitions, so far {sources}")
     malformed = _malformed(batch)
     return Rejected(Reason.MALFORMED, malformed) if malformed else batch
+
+
+def _unknown(version: int) -> Rejected:
+    return Rejected(Reason.UNKNOWN_VERSION, f"version {version}, known is {deltas.VERSION}")
 
 
 def dead_letter(record: Record, rejected: Rejected) -> Output:

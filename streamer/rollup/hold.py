@@ -12,29 +12,10 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Final
 
-import msgspec
-
 from streamer.deltas import DeltaBatch
+from streamer.rollup.rows import HeldRow, Source
 
 HELD_ENTRIES_MAX: Final = 1_000_000
-
-
-class Source(msgspec.Struct, array_like=True):
-    """One source partition: complete below `until_tick`."""
-
-    until_tick: int
-    high_ms: int
-    clock_ms: int
-    left_out: bool = False
-
-
-class HeldRow(msgspec.Struct, array_like=True):
-    """A record whose ticks have not all been decided, as a changelog row."""
-
-    dimensions: tuple[str, ...]
-    cells: list[tuple[str, ...]]
-    ticks: list[tuple[int, list[int]]]
-    source: int = -1  # written before it was kept
 
 
 class Held:

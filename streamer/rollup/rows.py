@@ -22,7 +22,6 @@ import msgspec
 
 from streamer.errors import StateError
 from streamer.processor import ROW_PREFIX
-from streamer.rollup.hold import HeldRow, Source
 from streamer.rules.evaluate import Episode
 
 SCHEMA: Final = 1
@@ -34,6 +33,25 @@ PANE: Final = ROW_PREFIX + b"p"
 HELD: Final = ROW_PREFIX + b"h"
 RULE: Final = ROW_PREFIX + b"r"
 DEFINITIONS: Final = ROW_PREFIX + b"d"
+
+
+class Source(msgspec.Struct, array_like=True):
+    """One source partition: complete below `until_tick`."""
+
+    until_tick: int
+    high_ms: int
+    clock_ms: int
+    left_out: bool = False
+
+
+class HeldRow(msgspec.Struct, array_like=True):
+    """A record whose ticks have not all been decided, as a changelog row."""
+
+    dimensions: tuple[str, ...]
+    cells: list[tuple[str, ...]]
+    ticks: list[tuple[int, list[int]]]
+    source: int = -1  # written before it was kept
+
 
 _CHUNK = struct.Struct(">I")
 _OFFSET = struct.Struct(">q")

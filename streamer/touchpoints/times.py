@@ -12,9 +12,8 @@ _TIMESTAMP = re.compile(
 )
 _LENGTH_MAX: Final = 64
 
-# The usual form `2026-11-21T10:15:03.120Z` is two look-ups, of the minute (filled as they come) and the second, and a number. Events of
-# neighbouring records lie in the same few minutes, which stay in the processor's cache; all seconds of the last hours, or all endings, would
-# not.
+# The usual form `2026-11-21T10:15:03.120Z` is two look-ups, of the minute (filled as they come) and the second, and a number. Events
+# of neighbouring records lie in the same few minutes, which stay in the processor's cache; all seconds of the last hours would not.
 _MINUTES: dict[str, int] = {}
 _MINUTES_KEPT: Final = 1 << 12
 _IN_MINUTE: Final = {f":{second:02}": second * 1000 for second in range(60)}
