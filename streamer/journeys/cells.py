@@ -55,13 +55,17 @@ class Cells:
         # Two names at least, so that attrgetter always gives a tuple; `named` drops what is no dimension.
         self._names = others if len(others) > 1 else [*others, "source", "type"]
         self._read = attrgetter(*self._names)
+        self._latest: Touchpoint | None = None
+        self._raw: tuple[str, ...] = ()
         self._kept = [tuple(name in family for name in self.dimensions) for family in _FAMILIES]
         self._by_event: dict[tuple[int, str, tuple[str, ...], str], Cell] = {}
         self._by_values: dict[tuple[int, tuple[str, ...]], Cell] = {}
 
     def of(self, family: int, journey: str, event: Touchpoint, team: str = "") -> Cell:
         """The cell of an event; `team` replaces the event's own."""
-        raw = self._read(event)
+        if event is not self._latest:  # an event counts in several cells
+            self._latest, self._raw = event, self._read(event)
+        raw = self._raw
         cell = self._by_event.get((family, journey, raw, team))
         if cell is None:
             values = dict(zip(self._names, raw, strict=True), journey=journey)

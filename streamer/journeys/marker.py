@@ -38,15 +38,6 @@ class Marker(msgspec.Struct):
     accounting: dict[str, int] = {}
     replay: Boundary | None = None
 
-    def boundary(self, offset: int) -> Boundary:
-        """Where the partition is now, the next offset being `offset`."""
-        return Boundary(offset, self.high, self.arrival, self.start, self.base, self.clock)
-
-    def go_to(self, boundary: Boundary) -> None:
-        """Take over the offset and the times of a boundary."""
-        self.next_offset, self.high, self.arrival = boundary.offset, boundary.high, boundary.arrival
-        self.start, self.base, self.clock = boundary.start, boundary.base, boundary.clock
-
 
 class JournalEntry(msgspec.Struct, omit_defaults=True):
     """What influenced the fold after source offset `after` but is not in the source."""

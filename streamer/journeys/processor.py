@@ -22,6 +22,7 @@ from streamer.journeys.customer import CHUNK, SETTLE_EVENTS, Customer
 from streamer.journeys.customers import Customers, RowsView
 from streamer.journeys.fold import NEVER, Fold
 from streamer.journeys.outbox import Outbox
+from streamer.journeys.position import Position
 from streamer.journeys.restoring import load
 from streamer.journeys.routing import Router
 from streamer.journeys.sinks import Live
@@ -78,6 +79,7 @@ class JourneysProcessor:
         self._goal: marker.Marker | None = None  # where the marker was, while the way there is folded again
         self._kept: list[Definitions] = []
         self._marker = marker.Marker(revision=definitions.revision, digest=definitions.digest, build=build)
+        self._at = Position(self._marker)
         self._tick = self._until_tick = 0
         self._customer: Customer | None = None
         self._detected = 0
@@ -95,12 +97,13 @@ class JourneysProcessor:
         self._kept = marker.settle(self._definitions, state, texts)
         for definitions in self._kept:
             self._folds.setdefault(definitions.revision, Fold(definitions))
-        self._behind.begin(state.replay or state.boundary(state.next_offset or 0), clocks)
+        self._at = Position(state)
+        self._behind.begin(state.replay or self._at.boundary(state.next_offset or 0), clocks)
         if state.replay is None:
             self._resume(state)
         else:
             self._goal, self._marker = state, msgspec.structs.replace(state, replay=None)
-            self._marker.go_to(state.replay)
+            self._at.go_to(state.replay)
             self._use(self._folds.get(state.revision, self._fold).definitions)
 
     def refold(self, records: Sequence[Record], end: int, *, complete: bool = True) -> None:
@@ -118,7 +121,7 @@ class JourneysProcessor:
                     self._see(event.time, record.timestamp)
             else:
                 self.process((record,), record.offset + 1)
-        self._marker.next_offset = end
+        self._at.next_offset = end
         if end >= (goal.next_offset or 0):
             self._move_idle_clock(self._behind.clock_before(end))
         self._ledger.close_tick(self._tick)
@@ -127,7 +130,7 @@ class JourneysProcessor:
         self._events = 0
         if end < (goal.next_offset or 0):
             return
-        reached, wanted = self._marker.boundary(end), goal.boundary(goal.next_offset or 0)
+        reached, wanted = self._at.boundary(end), Position(goal).boundary(goal.next_offset or 0)
         if complete and reached != wanted:
             raise StateError(
                 f"folding {self._place.topic}[{self._place.partition}] again leads to {reached}, but the state says {wanted}: the source"
@@ -139,7 +142,7 @@ class JourneysProcessor:
     def _resume(self, state: marker.Marker) -> None:
         """Everything up to the marker is folded: go on from there."""
         state.schema, state.replay = marker.MARKER_SCHEMA, None
-        self._marker = state
+        self._marker, self._at = state, Position(state)
         self._tick = self._until_tick = state.clock // TICK_MS
         self._count.update({kind: n for kind, n in state.accounting.items() if kind in self._count})
         self.notes.clear()
@@ -153,11 +156,11 @@ class JourneysProcessor:
 
     def process(self, records: Sequence[Record], end: int) -> None:
         """Fold records in offset order; `next_offset` becomes `end`."""
-        state = self._marker
+        state = self._at
         if state.next_offset is None:
             self._behind.begin(state.boundary(records[0].offset if records else end), {})
         applied = 0
-        high: int = state.high
+        high = state.high
         for record in records:
             arrival = record.timestamp
             event = decode(record.offset, arrival, record.key, record.value, record.headers)
@@ -179,10 +182,10 @@ class JourneysProcessor:
 
     def advance(self, clock_ms: int) -> None:
         """Move the clock without a record; the journal says after which offset."""
-        if clock_ms <= self._marker.clock:
+        if clock_ms <= self._at.clock:
             return
         self._move_idle_clock(clock_ms)
-        after = (self._marker.next_offset or 0) - 1
+        after = (self._at.next_offset or 0) - 1
         if self._journal and self._journal[-1].after == after and self._journal[-1].clock is not None:
             self._journal.pop()
         self._journal.append(marker.JournalEntry(after=after, clock=clock_ms))
@@ -190,13 +193,14 @@ class JourneysProcessor:
 
     def drain(self) -> Drained:
         """Take everything that changed, encoded; the marker row is of the same moment."""
-        state = self._marker
+        state, at = self._marker, self._at
+        at.note(state)
         self._ledger.close_tick(self._tick)
         rows: list[tuple[bytes, bytes | None]] = []
         if self._new_definitions:
             rows += [(marker.DEFINITIONS_PREFIX + b"%d" % r, f.definitions.text.encode()) for r, f in self._folds.items()]
             self._new_definitions = False
-        now = state.boundary(state.next_offset or 0)
+        now = at.boundary(at.next_offset or 0)
         changed, state.replay = self._behind.take(now, self._events, self._settle, everything=self._write_all)
         self._customers.pack(now, self._is_needed, self._prepare)
         rows += changed
@@ -218,12 +222,12 @@ class JourneysProcessor:
     @property
     def next_offset(self) -> int | None:
         """The source offset to go on from."""
-        return (self._goal or self._marker).next_offset
+        return self._at.next_offset if self._goal is None else self._goal.next_offset
 
     @property
     def replay_from(self) -> int | None:
         """The source offset from which `refold` must go on before anything else; None if nothing is to be folded again."""
-        return None if self._goal is None else self._marker.next_offset
+        return None if self._goal is None else self._at.next_offset
 
     def write_all(self) -> None:
         """Write every changed row with the next drain, so that the next owner has nothing to fold again."""
@@ -232,18 +236,18 @@ class JourneysProcessor:
     @property
     def clock_ms(self) -> int:
         """The clock of the fold."""
-        return self._marker.clock
+        return self._at.clock
 
     @property
     def reference(self) -> tuple[int, int]:
         """(clock when high last rose, its record's arrival); of a partition never written, its start clock twice."""
-        state = self._marker
+        state = self._at
         return (max(state.base, state.high), state.arrival) if state.high >= 0 else (state.start, state.start)
 
     @property
     def high_ms(self) -> int:
         """Greatest min(event time, arrival)."""
-        return self._marker.high
+        return self._at.high
 
     @property
     def pending(self) -> Pending:
@@ -283,14 +287,14 @@ class JourneysProcessor:
             self._count["duplicate"] += 1
             return 0
         if customer.revision != self._definitions.revision:
-            self._adopt(customer, self._marker.clock)
+            self._adopt(customer, self._at.clock)
         if late or event.time < customer.base_time:
             return self._late(record, event, customer)
         self._apply(customer, event, record.timestamp, watermark)
         return 1
 
     def _apply(self, customer: Customer, event: Touchpoint, arrival: int, watermark: int) -> None:
-        clock: int = self._marker.clock
+        clock = self._at.clock
         self._customer, self._detected, self._silent = customer, arrival, False
         state = customer.state
         if state is None:
@@ -321,7 +325,7 @@ class JourneysProcessor:
 
     def _is_needed(self, customer: Customer) -> bool:
         """Whether events may come before what is folded of the customer."""
-        watermark = self._marker.high - self._lateness
+        watermark = self._at.high - self._lateness
         return customer.last_time >= watermark or (customer.state is not None and customer.state.fired >= watermark)
 
     def _settle(self, customer: Customer) -> None:
@@ -341,13 +345,13 @@ class JourneysProcessor:
         """Too late to change a pane. But nobody is to be chased for something they bought: a completion still ends its alert."""
         self._count["late"] += 1
         self._outbox.put_aside(topics.LATE, record, [("reason", b"late")])
-        clock = self._marker.clock
+        clock = self._at.clock
         if customer is None or clock < customer.base_time:
             return 0
         if self._fold.late_completion(customer.live(self._fold, clock), event):
             event.time, event.late_completion = clock, True
             self._sink.note("late_recoveries")
-            self._apply(customer, event, record.timestamp, self._marker.high - self._lateness)
+            self._apply(customer, event, record.timestamp, self._at.high - self._lateness)
         return 0
 
     def _changed(self, customer: Customer) -> None:
@@ -364,12 +368,12 @@ class JourneysProcessor:
             heappush(self._quiet, (customer.waiting, customer.key))
 
     def _see(self, time_ms: int, arrival: int) -> None:
-        if min(time_ms, arrival) > self._marker.high:
+        if min(time_ms, arrival) > self._at.high:
             self._raise_high(min(time_ms, arrival), arrival)
 
     def _raise_high(self, high: int, arrival: int) -> None:
         """A record brought newer time."""
-        state = self._marker
+        state = self._at
         state.high, state.arrival = high, arrival
         if high > state.clock:
             self._move_clock(high)
@@ -378,11 +382,11 @@ class JourneysProcessor:
             self._forget_quiet()
 
     def _move_idle_clock(self, to: int) -> None:
-        if to <= self._marker.clock:
+        if to <= self._at.clock:
             return
-        if self._marker.high < 0 and self._marker.arrival < 0:
+        if self._at.high < 0 and self._at.arrival < 0:
             # A partition never written: its time starts here, and goes on from here while it stays silent.
-            self._marker.start = to
+            self._at.start = to
         self._move_clock(to)
 
     def _move_clock(self, to: int) -> None:
@@ -397,14 +401,14 @@ class JourneysProcessor:
             if customer.due > due:
                 self._requeue(customer)
                 continue
-            if due > self._marker.clock:
+            if due > self._at.clock:
                 self._set_clock(due)
             self._fire(customer, due)
         self._set_clock(to)
 
     def _fire(self, customer: Customer, due: int) -> None:
         self._customer, self._detected = customer, due
-        self._silent = due - self._marker.high >= SILENCE_MS
+        self._silent = due - self._at.high >= SILENCE_MS
         if customer.revision != self._definitions.revision:
             self._adopt(customer, due - 1)
         # What fired before is folded without effects; the deadline itself comes due here.
@@ -418,7 +422,7 @@ class JourneysProcessor:
             heappush(self._due, (customer.due, customer.key))
 
     def _set_clock(self, clock: int) -> None:
-        self._marker.clock = clock
+        self._at.clock = clock
         tick = clock // TICK_MS
         if tick != self._tick:
             self._ledger.close_tick(self._tick)
@@ -426,7 +430,7 @@ class JourneysProcessor:
 
     def _forget_quiet(self) -> None:
         """Drop the customers in whom nothing can matter any more."""
-        watermark = self._marker.high - self._lateness
+        watermark = self._at.high - self._lateness
         queue = self._quiet
         while queue and queue[0][0] < watermark:
             since, key = heappop(queue)
@@ -434,7 +438,7 @@ class JourneysProcessor:
             if customer is None or customer.waiting != since:
                 continue
             customer.waiting = NEVER
-            state = customer.live(self._folds[customer.revision], self._marker.clock)
+            state = customer.live(self._folds[customer.revision], self._at.clock)
             if not state.idle:
                 continue
             if customer.quiet_at >= watermark:
