@@ -177,7 +177,7 @@ def curve(scale: dict[str, Any] | None) -> str:
         return "Not measured yet."
     header = [
         "customers", "known at the end", "CPU us per event, all roles", "journeys alone", "journeys MB", "after a restore",
-        "changelog bytes per event", "rows restored", "rows per s",
+        "changelog bytes per event", "rows restored", "rows per s", "pause when another joins, ms",
     ]  # fmt: skip
     rows = []
     for point in scale["points"]:
@@ -185,14 +185,19 @@ def curve(scale: dict[str, Any] | None) -> str:
         cpu = [f"{point['cpu_microseconds_per_event']:.1f}", f"{point['journeys_cpu_microseconds_per_event']:.1f}"]
         back = [number(point["restore"]["rows"]), number(point["restore"]["rows_per_second"])]
         known = [number(point["customers"]), number(point["known_customers"])]
-        rows.append([*known, *cpu, *memory, f"{point['changelog_bytes_per_event']:.0f}", *back])
+        known[0] += ", every row written" if point["every_row"] else ""
+        pause = f"{point['rebalance_pause_milliseconds']:.0f}"
+        rows.append([*known, *cpu, *memory, f"{point['changelog_bytes_per_event']:.0f}", *back, pause])
     found, bars = scale["verdicts"], scale["bars"]
     verdict = (
         f"\n\nMemory per customer: {number(found['bytes_per_customer'])} bytes (bar: {number(bars['bytes_per_customer'])}). "
         f"Cost per event at the most customers: {found['cost_ratio']} times that at 10,000 (bar: {bars['cost_ratio']}). "
-        f"Rows restored per second: {number(found['restored_rows_per_second'])} (bar: {number(bars['restored_rows_per_second'])})."
+        f"Rows restored per second: {number(found['restored_rows_per_second'])} (bar: {number(bars['restored_rows_per_second'])}), of the "
+        f"changelog with every row {number(found['restored_rows_per_second_uncompacted'])}. Folding pauses for "
+        f"{found['rebalance_pause_milliseconds']:.0f} ms when another worker joins (bar: {bars['rebalance_pause_milliseconds']})."
     )
-    return f"{number(scale['points'][0]['events'])} events at each point.\n\n{table(header, rows)}{verdict}"
+    counts = sorted({point["events"] for point in scale["points"]})
+    return f"{' or '.join(map(number, counts))} events at each point.\n\n{table(header, rows)}{verdict}"
 
 
 def growth(soak: dict[str, Any] | None) -> str:

@@ -194,7 +194,8 @@ class Cluster:
             return
         self._seen.add(process)
         self.ended.append(Ended(slot.name, slot.role, process.returncode, slot.held))
-        if process.returncode in FINAL_CODES:
+        # No fault of a server or a process explains a batch that went missing between the consumer and the fold.
+        if process.returncode in FINAL_CODES or "RangeError" in slot.last_words():
             self.broken.append(f"{slot.name} ended with code {process.returncode}: {slot.last_words()}")
 
     async def stop(self, slot: Slot, seconds: float = 30.0) -> int:

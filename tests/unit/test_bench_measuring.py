@@ -134,10 +134,12 @@ def test_a_kind_of_alert_that_is_not_made_does_not_make_a_run_differ() -> None:
 # --- the cost curve and the soak ------------------------------------------------------------------------------------------
 
 
-def point(customers: int, cpu: float, megabytes: int, rate: int = 300_000) -> dict[str, Any]:
+def point(customers: int, cpu: float, megabytes: int, rate: int = 300_000, *, every_row: bool = False) -> dict[str, Any]:
     back = {"rows": customers, "busy_seconds": 1.0, "rows_per_second": rate}
     return {
         "customers": customers,
+        "every_row": every_row,
+        "rebalance_pause_milliseconds": customers / 10_000,
         "known_customers": customers,
         "cpu_microseconds_per_event": cpu,
         "journeys_megabytes": megabytes,
@@ -146,8 +148,13 @@ def point(customers: int, cpu: float, megabytes: int, rate: int = 300_000) -> di
 
 
 def test_the_curve_is_judged_by_what_each_further_customer_takes() -> None:
-    found = scale.verdicts([point(1_000, 20, 100), point(10_000, 20, 110), point(1_001_000, 25, 1_100)])
-    assert found == {"bytes_per_customer": 1049, "restored_rows_per_second": 300_000, "cost_ratio": 1.25}
+    curve = [point(1_000, 20, 100), point(10_000, 20, 110), point(1_001_000, 25, 1_100)]
+    found = scale.verdicts([*curve, point(10_000, 40, 5_000, 250_000, every_row=True)])
+    assert found == {
+        "bytes_per_customer": 1049, "restored_rows_per_second": 300_000, "rebalance_pause_milliseconds": 100.1, "cost_ratio": 1.25,
+        "restored_rows_per_second_uncompacted": 250_000,
+    }  # fmt: skip
+    assert scale.verdicts(curve)["restored_rows_per_second_uncompacted"] is None
 
 
 def look(at: int, *, megabytes: int = 100, batch_seconds: float | None = None, gaps: int = 0, consumers: int = 1) -> dict[str, Any]:
