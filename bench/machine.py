@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
+import sysconfig
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +32,20 @@ def machine() -> dict[str, Any]:
     java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr.splitlines()
     return {
         "cpu": model, "cpus": os.cpu_count(), "memory_gigabytes": round(psutil.virtual_memory().total / 2**30),
-        "python": platform.python_version(), "java": java[0] if java else "", "kafka": _kafka_version(),
+        "python": python(), "java": java[0] if java else "", "kafka": _kafka_version(),
         "revision": revision(), "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }  # fmt: skip
+
+
+def python() -> str:
+    """Version and build: one built without profile-guided optimisation is a quarter slower than those of distributions and images."""
+    if sys.base_prefix == "/usr":
+        build = "the distribution's"
+    elif "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")):
+        build = "optimised"
+    else:
+        build = "built without optimisation"
+    return f"{platform.python_version()} ({build})"
 
 
 def _kafka_version() -> str:
