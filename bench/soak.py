@@ -115,7 +115,9 @@ def run(stack: Stack, directory: Path, options: argparse.Namespace, console: Con
     speed = options.days * 86_400 / options.seconds
     command = [sys.executable, "-m", "bench.live", str(options.rate), str(options.seconds), str(speed), str(CUSTOMERS)]
     samples = []
-    with Worker(probed, directory / "soak.log") as worker, subprocess.Popen(command, env=made, stdout=subprocess.DEVNULL) as live:
+    with Worker(probed, directory / "soak.log") as worker, subprocess.Popen(command, env=made, stdout=subprocess.PIPE) as live:
+        assert live.stdout is not None  # noqa: S101  it is a pipe
+        live.stdout.readline()  # it begins
         begun = time.monotonic()
         try:
             while live.poll() is None:
