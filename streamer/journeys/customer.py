@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple, final
 
 import msgspec
+from mypy_extensions import mypyc_attr
 
 from streamer.deltas import PANE_MS
 from streamer.errors import StateError
@@ -52,6 +53,7 @@ class Happened(NamedTuple):
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Customer:
     """A customer in use. born: offset of the first event of this life; due: the next deadline; queued: its place in the queue;
     waiting: the place in the queue of those who may be forgotten. NEVER: in none.

@@ -1,6 +1,7 @@
 """What is kept of one customer: open journeys, issues, cases, alerts in force. Packed as MessagePack arrays.
 
-Plain classes, because the compiled copy reads their attributes directly, and those of a library's structures only by name.
+Plain classes, because the compiled copy reads their attributes directly, and those of a library's structures only by name. No
+structure refers back to its owner, so none needs the cycle collector (acyclic).
 
 All times are milliseconds of event time. In the packed form fields are only ever appended, each with a default, so that a row of an
 older schema reads as one of the newer.
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, final
+
+from mypy_extensions import mypyc_attr
 
 from streamer.journeys.cells import Cell
 
@@ -29,6 +32,7 @@ def remember(causes: list[Cause], cause: Cause, limit: int) -> None:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Instance:
     """A journey instance, open (`abandoned_at` 0) or abandoned and recoverable until `due`.
 
@@ -77,6 +81,7 @@ class Instance:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Issue:
     """What effort signals belong to. `contact_*` describe the contact going on; `group` is the channel group of the last one."""
 
@@ -114,6 +119,7 @@ class Issue:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Case:
     """The owners of a case: the last two distinct ones are enough to see A, B, A."""
 
@@ -134,6 +140,7 @@ class Case:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Episode:
     """An alert in force or cooling down. n: its number among the firings of this fingerprint; expires: 0 means never."""
 
@@ -159,6 +166,7 @@ class Episode:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class State:
     """The folded state of one customer. fired: the latest deadline that has fired."""
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, final
 
+from mypy_extensions import mypyc_attr
+
 # The channels an event may name (domain catalogue 4.2); "other" is the answer to every new one.
 CHANNELS = (
     "web", "app", "email", "chat", "bot", "phone", "ivr", "sms", "social", "store", "field", "partner", "mail", "other",
@@ -41,6 +43,7 @@ class Control(NamedTuple):
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Touchpoint:
     """One customer touchpoint. `time` is event time in milliseconds, `offset` the record's; money is in minor units.
 
