@@ -49,9 +49,11 @@ servers: env ## Install and download the servers (Kafka, Redis, Prometheus) with
 demo: env ## Start the stack, a worker and a simulator, and watch (DEMO_SECONDS=60 make demo ends by itself)
 	@$(BIN)/python -m deploy.local.demo
 
+# In the order of collection the longest files come first; by the number of their tests, which is the default, they would come last, and one
+# process would wait minutes for the other.
 .PHONY: test
 test: lint type servers ## Everything a change must pass
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests || { \
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests || { \
 		echo "what failed is run once more, alone: a test that passes now has failed on this machine's load, and says so here"; \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none tests; }
 
