@@ -74,6 +74,7 @@ async def kill_supervised(stage: Stage, random: Random, _: float) -> None:
     """kill -9 of a role under the worker's own supervisor, which starts it again, and ends in order when it is told to."""
     slot = stage.cluster.spare(SUPERVISOR)
     await stage.ready(slot)
+    await stage.scraper.look()  # what its numbers rise from
     role = random.choice(ROLES)
     child = child_of(slot, role)
     assert child is not None
