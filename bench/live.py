@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CUSTOMERS: Final = 50_000
-ACTIVE: Final = 800
+# Sessions at a time per event and second: more events come from more customers, each with one every 0.4 s, and not from busier ones.
+ACTIVE_PER_RATE: Final = 0.4
 TICK_SECONDS: Final = 0.005
 DISORDER_MS: Final = 200
 # As many are made beforehand: a minute at 50,000 per second. 1.5 GB.
@@ -39,14 +40,15 @@ class _Ready(NamedTuple):
     tail: bytes
 
 
-def _made(opened: Sender, customers: int) -> Iterator[_Ready]:
-    made = events(Shape(1 << 40, customers, ACTIVE, 1, 0), seed=SEED + 1)
+def _made(opened: Sender, rate: float, customers: int) -> Iterator[_Ready]:
+    active = max(1, round(rate * ACTIVE_PER_RATE))
+    made = events(Shape(1 << 40, max(customers, 2 * active), active, 1, 0), seed=SEED + 1)
     for number, event in enumerate(made):
         yield _Ready(opened.partition(event.key, number), event.key, event.head.encode(), event.tail.encode())
 
 
 async def _send(opened: Sender, rate: float, seconds: float, speed: float, customers: int) -> dict[str, float]:
-    made = _made(opened, customers)
+    made = _made(opened, rate, customers)
     ready = list(islice(made, min(READY_MAX, int(rate * seconds))))
     ready.reverse()
     gc.freeze()
