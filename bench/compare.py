@@ -37,7 +37,7 @@ QUICK_EVENTS: Final = 100_000
 QUICK_ENGINES: Final = ("product", "plain")
 LATENCY_ENGINES: Final = ("product", "kstreams")
 LATENCY_RATE: Final = 2_000.0
-# Of the product's warm rate, the second rate: 80 % of half of it. The other half of the cores is the generator's, the readers' and the broker's.
+# Of the product's warm rate, the second rate: 80 % of half of it, because half of the cores is the generator's, the readers', the broker's.
 LATENCY_SHARE: Final = 0.4
 LATENCY_SECONDS: Final = 40.0
 LIMIT_SECONDS: Final = 1_800.0

@@ -97,7 +97,7 @@ def test_the_page_has_every_engine_and_says_where_one_differs(results: dict[str,
         if compared and compared["abandoned"]["missing"]:
             assert f"{compared['abandoned']['missing']:,} missing" in page
     there = {row["id"] for row in results["rows"]}
-    assert there >= {"product", "product-all", "kstreams-lean", "flink-lean", "plain"}
+    assert there >= {"product", "product-all", "kstreams", "flink", "quix", "bytewax", "faust", "plain"}
     for engine in engines.RIVALS:
         assert engine.title in page, "measured, or named as left out"
 
