@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import faust
 import uvloop
 
-from streamer.engine import garbage
 from streamer.engine.clocks import Linger
 from streamer.engine.driver import BatchConsumer, BatchTransport
 from streamer.engine.exits import Exit, end_for
@@ -253,7 +252,7 @@ async def _serve(
 async def _run_app(app: MachineApp, settings: Settings, stopping: asyncio.Event) -> None:
     app.finalize()
     app.consumer  # noqa: B018  created on the loop it belongs to
-    background = [asyncio.create_task(forever) for forever in (_tick(app), app.partitions.tick_forever(), garbage.look_forever())]
+    background = [asyncio.create_task(_tick(app)), asyncio.create_task(app.partitions.tick_forever())]
     await asyncio.sleep(0)
     watchdog = Watchdog(settings.watchdog_seconds, app.diagnose)
     watchdog.start()

@@ -14,7 +14,6 @@ from aiokafka.errors import KafkaError
 
 from streamer.alerts.connection import connect_as
 from streamer.alerts.publisher import AlertStore
-from streamer.engine import garbage
 from streamer.engine.alert_log import AlertLog
 from streamer.engine.delivery import Publisher
 from streamer.engine.endpoint import Endpoint
@@ -85,15 +84,14 @@ async def _watching(limit_seconds: float) -> AsyncIterator[None]:
             ticked = time.monotonic()
             await asyncio.sleep(TICK_SECONDS)
 
-    background = [asyncio.create_task(tick(), name="watchdog's tick"), asyncio.create_task(garbage.look_forever(), name="garbage")]
+    ticking = asyncio.create_task(tick(), name="watchdog's tick")
     watchdog = Watchdog(limit_seconds, diagnose)
     watchdog.start()
     try:
         yield
     finally:
         watchdog.stop()
-        for task in background:
-            task.cancel()
+        ticking.cancel()
 
 
 def run(settings: Settings) -> int:

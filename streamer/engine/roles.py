@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from streamer import __version__, topics
-from streamer.engine import garbage, topic_admin
+from streamer.engine import topic_admin
 from streamer.engine.endpoint import Endpoint
 from streamer.metrics.families import CONSUMED
 from streamer.metrics.pipeline import Pipeline
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Net allocations of containers between two looks at the youngest ones. With a million the cycles that connections leave behind grew to
+# 350 MB before the first look, in a role that allocates little.
+GC_ALLOCATIONS = 100_000
+
 
 def run(role: str, settings: Settings, definitions: Definitions) -> int:
     """Run one role in this process until SIGTERM or SIGINT; returns the exit code.
@@ -35,7 +40,10 @@ def run(role: str, settings: Settings, definitions: Definitions) -> int:
         StreamerError: the topics do not fit, a server does not answer, a setting is wrong.
     """
     asyncio.run(topic_admin.require(settings))
-    garbage.prepare()
+    # State is hundreds of thousands of long-lived objects that refer to each other in one direction: looking for cycles among them
+    # at the default thresholds took a fifth of the fold's CPU (22.0 against 17.5 us per event). Cycles come from connections only.
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, 20, 100)
     return {"journeys": _journeys, "rollup": _rollup, "publisher": _publisher}[role](settings, definitions)
 
 
