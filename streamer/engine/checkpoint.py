@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from streamer.engine.kafka import client_options
@@ -72,6 +72,7 @@ class Transactions:
         self._settings = settings
         self._partition = partition
         self._names = names
+        self._has_failed = False
         self._producer = AIOKafkaProducer(
             **client_options(settings),
             transactional_id=transactional_id,
@@ -119,6 +120,8 @@ class Transactions:
             ProducerFenced: another owner has started, or the transaction took longer than its timeout.
             KafkaError: it is not known whether it was written; only starting anew and reading the changelog tells.
         """
+        if self._has_failed:
+            raise ProducerFenced("an earlier checkpoint of this owner failed, and only opening again tells what became of it")
         acknowledgements: list[asyncio.Future[Any]] = []
         try:
             await self._producer.begin_transaction()
@@ -129,6 +132,7 @@ class Transactions:
             await self._producer.send_offsets_to_transaction({source: OffsetAndMetadata(encoded.next_offset, "")}, self._names.group)
             await self._producer.commit_transaction()
         except Exception as exc:
+            self._has_failed = True
             self._look_at_all(acknowledgements)
             if (cause := self._sender_error()) is None or cause is exc:
                 raise

@@ -165,7 +165,7 @@ class Owner:
             while True:
                 await self._until_due()
                 await self.checkpoint()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):  # told to end, or of an owner that nobody has any more
             raise
         except BaseException as exc:
             failed(self, exc)
