@@ -25,14 +25,13 @@ QUIET_SECONDS: Final = 5.0
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
-# What is found wrong differs: lost events, an alert delivered twice, a clock that nothing explains, a change counted twice, a metric.
+# What is found wrong differs: lost events, an alert delivered twice, a clock that nothing explains, a metric.
 @pytest.mark.parametrize(
     ("bug", "wrong"),
     [
         ("commit-before-effect", "lost "),
         ("read-uncommitted-publisher", "phantom_alerts "),
         ("dropped-journal", "clock of partition"),
-        ("double-delta", "wrong_counters "),
         ("uncounted-error", "redis-full did not move its metric: increase of streamer_redis_commands_total"),
     ],
 )
