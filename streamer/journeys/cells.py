@@ -97,18 +97,16 @@ class Cells:
 
 @final
 class Ledger:
-    """Counter changes of one partition, per tick, until they are drained. A change is one integer of pane, cell and counter, and n."""
+    """Counter changes of one partition, per tick, until they are drained. A change is one integer of pane, cell and counter, and n.
+
+    entries: changes of complete ticks that wait.
+    """
 
     def __init__(self) -> None:
         self._cells: list[Cell] = []
         self._now: dict[int, int] = {}
         self._ticks: list[tuple[int, dict[int, int]]] = []
-        self._closed = 0
-
-    @property
-    def entries(self) -> int:
-        """Changes of complete ticks that wait."""
-        return self._closed
+        self.entries = 0
 
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
         """Add n to a counter in the pane of `time_ms`, in the current tick."""
@@ -122,7 +120,7 @@ class Ledger:
     def close_tick(self, tick: int) -> None:
         """Everything counted since the last call belongs to `tick`."""
         if self._now:
-            self._closed += len(self._now)
+            self.entries += len(self._now)
             self._ticks.append((tick, self._now))
             self._now = {}
 
@@ -141,5 +139,5 @@ class Ledger:
         used = self._cells
         for cell in used:
             cell.place = -1
-        self._cells, self._ticks, self._closed = [], [], 0
+        self._cells, self._ticks, self.entries = [], [], 0
         return used, ticks

@@ -32,9 +32,6 @@ class Customers:
         self._unwritten: set[bytes] = set()  # packed, and the changelog has no row of this life
         self._in_use: deque[Customer] = deque()  # the longest first, perhaps with some that are dropped
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     def load(self, rows: Mapping[bytes, bytes]) -> None:
         """Take over the changelog's rows, packed."""
         self._all.update(rows)
