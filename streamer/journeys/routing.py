@@ -12,7 +12,7 @@ from streamer.definitions import Definitions
 from streamer.journeys.cells import Cell
 from streamer.processor import Output
 
-# A record of deltas is split above this: far below the topic's limit of 4 MiB, and estimated with the largest encodings.
+# A record of deltas is split above this, far below the topic's limit of 4 MiB; the parts are estimated with the largest encodings.
 RECORD_SIZE_BYTES: Final = 512 << 10
 _CELL_SIZE_BYTES: Final = 60
 _CHARACTER_SIZE_BYTES: Final = 4
@@ -35,7 +35,7 @@ class Router:
         outputs = []
         for partition in range(self.partitions):
             mine = self._part(batch, owners, partition) if owners else batch
-            outputs += [Output(topics.DELTAS, None, deltas.encode(part), partition=partition) for part in _split(mine, until_before)]
+            outputs += [Output(topics.DELTAS, None, value, partition=partition) for value in _encoded(mine, until_before)]
         return outputs
 
     def _owners(self, cell: Cell) -> set[int]:
@@ -56,12 +56,14 @@ class Router:
         return msgspec.structs.replace(batch, ticks=ticks)
 
 
+def _encoded(batch: deltas.DeltaBatch, until_before: int) -> list[bytes]:
+    """The batch as one record, or as several: labels come from producers, and a jump of the clock fires any number of deadlines at once."""
+    whole = deltas.encode(batch)
+    return [whole] if len(whole) <= RECORD_SIZE_BYTES else [deltas.encode(part) for part in _split(batch, until_before)]
+
+
 def _split(batch: deltas.DeltaBatch, until_before: int) -> Iterator[deltas.DeltaBatch]:
-    """The batch as it is, or in parts: labels come from producers, and a jump of the clock fires any number of deadlines at once."""
     weights = [_CELL_SIZE_BYTES + sum(map(len, cell)) * _CHARACTER_SIZE_BYTES for cell in batch.cells]
-    if sum(weights) + sum(len(flat) for _, flat in batch.ticks) * _NUMBER_SIZE_BYTES <= RECORD_SIZE_BYTES:
-        yield batch
-        return
     index: dict[int, int] = {}
     ticks: list[tuple[int, list[int]]] = []
     room = RECORD_SIZE_BYTES
