@@ -19,7 +19,7 @@ from deploy.local.process import await_condition
 from streamer import deltas, settings, topics
 from streamer.alerts import alert
 from streamer.engine import topic_admin
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 from streamer.touchpoints.times import milliseconds
 
 if TYPE_CHECKING:

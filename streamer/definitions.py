@@ -7,44 +7,25 @@ documented default; a user's file replaces it entirely.
 from __future__ import annotations
 
 import hashlib
-import re
 import tomllib
 from importlib import resources
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from streamer.chapter_settings import Surveys
+from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
-from streamer.metrics.catalogue import DIMENSIONS, METRIC_BY_ID
+from streamer.metrics.catalogue import CHAPTER_OF, CHAPTER_OF_SIGNAL, CHAPTERS, CORE, METRIC_BY_ID
+from streamer.metrics.counters import DIMENSIONS
+from streamer.metrics.metric import Metric
 from streamer.rules import language
 
 Identifier = Literal["journey_id", "checkout_id", "order_id", "cart_id", "case_id", "session"]
-# Ten years: far beyond any deadline, and dates stay printable.
-DURATION_MAX_MS: Final = 3_650 * 86_400_000
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
-_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-class Duration(int):
-    """Milliseconds, written as a number and a unit (ms, s, m, h, d)."""
-
-
-def parse_duration(text: str) -> Duration:
-    """Milliseconds of e.g. `"30m"`. Raises ValueError."""
-    match = re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)
-    if not match:
-        raise ValueError(f"expected a duration such as 30s, 30m, 24h or 7d, got {text!r}")
-    duration = Duration(int(match[1]) * _UNITS_MS[match[2]])
-    if duration > DURATION_MAX_MS:
-        raise ValueError(f"{text!r} is longer than {DURATION_MAX_MS // 86_400_000} days")
-    return duration
-
-
-class _Part(msgspec.Struct, frozen=True):
-    """A part of the file: closed, so that a misspelt key is an error."""
-
-
-class Journey(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Journey(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of journey: which events start, advance, complete or fail an instance, and when it counts as abandoned.
 
     Event types may end in `.*`. Types named `journey.*` count only when the event's `journey` field is this id.
@@ -61,7 +42,7 @@ class Journey(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     recoverable_for: Duration = Duration(24 * 3_600_000)
 
 
-class Contacts(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Contacts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a contact is, what a channel switch compares, and when a contact is a repetition.
 
     scope: what an effort signal belongs to: the `issue` (issue_id, case_id, else reason), the `journey` instance, or the `customer`.
@@ -81,10 +62,10 @@ class Contacts(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     repeat_within: Duration = Duration(7 * 86_400_000)
     switch_within: Duration = Duration(10 * 60_000)
     switch_burst: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
-    channel_groups: dict[str, str] = {}
+    channel_groups: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class Effort(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Effort(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Weights of the effort index (E7), in points; `medium` and `high` are the bands' bounds (high: above it). [H]"""
 
     repeat_contact: float = 3
@@ -101,7 +82,7 @@ class Effort(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"effort: medium must be above 0 and at most high, got medium = {self.medium} and high = {self.high}")
 
 
-class Cases(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Cases(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose history of owners is kept, and how long after the last owner seen. owner: event fields, first non-empty wins."""
 
     events: tuple[str, ...] = ("case.*", "handoff.accepted")
@@ -110,7 +91,7 @@ class Cases(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention: Duration = Duration(90 * 86_400_000)
 
 
-class Limits(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Limits(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is kept per customer, and how many label values a dimension may have; beyond, the oldest goes and is counted."""
 
     events_per_customer: AtLeastOne = 100
@@ -122,7 +103,7 @@ class Limits(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     label_values: AtLeastOne = 100
 
 
-class Slice(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bounded break-down: counters are added up for each combination of these dimensions."""
 
     by: tuple[str, ...]
@@ -133,7 +114,7 @@ class Slice(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise ValueError(f"unknown dimension {dimension!r}; known are {', '.join(DIMENSIONS)}")
 
 
-class Rule(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When it matters. `metric` makes an aggregate rule (evaluated by rollup), `on` an entity rule (evaluated by journeys).
 
     when: an expression over the names of `rules.language`; all `windows` must hold for an aggregate rule. show: names whose values an
@@ -169,8 +150,13 @@ class Rule(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if name not in names:
                 raise ValueError(f"rule {self.id!r} shows the unknown name {name!r}; known are {', '.join(sorted(names))}")
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that the rule uses."""
+        return language.names_in(self.when) | set(self.show)
 
-class Definitions(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+
+class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file. `digest` identifies its content; changed content needs a higher `revision`."""
 
     revision: int
@@ -180,6 +166,7 @@ class Definitions(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     contacts: Contacts = Contacts()
     effort: Effort = Effort()
     cases: Cases = Cases()
+    surveys: Surveys | None = None
     limits: Limits = Limits()
     slice: tuple[Slice, ...] = (Slice(by=()),)
     rule: tuple[Rule, ...] = ()
@@ -199,6 +186,18 @@ class Definitions(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for text in rule.windows:
                 if text not in self.windows:
                     raise ValueError(f"rule {rule.id!r} uses the window {text!r}, which is not among `windows`")
+            needed = {CHAPTER_OF[rule.metric]} if rule.metric else {CHAPTER_OF_SIGNAL.get(name, CORE[0]) for name in rule.names}
+            for chapter in sorted(needed - self.chapters):
+                raise ValueError(f"rule {rule.id!r} needs the chapter `{chapter}`, which is off: add the table [{chapter}]")
+
+    @property
+    def chapters(self) -> frozenset[str]:
+        """The chapters of the catalogue that are on."""
+        return frozenset(chapter for chapter in CHAPTERS if chapter in CORE or getattr(self, chapter) is not None)
+
+    def has(self, metric: Metric) -> bool:
+        """Whether the metric's chapter is on."""
+        return CHAPTER_OF[metric.id] in self.chapters
 
     @property
     def longest_deadline_ms(self) -> int:

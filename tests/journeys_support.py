@@ -16,7 +16,7 @@ from streamer.journeys.customer import Customer
 from streamer.journeys.processor import JourneysProcessor
 from streamer.journeys.row import Emitted
 from streamer.journeys.write_behind import Behind
-from streamer.metrics.catalogue import Counter as Name
+from streamer.metrics.counters import Counter as Name
 from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord, Output
 
 BASE_MS = 1_795_256_100_000  # 2026-11-21T10:15:00Z, the beginning of a pane

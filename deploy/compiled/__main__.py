@@ -20,7 +20,7 @@ from deploy.local.programs import exclusive
 ROOT: Final = Path(__file__).parents[2]
 TARGET: Final = ROOT / ".state" / "compiled"
 HOT: Final = (
-    "streamer/touchpoints/*.py", "streamer/journeys/*.py", "streamer/rollup/*.py", "streamer/rules/*.py",
+    "streamer/touchpoints/*.py", "streamer/journeys/*.py", "streamer/journeys/chapters/*.py", "streamer/rollup/*.py", "streamer/rules/*.py",
     "streamer/alerts/identity.py", "streamer/alerts/times.py",
 )  # fmt: skip
 # Left as they are: what is not on the hot path, and what declares structures, whose options and defaults mypyc does not understand.

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from grafana.src import customer, pipeline, sdk
+from grafana.src import catalogue, customer, pipeline, sdk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ DIRECTORY: Final = Path(__file__).parent.parent / "dashboards"
 
 def render() -> dict[str, str]:
     """File name to content of every dashboard."""
-    dashboards = {"customer-experience.json": customer.build(), "pipeline.json": pipeline.build()}
+    dashboards = {"catalogue.json": catalogue.build(), "customer-experience.json": customer.build(), "pipeline.json": pipeline.build()}
     return {name: json.dumps(model, cls=sdk.encoder.JSONEncoder, indent=2, sort_keys=True) + "\n" for name, model in dashboards.items()}
 
 

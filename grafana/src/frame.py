@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Stable for ever: bookmarks, alerts and runbooks point at them.
 CUSTOMER_EXPERIENCE_UID: Final = "cx-customer-experience"
 PIPELINE_UID: Final = "cx-pipeline"
+CATALOGUE_UID: Final = "cx-catalogue"
 TAG: Final = "journey-streamer"
 
 RUNBOOKS_URL: Final = "https://github.com/journey-streamer/journey-streamer/blob/main/docs/runbooks"
@@ -140,6 +141,8 @@ def dashboard(
         .refresh("10s")
         .link(other)
     )
+    if uid == CUSTOMER_EXPERIENCE_UID:
+        built = built.link(_link("Catalogue", CATALOGUE_UID, "Every metric of every chapter"))
     for each in variables:
         built = built.with_variable(each)
     for note in changes():

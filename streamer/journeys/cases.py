@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamer.journeys import cells
 from streamer.journeys.state import Case, State
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions

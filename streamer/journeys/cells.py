@@ -11,17 +11,25 @@ from operator import attrgetter
 from typing import Final, final
 
 from streamer.deltas import PANE_MS
-from streamer.metrics.catalogue import CASE_DIMENSIONS, CONTACT_DIMENSIONS, DIMENSIONS, JOURNEY_DIMENSIONS
+from streamer.metrics.counters import (
+    CASE_DIMENSIONS,
+    CONTACT_DIMENSIONS,
+    DERIVED_DIMENSIONS,
+    DIMENSIONS,
+    EVENT_DIMENSIONS,
+    JOURNEY_DIMENSIONS,
+)
 from streamer.touchpoints.touchpoint import Touchpoint
 
 JOURNEY: Final = 0
 CONTACT: Final = 1
 CASE: Final = 2
-_FAMILIES: Final = (JOURNEY_DIMENSIONS, CONTACT_DIMENSIONS, CASE_DIMENSIONS)
+EVENT: Final = 3
+_FAMILIES: Final = (JOURNEY_DIMENSIONS, CONTACT_DIMENSIONS, CASE_DIMENSIONS, EVENT_DIMENSIONS)
 
-# Pane, cell and counter share one integer: counters are below 64 by the catalogue's numbering, and with 24 bits for the cells between
-# two drains a pane of this century still fits in the 62 bits that need no allocation.
-COUNTER_BITS: Final = 6
+# Pane, cell and counter share one integer: counters are below 256 by their numbering, and with 24 bits for the cells between two drains
+# a pane of this century (29 bits) still fits in the 62 bits that need no allocation.
+COUNTER_BITS: Final = 8
 COUNTER_MASK: Final = (1 << COUNTER_BITS) - 1
 _CELL_BITS: Final = 24
 _CELL_MASK: Final = (1 << _CELL_BITS) - 1
@@ -51,7 +59,7 @@ class Cells:
     def __init__(self, used: Iterable[str]) -> None:
         names = {"journey", *used}
         self.dimensions = tuple(name for name in DIMENSIONS if name in names)
-        others = [name for name in self.dimensions if name != "journey"]
+        others = [name for name in self.dimensions if name not in ("journey", *DERIVED_DIMENSIONS)]
         # Two names at least, so that attrgetter always gives a tuple; `named` drops what is no dimension.
         self._names = others if len(others) > 1 else [*others, "source", "type"]
         self._read = attrgetter(*self._names)
@@ -83,6 +91,10 @@ class Cells:
             packed[""] = str(family)
             cell = self._by_values[family, kept] = Cell(family, kept, packed)
         return cell
+
+    def with_values(self, cell: Cell, values: Mapping[str, str]) -> Cell:
+        """The cell with some other values."""
+        return self.named(cell.family, {**cell.packed, **values})
 
     def unpack(self, packed: dict[str, str]) -> Cell:
         """The cell of its `packed` values."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.journeys.instances import cause_of
 from streamer.journeys.state import Issue, State, remember
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions, Effort

@@ -17,11 +17,11 @@ from mypy_extensions import mypyc_attr
 from streamer.deltas import PANE_MS
 from streamer.errors import StateError
 from streamer.journeys.cells import COUNTER_BITS, COUNTER_MASK
-from streamer.journeys.fold import NEVER, Fold
+from streamer.journeys.fold import Fold
 from streamer.journeys.plan import Plan
 from streamer.journeys.row import ROW_SCHEMA, Emitted, Row, decode, encode
 from streamer.journeys.sinks import Aside, Muted, Sink
-from streamer.journeys.state import State
+from streamer.journeys.state import NEVER, State
 from streamer.touchpoints.touchpoint import Touchpoint, touchpoint_of
 
 # The base takes over events in chunks of this many: one decoding of the base is then shared by as many events.

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.definitions import Rule
+from streamer.journeys.chapter import NOTHING, Chapter
 from streamer.journeys.state import Cause, Episode, Instance, Issue, State
+from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL
 from streamer.rules import language
 from streamer.touchpoints.money import exponent_of
 
@@ -66,7 +68,7 @@ class _Entity(NamedTuple):
 class EpisodeFold:
     """Evaluates the entity rules of a definitions file."""
 
-    def __init__(self, definitions: Definitions, dimensions: Sequence[str]) -> None:
+    def __init__(self, definitions: Definitions, dimensions: Sequence[str], chapters: Mapping[str, Chapter]) -> None:
         self.rules = {
             rule.id: EntityRule(rule, language.compile_expression(rule.when, names), language.names_in(rule.when))
             for rule in definitions.rule
@@ -80,6 +82,9 @@ class EpisodeFold:
         self._repeat_within = definitions.contacts.repeat_within
         self._evidence = definitions.limits.evidence_per_alert
         self._limit = definitions.limits.episodes_per_customer
+        on_customer = frozenset[str]().union(*(entry.rule.names for entry in self._on["customer"]))
+        self._chapters = {name: chapters[CHAPTER_OF_SIGNAL[name]] for name in on_customer & CHAPTER_OF_SIGNAL.keys()}
+        self.watched_chapters = frozenset(chapter.id for chapter in self._chapters.values())
 
     def journey(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
         """Evaluate the journey rules for an instance whose signals have changed."""
@@ -141,13 +146,25 @@ class EpisodeFold:
             return
         for entry in self._on["customer"]:
             self._evaluate(
-                state, entry, CUSTOMER, lambda name: _CUSTOMER_SIGNALS[name](state), time_ms, sink, lambda: self._customer_entity(state)
+                state,
+                entry,
+                CUSTOMER,
+                lambda name: self._customer_signal(state, name),
+                time_ms,
+                sink,
+                lambda: self._customer_entity(state),
             )
 
+    def _customer_signal(self, state: State, name: str) -> language.Value:
+        chapter = self._chapters.get(name)
+        return _CUSTOMER_SIGNALS[name](state) if chapter is None else chapter.signal(state.kept.get(chapter.id, NOTHING), name)
+
     def _customer_entity(self, state: State) -> _Entity:
-        causes = sorted({cause for issue in state.issues.values() for cause in issue.causes})
+        causes = {cause for issue in state.issues.values() for cause in issue.causes}
+        causes.update(cause for kept in state.kept.values() for cause in kept.causes)
+        count = sum(issue.cause_count for issue in state.issues.values()) + sum(kept.cause_count for kept in state.kept.values())
         expires = state.repeats[-1] + self._repeat_within if state.repeats else 0
-        return _Entity(causes[-self._evidence :], sum(issue.cause_count for issue in state.issues.values()), expires)
+        return _Entity(sorted(causes)[-self._evidence :], count, expires)
 
     def _evaluate(
         self, state: State, entry: EntityRule, entity_id: str, read: Callable[[str], language.Value], t: int, sink: Sink,

@@ -12,11 +12,12 @@ import msgspec
 
 from streamer.journeys import cells, instances
 from streamer.journeys.cases import CaseFold
+from streamer.journeys.chapters import chapters_of
 from streamer.journeys.contacts import NONE, QUIET, ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
 from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
-from streamer.journeys.state import Instance, Issue, State, state_of
-from streamer.metrics.catalogue import Counter
+from streamer.journeys.state import NEVER, Instance, Issue, Kept, State, state_of
+from streamer.metrics.counters import Counter
 from streamer.rules import language
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from streamer.journeys.sinks import Sink
     from streamer.touchpoints.touchpoint import Touchpoint
 
-# Later than any deadline: milliseconds of the year 9999 and more.
-NEVER: Final = 1 << 60
 _TOUCHPOINTS: Final = int(Counter.TOUCHPOINTS)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -40,8 +39,9 @@ class Fold:
         self.definitions = definitions
         named = {name for rule in definitions.rule if rule.on for name in (*language.names_in(rule.when), *rule.show)}
         self.cells = cells.Cells([*(name for s in definitions.slice for name in s.by), *named])
-        self.episodes = EpisodeFold(definitions, self.cells.dimensions)
-        self._plans = Plans(definitions)
+        self.chapters = {chapter.id: chapter for chapter in chapters_of(definitions, self.cells)}
+        self.episodes = EpisodeFold(definitions, self.cells.dimensions, self.chapters)
+        self._plans = Plans(definitions, list(self.chapters.values()))
         self._contacts = ContactFold(definitions)
         self._by_journey = definitions.contacts.scope == "journey"
         self._cases = CaseFold(definitions, self.cells)
@@ -51,7 +51,12 @@ class Fold:
 
     def unpack(self, packed: bytes) -> State:
         """The state of packed bytes; empty bytes are a new customer's."""
-        return state_of(_decode(packed), self.cells.unpack) if packed else State()
+        if not packed:
+            return State()
+        state = state_of(_decode(packed), self.cells.unpack)
+        for gone in state.kept.keys() - self.chapters.keys():  # of other definitions, where the chapter was on
+            del state.kept[gone]
+        return state
 
     def pack(self, state: State) -> bytes:
         """The state as bytes, cells by name."""
@@ -89,14 +94,31 @@ class Fold:
         if plan.links:
             for instance in instances.suppress_open(state, event.time, sink):
                 self.episodes.end_entity(state, instance_id(instance), event.time, sink)
+        friction = self._chapters(state, plan, event, sink) if plan.chapters else 0
         effort = 0 if signals is NONE or signals is QUIET else signals.total
-        if effort or plan.friction:
-            self._friction(state, event, int(plan.friction) + effort, signals, sink)
+        if effort or friction or plan.friction:
+            self._friction(state, event, int(plan.friction) + friction + effort, signals, sink)
         if issue is not None and signals is not NONE:
             self.episodes.issue(state, issue, event.time, sink, effort=effort > 0)
-        if plan.contact or plan.case:
+        if plan.contact or plan.case or plan.chapters:
             self.episodes.customer(state, event.time, sink)
         return plan.active or event.analytics_consent is not None
+
+    def _chapters(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> int:
+        """What the chapters of the catalogue make of it; returns the friction signals it is."""
+        friction = 0
+        for chapter in plan.chapters:
+            kept = state.kept.get(chapter.id)
+            if kept is None:
+                kept = Kept()
+            friction += chapter.apply(kept, event, state, sink)
+            if not kept.data:
+                state.kept.pop(chapter.id, None)
+                continue
+            state.kept[chapter.id] = kept
+            if chapter.id in self.episodes.watched_chapters:
+                kept.add_cause(instances.cause_of(event), self._evidence_limit)
+        return friction
 
     def _contact(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> tuple[Issue | None, Signals]:
         key = self._issue_key(state, event)
@@ -181,6 +203,8 @@ class Fold:
             due = min(due, issue.due)
         for case in state.cases.values():
             due = min(due, case.due)
+        for kept in state.kept.values():
+            due = min(due, kept.due)
         for episode in state.episodes.values():
             if not episode.firing:
                 due = min(due, episode.cooldown_until)
@@ -216,6 +240,12 @@ class Fold:
         closed = [key for key, case in state.cases.items() if case.due == due]
         for key in closed:
             del state.cases[key]
+        for name in [name for name, kept in state.kept.items() if kept.due == due]:
+            kept = state.kept[name]
+            self.chapters[name].fire(kept, due, state, sink)
+            if not kept.data:
+                del state.kept[name]
+            ended.append(name)
         if ended or closed:
             self.episodes.customer(state, due, sink)
         for reason in [r for r, at in state.resolved.items() if at + self._repeat_within < due]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from streamer.journeys import cells
 from streamer.journeys.plan import COMPLETE, FAIL, JourneyPlan
 from streamer.journeys.state import Cause, Instance, State, remember
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
     from streamer.journeys.sinks import Sink

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Final, final
 
 from streamer.definitions import Definitions, Journey
+from streamer.journeys.chapter import Chapter
 from streamer.touchpoints.touchpoint import Touchpoint
 
 START: Final = 1
@@ -45,10 +46,14 @@ class Plan:
     active: False if such an event changes nothing but the count of touchpoints.
     """
 
-    __slots__ = ("active", "case", "contact", "friction", "journey", "journeys", "links", "reopens", "resolves", "starts_contact",
-                 "switches", "transfers")  # fmt: skip
+    __slots__ = (
+        "active", "case", "chapters", "contact", "friction", "journey", "journeys", "links", "reopens", "resolves", "starts_contact",
+        "switches", "transfers",
+    )  # fmt: skip
 
-    def __init__(self, journeys: list[tuple[JourneyPlan, int]], event_type: str, definitions: Definitions) -> None:
+    def __init__(
+        self, journeys: list[tuple[JourneyPlan, int]], event_type: str, definitions: Definitions, chapters: Sequence[Chapter]
+    ) -> None:
         contacts = definitions.contacts
         self.journeys = journeys
         self.journey = journeys[0][0].id if journeys else ""
@@ -58,7 +63,8 @@ class Plan:
         self.contact = self.starts_contact or self.switches or self.transfers or self.resolves or self.reopens
         self.case, self.friction = matches(event_type, definitions.cases.events), event_type in FRICTION_TYPES
         self.links = event_type == LINK_TYPE
-        self.active = bool(journeys) or self.contact or self.case or self.friction or self.links
+        self.chapters = [chapter for chapter in chapters if matches(event_type, chapter.types)]
+        self.active = bool(journeys) or self.contact or self.case or self.friction or self.links or bool(self.chapters)
 
 
 def matches(event_type: str, patterns: Sequence[str]) -> bool:
@@ -69,8 +75,9 @@ def matches(event_type: str, patterns: Sequence[str]) -> bool:
 class Plans:
     """The plans of a definitions file, per event type and, for `journey.*` types, per journey named in the event."""
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, chapters: Sequence[Chapter] = ()) -> None:
         self._definitions = definitions
+        self._chapters = chapters
         self.journeys = [JourneyPlan(journey) for journey in definitions.journey]
         self._plans: dict[str, Plan] = {}
         self._named: dict[tuple[str, str], Plan] = {}
@@ -98,7 +105,7 @@ class Plans:
             role = _role(journey.definition, event_type)
             if role and (not event_type.startswith("journey.") or named == journey.id):
                 roles.append((journey, role))
-        return Plan(roles, event_type, self._definitions)
+        return Plan(roles, event_type, self._definitions, self._chapters)
 
 
 def _role(journey: Journey, event_type: str) -> int:

@@ -20,13 +20,13 @@ from streamer.journeys import marker, notices
 from streamer.journeys.cells import Ledger
 from streamer.journeys.customer import CHUNK, SETTLE_EVENTS, Customer
 from streamer.journeys.customers import Customers, RowsView
-from streamer.journeys.fold import NEVER, Fold
+from streamer.journeys.fold import Fold
 from streamer.journeys.outbox import Outbox
 from streamer.journeys.position import Position
 from streamer.journeys.restoring import load
 from streamer.journeys.routing import Router
 from streamer.journeys.sinks import Live
-from streamer.journeys.state import Episode
+from streamer.journeys.state import NEVER, Episode
 from streamer.journeys.write_behind import BEHIND, Behind, WriteBehind
 from streamer.processor import MARKER_KEY, Drained, Pending, Record
 from streamer.touchpoints.decode import decode

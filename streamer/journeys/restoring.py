@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from streamer.journeys import marker
-from streamer.journeys.fold import NEVER
 from streamer.journeys.row import decode_head
+from streamer.journeys.state import NEVER
 from streamer.journeys.write_behind import CLOCK_PREFIX
 from streamer.processor import MARKER_KEY, ROW_PREFIX
 

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-# 2: retained events are arrays in place of maps.
-ROW_SCHEMA: Final = 2
+# 2: retained events are arrays in place of maps. 3: a state has what chapters keep, a retained event its details.
+ROW_SCHEMA: Final = 3
 
 
 class Emitted(msgspec.Struct, array_like=True):

@@ -16,6 +16,8 @@ from mypy_extensions import mypyc_attr
 
 from streamer.journeys.cells import Cell
 
+# Later than any deadline: milliseconds of the year 9999 and more.
+NEVER: Final = 1 << 60
 # A contributing event: (time, offset, type, id).
 Cause = tuple[int, int, str, str]
 # The cell of its packed form.
@@ -167,10 +169,37 @@ class Episode:
 
 @final
 @mypyc_attr(acyclic=True)
-class State:
-    """The folded state of one customer. fired: the latest deadline that has fired."""
+class Kept:
+    """What a chapter keeps of one customer. It is forgotten once `data` is empty.
 
-    __slots__ = ("cases", "episodes", "fired", "instances", "issues", "pruned", "refused", "repeats", "resolved")
+    data: plain values as MessagePack has them (dict, list, str, int, bool, None); a cell is kept as its `packed` values.
+    due: the next deadline, or NEVER. causes, cause_count: the events behind what rules see, of chapters that a rule looks at.
+    """
+
+    __slots__ = ("cause_count", "causes", "data", "due")
+
+    def __init__(self) -> None:
+        self.due = NEVER
+        self.data: dict[str, Any] = {}
+        self.causes: list[Cause] = []
+        self.cause_count = 0
+
+    def packed(self) -> tuple[object, ...]:
+        """As the values of a row, in its order."""
+        return (self.due, self.data, self.causes, self.cause_count)
+
+    def add_cause(self, cause: Cause, limit: int) -> None:
+        """Keep a contributing event."""
+        self.cause_count += 1
+        remember(self.causes, cause, limit)
+
+
+@final
+@mypyc_attr(acyclic=True)
+class State:
+    """The folded state of one customer. fired: the latest deadline that has fired; kept: by chapter."""
+
+    __slots__ = ("cases", "episodes", "fired", "instances", "issues", "kept", "pruned", "refused", "repeats", "resolved")
 
     def __init__(self) -> None:
         self.instances: list[Instance] = []
@@ -179,6 +208,7 @@ class State:
         self.resolved: dict[str, int] = {}
         self.repeats: list[int] = []
         self.episodes: dict[str, Episode] = {}
+        self.kept: dict[str, Kept] = {}
         self.fired = 0
         self.refused = False
         self.pruned = 0
@@ -186,7 +216,9 @@ class State:
     @property
     def idle(self) -> bool:
         """True when nothing in it can matter any more."""
-        return not (self.instances or self.issues or self.cases or self.resolved or self.repeats or self.episodes or self.refused)
+        return not (
+            self.instances or self.issues or self.cases or self.resolved or self.repeats or self.episodes or self.kept or self.refused
+        )
 
     def packed(self) -> tuple[object, ...]:
         """As the values of a row, in its order."""
@@ -194,6 +226,7 @@ class State:
             [one.packed() for one in self.instances], {key: one.packed() for key, one in self.issues.items()},
             {key: one.packed() for key, one in self.cases.items()}, self.resolved, self.repeats,
             {key: one.packed() for key, one in self.episodes.items()}, self.fired, self.refused, self.pruned,
+            {key: one.packed() for key, one in self.kept.items()},
         )  # fmt: skip
 
 
@@ -212,7 +245,8 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
     Episode: (
         "rule", "entity", "n", "firing", "since", "cooldown_until", "expires", "signals", "causes", "cause_count", "journey",
     ),
-    State: ("instances", "issues", "cases", "resolved", "repeats", "episodes", "fired", "refused", "pruned"),
+    Kept: ("due", "data", "causes", "cause_count"),
+    State: ("instances", "issues", "cases", "resolved", "repeats", "episodes", "fired", "refused", "pruned", "kept"),
 }  # fmt: skip
 
 Row = Sequence[Any]  # the values of a packed structure, perhaps of an older schema, which has fewer
@@ -221,12 +255,12 @@ _INSTANCE_ADDED: Final[Row] = (0, "", 0, 0, 0, 0, 0, 0, "", (), 0, 0)
 _ISSUE_ADDED: Final[Row] = ("", "", "", 0, 0, 0, 0, 0, 0, 0, 0, None, False, (), 0, ())
 _CASE_ADDED: Final[Row] = ("", 0, 0)
 _EPISODE_ADDED: Final[Row] = ({}, (), 0, "")
-_STATE_ADDED: Final[Row] = ((), {}, {}, {}, (), {}, 0, False, 0)
+_STATE_ADDED: Final[Row] = ((), {}, {}, {}, (), {}, 0, False, 0, {})
 
 
 def state_of(row: Row, cell_of: CellOf) -> State:
     """The inverse of `State.packed`."""
-    instances, issues, cases, resolved, repeats, episodes, fired, refused, pruned = _whole(row, 0, _STATE_ADDED)
+    instances, issues, cases, resolved, repeats, episodes, fired, refused, pruned, kept = _whole(row, 0, _STATE_ADDED)
     state = State()
     state.instances = [_instance_of(one, cell_of) for one in instances]
     state.issues = {key: _issue_of(one, cell_of) for key, one in issues.items()}
@@ -235,6 +269,7 @@ def state_of(row: Row, cell_of: CellOf) -> State:
     state.repeats = list(repeats)
     state.episodes = {key: _episode_of(one) for key, one in episodes.items()}
     state.fired, state.refused, state.pruned = fired, refused, pruned
+    state.kept = {key: _kept_of(one) for key, one in kept.items()}
     return state
 
 
@@ -281,4 +316,10 @@ def _episode_of(packed: Row) -> Episode:
     one = Episode(row[0], row[1], row[2], row[10])
     one.firing, one.since, one.cooldown_until, one.expires = row[3], row[4], row[5], row[6]
     one.signals, one.causes, one.cause_count = dict(row[7]), _causes_of(row[8]), row[9]
+    return one
+
+
+def _kept_of(packed: Row) -> Kept:
+    one = Kept()
+    one.due, one.data, one.causes, one.cause_count = packed[0], packed[1], _causes_of(packed[2]), packed[3]
     return one

@@ -13,7 +13,9 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from streamer.metrics.catalogue import DIMENSIONS, METRICS, Metric
+from streamer.metrics.catalogue import METRICS
+from streamer.metrics.counters import DIMENSIONS
+from streamer.metrics.metric import BOUNDED, SAMPLED, Kind, Metric
 from streamer.metrics.readings import Gauge, Readable, Status
 
 # Empty ones are present too: one metric has one set of labels. In PromQL an empty label is the same as none.
@@ -23,11 +25,11 @@ STATES: Final[tuple[Status, ...]] = get_args(Status)
 
 # Suffix -> (kinds of metric that have it, what it is).
 _SUFFIXES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
-    "": (("ratio", "odds", "mean", "count", "stock"), ""),
-    "_lower": (("ratio", "mean"), "; lower 95 % bound"),
-    "_upper": (("ratio", "mean"), "; upper 95 % bound"),
-    "_sample_size": (("ratio", "odds", "mean"), "; sample size"),
-    "_insufficient": (("ratio", "odds", "mean"), "; 1 while the sample is too small to be shown without reserve"),
+    "": (get_args(Kind), ""),
+    "_lower": (BOUNDED, "; lower 95 % bound"),
+    "_upper": (BOUNDED, "; upper 95 % bound"),
+    "_sample_size": (SAMPLED, "; sample size"),
+    "_insufficient": (SAMPLED, "; 1 while the sample is too small to be shown without reserve"),
 }
 
 SOURCE_HIGH: Final = "cx_source_high_timestamp_seconds"

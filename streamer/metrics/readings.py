@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, Protocol
 
-from streamer.metrics.catalogue import Metric
+from streamer.metrics.metric import Metric
 
 Status = Literal["insufficient", "ok", "pending", "firing"]
 

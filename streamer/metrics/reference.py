@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from streamer.metrics.catalogue import DIMENSIONS_OF, METRICS, STOCKS, Counter, Metric
+from streamer.metrics.catalogue import METRICS
+from streamer.metrics.counters import DIMENSIONS_OF, STOCKS, Counter
 from streamer.metrics.exporter import METRIC_LABELS, OTHERS, suffixes_of
 from streamer.metrics.families import FAMILIES, PROCESS_NAMES
+from streamer.metrics.metric import Metric
 from streamer.metrics.readings import SHOW_MINIMUM
 
 _HEAD = f"""\

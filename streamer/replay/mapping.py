@@ -18,8 +18,8 @@ import msgspec
 
 from streamer.errors import InputError
 from streamer.replay.sources import CsvFormat, Row
+from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.model import Data
-from streamer.touchpoints.touchpoint import CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

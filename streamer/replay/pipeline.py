@@ -16,7 +16,7 @@ from streamer.alerts import alert
 from streamer.definitions import Definitions
 from streamer.deltas import DeltaBatch
 from streamer.journeys.processor import TICK_MS, JourneysProcessor
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 from streamer.metrics.readings import Gauge
 from streamer.processor import Headers, LogRecord, Output
 from streamer.replay.history import History

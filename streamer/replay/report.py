@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from streamer.metrics.catalogue import LIFETIME, Counter
+from streamer.metrics.catalogue import LIFETIME
+from streamer.metrics.counters import Counter
 from streamer.replay.mapping import format_time
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from streamer import deltas, topics
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 from streamer.processor import Output, Record
 
 COUNTERS: Final = frozenset(int(counter) for counter in Counter)

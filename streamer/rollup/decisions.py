@@ -8,10 +8,13 @@ from typing import Final
 
 from streamer.alerts import alert, identity
 from streamer.alerts.times import rfc3339
-from streamer.definitions import Definitions, Rule, parse_duration
+from streamer.definitions import Definitions, Rule
 from streamer.deltas import PANE_MS
+from streamer.durations import parse_duration
 from streamer.errors import DefinitionsError
-from streamer.metrics.catalogue import DIMENSIONS, DIMENSIONS_OF, LIFETIME, METRIC_BY_ID, Metric
+from streamer.metrics.catalogue import LIFETIME, METRIC_BY_ID
+from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
+from streamer.metrics.metric import Metric
 from streamer.metrics.readings import RuleReading
 from streamer.rollup.estimates import COUNTER_BITS, Estimate, counters_of, estimate
 from streamer.rollup.panes import TICK_MS, granularity_ms

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Final, NamedTuple
 
-from streamer.metrics.catalogue import METRICS, Counter, Metric
+from streamer.metrics.catalogue import METRICS
+from streamer.metrics.counters import Counter
+from streamer.metrics.metric import Metric
 
 # Quantile of the standard normal distribution for a two-sided 95 % interval.
 Z: Final = 1.959963984540054
@@ -46,16 +48,46 @@ def mean_interval(total: int, squares: int, n: int) -> tuple[float, float]:
     return (mean - half, mean + half)
 
 
+def difference_interval(k: int, minus: int, n: int) -> tuple[float, float]:
+    """Normal 95 % interval of (k - minus) / n, two exclusive shares of one sample, as of NPS; n >= 1."""
+    net = (k - minus) / n
+    # The variance of a variable that is 1, 0 or -1.
+    half = Z * sqrt(max(0.0, (k + minus) / n - net * net) / n)
+    return (max(-1.0, net - half), min(1.0, net + half))
+
+
+def at_rank(buckets: Sequence[int], edges: Sequence[float], rank: float) -> float:
+    """The value of a rank in a histogram, interpolated within its bucket; beyond the last edge that edge. A bucket's count is >= 0."""
+    below, floor = 0, 0.0
+    for count, edge in zip(buckets, edges, strict=False):
+        if count > 0 and below + count >= rank:
+            return floor + (edge - floor) * max(0.0, rank - below) / count
+        below, floor = below + count, edge
+    return floor
+
+
+def quantile_estimate(buckets: Sequence[int], edges: Sequence[float], q: float) -> Estimate:
+    """The q-quantile, and the values of the ranks between which it lies at 95 % (normal approximation of the binomial)."""
+    n = sum(buckets)
+    if n <= 0:
+        return Estimate(None, None, None, n, n)
+    half = Z * sqrt(n * q * (1 - q))
+    value, lower, upper = (at_rank(buckets, edges, min(max(rank, 0.0), n)) for rank in (q * n, q * n - half, q * n + half))
+    return Estimate(value, lower, upper, n, n)
+
+
 def estimate(metric: Metric, sums: Mapping[int, int], series: int) -> Estimate:
     """The metric of one series; `sums` by `series << COUNTER_BITS | counter`, absent meaning 0."""
     base = series << COUNTER_BITS
-    numerator, denominator = _PARTS[metric.id]
+    numerator, denominator, minus = _PARTS[metric.id]
     get = sums.get
+    if metric.kind == "quantile":
+        return quantile_estimate([get(base | counter, 0) for counter in numerator], metric.edges, metric.quantile)
     k = 0
     for counter in numerator:
         k += get(base | counter, 0)
     if metric.kind in ("count", "stock"):
-        return Estimate(float(k), None, None, k, k)
+        return Estimate(k / metric.scale, None, None, k, k)
     n = 0
     for counter in denominator:
         n += get(base | counter, 0)
@@ -67,6 +99,10 @@ def estimate(metric: Metric, sums: Mapping[int, int], series: int) -> Estimate:
         # k <= n holds by attribution; while a source is left out its other half may be missing.
         lower, upper = wilson(k if 0 <= k <= n else min(max(k, 0), n), n)
         return Estimate(k / n, lower, upper, k, n)
+    if metric.kind == "difference":
+        down = sum(get(base | counter, 0) for counter in minus)
+        low, high = difference_interval(k, down, n)
+        return Estimate((k - down) / n * metric.scale, low * metric.scale, high * metric.scale, k - down, n)
     if metric.squares is None or n < 2:
         return Estimate(k / n / metric.scale, None, None, k, n)
     lower, upper = mean_interval(k, sums.get(base | metric.squares, 0), n)
@@ -75,11 +111,15 @@ def estimate(metric: Metric, sums: Mapping[int, int], series: int) -> Estimate:
 
 def counters_of(metric: Metric) -> tuple[Counter, ...]:
     """Every counter the metric is a function of."""
-    return tuple(dict.fromkeys((*metric.numerator, *metric.denominator, *([metric.squares] if metric.squares else []))))
+    return tuple(dict.fromkeys((*metric.numerator, *metric.minus, *metric.denominator, *([metric.squares] if metric.squares else []))))
 
 
 # Plain integers: on the hot path an enumeration's members cost twice.
 _PARTS: Final = {
-    metric.id: (tuple(int(counter) for counter in metric.numerator), tuple(int(counter) for counter in metric.denominator))
+    metric.id: (
+        tuple(int(counter) for counter in metric.numerator),
+        tuple(int(counter) for counter in metric.denominator),
+        tuple(int(counter) for counter in metric.minus),
+    )
     for metric in METRICS
 }

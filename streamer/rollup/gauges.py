@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from streamer.definitions import Definitions
-from streamer.metrics.catalogue import DIMENSIONS_OF, LIFETIME, METRICS, Metric
+from streamer.metrics.catalogue import LIFETIME, METRICS
+from streamer.metrics.counters import DIMENSIONS_OF
+from streamer.metrics.metric import SAMPLED, Metric
 from streamer.metrics.readings import SHOW_MINIMUM, Gauge
 from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK, counters_of, estimate
 from streamer.rollup.series import SeriesTable
@@ -19,7 +21,8 @@ class Gauges:
         self._table = table
         self._store = store
         self._metrics = [
-            [m for m in METRICS if all(set(part.by) <= set(DIMENSIONS_OF[c]) for c in counters_of(m))] for part in definitions.slice
+            [m for m in METRICS if definitions.has(m) and all(set(part.by) <= set(DIMENSIONS_OF[c]) for c in counters_of(m))]
+            for part in definitions.slice
         ]
 
     def read(self, *, partial: bool) -> Iterator[Gauge]:
@@ -43,5 +46,5 @@ def _gauge(
     metric: Metric, by: tuple[str, ...], values: tuple[str, ...], window: str, sums: Mapping[int, int], number: int, partial: bool
 ) -> Gauge:
     value, lower, upper, k, n = estimate(metric, sums, number)
-    sufficient = not metric.denominator or n >= SHOW_MINIMUM
+    sufficient = metric.kind not in SAMPLED or n >= SHOW_MINIMUM
     return Gauge(metric, by, values, window, value, lower, upper, k, n, sufficient, partial)

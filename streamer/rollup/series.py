@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from streamer.definitions import Definitions
 from streamer.deltas import slice_partition
-from streamer.metrics.catalogue import DIMENSIONS, DIMENSIONS_OF
+from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
 from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK
 
 OTHER: Final = "other"

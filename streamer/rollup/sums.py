@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from streamer.definitions import parse_duration
 from streamer.deltas import PANE_MS
+from streamer.durations import parse_duration
 from streamer.metrics.catalogue import LIFETIME
 from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rollup.panes import CHUNK_SERIES, Panes, Part, Sums, add_to, panes_of

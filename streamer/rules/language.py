@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from streamer.errors import DefinitionsError
+from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL
+from streamer.metrics.counters import DIMENSIONS
 
 Value = float | int | bool | str
 Expression = Callable[[Mapping[str, Value]], Value]
@@ -24,12 +26,10 @@ _WHO: Final = frozenset({"journey", "channel", "platform", "segment", "region"})
 ENTITY_NAMES: Final[dict[str, frozenset[str]]] = {
     "journey": _SIGNALS | _WHO | {"abandoned", "friction", "value", "step", "customer_contacts", "customer_switches"},
     "issue": _SIGNALS | (_WHO - {"journey"}) | {"contacts", "recent_switches", "severity", "reason"},
-    "customer": _SIGNALS | {"contacts", "recent_switches", "handoffs", "ping_pongs"},
+    "customer": _SIGNALS | {"contacts", "recent_switches", "handoffs", "ping_pongs"} | CHAPTER_OF_SIGNAL.keys(),
 }
 # What an aggregate rule may name: the estimate, its 95 % interval, its sample, and the slice's labels.
-AGGREGATE_NAMES: Final = frozenset({"value", "lower", "upper", "n", "k"}) | {
-    "journey", "channel", "stage", "step", "segment", "persona", "product_category", "team", "partner", "region", "platform",
-}  # fmt: skip
+AGGREGATE_NAMES: Final = frozenset({"value", "lower", "upper", "n", "k", *DIMENSIONS})
 
 _BINARY: Final[dict[type[ast.operator], Callable[..., Value]]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,

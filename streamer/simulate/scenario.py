@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.alerts.times import rfc3339
-from streamer.definitions import parse_duration
+from streamer.durations import parse_duration
 from streamer.errors import InputError
 
 if TYPE_CHECKING:

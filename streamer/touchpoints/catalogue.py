@@ -18,7 +18,7 @@ TYPES: Final = frozenset({
     "contact.started", "contact.ended", "contact.transferred", "contact.handled",
     "case.opened", "case.updated", "case.resolved", "case.reopened", "case.closed",
     "handoff.initiated", "handoff.accepted", "handoff.rejected",
-    "message.sent", "message.received", "info.captured", "auth.verified", "knowledge.searched",
+    "message.sent", "message.received", "message.opened", "info.captured", "auth.verified", "knowledge.searched",
     "survey.sent", "survey.responded",
     "ui.clicked", "ui.error", "form.error", "friction.signal",
     "journey.started", "journey.step_entered", "journey.completed", "journey.failed",
@@ -27,6 +27,23 @@ TYPES: Final = frozenset({
     "goal.set", "goal.progressed", "goal.reached",
 })  # fmt: skip
 
+# The types whose details are read; what other types carry of them is skipped.
+DETAILED: Final = frozenset({
+    "survey.sent", "survey.responded", "order.completed", "order.updated", "order.cancelled", "order.refunded",
+    "shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed",
+    "contact.started", "contact.handled", "handoff.initiated", "handoff.accepted", "handoff.rejected", "contact.transferred",
+    "message.sent", "message.received", "message.opened", "info.captured", "auth.verified",
+    "offer.presented", "offer.accepted", "contract.due", "contract.renewed", "contract.cancelled",
+    "referral.sent", "referral.converted", "wallet.declared", "preference.stated",
+    "page.viewed", "screen.viewed", "product.searched", "knowledge.searched", "ui.clicked", "ui.error", "form.error", "friction.signal",
+})  # fmt: skip
+
+# The channels an event may name (domain catalogue 4.2); "other" is the answer to every new one.
+CHANNELS: Final = (
+    "web", "app", "email", "chat", "bot", "phone", "ivr", "sms", "social", "store", "field", "partner", "mail", "other",
+)  # fmt: skip
+
+VALUE_LEVELS: Final = ("functional", "personal", "catalytic")
 STAGES: Final = ("need", "consider", "demonstrate", "affirm", "prove", "anticipate")
 
 

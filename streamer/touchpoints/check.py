@@ -9,9 +9,10 @@ from typing import Final, NamedTuple, get_args
 import msgspec
 
 from streamer.touchpoints import form, model
+from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.text import clean
-from streamer.touchpoints.touchpoint import CHANNELS, Reason, Rejected
+from streamer.touchpoints.touchpoint import Reason, Rejected
 
 OK: Final = "ok"
 NOT_IN_SCHEMA: Final = "not_in_schema"

@@ -14,14 +14,15 @@ from typing import Final
 import msgspec
 import orjson
 
-from streamer.touchpoints.catalogue import STAGES, canonical_type
+from streamer.touchpoints.catalogue import CHANNELS, DETAILED, STAGES, VALUE_LEVELS, canonical_type
 from streamer.touchpoints.control import HEADER as CONTROL_HEADER
 from streamer.touchpoints.control import decode_control
+from streamer.touchpoints.details import details_of
 from streamer.touchpoints.form import ABSENT, Actor, Commerce, Data, Event, Handoff, Issue
 from streamer.touchpoints.money import exponent_of, minor_units
 from streamer.touchpoints.text import TEXT_LENGTH_MAX, Memo, clean, clip
 from streamer.touchpoints.times import milliseconds
-from streamer.touchpoints.touchpoint import CHANNELS, Control, Reason, Rejected, Touchpoint
+from streamer.touchpoints.touchpoint import Control, Reason, Rejected, Touchpoint
 
 VALUE_SIZE_MAX_BYTES: Final = 1 << 20
 KEY_LENGTH_MAX: Final = 128  # characters; the key is part of every state row and every alert
@@ -46,6 +47,7 @@ _types = Memo(lambda name: canonical_type(clean(name, TEXT_LENGTH_MAX)))
 _currencies = Memo(lambda code: clean(code).upper())
 _exponents = Memo(lambda code: exponent_of(code.upper()))
 _CHANNELS: Final = {channel: channel for channel in CHANNELS}
+_VALUE_LEVELS: Final = {level: level for level in VALUE_LEVELS}
 _STAGES: Final = {stage: stage for stage in STAGES}
 
 
@@ -95,6 +97,12 @@ def _accept(offset: int, arrival_ms: int, key: bytes | None, value: bytes, event
         except ValueError as exc:
             return Rejected(Reason.WRONG_TYPE, f"commerce.revenue: {exc}")
     type_, time, channel = event.type, event.time, data.channel
+    details = None
+    if type_ and (type_ := _types[type_]) in DETAILED:
+        try:
+            details = details_of(data)
+        except ValueError as exc:
+            return Rejected(Reason.WRONG_TYPE, str(exc))
     if not (type_ and time and channel) or (data is event and event.specversion is not None):
         return _missing_field(event, data)
     try:
@@ -117,12 +125,13 @@ def _accept(offset: int, arrival_ms: int, key: bytes | None, value: bytes, event
         offset,
         clip(id_) if (id_ := event.id) else _synthesised_id(event, data, value),
         _sources[source] if (source := event.source) else SOURCE_DEFAULT,
-        _types[type_],
+        type_,
         _CHANNELS.get(channel, "other"),
     )
     _fill_fields(touchpoint, data)
     if commerce is not None:
         _fill_commerce(touchpoint, commerce, revenue_minor)
+    touchpoint.details = details
     return touchpoint
 
 
@@ -148,6 +157,8 @@ def _fill_fields(touchpoint: Touchpoint, data: Data) -> None:
         touchpoint.journey_id = clip(journey_id)
     if session_id := data.session_id:
         touchpoint.session_id = clip(session_id)
+    if value_level := data.value_level:
+        touchpoint.value_level = _VALUE_LEVELS.get(value_level, "")
     if (issue := data.issue) is not None:
         _fill_issue(touchpoint, issue)
     if (actor := data.actor) is not None:

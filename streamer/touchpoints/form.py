@@ -38,6 +38,18 @@ class Handoff(msgspec.Struct, gc=False):
     partner: str | None = None
     kind: str | None = None
     context_passed: list[str] | bool | None = None
+    required_context: list[str] | None = None
+
+
+class Line(msgspec.Struct, gc=False):
+    """A line of an order; prices in major units and the quantity as their JSON text."""
+
+    category: str | None = None
+    tier: str | None = None
+    added_via: str | None = None
+    price: msgspec.Raw = ABSENT
+    list_price: msgspec.Raw = ABSENT
+    quantity: msgspec.Raw = ABSENT
 
 
 class Commerce(msgspec.Struct, gc=False):
@@ -48,6 +60,8 @@ class Commerce(msgspec.Struct, gc=False):
     cart_id: str | None = None
     currency: str | None = None
     revenue: msgspec.Raw = ABSENT
+    acquisition_source: str | None = None
+    lines: list[Line] | None = None
 
 
 class Friction(msgspec.Struct, gc=False):
@@ -55,6 +69,95 @@ class Friction(msgspec.Struct, gc=False):
 
     kind: str | None = None
     code: str | None = None
+    field: str | None = None
+    element_id: str | None = None
+
+
+class Fulfilment(msgspec.Struct, gc=False):
+    """A shipment and its promises; moments as RFC 3339."""
+
+    shipment_id: str | None = None
+    requested_at: str | None = None
+    promised_at: str | None = None
+    committed_at: str | None = None
+    shipped_at: str | None = None
+    delivered_at: str | None = None
+    service: str | None = None
+    requested_by: str | None = None
+
+
+class Survey(msgspec.Struct, gc=False):
+    """A survey and its answer; numbers as their JSON text. brands, rank: of a question about the brands a customer uses."""
+
+    instrument: str | None = None
+    ces_version: str | None = None
+    scope: str | None = None
+    question_id: str | None = None
+    score: msgspec.Raw = ABSENT
+    scale_min: msgspec.Raw = ABSENT
+    scale_max: msgspec.Raw = ABSENT
+    brands: int | None = None
+    rank: int | None = None
+
+
+class Handling(msgspec.Struct, gc=False):
+    """How a contact was handled."""
+
+    profile_viewed: bool | None = None
+    template_id: str | None = None
+    bot_fallbacks: int | None = None
+    personalised: bool | None = None
+    tag: str | None = None
+
+
+class Offer(msgspec.Struct, gc=False):
+    """An offer; kind `upgrade` is a higher tier or price of the base item."""
+
+    offer_id: str | None = None
+    kind: str | None = None
+
+
+class Message(msgspec.Struct, gc=False):
+    """A message; kind e.g. `information`, `status`. human: a person wrote or spoke it; opened: it was read."""
+
+    kind: str | None = None
+    human: bool | None = None
+    opened: bool | None = None
+
+
+class Contract(msgspec.Struct, gc=False):
+    """A contract and when it is due, as RFC 3339."""
+
+    contract_id: str | None = None
+    due_at: str | None = None
+
+
+class Wallet(msgspec.Struct, gc=False):
+    """Declared spend in major units as JSON text: with us, and with competitors."""
+
+    own: msgspec.Raw = ABSENT
+    competitors: msgspec.Raw = ABSENT
+
+
+class Preference(msgspec.Struct, gc=False):
+    """What a customer wanted and got, as JSON text, or how far apart they are (0-1)."""
+
+    attribute: str | None = None
+    ideal: msgspec.Raw = ABSENT
+    received: msgspec.Raw = ABSENT
+    distance: msgspec.Raw = ABSENT
+    weight: msgspec.Raw = ABSENT
+
+
+class Search(msgspec.Struct, gc=False):
+    """What a search has found."""
+
+    results: int | None = None
+
+
+class Info(msgspec.Struct, gc=False):
+    """A piece of information the customer had to give, by the name of its field."""
+
     field: str | None = None
 
 
@@ -92,6 +195,20 @@ class Data(msgspec.Struct, gc=False):
     commerce: Commerce | None = None
     friction: Friction | None = None
     consent: Consent | None = None
+    account_id: str | None = None
+    touchpoint: str | None = None
+    outcome: str | None = None
+    value_level: str | None = None
+    fulfilment: Fulfilment | None = None
+    survey: Survey | None = None
+    handling: Handling | None = None
+    offer: Offer | None = None
+    message: Message | None = None
+    contract: Contract | None = None
+    wallet: Wallet | None = None
+    preference: Preference | None = None
+    search: Search | None = None
+    info: Info | None = None
 
 
 class Event(Data, gc=False):

@@ -74,7 +74,7 @@ class Line(Closed):
     tier: Dimension | None = None
     price: Amount | None = None
     list_price: Amount | None = None
-    quantity: int | float | None = None
+    quantity: int | None = None
     added_via: Dimension | None = None
 
 
@@ -91,6 +91,7 @@ class Commerce(Closed):
     shipping: Amount | None = None
     discount: Amount | None = None
     coupon: Text | None = None
+    acquisition_source: Dimension | None = None
     lines: list[Line] | None = None
 
 
@@ -114,11 +115,13 @@ class Survey(Closed):
     ces_version: Literal["1.0", "2.0"] | None = None
     scope: Literal["experience", "relationship", "benchmark"] | None = None
     question_id: Id | None = None
-    score: int | float | None = None
-    scale_min: int | float | None = None
-    scale_max: int | float | None = None
+    score: Amount | None = None
+    scale_min: Amount | None = None
+    scale_max: Amount | None = None
     comment_ref: Text | None = None
     about: dict[str, Text] | None = None
+    brands: Annotated[int, Meta(ge=1, description="how many brands the customer uses")] | None = None
+    rank: Annotated[int, Meta(ge=1, description="ours among them, 1 is the first")] | None = None
 
 
 class Friction(Closed):
@@ -138,7 +141,59 @@ class Preference(Closed):
     attribute: Dimension | None = None
     ideal: Any = None
     received: Any = None
-    weight: int | float | None = None
+    distance: Annotated[Amount | None, Meta(description="how far apart they are, 0-1, if they are not to be compared as such")] = None
+    weight: Amount | None = None
+
+
+class Handling(Closed):
+    """How a contact was handled; `tag` is that of quality assurance, e.g. `generic`."""
+
+    profile_viewed: bool | None = None
+    template_id: Id | None = None
+    bot_fallbacks: Annotated[int, Meta(ge=0)] | None = None
+    personalised: bool | None = None
+    tag: Dimension | None = None
+
+
+class Offer(Closed):
+    """An offer; kind `upgrade` is a higher tier or price of the base item."""
+
+    offer_id: Id | None = None
+    kind: Dimension | None = None
+
+
+class Message(Closed):
+    """A message to or from the customer. `human`: a person wrote it; `opened`: it was read."""
+
+    kind: Dimension | None = None
+    human: bool | None = None
+    opened: bool | None = None
+
+
+class Contract(Closed):
+    """A contract and when it is due."""
+
+    contract_id: Id | None = None
+    due_at: Moment | None = None
+
+
+class Wallet(Closed):
+    """What the customer says to spend, with us and with competitors, in the currency of `commerce`."""
+
+    own: Amount | None = None
+    competitors: Amount | None = None
+
+
+class Search(Closed):
+    """What a search has found."""
+
+    results: Annotated[int, Meta(ge=0)] | None = None
+
+
+class Info(Closed):
+    """A piece of information that the customer had to give, by the name of its field, never its content."""
+
+    field: Dimension | None = None
 
 
 class Consent(Closed):
@@ -171,6 +226,13 @@ class Data(Closed, kw_only=True):
     survey: Survey | None = None
     friction: Friction | None = None
     preference: Preference | None = None
+    handling: Handling | None = None
+    offer: Offer | None = None
+    message: Message | None = None
+    contract: Contract | None = None
+    wallet: Wallet | None = None
+    search: Search | None = None
+    info: Info | None = None
     segment: Dimension | None = None
     persona: Dimension | None = None
     region: Dimension | None = None

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, final
 
+import msgspec
 from mypy_extensions import mypyc_attr
 
-# The channels an event may name (domain catalogue 4.2); "other" is the answer to every new one.
-CHANNELS = (
-    "web", "app", "email", "chat", "bot", "phone", "ivr", "sms", "social", "store", "field", "partner", "mail", "other",
-)  # fmt: skip
+from streamer.touchpoints.details import Details
 
 
 class Reason(StrEnum):
@@ -84,6 +82,8 @@ class Touchpoint:
     field: str = ""
     analytics_consent: bool | None = None
     late_completion: bool = False  # set by the processor only, see journeys/processor.py
+    value_level: str = ""
+    details: Details | None = None
 
     def __init__(self, time: int, offset: int, id_: str, source: str, type_: str, channel: str) -> None:
         self.time = time
@@ -101,7 +101,7 @@ class Touchpoint:
             self.checkout_id, self.order_id, self.cart_id, self.issue_id, self.case_id, self.contact_id, self.reason, self.severity,
             self.resolved, self.team, self.partner, self.owner, self.initiator, self.from_team, self.to_team, self.handoff_kind,
             self.context_passed, self.currency, self.revenue_minor, self.friction_kind, self.friction_code, self.field,
-            self.analytics_consent, self.late_completion,
+            self.analytics_consent, self.late_completion, self.value_level, self.details,
         )  # fmt: skip
 
     def __eq__(self, other: object) -> bool:
@@ -117,7 +117,7 @@ FIELDS: Final = (
     "time", "offset", "id", "source", "type", "channel", "platform", "segment", "region", "persona", "product_category", "stage", "step",
     "journey", "journey_id", "session_id", "checkout_id", "order_id", "cart_id", "issue_id", "case_id", "contact_id", "reason", "severity",
     "resolved", "team", "partner", "owner", "initiator", "from_team", "to_team", "handoff_kind", "context_passed", "currency",
-    "revenue_minor", "friction_kind", "friction_code", "field", "analytics_consent", "late_completion",
+    "revenue_minor", "friction_kind", "friction_code", "field", "analytics_consent", "late_completion", "value_level", "details",
 )  # fmt: skip
 # The names of the packed form of row schema 1, a map without defaults.
 _SHORT: Final = dict(zip(
@@ -126,7 +126,7 @@ _SHORT: Final = dict(zip(
         "sv", "rs", "tm", "pa", "ow", "in", "ft", "tt", "hk", "cp", "cu", "rv", "fk", "fc", "fi", "ac", "lc",
     ),
     FIELDS,
-    strict=True,
+    strict=False,
 ))  # fmt: skip
 
 
@@ -147,6 +147,9 @@ def touchpoint_of(packed: Sequence[Any] | dict[str, Any]) -> Touchpoint:
     one.partner, one.owner, one.initiator, one.from_team, one.to_team = row[26], row[27], row[28], row[29], row[30]
     one.handoff_kind, one.context_passed, one.currency, one.revenue_minor, one.friction_kind = row[31], row[32], row[33], row[34], row[35]
     one.friction_code, one.field, one.analytics_consent, one.late_completion = row[36], row[37], row[38], row[39]
+    one.value_level = row[40]
+    if row[41] is not None:
+        one.details = msgspec.convert(row[41], Details)
     return one
 
 

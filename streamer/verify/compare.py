@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from streamer.alerts.times import rfc3339
 from streamer.deltas import PANE_MS
-from streamer.metrics.catalogue import METRICS, Counter
+from streamer.metrics.catalogue import METRICS
+from streamer.metrics.counters import Counter
 from streamer.verify.recount import Place, Recount, Sample, Series
 from streamer.verify.rules import UNKNOWN, Holding, names_of
 
@@ -112,7 +113,7 @@ def metrics(counted: Counted, recounted: Recount, definitions: Definitions, with
     full = _full(recounted, definitions.limits.label_values)
     verdicts = []
     for metric in METRICS:
-        parts = [*metric.numerator, *metric.denominator, *([metric.squares] if metric.squares else [])]
+        parts = [*metric.numerator, *metric.minus, *metric.denominator, *([metric.squares] if metric.squares else [])]
         reasons = [reason for counter in parts if (reason := _cut(counter.name, counted, recounted))]
         if full:
             reasons.append(f"more values of {', '.join(full)} than limits.label_values: the rest is counted as `other`")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from streamer import deltas
 from streamer.errors import InputError
 from streamer.journeys import marker
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 from streamer.verify.counted import Counted
 from streamer.verify.raw_log import Clocks
 

@@ -10,6 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.errors import InputError
+from streamer.metrics.catalogue import CHAPTERS
 from streamer.verify.raw_log import Clocks, Record, as_columns
 from streamer.verify.rules import UNKNOWN, Holding, holdings, names_of
 from streamer.verify.tables import tables, used_dimensions
@@ -56,9 +57,10 @@ class Recount(NamedTuple):
     refusing: frozenset[str]
 
 
-def statements() -> list[str]:
-    """The SQL in the order in which it runs; the last one, of entity signals, only where these are wanted."""
-    files = sorted((part for part in SQL.iterdir() if part.name.endswith(".sql")), key=lambda part: part.name)
+def statements(definitions: Definitions) -> list[str]:
+    """The SQL in the order in which it runs, of chapters that are on; the last one, of entity signals, only where these are wanted."""
+    off = {f"61_{chapter}.sql" for chapter in CHAPTERS.keys() - definitions.chapters}
+    files = sorted((part for part in SQL.iterdir() if part.name.endswith(".sql") and part.name not in off), key=lambda part: part.name)
     return [part.read_text(encoding="utf-8") for part in files]
 
 
@@ -77,7 +79,7 @@ def recount(
         import duckdb
     except ImportError as exc:
         raise InputError("verify needs DuckDB, which is not installed here: pip install duckdb") from exc
-    schema, *rest, of_entities = sql or statements()
+    schema, *rest, of_entities = sql or statements(definitions)
     with duckdb.connect(config=dict(_CLOSED)) as connection:
         connection.execute(schema)
         _load(connection, records, tables(definitions, clocks))

@@ -1,16 +1,19 @@
-"""The definitions and the catalogue's declarations as the rows of the tables of `sql/0_schema.sql`."""
+"""The definitions and the catalogue's declarations as the rows of the tables of `sql/00_schema.sql`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streamer.definitions import parse_duration
-from streamer.metrics.catalogue import DIMENSIONS, DIMENSIONS_OF, LIFETIME, METRICS, Counter
-from streamer.touchpoints.catalogue import TYPES
-from streamer.touchpoints.touchpoint import CHANNELS
+import msgspec
+
+from streamer.durations import parse_duration
+from streamer.metrics.catalogue import CORE, LIFETIME, METRICS
+from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF, FIRST_CASES, FIRST_CHAPTERS, FIRST_CONTACTS, Counter
+from streamer.touchpoints.catalogue import CHANNELS, DETAILED, TYPES
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
+    from streamer.metrics.metric import Metric
     from streamer.verify.raw_log import Clocks
 
 _SECOND_MS = 1_000
@@ -35,18 +38,33 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
         "slices": [[number, list(part.by)] for number, part in enumerate(definitions.slice)],
         "windows": [[LIFETIME, None], *([name, int(parse_duration(name))] for name in definitions.windows)],
         "metric_parts": [
-            [metric.id, metric.kind, metric.scale, part, counter.name]
+            [metric.id, metric.kind, metric.scale, part, counter.name, metric.quantile or None, *_bucket(metric, number)]
             for metric in METRICS
+            if definitions.has(metric)
             for part, counters in (
                 ("numerator", metric.numerator),
                 ("denominator", metric.denominator),
+                ("minus", metric.minus),
                 ("squares", (metric.squares,) if metric.squares else ()),
             )
-            for counter in counters
+            for number, counter in enumerate(counters)
+        ],
+        "detailed_types": [[name] for name in sorted(DETAILED)],
+        "chapter_settings": [
+            [chapter, name, str(value)]
+            for chapter in sorted(definitions.chapters - set(CORE))
+            for name, value in msgspec.structs.asdict(getattr(definitions, chapter)).items()
         ],
         **_journeys(definitions),
         **_contacts(definitions),
     }
+
+
+def _bucket(metric: Metric, number: int) -> list[Any]:
+    if metric.kind != "quantile":
+        return [None, None, None]
+    edges = [0.0, *metric.edges, None]
+    return [number, *edges[number : number + 2]]
 
 
 def _settings(definitions: Definitions, clock_ms: int) -> list[Any]:
@@ -91,4 +109,6 @@ def _contacts(definitions: Definitions) -> dict[str, list[list[Any]]]:
 
 
 def _family(counter: Counter) -> str:
-    return "journey" if counter < Counter.CONTACTS else "contact" if counter < Counter.CASES else "case"
+    if counter >= FIRST_CHAPTERS:
+        return "event"
+    return "journey" if counter < FIRST_CONTACTS else "contact" if counter < FIRST_CASES else "case"

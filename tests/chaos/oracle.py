@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from streamer.metrics.catalogue import METRICS
-from streamer.metrics.catalogue import Counter as Numbered
+from streamer.metrics.counters import Counter as Numbered
 from tests.chaos import wire
 from tests.chaos.cluster import DEFINITIONS
 from tests.oracle.journeys import recount

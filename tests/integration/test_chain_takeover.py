@@ -23,7 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.engine import topic_admin
-from streamer.metrics.catalogue import Counter as Counted
+from streamer.metrics.counters import Counter as Counted
 from streamer.settings import Settings
 from tests import chain_support
 from tests.integration.test_worker_shell import Worker, working

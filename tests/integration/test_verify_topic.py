@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from streamer import deltas
 from streamer.engine import committed, topic_admin
 from streamer.errors import InputError
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 from streamer.settings import Settings
 from tests import chain_support
 from tests.integration.test_worker_shell import Worker, working

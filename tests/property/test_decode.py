@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.form import Event
 from streamer.touchpoints.money import minor_units
 from streamer.touchpoints.times import milliseconds
-from streamer.touchpoints.touchpoint import CHANNELS, FIELDS, Control, Reason, Rejected, Touchpoint, touchpoint_of
+from streamer.touchpoints.touchpoint import FIELDS, Control, Reason, Rejected, Touchpoint, touchpoint_of
 
 ARRIVAL_MS = 1_795_256_104_000  # 2026-11-21T10:15:04Z
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer import definitions, deltas, topics
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 from streamer.processor import LogRecord
 from streamer.rollup.processor import RollupProcessor
 

@@ -9,8 +9,8 @@ from streamer import topics
 from streamer.journeys import marker, processor, restoring
 from streamer.journeys.cells import Ledger
 from streamer.journeys.customer import Customer, Happened
-from streamer.journeys.fold import NEVER
 from streamer.journeys.processor import JourneysProcessor
+from streamer.journeys.state import NEVER
 from streamer.journeys.write_behind import WriteBehind
 from streamer.processor import MARKER_KEY, ROW_PREFIX
 from streamer.rollup import rows, state

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Of Grafana's value formats, those in use here.
 UNITS = {"short", "percentunit", "s", "bytes", "eps", "ops"}
-UIDS = {"customer-experience.json": "cx-customer-experience", "pipeline.json": "cx-pipeline"}
+UIDS = {"catalogue.json": "cx-catalogue", "customer-experience.json": "cx-customer-experience", "pipeline.json": "cx-pipeline"}
 
 
 def _cases(*types: str) -> list[ParameterSet]:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from streamer.metrics import reference
-from streamer.metrics.catalogue import DIMENSIONS, DIMENSIONS_OF, METRIC_BY_ID, METRICS, STOCKS, Counter, Metric
+from streamer.metrics.catalogue import METRIC_BY_ID, METRICS
+from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF, STOCKS, Counter
+from streamer.metrics.metric import Metric
 from streamer.rollup.estimates import COUNTER_MASK, counters_of
 from streamer.rules.language import AGGREGATE_NAMES
 
@@ -34,8 +36,11 @@ def test_a_gauge_follows_the_naming_rules(metric: Metric) -> None:
 @each_metric
 def test_a_metric_has_the_parts_its_kind_needs(metric: Metric) -> None:
     assert metric.numerator
-    assert bool(metric.denominator) == (metric.kind in ("ratio", "odds", "mean"))
+    assert bool(metric.denominator) == (metric.kind in ("ratio", "odds", "mean", "difference"))
     assert metric.squares is None or metric.kind == "mean"
+    assert bool(metric.minus) == (metric.kind == "difference")
+    assert len(metric.edges) == (len(metric.numerator) - 1 if metric.kind == "quantile" else 0)
+    assert 0 < metric.quantile < 1 if metric.kind == "quantile" else not metric.quantile
     assert all((counter in STOCKS) == (metric.kind == "stock") for counter in metric.numerator)
 
 
@@ -51,8 +56,8 @@ def test_dimensions_are_the_ones_rules_may_name() -> None:
 
 
 def test_counters_fit_their_place_in_keys() -> None:
-    # Six bits in the packed keys of the journeys, eight in those of the rollup.
-    assert all(0 < counter < 64 <= COUNTER_MASK for counter in Counter)
+    # Eight bits in the packed keys of the journeys and in those of the rollup.
+    assert all(0 < counter <= COUNTER_MASK == 255 for counter in Counter)
 
 
 @pytest.mark.parametrize("forbidden", ["customer", "order", "session", "case_id", "email", "anonymous"])

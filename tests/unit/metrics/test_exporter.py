@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer import definitions, deltas
-from streamer.metrics.catalogue import DIMENSIONS, Counter
+from streamer.metrics.counters import DIMENSIONS, Counter
 from streamer.metrics.exporter import METRIC_LABELS, BusinessCollector, exported_names
 from streamer.processor import LogRecord
 from streamer.rollup.processor import RollupProcessor

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamer import definitions
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 from streamer.replay.pipeline import Arrival, Result, end_of, run_history
 from streamer.simulate.customers import Simulation
 from streamer.simulate.scenario import Scenario

@@ -4,7 +4,8 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
 from statsmodels.stats.weightstats import DescrStatsW  # type: ignore[import-untyped]
 
-from streamer.metrics.catalogue import METRIC_BY_ID, Counter
+from streamer.metrics.catalogue import METRIC_BY_ID
+from streamer.metrics.counters import Counter
 from streamer.rollup.estimates import COUNTER_BITS, estimate, mean_interval, wilson
 
 SERIES = 3

@@ -7,7 +7,8 @@ from statsmodels.stats.proportion import proportion_confint  # type: ignore[impo
 from streamer import definitions, deltas
 from streamer.alerts import alert, identity
 from streamer.errors import DefinitionsError, StreamerError
-from streamer.metrics.catalogue import LIFETIME, Counter
+from streamer.metrics.catalogue import LIFETIME
+from streamer.metrics.counters import Counter
 from streamer.processor import MARKER_KEY
 from streamer.rollup import rows
 from tests.unit.rollup.feed import T0, Change, Feed

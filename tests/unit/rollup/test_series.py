@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from streamer import definitions
-from streamer.metrics.catalogue import Counter
+from streamer.metrics.counters import Counter
 from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rollup.series import OTHER, VALUE_CHARACTERS_MAX, RawCell, SeriesTable
 

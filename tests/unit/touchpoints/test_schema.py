@@ -11,10 +11,9 @@ import msgspec
 import pytest
 
 from streamer.touchpoints import form, model
-from streamer.touchpoints.catalogue import STAGES
+from streamer.touchpoints.catalogue import CHANNELS, STAGES
 from streamer.touchpoints.check import check
 from streamer.touchpoints.schema import json_schema, schema_text
-from streamer.touchpoints.touchpoint import CHANNELS
 
 COMMITTED = Path(__file__).parents[3] / "schemas" / "touchpoint.schema.json"
 ARRIVAL_MS = 1_795_256_104_000  # 2026-11-21T10:15:04Z

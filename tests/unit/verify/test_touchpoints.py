@@ -48,6 +48,19 @@ FIELDS: list[dict[str, Any]] = [
     {"segment": "x" * 100}, {"segment": "a\x00b\u2028c\x85"}, {"segment": "ü" * 70}, {"platform": "\U0001f600" * 70},
     {"segment": "\u202a\u2066 \u200b"}, {"source": ""}, {"source": None}, {"source": 7}, {"id": None}, {"id": None, "x": 1}, {"id": ""},
     {"id": 7},
+    {"survey": []}, {"survey": {"score": []}}, {"survey": {"instrument": 5}}, {"survey": {"brands": 2.5}}, {"account_id": 5},
+    {"commerce": {"lines": {}}}, {"commerce": {"lines": [5]}}, {"commerce": {"lines": [{"category": 5}]}}, {"commerce": {"lines": [{}]}},
+    {"handoff": {"required_context": ["a", 5]}}, {"handoff": {"required_context": "a"}}, {"handling": {"profile_viewed": 1}},
+    {"handling": {"bot_fallbacks": True}}, {"message": {"human": "x"}}, {"search": {"results": "3"}}, {"search": {"results": 3}},
+    {"fulfilment": {"promised_at": 5}}, {"preference": {"ideal": {}, "received": None, "attribute": 5}}, {"info": {"field": []}},
+    {"type": "survey.responded", "survey": {"score": "x"}}, {"type": "survey.responded", "survey": {"score": "9.5"}},
+    {"type": "page.viewed", "survey": {"score": "x"}}, {"type": "order.completed", "commerce": {"lines": [{"price": "x"}]}},
+    {"type": "order.completed", "commerce": {"lines": [{"quantity": -1}]}},
+    {"type": "checkout.started", "commerce": {"lines": [{"price": "x"}]}},
+    {"type": "shipment.created", "fulfilment": {"promised_at": "soon"}},
+    {"type": "contract.due", "contract": {"due_at": "2026-02-30T00:00:00Z"}},
+    {"type": "shipment.created", "fulfilment": {"promised_at": ""}}, {"type": "wallet.declared", "wallet": {"own": "1e5"}},
+    {"type": "wallet.declared", "wallet": {"competitors": 1e5}}, {"type": "preference.stated", "preference": {"weight": "x"}},
 ]  # fmt: skip
 _REST = b'"time":"2026-01-01T00:30:00Z","channel":"web","customer_id":"c"'
 VALUES: list[bytes | None] = [

@@ -28,19 +28,38 @@ CREATE MACRO id(text) AS left(coalesce(text, ''), 128);
 CREATE MACRO mistyped(document, paths, kinds) AS
     len(list_filter(json_type(document, paths), lambda kind: NOT list_contains(kinds, kind)));
 
+-- The same of what a path with [*] stands for.
+CREATE MACRO mistyped_each(document, path, kinds) AS
+    coalesce(len(list_filter(json_type(document, path), lambda kind: NOT list_contains(kinds, kind))), 0);
+
 CREATE MACRO wrong_data(document) AS
     mistyped(document, ['$.channel', '$.customer_id', '$.anonymous_id', '$.session_id', '$.journey', '$.journey_id', '$.stage', '$.step',
         '$.platform', '$.segment', '$.region', '$.persona', '$.product_category', '$.issue.issue_id', '$.issue.case_id',
         '$.issue.contact_id', '$.issue.reason', '$.issue.severity', '$.actor.team', '$.actor.partner', '$.actor.owner',
         '$.actor.initiator', '$.handoff.from_team', '$.handoff.to_team', '$.handoff.partner', '$.handoff.kind',
         '$.commerce.checkout_id', '$.commerce.order_id', '$.commerce.cart_id', '$.commerce.currency', '$.friction.kind',
-        '$.friction.code', '$.friction.field'], ['VARCHAR', 'NULL'])
-    + mistyped(document, ['$.issue', '$.actor', '$.handoff', '$.commerce', '$.friction', '$.consent', '$.consent.categories'],
-        ['OBJECT', 'NULL'])
-    + mistyped(document, ['$.issue.resolved', '$.consent.categories.analytics'], ['BOOLEAN', 'NULL'])
+        '$.friction.code', '$.friction.field', '$.friction.element_id', '$.account_id', '$.touchpoint', '$.outcome', '$.value_level',
+        '$.commerce.acquisition_source',
+        '$.fulfilment.shipment_id', '$.fulfilment.requested_at', '$.fulfilment.promised_at', '$.fulfilment.committed_at',
+        '$.fulfilment.shipped_at', '$.fulfilment.delivered_at', '$.fulfilment.service', '$.fulfilment.requested_by',
+        '$.survey.instrument', '$.survey.ces_version', '$.survey.scope', '$.survey.question_id', '$.handling.template_id', '$.handling.tag',
+        '$.offer.offer_id', '$.offer.kind', '$.message.kind', '$.contract.contract_id', '$.contract.due_at', '$.preference.attribute',
+        '$.info.field'], ['VARCHAR', 'NULL'])
+    + mistyped(document, ['$.issue', '$.actor', '$.handoff', '$.commerce', '$.friction', '$.consent', '$.consent.categories',
+        '$.fulfilment', '$.survey', '$.handling', '$.offer', '$.message', '$.contract', '$.wallet', '$.preference',
+        '$.search', '$.info'], ['OBJECT', 'NULL'])
+    + mistyped(document, ['$.issue.resolved', '$.consent.categories.analytics', '$.handling.profile_viewed', '$.handling.personalised',
+        '$.message.human', '$.message.opened'], ['BOOLEAN', 'NULL'])
     + mistyped(document, ['$.handoff.context_passed'], ['ARRAY', 'BOOLEAN', 'NULL'])
+    + mistyped(document, ['$.handoff.required_context', '$.commerce.lines'], ['ARRAY', 'NULL'])
+    + mistyped_each(document, '$.handoff.required_context[*]', ['VARCHAR'])
+    + mistyped_each(document, '$.commerce.lines[*]', ['OBJECT'])
+    + mistyped_each(document, '$.commerce.lines[*].category', ['VARCHAR', 'NULL'])
+    + mistyped_each(document, '$.commerce.lines[*].tier', ['VARCHAR', 'NULL'])
+    + mistyped_each(document, '$.commerce.lines[*].added_via', ['VARCHAR', 'NULL'])
+    + mistyped(document, ['$.handling.bot_fallbacks', '$.survey.brands', '$.survey.rank', '$.search.results'], ['BIGINT', 'UBIGINT', 'NULL'])
     + mistyped(document, ['$.commerce.revenue'], ['VARCHAR', 'BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE', 'NULL'])
-    + coalesce(len(list_filter(json_type(document, '$.handoff.context_passed[*]'), lambda kind: kind <> 'VARCHAR')), 0) > 0;
+    + mistyped_each(document, '$.handoff.context_passed[*]', ['VARCHAR']) > 0;
 
 -- Digits after the point by ISO 4217; two if the currency is missing or unknown.
 CREATE MACRO exponent(currency) AS
@@ -50,10 +69,43 @@ CREATE MACRO exponent(currency) AS
          WHEN upper(currency) IN ('CLF', 'UYW') THEN 4
          ELSE 2 END;
 
+-- A number with so many digits after the point as an integer, half to even; NULL if it is not there.
+CREATE MACRO fixed(amount, digits) AS
+    round_even(CASE WHEN regexp_matches(amount, '[eE]') THEN amount::DOUBLE::DECIMAL(38, 18) ELSE amount::DECIMAL(38, 18) END
+               * pow(10, digits)::BIGINT, 0)::BIGINT;
+
 CREATE MACRO wrong_amount(amount, kind, currency) AS
     NOT (CASE kind WHEN 'VARCHAR' THEN regexp_full_match(amount, '-?[0-9]{1,15}(\.[0-9]{1,18})?')
                    ELSE regexp_full_match(amount, '-?[0-9]{1,15}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?') END
          AND abs(try_cast(amount AS DOUBLE)) * pow(10, exponent(currency)) <= 1e15);
+
+-- Of the types whose details are read: numbers and moments that are there but are none.
+CREATE MACRO wrong_number(document, path, digits) AS
+    coalesce(json_type(document, path), 'NULL') <> 'NULL'
+    AND NOT (CASE WHEN json_type(document, path) = 'VARCHAR' THEN regexp_full_match(document ->> path, '-?[0-9]{1,15}(\.[0-9]{1,18})?')
+                  WHEN json_type(document, path) IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE')
+                      THEN regexp_full_match(document ->> path, '-?[0-9]{1,15}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?')
+                  ELSE false END
+             AND abs(try_cast(document ->> path AS DOUBLE)) * pow(10, digits) <= 1e15);
+
+CREATE MACRO wrong_moment(document, path) AS
+    coalesce(document ->> path, '') <> '' AND rfc3339_ms(document ->> path) IS NULL;
+
+CREATE MACRO wrong_line(line, digits) AS
+    wrong_number(line, '$.price', digits) OR wrong_number(line, '$.list_price', digits) OR wrong_number(line, '$.quantity', 0)
+    OR coalesce(fixed(line ->> '$.quantity', 0) NOT BETWEEN 0 AND 1000000, false);
+
+CREATE MACRO wrong_details(document) AS
+    wrong_number(document, '$.survey.score', 2) OR wrong_number(document, '$.survey.scale_min', 2)
+    OR wrong_number(document, '$.survey.scale_max', 2)
+    OR wrong_number(document, '$.wallet.own', exponent(document ->> '$.commerce.currency'))
+    OR wrong_number(document, '$.wallet.competitors', exponent(document ->> '$.commerce.currency'))
+    OR wrong_number(document, '$.preference.weight', 3) OR wrong_number(document, '$.preference.distance', 3)
+    OR len(list_filter(coalesce(json_extract(document, '$.commerce.lines[*]'), [])[1:100],
+                       lambda line: wrong_line(line, exponent(document ->> '$.commerce.currency')))) > 0
+    OR wrong_moment(document, '$.contract.due_at') OR wrong_moment(document, '$.fulfilment.requested_at')
+    OR wrong_moment(document, '$.fulfilment.promised_at') OR wrong_moment(document, '$.fulfilment.committed_at')
+    OR wrong_moment(document, '$.fulfilment.shipped_at') OR wrong_moment(document, '$.fulfilment.delivered_at');
 
 -- The three forms end in the same two columns: the envelope's fields, and the document that has the event's.
 CREATE TABLE forms AS
@@ -84,6 +136,9 @@ SELECT *, rfc3339_ms(told_time) AS event_time,
         WHEN coalesce(json_type(document, '$.commerce.revenue'), 'NULL') <> 'NULL'
             AND wrong_amount(document ->> '$.commerce.revenue', json_type(document, '$.commerce.revenue'),
                              document ->> '$.commerce.currency') THEN 'wrong_type'
+        WHEN (label(told_type) IN (FROM detailed_types)
+              OR array_to_string(string_split(label(told_type), '.')[-2:], '.') IN (FROM detailed_types))
+            AND wrong_details(document) THEN 'wrong_type'
         WHEN coalesce(told_type, '') = '' OR coalesce(told_time, '') = '' OR coalesce(document ->> '$.channel', '') = ''
             OR (ce_type IS NULL AND coalesce(json_type(value, '$.data'), 'NULL') = 'NULL'
                 AND coalesce(json_type(value, '$.specversion'), 'NULL') <> 'NULL') THEN 'missing_field'
@@ -167,12 +222,18 @@ SELECT row_number() OVER (ORDER BY part, off) AS event, part, off, outcome, high
     round_even((document ->> '$.commerce.revenue')::DECIMAL(38, 18) * pow(10, digits)::BIGINT, 0)::BIGINT AS revenue_minor,
     MAP {'journey_id': id(document ->> '$.journey_id'), 'checkout_id': id(document ->> '$.commerce.checkout_id'),
          'order_id': id(document ->> '$.commerce.order_id'), 'cart_id': id(document ->> '$.commerce.cart_id'),
-         'case_id': id(document ->> '$.issue.case_id'), 'session': id(document ->> '$.session_id')} AS ids
+         'case_id': id(document ->> '$.issue.case_id'), 'session': id(document ->> '$.session_id')} AS ids,
+    coalesce((SELECT name FROM unnest(['need', 'consider', 'demonstrate', 'affirm', 'prove', 'anticipate']) names(name)
+              WHERE name = document ->> '$.stage'), '') AS stage,
+    document AS details
 FROM records
 WHERE outcome IN ('applied', 'late');
 
 ALTER TABLE records DROP COLUMN document;
 ALTER TABLE records DROP COLUMN value;
+
+-- details: what only chapters read; of types that have none it is skipped.
+UPDATE touchpoints SET details = NULL WHERE type NOT IN (FROM detailed_types);
 
 CREATE TABLE events AS SELECT *, row_number() OVER (PARTITION BY key ORDER BY t, off) AS place FROM touchpoints WHERE outcome = 'applied';
 CREATE TABLE late_events AS SELECT * FROM touchpoints WHERE outcome = 'late';

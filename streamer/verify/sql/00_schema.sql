@@ -24,6 +24,7 @@ CREATE TABLE ends (part INTEGER, clock BIGINT);
 CREATE TABLE idle_clocks (part INTEGER, after BIGINT, clock BIGINT);
 
 CREATE TABLE event_types (name VARCHAR);
+CREATE TABLE detailed_types (name VARCHAR);
 CREATE TABLE channels (name VARCHAR);
 CREATE TABLE journeys (journey_no INTEGER, journey VARCHAR, deadline BIGINT, recoverable_for BIGINT, id_names VARCHAR[]);
 CREATE TABLE role_patterns (journey_no INTEGER, precedence INTEGER, role VARCHAR, pattern VARCHAR);
@@ -33,4 +34,10 @@ CREATE TABLE weights (kind VARCHAR, weight_tenths BIGINT);
 CREATE TABLE families (counter VARCHAR, family VARCHAR, dimensions VARCHAR[]);
 CREATE TABLE slices (slice_no INTEGER, names VARCHAR[]);
 CREATE TABLE windows (name VARCHAR, width BIGINT);
-CREATE TABLE metric_parts (metric VARCHAR, kind VARCHAR, scale BIGINT, part VARCHAR, counter VARCHAR);
+CREATE TABLE metric_parts (
+    metric VARCHAR, kind VARCHAR, scale BIGINT, part VARCHAR, counter VARCHAR,
+    quantile DOUBLE, bucket INTEGER, lower_edge DOUBLE, upper_edge DOUBLE   -- of a histogram; the last bucket has no upper edge
+);
+-- The settings of the chapters that are on, as text; durations in milliseconds.
+CREATE TABLE chapter_settings (chapter VARCHAR, name VARCHAR, value VARCHAR);
+CREATE MACRO setting(of_chapter, of_name) AS (SELECT value FROM chapter_settings WHERE chapter = of_chapter AND name = of_name);

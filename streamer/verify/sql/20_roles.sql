@@ -34,6 +34,10 @@ CREATE TABLE changes (counter VARCHAR, n BIGINT, t BIGINT, event BIGINT, journey
 -- The same, of the second that is not over yet at the end of the log: windows are as of the one before.
 CREATE TABLE undecided_changes AS FROM changes;
 
+-- Changes of the counters of chapters, which carry every dimension of their event; `own`: values that stand for the event's.
+CREATE TABLE chapter_changes (counter VARCHAR, n BIGINT, t BIGINT, event BIGINT, own MAP(VARCHAR, VARCHAR));
+CREATE TABLE undecided_chapter_changes AS FROM chapter_changes;
+
 INSERT INTO changes
 SELECT 'TOUCHPOINTS', 1, t, event, coalesce(of_journey.journey, events.journey), ''
 FROM events

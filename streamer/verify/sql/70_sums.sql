@@ -1,5 +1,5 @@
 -- The counters' sums per pane of 10 seconds and cell. A counter carries the dimensions of its family; the others are empty.
--- In: changes, events, late_events, families, used_dimensions. Out: sums.
+-- In: changes, chapter_changes, events, families, used_dimensions. Out: sums.
 
 CREATE TABLE sums AS
 SELECT counter, cell, t // 10000 AS pane, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (is_decided), 0)::BIGINT AS n_decided
@@ -12,6 +12,13 @@ FROM (
             'partner': partner, 'region': region, 'platform': platform}[name] ELSE '' END) AS cell
     FROM (SELECT *, true AS is_decided FROM changes UNION ALL SELECT *, false FROM undecided_changes) changes
         JOIN events USING (event) JOIN families USING (counter), settings
+    UNION ALL
+    SELECT counter, changes.t, n, is_decided,
+        list_transform(used_dimensions, lambda name: coalesce(own[name], MAP {
+            'journey': journey, 'channel': channel, 'stage': stage, 'step': step, 'segment': segment, 'persona': persona,
+            'product_category': product_category, 'team': team, 'partner': partner, 'region': region, 'platform': platform}[name], ''))
+    FROM (SELECT *, true AS is_decided FROM chapter_changes UNION ALL SELECT *, false FROM undecided_chapter_changes) changes
+        JOIN events USING (event), settings
 )
 GROUP BY ALL
 HAVING sum(n) <> 0 OR n_decided <> 0;

@@ -1,0 +1,66 @@
+"""The dashboard *Catalogue*: every metric of every chapter that can be switched on, over all customers. Written from the declarations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from grafana.src import common, frame
+from grafana.src.business import EVERYBODY, band, band_style, gauge
+from grafana.src.common import BLUE
+from streamer.metrics.catalogue import CHAPTERS, CORE
+from streamer.metrics.metric import BOUNDED
+
+if TYPE_CHECKING:
+    from grafana.src import sdk
+    from grafana.src.sdk import models
+    from streamer.metrics.metric import Metric
+
+# Panel ids of a chapter: its row's and those after it.
+_IDS_PER_ROW: Final = 100
+# Grafana's name of a unit; an amount has the currency of the definitions file, which Grafana does not know.
+_UNITS: Final = {"": "short", "seconds": "s", "hours": "h", "days": "d"}
+
+
+def _panel(panel_id: int, metric: Metric) -> sdk.timeseries.Panel:
+    interval = metric.kind in BOUNDED and (metric.kind != "mean" or metric.squares is not None)
+    return common.timeseries(
+        panel_id,
+        metric.title,
+        f"{metric.formula}. {'Leading' if metric.leading else 'Lagging'}; {metric.source}.",
+        band(metric.id, EVERYBODY, metric.title) if interval else common.queries((gauge(metric.id, EVERYBODY), metric.title)),
+        unit="percentunit" if metric.kind == "ratio" else _UNITS.get(metric.unit, "short"),
+        width=6,
+        height=7,
+        low=0 if metric.kind != "difference" else None,
+        overrides=band_style(metric.title, BLUE) if interval else None,
+        empty="nothing counted, or the chapter is off",
+    )
+
+
+def _row(number: int, chapter: str) -> frame.Row:
+    first = _IDS_PER_ROW * (number + 1)
+    panels: frame.Panels = [_panel(first + 1 + at, metric) for at, metric in enumerate(CHAPTERS[chapter])]
+    return frame.Row(first, chapter.capitalize(), panels)
+
+
+def build() -> models.Dashboard:
+    """The dashboard's model."""
+    return frame.dashboard(
+        frame.CATALOGUE_UID,
+        "Catalogue",
+        "Every metric of the chapters that the definitions file switches on; definitions in docs/reference/catalogue.md.",
+        ["catalogue"],
+        [
+            frame.datasource_variable(),
+            frame.job_variable(),
+            frame.variable(
+                "window",
+                "Window",
+                'label_values(cx_touchpoints{job=~"$job"}, window)',
+                description="Length of the rolling window, in event time. `lifetime` counts since the beginning.",
+                current="1h",
+            ),
+        ],
+        [_row(number, chapter) for number, chapter in enumerate(name for name in CHAPTERS if name not in CORE)],
+        since="now-24h",
+    )

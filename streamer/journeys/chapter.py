@@ -1,0 +1,49 @@
+"""A chapter of the catalogue in the fold: what it keeps of a customer, and what an event or a deadline does to that.
+
+Like the rest of the fold it sees a customer's events in event order and knows no other time; so whatever it counts is right after a
+crash, a restore, and an event out of order.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Final
+
+from streamer.journeys.state import NEVER, Kept
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
+    from streamer.journeys.cells import Cells
+    from streamer.journeys.sinks import Sink
+    from streamer.journeys.state import State
+    from streamer.rules.language import Value
+    from streamer.touchpoints.touchpoint import Touchpoint
+
+
+NOTHING: Final = Kept()
+
+
+class Chapter:
+    """Folds the events of its `types`. Counters are counted at `EVENT` cells.
+
+    id: as in the catalogue. types: event types or `prefix.*`, as in the definitions file.
+    """
+
+    id: str
+    types: tuple[str, ...]
+
+    def __init__(self, definitions: Definitions, cells: Cells) -> None:
+        self.definitions = definitions
+        self.cells = cells
+
+    @abstractmethod
+    def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
+        """Fold one event; returns how many friction signals it is of itself, 0 for most."""
+
+    def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
+        """The deadline `kept.due` has come: do what is to be done at it, and set the next one."""
+        kept.due = NEVER
+
+    def signal(self, kept: Kept, name: str) -> Value:
+        """The value of a signal of this chapter, for rules on the customer."""
+        raise NotImplementedError(name)

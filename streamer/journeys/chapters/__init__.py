@@ -1,0 +1,19 @@
+"""The chapters of the catalogue in the fold. What each counts is in the file of the same name in `streamer.metrics.chapters`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from streamer.journeys.chapters.surveys import Surveys
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
+    from streamer.journeys.cells import Cells
+    from streamer.journeys.chapter import Chapter
+
+_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys,)
+
+
+def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:
+    """The chapters that are on."""
+    return [chapter(definitions, cells) for chapter in _CHAPTERS if chapter.id in definitions.chapters]

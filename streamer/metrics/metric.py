@@ -1,0 +1,54 @@
+"""What a metric is: a function of counters, with its name, unit, formula and where the definition comes from."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from streamer.metrics.counters import Counter
+
+Kind = Literal["ratio", "odds", "mean", "difference", "quantile", "count", "stock"]
+# The kinds that have a sample, below whose least size a number is not to be relied on.
+SAMPLED: Final[tuple[Kind, ...]] = ("ratio", "odds", "mean", "difference", "quantile")
+# The kinds with a 95 % interval; a mean only if it has `squares`.
+BOUNDED: Final[tuple[Kind, ...]] = ("ratio", "mean", "difference", "quantile")
+
+
+class Metric(NamedTuple):
+    """One metric: a function of counters.
+
+    id: the name rules use. gauge: the Prometheus name.
+    kind: `ratio` = k / n with a Wilson 95 % interval; `odds` = k / n without bound; `mean` = sum / n divided by `scale` (`squares` gives
+    its standard error); `difference` = (k - `minus`) / n times `scale`, with the standard error of a difference of two shares of one
+    sample, as of NPS; `quantile` of a histogram, whose buckets are the numerator's counters with the upper bounds `edges` (the last bucket
+    has none), interpolated within a bucket, with the interval of order statistics; `count` = sum in the window divided by `scale`;
+    `stock` = sum for ever.
+    source: the row of the domain catalogue first, then where the definition comes from, [H] if it is ours.
+    unit: of the value. formula: in words.
+    """
+
+    id: str
+    gauge: str
+    kind: Kind
+    numerator: tuple[Counter, ...]
+    denominator: tuple[Counter, ...]
+    formula: str
+    leading: bool
+    source: str
+    squares: Counter | None = None
+    scale: int = 1
+    version: int = 1
+    unit: str = ""
+    minus: tuple[Counter, ...] = ()
+    edges: tuple[float, ...] = ()
+    quantile: float = 0.0
+
+    @property
+    def row(self) -> str:
+        """The row of the domain catalogue, e.g. B2."""
+        return self.source.partition(" ")[0].rstrip(";,")
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        words = self.id.replace("_", " ")
+        return words[0].upper() + words[1:]

@@ -1,0 +1,133 @@
+"""Histories of a chapter's events, folded in every way that must make no difference, and recounted in SQL.
+
+A chapter's tests give a maker of events; everything here is the same for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from streamer.definitions import parse
+from streamer.journeys.write_behind import Behind
+from streamer.processor import LogRecord
+from streamer.verify.raw_log import Record
+from tests.journeys_support import BASE_MS, HOUR, MINUTE, WRITE_AT_ONCE, Run
+from tests.verify_support import counted, differing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# (random, customer, milliseconds since the epoch) -> the flat event without id, time, customer and source.
+Maker = Callable[[Random, str, int], dict[str, Any]]
+
+LATENESS: Final = 10 * MINUTE
+SLICES: Final = """
+revision = 1
+allowed_lateness = "10m"
+windows = ["5m", "1h", "7d"]
+[[slice]]
+by = []
+[[slice]]
+by = ["journey", "channel"]
+[[slice]]
+by = ["segment"]
+"""
+
+
+def event_at(time_ms: int, customer: str, number: int, fields: dict[str, Any]) -> bytes:
+    """A flat event's value."""
+    time = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"id": f"e{number}", "source": "/test", "channel": "web", "customer_id": customer, "time": time, **fields}).encode()
+
+
+def history(seed: int, make: Maker, *, events: int = 60, customers: int = 3, span_ms: int = 4 * HOUR) -> list[LogRecord]:
+    """Events in the order of their times, each arriving when it happens; several at one moment now and then."""
+    random = Random(seed)
+    times = sorted(BASE_MS + random.randrange(span_ms) // 1000 * 1000 for _ in range(events))
+    log = []
+    for offset, time in enumerate(times):
+        customer = f"c-{random.randrange(customers)}"
+        fields = {
+            "segment": random.choice(["", "vip"]),
+            "channel": random.choice(["web", "email", "phone"]),
+            **make(random, customer, time),
+        }
+        log.append(LogRecord(offset, time, customer.encode(), event_at(time, customer, offset, fields)))
+    return log
+
+
+def shuffled(seed: int, log: Sequence[LogRecord], within_ms: int = LATENESS - MINUTE) -> list[LogRecord]:
+    """The log in another order of arrival, no event later than `within_ms`; duplicates of some."""
+    random = Random(seed)
+    arrivals = [(one.timestamp + random.randrange(within_ms), one) for one in log]
+    arrivals += [(arrival + random.randrange(MINUTE), one) for arrival, one in arrivals if random.random() < 0.1]
+    arrivals.sort(key=lambda pair: pair[0])
+    return [LogRecord(offset, arrival, one.key, one.value) for offset, (arrival, one) in enumerate(arrivals)]
+
+
+def end_of(log: Sequence[LogRecord], after_ms: int) -> int:
+    return max(one.timestamp for one in log) + after_ms
+
+
+def single_pass(definitions: str, log: Sequence[LogRecord], after_ms: int) -> Run:
+    """The log in one go, then the clock."""
+    run = Run(definitions)
+    run.process(log)
+    run.drain()
+    run.advance(end_of(log, after_ms))
+    run.drain()
+    return run
+
+
+def with_crashes(seed: int, definitions: str, log: Sequence[LogRecord], after_ms: int) -> Run:
+    """The log in batches of any size, with checkpoints, crashes and rows written behind in between."""
+    random = Random(seed)
+    run = Run(definitions, random.choice([WRITE_AT_ONCE, Behind(2, 1, 1), Behind(1000, 3, 0), Behind(8, 1000, 1)]))
+    at = 0
+    while at < len(log):
+        size = random.randrange(1, 9)
+        run.process(log[at : at + size])
+        at += size
+        match random.randrange(4):
+            case 0:
+                run.drain()
+            case 1:
+                run.crash()
+                at = run.next_offset
+    run.drain()
+    run.advance(end_of(log, after_ms))
+    run.drain()
+    return run
+
+
+def assert_crashes_change_nothing(definitions: str, make: Maker, seed: int, after_ms: int = 40 * 24 * HOUR) -> None:
+    """Invariants I1 and I3: batches, checkpoints, crashes and restores give the same sums per tick and the same alerts."""
+    log = shuffled(seed, history(seed, make))
+    once, again = single_pass(definitions, log, after_ms), with_crashes(seed, definitions, log, after_ms)
+    assert again.tick_sums == once.tick_sums
+    assert again.alert_bytes == once.alert_bytes
+    assert again.written_rows.keys() == once.written_rows.keys()
+
+
+def assert_order_changes_nothing(definitions: str, make: Maker, seed: int, after_ms: int = 40 * 24 * HOUR) -> None:
+    """Any order of arrival within the lateness gives the sums per pane and the alerts in force of the sorted single pass."""
+    log = history(seed, make)
+    inorder, other = single_pass(definitions, log, after_ms), single_pass(definitions, shuffled(seed, log), after_ms)
+    assert other.sums == inorder.sums
+    assert {alert.fingerprint for alert in other.in_force} == {alert.fingerprint for alert in inorder.in_force}
+
+
+def assert_recount_is_equal(definitions: str, make: Maker, seeds: Sequence[int], expected: set[str], after_ms: int = 2 * HOUR) -> None:
+    """The SQL recount agrees, of histories that make every one of the `expected` counters count."""
+    seen: set[str] = set()
+    for seed in seeds:
+        log = [Record(0, one.offset, one.timestamp, one.key, one.value) for one in shuffled(seed, history(seed, make))]
+        end_ms = max(one.arrival for one in log) + after_ms
+        mine = counted(log, parse(definitions), end_ms)
+        assert differing(mine, log, parse(definitions), end_ms) == {}
+        seen |= {counter for counter, _, _ in mine.sums}
+    assert expected <= seen, f"nothing counts {sorted(expected - seen)}"
