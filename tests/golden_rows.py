@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FOLDER: Final = Path(__file__).with_name("data") / "rows"
 CUSTOMERS: Final = 12
 EVENTS: Final = 240
+SURVEY_EVERY: Final = 8
+CHAPTERS: Final = "\n[surveys]\n"
 AGGREGATE_RULE: Final = """
 [[slice]]
 by = ["journey"]
@@ -110,7 +112,7 @@ def state_after(processor: Processor, entries: Sequence[Entry]) -> list[tuple[by
 
 
 def touchpoints() -> list[Entry]:
-    """Journeys, issues and cases of a few customers, a third of the events out of order, all within three minutes."""
+    """Journeys, issues, cases and answers of a few customers, a third of the events out of order, all within three minutes."""
     rng = random.Random(20_261_128)
     log: list[dict[str, Any]] = []
     for n in range(EVENTS):
@@ -124,6 +126,8 @@ def touchpoints() -> list[Entry]:
             "case_id": f"s{who}" if kind in CASE else None, "issue_id": f"i{who}", "team": rng.choice(["a", "b"]) if kind in CASE else None,
             "journey_id": f"j{who}" if kind in ONBOARDING else None, "contact_id": f"t{n}" if kind in CONTACT else None,
         }  # fmt: skip
+        if n % SURVEY_EVERY == 0:
+            event |= {"type": "survey.responded", "survey": {"instrument": "nps", "score": n // SURVEY_EVERY % 11}}
         log.append(event)
     return [Entry(r.offset, r.timestamp, r.key, r.value or b"") for r in map(record, log)]
 
@@ -148,7 +152,7 @@ def write(machine: str, text: str, log: list[Entry]) -> None:
 def main() -> None:
     """Write what is missing."""
     log = touchpoints()
-    write("journeys", DEFINITIONS, log)
+    write("journeys", DEFINITIONS + CHAPTERS, log)
     text = DEFINITIONS + AGGREGATE_RULE
     write("rollup", text, delta_records(feed(make(Golden("journeys", text, log, [], [])), log)))
 

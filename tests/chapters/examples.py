@@ -1,0 +1,94 @@
+"""The worked examples of the documentation: a few events, and what the metric is afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from streamer.definitions import Definitions, parse
+from streamer.metrics.catalogue import CHAPTER_OF, CORE
+from streamer.touchpoints.times import milliseconds
+from streamer.verify.counted import count
+from streamer.verify.raw_log import Record
+from streamer.verify.tables import used_dimensions
+
+FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference" / "examples"
+DAY: Final = "2026-11-21"
+HOUR_MS: Final = 3_600_000
+_DEFINITIONS: Final = """
+revision = 1
+windows = ["1h"]
+[[slice]]
+by = []
+[[journey]]
+id = "checkout"
+start = ["checkout.started"]
+complete = ["order.completed"]
+fail = ["order.cancelled"]
+activity = ["checkout.*", "payment.*", "form.error", "friction.signal"]
+identified_by = ["checkout_id", "order_id", "cart_id", "session"]
+[[journey]]
+id = "service_case"
+start = ["case.opened"]
+complete = ["case.resolved", "case.closed"]
+activity = ["case.*", "contact.*", "handoff.*"]
+identified_by = ["case_id"]
+deadline = "7d"
+recoverable_for = "7d"
+[contacts.channel_groups]
+web = "self_service"
+app = "self_service"
+phone = "phone"
+"""
+_EVENT: Final = re.compile(r"(\S+) (\S+) (\S+) *(\{.*\})?")
+
+
+class Example(NamedTuple):
+    """text: what happens, for people. log: the events. end_ms: the clock at the end. wanted: k, n, value as far as they are given."""
+
+    text: str
+    definitions: Definitions
+    log: list[Record]
+    end_ms: int
+    wanted: dict[str, float]
+
+
+def load(metric_id: str) -> Example:
+    """The example of a metric."""
+    raw = tomllib.loads((FOLDER / f"{metric_id}.toml").read_text(encoding="utf-8"))
+    assert raw.keys() <= {"text", "settings", "events", "until", "k", "n", "value"}, raw.keys()
+    chapter = CHAPTER_OF[metric_id]
+    table = "" if chapter in CORE else f"[{chapter}]\n"
+    log = [_record(number, line) for number, line in enumerate(raw["events"])]
+    assert [one.arrival for one in log] == sorted(one.arrival for one in log), "events in the order of their times"
+    end_ms = _time(raw["until"]) if "until" in raw else log[-1].arrival + HOUR_MS
+    wanted = {name: raw[name] for name in ("k", "n", "value") if name in raw}
+    return Example(raw["text"], parse(_DEFINITIONS + table + raw.get("settings", "")), log, end_ms, wanted)
+
+
+def measured(example: Example, metric_id: str) -> dict[str, Any]:
+    """What the processors make of it: over all customers, in the window `lifetime`."""
+    dimensions = used_dimensions(example.definitions)
+    found = count(example.log, example.definitions, dimensions, begin_ms=example.log[0].arrival, end_ms=example.end_ms)
+    assert found.records == {"applied": len(example.log)}, found.records
+    return found.metrics[metric_id, (), (), "lifetime"]._asdict()
+
+
+def _record(number: int, line: str) -> Record:
+    match = _EVENT.fullmatch(line)
+    assert match, f"not `time customer type {{...}}`: {line}"
+    time_ms, customer = _time(match[1]), match[2]
+    event = {"id": f"e{number}", "source": "/example", "channel": "web", "customer_id": customer, "type": match[3]}
+    event |= {"time": _instant(match[1]), **json.loads(match[4] or "{}")}
+    return Record(0, number, time_ms, customer.encode(), json.dumps(event).encode())
+
+
+def _instant(text: str) -> str:
+    return (text if "T" in text else f"{DAY}T{text}") + "Z"
+
+
+def _time(text: str) -> int:
+    return milliseconds(_instant(text))
