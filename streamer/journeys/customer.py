@@ -60,7 +60,7 @@ class Customer:
 
     edge: what makes the events at `base_time` duplicates, though they have left the suffix: one at that time is not late.
     quiet: `quiet_at` of the row, while the state is not unpacked.
-    fresh: retained events that are not packed yet. tails: the ends of all retained events' ids, None if they are to be looked up.
+    fresh: retained events that are not packed yet. tails: the ends of their ids.
     written: the changelog has a row of this life. as_of, clock: of the row it was restored from, which may be ahead of what is folded
     again (`write_behind.py`).
     """
@@ -78,7 +78,7 @@ class Customer:
         self.base_time = -1
         self.suffix = b""
         self.fresh: list[Touchpoint] = []
-        self.tails: str | None = ""
+        self.tails = ""
         self.count = 0
         self.last_time = -1
         self.state: State | None = None
@@ -107,7 +107,6 @@ class Customer:
             row.due,
         )
         customer.edge = row.edge
-        customer.tails = None if row.suffix else ""
         customer.queued = row.due  # a restore queues every deadline
         customer.waiting = row.quiet_at if row.due == NEVER else NEVER
         customer.written, customer.as_of, customer.clock = True, row.as_of, row.clock
@@ -145,11 +144,10 @@ class Customer:
         """True if an event from `since_ms` on, or of the base's last moment, has the same source and id (a duplicate)."""
         if self.edge and event.time == self.base_time and _identity(event) in self.edge:
             return True
-        # Looking for the end of the id among those of the retained events, which lie together, tells almost every non-duplicate; only a
-        # match is looked at closely.
-        if self.tails is None:
-            self.tails = "".join([kept.id[-TAIL_LENGTH:] for kept in self.events()])
-        if event.id[-TAIL_LENGTH:] not in self.tails:
+        # Looking for the end of the id among those of the fresh events, which lie together, and in the bytes of the packed ones tells
+        # almost every non-duplicate; only a match is looked at closely.
+        tail = event.id[-TAIL_LENGTH:]
+        if tail not in self.tails and (not self.suffix or tail.encode() not in self.suffix):
             return False
         return any(kept.time >= since_ms and kept.id == event.id and kept.source == event.source for kept in self.events())
 
@@ -180,15 +178,14 @@ class Customer:
             self.last_time = event.time
         self.fresh.append(event)
         self.count += 1
-        if self.tails is not None:
-            self.tails += event.id[-TAIL_LENGTH:]
+        self.tails += event.id[-TAIL_LENGTH:]
         if len(self.fresh) >= FRESH_MAX:
             self._pack_fresh()
 
     def _pack_fresh(self) -> None:
         if self.fresh:
             self.suffix += b"".join(map(_framed, self.fresh))
-            self.fresh = []
+            self.fresh, self.tails = [], ""
 
     def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Sink) -> tuple[State, Happened]:
         """Put an event in its place among the retained ones; counts the difference. Returns the state before, and what fires now."""
@@ -256,7 +253,7 @@ class Customer:
 
     def _keep(self, events: Sequence[Touchpoint]) -> None:
         self.suffix, self.fresh = b"", list(events)
-        self.tails = None if events else ""
+        self.tails = "".join([event.id[-TAIL_LENGTH:] for event in events])
         self.count = len(events)
         if self.count >= FRESH_MAX:
             self._pack_fresh()

@@ -26,7 +26,7 @@ from streamer.journeys.position import Position
 from streamer.journeys.restoring import load
 from streamer.journeys.routing import Router
 from streamer.journeys.sinks import Live
-from streamer.journeys.state import NEVER, Episode
+from streamer.journeys.state import NEVER, Episode, State
 from streamer.journeys.write_behind import BEHIND, Behind, WriteBehind
 from streamer.processor import MARKER_KEY, Drained, Pending, Record
 from streamer.touchpoints.decode import decode
@@ -282,6 +282,7 @@ class JourneysProcessor:
             if late:
                 return self._late(record, event, None)
             customer = Customer(key, event.offset, self._definitions.revision)
+            customer.state = State()
             self._customers.add(customer)
         if not late and customer.has(event, watermark):
             self._count["duplicate"] += 1
@@ -296,27 +297,26 @@ class JourneysProcessor:
     def _apply(self, customer: Customer, event: Touchpoint, arrival: int, watermark: int) -> None:
         clock = self._at.clock
         self._customer, self._detected, self._silent = customer, arrival, False
-        state = customer.state
-        if state is None:
-            state = customer.live(self._fold, clock)
-        if customer.count >= SETTLE_EVENTS and customer.last_time < watermark and state.fired < watermark:
-            customer.settle(self._fold, state)
+        if customer.count >= SETTLE_EVENTS and customer.quiet_at < watermark:
+            customer.settle(self._fold, customer.live(self._fold, clock))
         time, plan = event.time, self._fold.plan(event)
-        in_order = time >= customer.last_time and time >= state.fired
+        in_order = time >= customer.quiet_at
         if not in_order:
             self._sink.note("out_of_order")
         if not plan.active and time < customer.due and event.analytics_consent is None:
-            # Wherever it belongs in order, every deadline before it has fired already, and nothing else depends on it.
+            # Wherever it belongs in order, every deadline before it has fired already, and nothing else depends on it: the state of a
+            # customer who was packed need not even be unpacked.
             self._fold.touch(event, plan, self._sink)
             customer.keep(event)
         elif in_order:
-            customer.append(self._fold, state, event, plan, clock, self._sink)
+            customer.append(self._fold, customer.live(self._fold, clock), event, plan, clock, self._sink)
         else:
             before, happened = customer.insert(self._fold, event, clock, self._sink)
             assert customer.state is not None  # noqa: S101  insert has just folded it
             for transition in notices.differences(customer, before, customer.state, happened):
                 self._send(transition, event.time)
         if customer.count % CHUNK == 0 or customer.count > self._limit:
+            customer.live(self._fold, clock)
             forced = customer.trim(self._fold, watermark, self._limit)
             if forced:
                 self.notes["cut_events"] = self.notes.get("cut_events", 0) + forced
@@ -325,8 +325,7 @@ class JourneysProcessor:
 
     def _is_needed(self, customer: Customer) -> bool:
         """Whether events may come before what is folded of the customer."""
-        watermark = self._at.high - self._lateness
-        return customer.last_time >= watermark or (customer.state is not None and customer.state.fired >= watermark)
+        return customer.quiet_at >= self._at.high - self._lateness
 
     def _settle(self, customer: Customer) -> None:
         """Fold everything retained into the base, if nothing can come before it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 from streamer.alerts.times import rfc3339
 from streamer.deltas import PANE_MS
 from streamer.metrics.catalogue import METRICS
-from streamer.metrics.counters import Counter
+from streamer.metrics.counters import FIRST_CHAPTERS, Counter
 from streamer.verify.recount import Place, Recount, Sample, Series
 from streamer.verify.rules import UNKNOWN, Holding, names_of
 
@@ -83,8 +83,8 @@ def records(mine: Mapping[str, int], theirs: Mapping[str, int], cut: Mapping[str
 
 
 def counters(counted: Counted, recounted: Recount, within: Range, most: int) -> list[Verdict]:
-    """Every counter of the catalogue, cell by cell and pane by pane. most: how many differences to name."""
-    rows: dict[str, list[tuple[Place, int, int]]] = {counter.name: [] for counter in Counter}
+    """Every counter of the core, and of chapters what was counted, by cell and pane. most: how many differences to name."""
+    rows: dict[str, list[tuple[Place, int, int]]] = {counter.name: [] for counter in Counter if counter < FIRST_CHAPTERS}
     for place in sorted({*counted.sums, *recounted.sums}, key=lambda place: (place[2], place[0], place[1])):
         if within.holds(place[2] * PANE_MS):
             rows.setdefault(place[0], []).append((place, counted.sums.get(place, 0), recounted.sums.get(place, 0)))
@@ -97,11 +97,12 @@ def counters(counted: Counted, recounted: Recount, within: Range, most: int) -> 
 
 
 def metrics(counted: Counted, recounted: Recount, definitions: Definitions, within: Range, most: int) -> list[Verdict]:
-    """Every metric of the catalogue, in every slice and window, as of the end of the log."""
+    """Every metric that is on, in every slice and window, as of the end of the log."""
+    wanted = [metric for metric in METRICS if definitions.has(metric)]
     if within.limited:
         reason = "windows are as of the end of the log; in a part of it the counters are compared that it is made of"
-        return unverified([metric.id for metric in METRICS], reason)
-    rows: dict[str, list[tuple[Series, Sample, Sample]]] = {metric.id: [] for metric in METRICS}
+        return unverified([metric.id for metric in wanted], reason)
+    rows: dict[str, list[tuple[Series, Sample, Sample]]] = {metric.id: [] for metric in wanted}
     nothing = Sample(0, 0, None, None, None)
     for series in sorted({*counted.metrics, *recounted.metrics}):
         rows.setdefault(series[0], []).append((series, counted.metrics.get(series, nothing), recounted.metrics.get(series, nothing)))
@@ -112,7 +113,7 @@ def metrics(counted: Counted, recounted: Recount, definitions: Definitions, with
 
     full = _full(recounted, definitions.limits.label_values)
     verdicts = []
-    for metric in METRICS:
+    for metric in wanted:
         parts = [*metric.numerator, *metric.minus, *metric.denominator, *([metric.squares] if metric.squares else [])]
         reasons = [reason for counter in parts if (reason := _cut(counter.name, counted, recounted))]
         if full:

@@ -65,7 +65,7 @@ def load(metric_id: str) -> Example:
     log = [_record(number, line) for number, line in enumerate(raw["events"])]
     assert [one.arrival for one in log] == sorted(one.arrival for one in log), "events in the order of their times"
     end_ms = _time(raw["until"]) if "until" in raw else log[-1].arrival + HOUR_MS
-    wanted = {name: raw[name] for name in ("k", "n", "value") if name in raw}
+    wanted: dict[str, float] = {name: raw[name] for name in ("k", "n", "value") if name in raw}
     return Example(raw["text"], parse(_DEFINITIONS + table + raw.get("settings", "")), log, end_ms, wanted)
 
 
