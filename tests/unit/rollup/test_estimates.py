@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy.stats import binom  # type: ignore[import-untyped]
 from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
 from statsmodels.stats.weightstats import DescrStatsW  # type: ignore[import-untyped]
 
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.counters import Counter
-from streamer.rollup.estimates import COUNTER_BITS, estimate, mean_interval, wilson
+from streamer.rollup.estimates import (
+    COUNTER_BITS,
+    Z,
+    at_rank,
+    difference_interval,
+    estimate,
+    mean_interval,
+    quantile_estimate,
+    wilson,
+)
 
 SERIES = 3
 
@@ -83,3 +94,36 @@ def test_mean_of_one_has_no_interval() -> None:
 
 def test_count_and_stock_are_their_own_sample() -> None:
     assert estimate(METRIC_BY_ID["journeys_open"], sums(open=4), SERIES) == (4.0, None, None, 4, 4)
+
+
+@pytest.mark.parametrize(("promoters", "passives", "detractors"), [(7, 2, 1), (1, 0, 0), (0, 5, 0), (40, 30, 30), (0, 1, 3)])
+def test_interval_of_a_score_agrees_with_numpy(promoters: int, passives: int, detractors: int) -> None:
+    answers = np.repeat([1, 0, -1], [promoters, passives, detractors])
+    half = Z * answers.std() / np.sqrt(answers.size)
+    expected = (max(-1, answers.mean() - half), min(1, answers.mean() + half))
+    assert difference_interval(promoters, detractors, answers.size) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_score_is_in_points_and_its_numerator_may_be_negative() -> None:
+    found = estimate(METRIC_BY_ID["nps_experience"], sums(nps_experience_answers=4, nps_experience_detractors=3), SERIES)
+    assert (found.value, found.k, found.n) == (-75, -3, 4)
+    assert found.lower == -100
+
+
+@pytest.mark.parametrize("q", [0.5, 0.9])
+def test_a_quantile_is_that_of_the_histogram_and_its_interval_that_of_the_ranks(q: float) -> None:
+    edges, buckets = (10.0, 20.0, 40.0, 80.0), (30, 50, 15, 5, 0)
+    found = quantile_estimate(buckets, edges, q)
+    cumulated = np.concatenate(([0], np.cumsum(buckets[:-1])))
+    assert found.value == pytest.approx(np.interp(q * 100, cumulated, (0, *edges)), abs=1e-9)
+    assert (found.k, found.n) == (100, 100)
+    assert found.lower is not None
+    assert found.upper is not None
+    # At the normal approximation's ranks the exact binomial covers about as much.
+    low, high = (np.interp(bound, (0, *edges), cumulated) for bound in (found.lower, found.upper))
+    assert binom.cdf(high, 100, q) - binom.cdf(low, 100, q) == pytest.approx(0.95, abs=0.03)
+
+
+def test_beyond_the_last_edge_a_quantile_is_that_edge() -> None:
+    assert at_rank((0, 0, 7), (1.0, 2.0), 5) == 2.0
+    assert quantile_estimate((0, 0), (1.0,), 0.5) == (None, None, None, 0, 0)
