@@ -2,6 +2,7 @@
 
 1. Throughput: simulated events (4 partitions) wait in Kafka; the worker folds them. Events per CPU-second over all its processes,
    from the moment each was ready until everything was consumed, committed and delivered.
+   With `--catalogue` also without any chapter of the catalogue, on the same events: what the whole of it costs.
 2. Latency at a steady rate of live simulated events: probes whose third event makes an alert (appended -> readable in Redis) and
    probes with a team nobody else has (appended -> gauge on the worker's endpoint).
 
@@ -30,6 +31,9 @@ from streamer.simulate.customers import Simulation
 from streamer.simulate.scenario import Scenario
 
 HISTORY_HOURS: Final = 3
+# The whole catalogue may cost so many times the CPU of none of its chapters.
+CATALOGUE_COST_MAX: Final = 1.5
+DEFINITIONS_CORE: Final = Path(__file__).with_name("definitions-core.toml")
 CUSTOMERS: Final = 50_000
 
 
@@ -67,6 +71,16 @@ def throughput(worker: Worker, events: int) -> dict[str, Any]:
     }
 
 
+def without_chapters(stack: Stack, state: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Throughput of the same events under definitions with no chapter switched on."""
+    environment = environment_of(stack, app="core", prefix="core.") | (compiled_environment() if options.compiled else {})
+    environment |= {"STREAMER_DEFINITIONS": str(DEFINITIONS_CORE), "STREAMER_REDIS_PREFIX": "core:"}
+    streamer(environment, "topics", "create")
+    filled = fill(environment, options.events)
+    with Worker(environment, state / "core.log") as worker:
+        return throughput(worker, filled["events"])
+
+
 def intensity(rate: int, seconds: float) -> float:
     """The simulator's rate that makes about `rate` events/s while it is measured: customers who begin now act for minutes."""
     begin_ms, end_ms = SETTLE_SECONDS * 1000, round((SETTLE_SECONDS + seconds) * 1000)
@@ -97,6 +111,9 @@ def show(console: Console, report: dict[str, Any]) -> None:
     table.add_row("events per CPU-second, all roles, exactly-once", f"{done['events_per_cpu_second']:,}", "40,000")
     table.add_row("events per second of wall clock", f"{done['events_per_second']:,}", "")
     table.add_row("CPU-seconds by role", ", ".join(f"{role} {seconds}" for role, seconds in done["cpu_seconds"].items()), "")
+    if core := report.get("core"):
+        table.add_row("the same without chapters", f"{core['events_per_cpu_second']:,}", "")
+        table.add_row("cost of the whole catalogue", f"{report['catalogue_cost']:.2f} times", f"{CATALOGUE_COST_MAX} times")
     if live := report.get("latency"):
         table.add_row("live events per second", f"{live['events_per_second']:,}", "")
         for name, bar in (("alert", "p99 1,000 ms"), ("gauge", "3,000 ms")):
@@ -112,6 +129,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000, help="simulated events for the throughput")
     parser.add_argument("--seconds", type=float, default=30, help="length of the latency measurement, 0 to leave it out")
     parser.add_argument("--rate", type=int, default=1_000, help="live events per second during it")
+    parser.add_argument("--catalogue", action="store_true", help="measure also without any chapter of the catalogue, and compare")
     parser.add_argument("--compiled", action="store_true", help="run the compiled copy of the package")
     options = parser.parse_args()
     console = Console(stderr=True)
@@ -134,6 +152,10 @@ def main() -> None:
                 if options.seconds:
                     console.print(f"measuring latencies at {options.rate:,} events/s")
                     report["latency"] = latency(worker, environment, stack.redis.url, options.rate, options.seconds)
+            if options.catalogue:
+                console.print("the same without chapters")
+                report["core"] = without_chapters(stack, state, options)
+                report["catalogue_cost"] = report["core"]["events_per_cpu_second"] / report["throughput"]["events_per_cpu_second"]
     show(Console(), report)
     print(json.dumps(report))
 
