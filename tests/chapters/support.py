@@ -60,6 +60,15 @@ def history(seed: int, make: Maker, *, events: int = 60, customers: int = 3, spa
     return log
 
 
+def told(*events: tuple[float, str, dict[str, Any]]) -> list[LogRecord]:
+    """A hand-written history of one customer: (minutes after the beginning, type, fields)."""
+    log = []
+    for offset, (minutes, kind, fields) in enumerate(events):
+        time = BASE_MS + round(minutes * MINUTE)
+        log.append(LogRecord(offset, time, b"c-1", event_at(time, "c-1", offset, {"type": kind, **fields})))
+    return log
+
+
 def shuffled(seed: int, log: Sequence[LogRecord], within_ms: int = LATENESS - MINUTE) -> list[LogRecord]:
     """The log in another order of arrival, no event later than `within_ms`; duplicates of some."""
     random = Random(seed)
