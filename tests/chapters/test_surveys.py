@@ -224,9 +224,7 @@ def test_a_low_answer_is_an_alert_until_it_is_forgotten_or_answered_better() -> 
     assert [alert.state for alert in run.alerts] == ["firing", "resolved"]
     assert [evidence.type for evidence in run.alerts[0].evidence] == ["survey.responded"]
     run = folded(responded(0, instrument="nps", score=6, scope="relationship"), responded(1, instrument="nps", score=9))
-    assert [alert.state for alert in run.alerts] == ["firing", "resolved"], (
-        "each scope has its own latest answer"
-    )
+    assert [alert.state for alert in run.alerts] == ["firing", "resolved"], "each scope has its own latest answer"
     assert rules_fired(folded(responded(0, instrument="csat", score=2))) == ["low-score"]
     assert rules_fired(folded(responded(0, instrument="csat", score=2.5, scale_min=0, scale_max=10))) == ["low-score"]
     assert rules_fired(folded(responded(0, instrument="ces", ces_version="2.0", score=3))) == ["low-score"]
