@@ -8,7 +8,7 @@ import pytest
 
 from streamer.journeys.chapters.surveys import INVITATIONS_MAX, TOUCHPOINTS_MAX
 from streamer.journeys.state import NEVER
-from streamer.metrics.chapters.surveys import METRICS
+from streamer.metrics.chapters.surveys import METRICS, SCOPES
 from streamer.rollup.estimates import counters_of
 from tests.chapters.support import (
     SLICES,
@@ -53,7 +53,7 @@ IDS = ["", "", "1", "2"]
 SCALES: dict[str, list[tuple[Any, Any]]] = {
     "nps": [(None, None), (0, 10), (1, 10)],
     "csat": [(None, None), (1, 5), (0, 10), (1, 7), (5, 1), (0, 5000), (None, 100)],
-    "ces": [(None, None), (None, None), (1, 7), (1, 5)],
+    "ces": [(None, None), (None, None), (None, None), (1, 7), (1, 5)],
     "other": [(None, None), (0, 3), (0, 10)],
     "": [(None, None)],
 }
@@ -71,14 +71,14 @@ def answer(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
             "issue": {random.choice(["case_id", "issue_id"]): ids["case_id"]},
             "actor": {"team": random.choice(["", "red", "blue"])},
         }
-    instrument = random.choice(["nps", "nps", "csat", "ces", "ces", "other", ""])
-    survey: dict[str, Any] = {"instrument": instrument, "scope": random.choice(["", "experience", "relationship", "benchmark", "other"])}
+    instrument = random.choice(["nps", "nps", "csat", "csat", "ces", "ces", "ces", "other", ""])
+    survey: dict[str, Any] = {"instrument": instrument, "scope": random.choice([*SCOPES, *SCOPES, "", "other"])}
     if random.random() < 0.3:
         return {"type": "survey.sent", "survey": survey, "journey": random.choice(["", "", "checkout"])}
     survey |= {
-        "score": random.choice([0, 1, 2, 2, 3, 4, 4.5, 5, 6, 7, 8.5, 9, 10, 11, -1, None]),
+        "score": random.choice([0, 1, 2, 2, 2, 3, 4, 4.5, 5, 5, 6, 7, 8.5, 9, 9, 10, 11, None]),
         "question_id": random.choice(["", "satisfaction", "recommend", "x"]),
-        "ces_version": random.choice(["1.0", "2.0", "2.0", "", "3"]),
+        "ces_version": random.choice(["1.0", "1.0", "2.0", "2.0", ""]),
         "about": random.choice([None, ids, {"order_id": ids["order_id"]}]),
     }
     survey["scale_min"], survey["scale_max"] = random.choice(SCALES[instrument])
@@ -97,7 +97,7 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
 
 
 def test_the_recount_is_equal() -> None:
-    assert_recount_is_equal(DEFINITIONS, answer, range(20), {counter.name for metric in METRICS for counter in counters_of(metric)})
+    assert_recount_is_equal(DEFINITIONS, answer, range(24), {counter.name for metric in METRICS for counter in counters_of(metric)})
 
 
 def responded(at: float, **survey: Any) -> tuple[float, str, dict[str, Any]]:
