@@ -5,20 +5,79 @@ What is not written has the value given here; [H] marks a house default where th
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from streamer.durations import Duration, Part
 
-_HOUR: int = 3_600_000
+Times = Annotated[int, msgspec.Meta(ge=2, le=20)]
+
+_SECOND: int = 1_000
+_MINUTE: int = 60 * _SECOND
+_HOUR: int = 60 * _MINUTE
 _DAY: int = 24 * _HOUR
 
 
 class Surveys(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Answers to surveys (S0-S4).
 
-    attribute_within: an answer that names nothing belongs to the last touchpoint no older than this [H]. latest_within: of a customer's
-    answers to one instrument and scope only the latest of so long counts. satisfied_share: an answer on another scale than 1-5 is
-    satisfied from this share of the scale upwards; 0.75 is 4 of 1-5.
+    attribute_to: an answer that names no journey is about the last touchpoint of these types, no older than attribute_within [H].
+    latest_within: of a customer's NPS answers of one scope only the latest of so long counts, and rules see an answer for so long.
+    invitation_within: an answer later than this answers no invitation [H]. satisfied_share: an answer on another scale than 1-5 is
+    satisfied from this share of the scale upwards, in at most three digits; 0.75 is 4 of 1-5. loyalty_questions: the question_id of
+    the items of the loyalty index.
     """
 
+    attribute_to: tuple[str, ...] = ("order.completed", "contact.*", "case.*", "shipment.delivered", "journey.completed")
     attribute_within: Duration = Duration(72 * _HOUR)
     latest_within: Duration = Duration(28 * _DAY)
+    invitation_within: Duration = Duration(28 * _DAY)
     satisfied_share: float = 0.75
+    loyalty_questions: tuple[str, ...] = ("satisfaction", "repurchase", "recommend")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.satisfied_share <= 1 or round(self.satisfied_share, 3) != self.satisfied_share:
+            raise ValueError(f"satisfied_share is a share of the scale with at most three digits, got {self.satisfied_share}")
+
+
+class Service(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Effort in service beside the switches, transfers and repetitions of [contacts] (E2, E3, E6).
+
+    handed_over: types that move an issue to other people, beside `contacts.transferred`. template_within: a template followed by
+    another contact within this was no help. responded: types that answer a waiting customer, unless a machine sent them.
+    response_within, resolution_within: what a contact is measured against [H].
+    """
+
+    handed_over: tuple[str, ...] = ("handoff.accepted",)
+    template_within: Duration = Duration(24 * _HOUR)
+    responded: tuple[str, ...] = ("contact.handled", "contact.started", "message.sent")
+    response_within: Duration = Duration(15 * _MINUTE)
+    resolution_within: Duration = Duration(24 * _HOUR)
+
+
+class Digital(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Frustration at a screen (section 2 and H4): what clients send as `friction.signal`, and what raw events show.
+
+    session_gap: a session ends so long after its last event. activity: types that belong to a session beside those looked for.
+    Each kind is `times` within a span, counted once per burst: clicks on one element, errors of one code, views of one page, errors of
+    one field [H]. step_returns: returns in a row to the step before the last. help_pages: what a help page's name begins with;
+    help_within: a contact on its topic within this is a sign that it did not help. ignore_elements: words in the id of an element
+    whose clicks mean nothing [H]; ignore_kinds: signals not counted.
+    """
+
+    session_gap: Duration = Duration(30 * _MINUTE)
+    activity: tuple[str, ...] = ("product.*", "cart.*", "checkout.*", "payment.*")
+    rage_clicks: Times = 3
+    rage_within: Duration = Duration(_SECOND)
+    loop_errors: Times = 3
+    error_within: Duration = Duration(60 * _SECOND)
+    loop_pages: Times = 3
+    page_within: Duration = Duration(15 * _SECOND)
+    field_errors: Times = 3
+    field_within: Duration = Duration(10 * _MINUTE)
+    step_returns: Annotated[int, msgspec.Meta(ge=1, le=20)] = 2
+    help_pages: tuple[str, ...] = ("help", "faq", "support")
+    help_within: Duration = Duration(30 * _MINUTE)
+    ignore_elements: tuple[str, ...] = ("stepper", "pagination", "pager", "toggle", "carousel", "slider")
+    ignore_kinds: tuple[str, ...] = ()

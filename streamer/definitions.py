@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from streamer.chapter_settings import Surveys
+from streamer.chapter_settings import Digital, Service, Surveys
 from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTER_OF_SIGNAL, CHAPTERS, CORE, METRIC_BY_ID
@@ -167,6 +167,8 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     effort: Effort = Effort()
     cases: Cases = Cases()
     surveys: Surveys | None = None
+    service: Service | None = None
+    digital: Digital | None = None
     limits: Limits = Limits()
     slice: tuple[Slice, ...] = (Slice(by=()),)
     rule: tuple[Rule, ...] = ()
@@ -203,6 +205,8 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def longest_deadline_ms(self) -> int:
         """After this long without events every open end is closed; `ingest` ends a finished history with it."""
         spans = [j.deadline + j.recoverable_for for j in self.journey]
+        if self.service is not None:
+            spans += [self.service.response_within, self.service.resolution_within]
         return max([*spans, self.contacts.window, self.contacts.repeat_within])
 
 

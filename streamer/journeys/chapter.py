@@ -40,6 +40,10 @@ class Chapter:
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event; returns how many friction signals it is of itself, 0 for most."""
 
+    def is_evidence(self, event: Touchpoint) -> bool:
+        """Whether the event just applied is evidence of what rules see."""
+        return True
+
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """The deadline `kept.due` has come: do what is to be done at it, and set the next one."""
         kept.due = NEVER

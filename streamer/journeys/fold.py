@@ -116,7 +116,7 @@ class Fold:
                 state.kept.pop(chapter.id, None)
                 continue
             state.kept[chapter.id] = kept
-            if chapter.id in self.episodes.watched_chapters:
+            if chapter.id in self.episodes.watched_chapters and chapter.is_evidence(event):
                 kept.add_cause(instances.cause_of(event), self._evidence_limit)
         return friction
 

@@ -63,7 +63,69 @@ class Counter(IntEnum):
     NPS_BENCHMARK_ANSWERS = 96  # * as above
     NPS_BENCHMARK_PROMOTERS = 97  # *
     NPS_BENCHMARK_DETRACTORS = 98  # *
-    # 140-147 effort, 148-155 digital, 156-183 steps, 184-193 handoffs, 194-203 communication, 204-219 value, 220-239 operations,
+    # CSAT: every answer counts, of its scope.
+    CSAT_EXPERIENCE_ANSWERS = 99  # * answers on any scale
+    CSAT_EXPERIENCE_SATISFIED = 100  # * of these satisfied: 4 or 5 of 1-5, `satisfied_share` of another scale
+    CSAT_EXPERIENCE_RATED = 101  # * of these on 1-5
+    CSAT_EXPERIENCE_POINTS = 102  # * sum of the scores on 1-5, in hundredths
+    CSAT_EXPERIENCE_POINTS_SQUARED = 103  # * sum of their squares
+    CSAT_RELATIONSHIP_ANSWERS = 104  # * as above
+    CSAT_RELATIONSHIP_SATISFIED = 105  # *
+    CSAT_RELATIONSHIP_RATED = 106  # *
+    CSAT_RELATIONSHIP_POINTS = 107  # *
+    CSAT_RELATIONSHIP_POINTS_SQUARED = 108  # *
+    CSAT_BENCHMARK_ANSWERS = 109  # * as above
+    CSAT_BENCHMARK_SATISFIED = 110  # *
+    CSAT_BENCHMARK_RATED = 111  # *
+    CSAT_BENCHMARK_POINTS = 112  # *
+    CSAT_BENCHMARK_POINTS_SQUARED = 113  # *
+    # CES 2.0 (1-7, high is good): every answer counts, of its scope.
+    CES_EXPERIENCE_ANSWERS = 114  # * answers
+    CES_EXPERIENCE_AGREED = 115  # * of these 5 or more
+    CES_EXPERIENCE_POINTS = 116  # * sum of the scores, in hundredths
+    CES_EXPERIENCE_POINTS_SQUARED = 117  # * sum of their squares
+    CES_RELATIONSHIP_ANSWERS = 118  # * as above
+    CES_RELATIONSHIP_AGREED = 119  # *
+    CES_RELATIONSHIP_POINTS = 120  # *
+    CES_RELATIONSHIP_POINTS_SQUARED = 121  # *
+    CES_BENCHMARK_ANSWERS = 122  # * as above
+    CES_BENCHMARK_AGREED = 123  # *
+    CES_BENCHMARK_POINTS = 124  # *
+    CES_BENCHMARK_POINTS_SQUARED = 125  # *
+    # CES 1.0 (1-5, low is good).
+    CES1_EXPERIENCE_ANSWERS = 126  # * answers
+    CES1_EXPERIENCE_EASY = 127  # * of these 2 or less
+    CES1_EXPERIENCE_POINTS = 128  # * sum of the scores, in hundredths
+    CES1_RELATIONSHIP_ANSWERS = 129  # * as above
+    CES1_RELATIONSHIP_EASY = 130  # *
+    CES1_RELATIONSHIP_POINTS = 131  # *
+    CES1_BENCHMARK_ANSWERS = 132  # * as above
+    CES1_BENCHMARK_EASY = 133  # *
+    CES1_BENCHMARK_POINTS = 134  # *
+    LOYALTY_ANSWERS = 135  # * answers to a question of the loyalty index
+    LOYALTY_POINTS = 136  # * sum of the answers rescaled to 0-100, in hundredths
+    LOYALTY_POINTS_SQUARED = 137  # * sum of their squares
+    INVITATIONS = 138  # * invitations to a survey
+    INVITATIONS_ANSWERED = 139  # invitation: of these answered
+    # 140-147 service
+    CONTACTS_INFORMED = 140  # contact's start: contacts with a contact or a transfer before or in them, so that something is known
+    CONTACTS_REPEATING = 141  # contact's start: of these with information asked for again
+    CONTACTS_HANDLED = 142  # * contacts handled
+    CONTACTS_GENERIC = 143  # handling: of these not using what is known of the customer
+    CONTACTS_RESPONSE_DUE = 144  # contact's start: contacts answered in time, and at the deadline those that are not
+    CONTACTS_ANSWERED_IN_TIME = 145  # contact's start: of these answered in time
+    CONTACTS_RESOLUTION_DUE = 146  # contact's start: contacts resolved in time, and at the deadline those that are not
+    CONTACTS_RESOLVED_IN_TIME = 147  # contact's start: of these resolved in time
+    # 148-155 digital
+    DIGITAL_SESSIONS = 148  # session's start: sessions begun
+    SESSIONS_RAGE_CLICK = 149  # session's start: of these with a rage click
+    SESSIONS_ERROR_LOOP = 150  # session's start: of these with one error again and again
+    SESSIONS_PAGE_LOOP = 151  # session's start: of these with one page again and again
+    SESSIONS_STEP_PING_PONG = 152  # session's start: of these with steps to and fro
+    SESSIONS_FIELD_TROUBLE = 153  # session's start: of these with errors in one field again and again
+    SESSIONS_CONFUSED = 154  # session's start: of these with any sign of confusing or missing instructions
+    DIGITAL_SIGNALS = 155  # * signals of whatever kind, which is the dimension `cause`
+    # 156-183 steps, 184-193 handoffs, 194-203 communication, 204-219 value, 220-239 operations,
     # 240-249 causes
 
 

@@ -90,6 +90,10 @@ class Details(msgspec.Struct, omit_defaults=True, gc=False):
     attribute: str = ""
     distance: int | None = None
     weight: int | None = None
+    # what a survey is about
+    about_journey_id: str = ""
+    about_case_id: str = ""
+    about_order_id: str = ""
 
 
 def details_of(data: Data) -> Details | None:
@@ -122,6 +126,9 @@ def _survey(found: Details, survey: Survey) -> None:
     found.scale_min = _number("survey.scale_min", survey.scale_min, SCORE_DIGITS)
     found.scale_max = _number("survey.scale_max", survey.scale_max, SCORE_DIGITS)
     found.brands, found.rank = survey.brands, survey.rank
+    if (about := survey.about) is not None:
+        found.about_journey_id, found.about_case_id = clip(about.journey_id or ""), clip(about.case_id or "")
+        found.about_order_id = clip(about.order_id or "")
 
 
 def _order(found: Details, commerce: Commerce) -> None:

@@ -86,6 +86,14 @@ class Fulfilment(msgspec.Struct, gc=False):
     requested_by: str | None = None
 
 
+class About(msgspec.Struct, gc=False):
+    """What a survey is about, by an id."""
+
+    journey_id: str | None = None
+    case_id: str | None = None
+    order_id: str | None = None
+
+
 class Survey(msgspec.Struct, gc=False):
     """A survey and its answer; numbers as their JSON text. brands, rank: of a question about the brands a customer uses."""
 
@@ -96,6 +104,7 @@ class Survey(msgspec.Struct, gc=False):
     score: msgspec.Raw = ABSENT
     scale_min: msgspec.Raw = ABSENT
     scale_max: msgspec.Raw = ABSENT
+    about: About | None = None
     brands: int | None = None
     rank: int | None = None
 

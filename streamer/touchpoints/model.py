@@ -108,6 +108,15 @@ class Fulfilment(Closed):
     requested_by: Dimension | None = None
 
 
+class About(Closed):
+    """What a survey is about: the journey instance, the case, the order; the touchpoint is not used."""
+
+    touchpoint: Dimension | None = None
+    journey_id: Id | None = None
+    case_id: Id | None = None
+    order_id: Id | None = None
+
+
 class Survey(Closed):
     """A survey and its answer; `ces_version` is required for CES because 1.0 and 2.0 have opposite polarity."""
 
@@ -119,7 +128,7 @@ class Survey(Closed):
     scale_min: Amount | None = None
     scale_max: Amount | None = None
     comment_ref: Text | None = None
-    about: dict[str, Text] | None = None
+    about: About | None = None
     brands: Annotated[int, Meta(ge=1, description="how many brands the customer uses")] | None = None
     rank: Annotated[int, Meta(ge=1, description="ours among them, 1 is the first")] | None = None
 

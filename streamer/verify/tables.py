@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from streamer.durations import parse_duration
-from streamer.metrics.catalogue import CORE, LIFETIME, METRICS
+from streamer.metrics.catalogue import CORE, FRICTION_TYPES, LIFETIME, METRICS
 from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF, FIRST_CASES, FIRST_CHAPTERS, FIRST_CONTACTS, Counter
 from streamer.touchpoints.catalogue import CHANNELS, DETAILED, TYPES
 
@@ -49,15 +49,21 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
             )
             for number, counter in enumerate(counters)
         ],
+        "chapter_friction_types": [[name] for chapter in sorted(definitions.chapters) for name in FRICTION_TYPES.get(chapter, ())],
         "detailed_types": [[name] for name in sorted(DETAILED)],
         "chapter_settings": [
-            [chapter, name, str(value)]
+            [chapter, name, _text(value)]
             for chapter in sorted(definitions.chapters - set(CORE))
             for name, value in msgspec.structs.asdict(getattr(definitions, chapter)).items()
         ],
         **_journeys(definitions),
         **_contacts(definitions),
     }
+
+
+def _text(value: Any) -> str:
+    """A setting as text; a list as JSON."""
+    return msgspec.json.encode(value).decode() if isinstance(value, tuple) else str(value)
 
 
 def _bucket(metric: Metric, number: int) -> list[Any]:

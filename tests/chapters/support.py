@@ -60,6 +60,15 @@ def history(seed: int, make: Maker, *, events: int = 60, customers: int = 3, spa
     return log
 
 
+def told(*events: tuple[float, str, dict[str, Any]]) -> list[LogRecord]:
+    """A hand-written history of one customer: (minutes after the beginning, type, fields)."""
+    log = []
+    for offset, (minutes, kind, fields) in enumerate(events):
+        time = BASE_MS + round(minutes * MINUTE)
+        log.append(LogRecord(offset, time, b"c-1", event_at(time, "c-1", offset, {"type": kind, **fields})))
+    return log
+
+
 def shuffled(seed: int, log: Sequence[LogRecord], within_ms: int = LATENESS - MINUTE) -> list[LogRecord]:
     """The log in another order of arrival, no event later than `within_ms`; duplicates of some."""
     random = Random(seed)
@@ -104,28 +113,32 @@ def with_crashes(seed: int, definitions: str, log: Sequence[LogRecord], after_ms
     return run
 
 
-def assert_crashes_change_nothing(definitions: str, make: Maker, seed: int, after_ms: int = 40 * 24 * HOUR) -> None:
+def assert_crashes_change_nothing(
+    definitions: str, make: Maker, seed: int, after_ms: int = 40 * 24 * HOUR, span_ms: int = 4 * HOUR
+) -> None:
     """Invariants I1 and I3: batches, checkpoints, crashes and restores give the same sums per tick and the same alerts."""
-    log = shuffled(seed, history(seed, make))
+    log = shuffled(seed, history(seed, make, span_ms=span_ms))
     once, again = single_pass(definitions, log, after_ms), with_crashes(seed, definitions, log, after_ms)
     assert again.tick_sums == once.tick_sums
     assert again.alert_bytes == once.alert_bytes
     assert again.written_rows.keys() == once.written_rows.keys()
 
 
-def assert_order_changes_nothing(definitions: str, make: Maker, seed: int, after_ms: int = 40 * 24 * HOUR) -> None:
+def assert_order_changes_nothing(definitions: str, make: Maker, seed: int, after_ms: int = 40 * 24 * HOUR, span_ms: int = 4 * HOUR) -> None:
     """Any order of arrival within the lateness gives the sums per pane and the alerts in force of the sorted single pass."""
-    log = history(seed, make)
+    log = history(seed, make, span_ms=span_ms)
     inorder, other = single_pass(definitions, log, after_ms), single_pass(definitions, shuffled(seed, log), after_ms)
     assert other.sums == inorder.sums
     assert {alert.fingerprint for alert in other.in_force} == {alert.fingerprint for alert in inorder.in_force}
 
 
-def assert_recount_is_equal(definitions: str, make: Maker, seeds: Sequence[int], expected: set[str], after_ms: int = 2 * HOUR) -> None:
+def assert_recount_is_equal(
+    definitions: str, make: Maker, seeds: Sequence[int], expected: set[str], after_ms: int = 2 * HOUR, span_ms: int = 4 * HOUR
+) -> None:
     """The SQL recount agrees, of histories that make every one of the `expected` counters count."""
     seen: set[str] = set()
     for seed in seeds:
-        log = [Record(0, one.offset, one.timestamp, one.key, one.value) for one in shuffled(seed, history(seed, make))]
+        log = [Record(0, one.offset, one.timestamp, one.key, one.value) for one in shuffled(seed, history(seed, make, span_ms=span_ms))]
         end_ms = max(one.arrival for one in log) + after_ms
         mine = counted(log, parse(definitions), end_ms)
         assert differing(mine, log, parse(definitions), end_ms) == {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamer.journeys.chapters.digital import Digital
+from streamer.journeys.chapters.service import Service
 from streamer.journeys.chapters.surveys import Surveys
 
 if TYPE_CHECKING:
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from streamer.journeys.cells import Cells
     from streamer.journeys.chapter import Chapter
 
-_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys,)
+_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys, Service, Digital)
 
 
 def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:

@@ -41,3 +41,5 @@ CREATE TABLE metric_parts (
 -- The settings of the chapters that are on, as text; durations in milliseconds.
 CREATE TABLE chapter_settings (chapter VARCHAR, name VARCHAR, value VARCHAR);
 CREATE MACRO setting(of_chapter, of_name) AS (SELECT value FROM chapter_settings WHERE chapter = of_chapter AND name = of_name);
+-- Types that a chapter may find to be friction.
+CREATE TABLE chapter_friction_types (name VARCHAR);

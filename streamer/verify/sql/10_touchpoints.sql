@@ -42,11 +42,12 @@ CREATE MACRO wrong_data(document) AS
         '$.commerce.acquisition_source',
         '$.fulfilment.shipment_id', '$.fulfilment.requested_at', '$.fulfilment.promised_at', '$.fulfilment.committed_at',
         '$.fulfilment.shipped_at', '$.fulfilment.delivered_at', '$.fulfilment.service', '$.fulfilment.requested_by',
+        '$.survey.about.journey_id', '$.survey.about.case_id', '$.survey.about.order_id',
         '$.survey.instrument', '$.survey.ces_version', '$.survey.scope', '$.survey.question_id', '$.handling.template_id', '$.handling.tag',
         '$.offer.offer_id', '$.offer.kind', '$.message.kind', '$.contract.contract_id', '$.contract.due_at', '$.preference.attribute',
         '$.info.field'], ['VARCHAR', 'NULL'])
     + mistyped(document, ['$.issue', '$.actor', '$.handoff', '$.commerce', '$.friction', '$.consent', '$.consent.categories',
-        '$.fulfilment', '$.survey', '$.handling', '$.offer', '$.message', '$.contract', '$.wallet', '$.preference',
+        '$.fulfilment', '$.survey', '$.survey.about', '$.handling', '$.offer', '$.message', '$.contract', '$.wallet', '$.preference',
         '$.search', '$.info'], ['OBJECT', 'NULL'])
     + mistyped(document, ['$.issue.resolved', '$.consent.categories.analytics', '$.handling.profile_viewed', '$.handling.personalised',
         '$.message.human', '$.message.opened'], ['BOOLEAN', 'NULL'])

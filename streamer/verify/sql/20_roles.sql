@@ -38,6 +38,9 @@ CREATE TABLE undecided_changes AS FROM changes;
 CREATE TABLE chapter_changes (counter VARCHAR, n BIGINT, t BIGINT, event BIGINT, own MAP(VARCHAR, VARCHAR));
 CREATE TABLE undecided_chapter_changes AS FROM chapter_changes;
 
+-- Friction signals that chapters find: an event is as many as it has rows.
+CREATE TABLE chapter_friction (event BIGINT);
+
 INSERT INTO changes
 SELECT 'TOUCHPOINTS', 1, t, event, coalesce(of_journey.journey, events.journey), ''
 FROM events

@@ -65,7 +65,8 @@ SELECT event, key, t, off, type, ids, journey_no, NULL
 FROM events LEFT JOIN kinds USING (event), journeys
 WHERE (event, journey_no) NOT IN (SELECT (event, journey_no) FROM roles)
     AND (type = 'identity.linked'
-         OR ((type IN ('payment.failed', 'form.error', 'friction.signal') OR kinds.event IS NOT NULL)
+         OR ((type IN ('payment.failed', 'form.error', 'friction.signal') OR kinds.event IS NOT NULL
+              OR type IN (FROM chapter_friction_types))
              AND len(list_filter(id_names, lambda name: ids[name] <> '')) > 0));
 
 -- What comes late and would complete an instance counts at the clock, if by what was known then there was one to recover.

@@ -128,7 +128,8 @@ WITH befell AS (
     FROM lives JOIN events USING (event, key, t)
     UNION ALL
     SELECT named.key, journey_no, named_after, events.t, event, place, 1, NULL, false, NULL, NULL, NULL,
-        (type IN ('payment.failed', 'form.error', 'friction.signal'))::INT + coalesce(n, 0), coalesce(switches, 0), coalesce(repeats, 0),
+        (type IN ('payment.failed', 'form.error', 'friction.signal'))::INT + coalesce(n, 0) + coalesce(found, 0),
+        coalesce(switches, 0), coalesce(repeats, 0),
         coalesce(transfers, 0), coalesce(cold, 0), coalesce(tenths, 0)
     FROM named JOIN events USING (event)
         LEFT JOIN (
@@ -137,7 +138,9 @@ WITH befell AS (
                 sum(weight_tenths) AS tenths
             FROM signals JOIN weights USING (kind) GROUP BY event
         ) USING (event)
-    WHERE named_after IS NOT NULL AND (type IN ('payment.failed', 'form.error', 'friction.signal') OR n IS NOT NULL)
+        LEFT JOIN (SELECT event, count(*) AS found FROM chapter_friction GROUP BY event) USING (event)
+    WHERE named_after IS NOT NULL
+        AND (type IN ('payment.failed', 'form.error', 'friction.signal') OR n IS NOT NULL OR found IS NOT NULL)
     UNION ALL
     SELECT key, journey_no, instance, due_at, NULL, (SELECT max(place) FROM events WHERE events.key = passed.key AND events.t < due_at),
         2, 'abandoned', false, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0

@@ -1,0 +1,266 @@
+"""The chapter service: E2, E3, E6."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamer.journeys.chapters.service import FIELDS_MAX, TEMPLATES_MAX, WAITING_MAX
+from streamer.journeys.state import NEVER
+from streamer.metrics.chapters.service import METRICS
+from streamer.rollup.estimates import counters_of
+from tests.chapters.support import (
+    SLICES,
+    assert_crashes_change_nothing,
+    assert_order_changes_nothing,
+    assert_recount_is_equal,
+    single_pass,
+    told,
+)
+from tests.journeys_support import BASE_MS, HOUR, MINUTE
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from tests.journeys_support import Run
+
+DEFINITIONS = (
+    SLICES
+    + """
+[[journey]]
+id = "service_case"
+start = ["case.opened"]
+complete = ["case.resolved"]
+activity = ["info.captured"]
+identified_by = ["case_id"]
+deadline = "3h"
+[contacts]
+window = "70m"
+[service]
+template_within = "40m"
+response_within = "30m"
+resolution_within = "90m"
+[[rule]]
+id = "asked-again"
+on = "customer"
+when = "captures_of_field >= 3"
+show = ["info_repeats"]
+[[rule]]
+id = "bot"
+on = "customer"
+when = "bot_fallbacks >= 2"
+[[rule]]
+id = "friction"
+on = "journey"
+when = "friction >= 1"
+"""
+)
+SEEDS = range(12)
+
+
+def service(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
+    """Contacts, transfers, answers and what is asked, with and without names of the issue."""
+    event: dict[str, Any] = {
+        "type": random.choice([
+            "contact.started", "contact.started", "contact.handled", "contact.handled", "contact.transferred", "contact.ended",
+            "case.opened", "case.resolved", "case.reopened", "handoff.accepted", "info.captured", "info.captured", "auth.verified",
+            "auth.verified", "message.sent", "page.viewed",
+        ]),
+        "issue": random.choice([{}, {}, {"case_id": "k"}, {"issue_id": "i"}, {"reason": "billing"}]),
+        "actor": {"initiator": random.choice(["", "customer", "company", "system"])},
+        "info": {"field": random.choice(["", "account", "address"])},
+    }  # fmt: skip
+    if random.random() < 0.5:
+        event["handoff"] = {"kind": random.choice(["", "warm", "cold"]), "context_passed": random.choice([[], ["x"], None])}
+    if random.random() < 0.5:
+        event["handling"] = {
+            "bot_fallbacks": random.choice([None, 0, 0, 1, 3]), "profile_viewed": random.choice([None, True, True, False]),
+            "template_id": random.choice([None, "t", "t"]), "tag": random.choice([None, "generic", "other"]),
+        }  # fmt: skip
+    if random.random() < 0.2:
+        event["message"] = {"human": random.choice([True, False])}
+    if random.random() < 0.2:
+        event["issue"] = {**event["issue"], "resolved": random.choice([True, False])}
+    return event
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_crashes_and_batches_change_nothing(seed: int) -> None:
+    assert_crashes_change_nothing(DEFINITIONS, service, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
+    assert_order_changes_nothing(DEFINITIONS, service, seed)
+
+
+def test_the_recount_is_equal() -> None:
+    expected = {counter.name for metric in METRICS for counter in counters_of(metric)} | {"FRICTION_INSTANCES"}
+    assert_recount_is_equal(DEFINITIONS, service, range(20), expected)
+
+
+def test_the_recount_is_equal_while_contacts_wait() -> None:
+    assert_recount_is_equal(DEFINITIONS, service, range(20, 26), set(), after_ms=0)
+
+
+Event = tuple[float, str, dict[str, Any]]
+
+
+def of_issue(at: float, kind: str, issue: str = "i-1", **fields: Any) -> Event:
+    return at, kind, {"issue": {"issue_id": issue} if issue else {}, **fields}
+
+
+def started(at: float, issue: str = "i-1", initiator: str = "customer") -> Event:
+    return of_issue(at, "contact.started", issue, actor={"initiator": initiator})
+
+
+def captured(at: float, field: str = "account", issue: str = "i-1") -> Event:
+    return of_issue(at, "info.captured", issue, info={"field": field})
+
+
+def handled(at: float, issue: str = "i-1", **handling: Any) -> Event:
+    return of_issue(at, "contact.handled", issue, handling=handling)
+
+
+def folded(*events: Event, definitions: str = DEFINITIONS, after_ms: int = 4 * HOUR) -> Run:
+    """Events of one customer, at minutes after the beginning, and then some hours."""
+    return single_pass(definitions, told(*events), after_ms)
+
+
+def repeating(*events: Event) -> tuple[int, int]:
+    run = folded(*events)
+    return run.total("CONTACTS_REPEATING"), run.total("CONTACTS_INFORMED")
+
+
+def test_a_first_contact_can_repeat_nothing_that_is_known() -> None:
+    assert repeating(started(0), captured(1), captured(2)) == (0, 0)
+
+
+def test_a_field_captured_again_in_a_later_contact_is_a_repetition() -> None:
+    assert repeating(started(0), captured(1), started(10), captured(11)) == (1, 1)
+    assert repeating(started(0), captured(1), started(10), captured(11, "address")) == (0, 1), "another field"
+    assert repeating(started(0), captured(1), started(10, "i-2"), captured(11, issue="i-2")) == (0, 0), "another issue"
+    assert repeating(started(0), captured(1), started(10), captured(11), captured(12), captured(13)) == (1, 1), "once per contact"
+
+
+def test_a_transfer_makes_of_a_contact_one_in_which_something_is_known() -> None:
+    transfer = of_issue(3, "contact.transferred", handoff={"kind": "warm"})
+    assert repeating(started(0), captured(1), transfer, captured(4)) == (1, 1)
+    assert repeating(started(0), captured(1), captured(2), transfer) == (1, 1), "what was repeated before it counts from then on"
+    run = folded(started(0), transfer)
+    assert run.at("CONTACTS_INFORMED", BASE_MS) == 1, "in the pane of the contact's start"
+
+
+def test_a_cold_transfer_is_a_repetition_and_a_warm_one_is_none() -> None:
+    assert repeating(started(0), of_issue(1, "contact.transferred", handoff={"kind": "cold"})) == (1, 1)
+    assert repeating(started(0), of_issue(1, "contact.transferred", handoff={"context_passed": []})) == (1, 1)
+    assert repeating(started(0), of_issue(1, "contact.transferred", handoff={"kind": "warm", "context_passed": []})) == (0, 1)
+    assert repeating(started(0), of_issue(1, "handoff.accepted", handoff={"kind": "cold"})) == (1, 1)
+
+
+def test_an_identity_check_is_a_repetition_only_if_people_changed_since_the_last() -> None:
+    check = [of_issue(at, "auth.verified") for at in (1, 5, 6)]
+    moved = of_issue(3, "handoff.accepted", handoff={"kind": "warm"})
+    assert repeating(started(0), check[0], moved, check[1]) == (1, 1)
+    assert repeating(started(0), moved, check[1], check[2]) == (0, 1), "there was no check before"
+    assert repeating(started(0), check[0], started(4), check[1]) == (0, 1), "another contact has a right to ask"
+    run = folded(started(0), check[0], moved, check[1], check[2])
+    assert run.total("CONTACTS_REPEATING") == 1
+
+
+def test_an_issue_ends_after_its_window_and_what_was_said_in_it_is_forgotten() -> None:
+    assert repeating(started(0), captured(1), started(70.9), captured(70.95)) == (1, 1)
+    assert repeating(started(0), captured(1), started(71), captured(72)) == (0, 0), "at the end of the window it has ended"
+
+
+def test_what_names_no_issue_goes_on_with_the_last_one() -> None:
+    assert repeating(started(0), captured(1, issue=""), started(10), captured(11, issue="")) == (1, 1)
+    assert repeating(started(0, ""), captured(1, issue=""), started(10, ""), captured(11, issue="")) == (1, 1)
+    assert repeating(started(0), captured(1), started(10), started(11, "i-2"), captured(12, issue="")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("handling", "generic"),
+    [
+        ({"bot_fallbacks": 1}, 1),
+        ({"bot_fallbacks": 0}, 0),
+        ({"profile_viewed": False}, 1),
+        ({"profile_viewed": True, "personalised": False}, 0),
+        ({"tag": "generic"}, 1),
+        ({"tag": "other"}, 0),
+        ({"template_id": "t"}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_contact_is_handled_in_a_generic_way(handling: dict[str, Any], generic: int) -> None:
+    run = folded(started(0), handled(1, **handling))
+    assert (run.total("CONTACTS_HANDLED"), run.total("CONTACTS_GENERIC")) == (1, generic)
+
+
+def test_a_template_is_generic_if_the_customer_comes_again_within_the_span() -> None:
+    run = folded(started(0), handled(1, template_id="t"), started(41))
+    assert run.at("CONTACTS_GENERIC", BASE_MS + MINUTE) == 1, "in the pane of the handling"
+    assert folded(started(0), handled(1, template_id="t"), started(41 + 1 / 60)).total("CONTACTS_GENERIC") == 0
+    assert folded(started(0), handled(1, template_id="t"), started(5, "i-2")).total("CONTACTS_GENERIC") == 0, "about something else"
+    assert folded(started(0), handled(1, template_id="t"), started(5, initiator="company")).total("CONTACTS_GENERIC") == 0
+    run = folded(started(0), handled(1, template_id="t", tag="generic"), started(5), started(6))
+    assert run.total("CONTACTS_GENERIC") == 1, "once"
+
+
+def in_time(*events: Event) -> tuple[int, int, int, int]:
+    run = folded(*events)
+    answered, due = run.total("CONTACTS_ANSWERED_IN_TIME"), run.total("CONTACTS_RESPONSE_DUE")
+    return answered, due, run.total("CONTACTS_RESOLVED_IN_TIME"), run.total("CONTACTS_RESOLUTION_DUE")
+
+
+def test_a_contact_is_in_time_before_its_deadline_and_late_at_it() -> None:
+    assert in_time(started(0), handled(29.99)) == (1, 1, 0, 1)
+    assert in_time(started(0), handled(30)) == (0, 1, 0, 1)
+    assert in_time(started(0), of_issue(89.99, "contact.ended")) == (0, 1, 1, 1)
+    assert in_time(started(0), of_issue(90, "contact.ended")) == (0, 1, 0, 1)
+    assert in_time(started(0), (1, "contact.ended", {"issue": {"issue_id": "i-1", "resolved": False}})) == (0, 1, 0, 1)
+    assert folded(started(0), after_ms=29 * MINUTE).total("CONTACTS_RESPONSE_DUE") == 0, "nobody knows yet"
+
+
+def test_every_waiting_contact_of_the_issue_is_answered_by_people_only() -> None:
+    assert in_time(started(0), started(5), handled(6)) == (2, 2, 0, 2)
+    assert in_time(started(0), started(5, "i-2"), handled(6)) == (1, 2, 0, 2)
+    assert in_time(started(0), of_issue(1, "message.sent", message={"human": False})) == (0, 1, 0, 1)
+    assert in_time(started(0), of_issue(1, "message.sent", actor={"initiator": "system"})) == (0, 1, 0, 1)
+    assert in_time(started(0), of_issue(1, "message.sent")) == (1, 1, 0, 1)
+    assert in_time(started(0), started(1, initiator="company")) == (1, 1, 0, 1), "called back"
+
+
+def test_asking_again_and_bots_that_do_not_understand_are_alerts_with_their_evidence() -> None:
+    run = folded(started(0), captured(1), captured(2), captured(3))
+    assert [(alert.rule.id, alert.state) for alert in run.alerts] == [("asked-again", "firing"), ("asked-again", "resolved")]
+    assert run.alerts[0].metric.signals == {"captures_of_field": 3, "info_repeats": 2}
+    assert [evidence.type for evidence in run.alerts[0].evidence][-3:] == ["info.captured"] * 3
+    run = folded(started(0), handled(1, bot_fallbacks=2))
+    assert [(alert.rule.id, alert.state) for alert in run.alerts] == [("bot", "firing"), ("bot", "resolved")]
+    assert folded(started(0), handled(1, bot_fallbacks=1), handled(2, bot_fallbacks=1)).alerts == [], "in one contact, not in all"
+
+
+def test_asking_again_is_friction_of_the_case_that_it_names() -> None:
+    def of_case(at: float, kind: str, **fields: Any) -> Event:
+        return at, kind, {"issue": {"case_id": "k-1"}, **fields}
+
+    asked = [of_case(at, "info.captured", info={"field": "account"}) for at in (1, 2)]
+    assert folded(of_case(0, "case.opened"), asked[0]).total("FRICTION_INSTANCES") == 0
+    assert folded(of_case(0, "case.opened"), *asked).total("FRICTION_INSTANCES") == 1
+
+
+def test_what_is_kept_of_a_customer_is_bounded_and_forgotten() -> None:
+    run = folded(
+        *(started(n / 60) for n in range(WAITING_MAX + 2)),
+        *(captured(1, f"f-{n}") for n in range(FIELDS_MAX + 1)),
+        *(handled(2 + n / 60, template_id="t") for n in range(TEMPLATES_MAX + 3)),
+        *(captured(10, issue=f"other-{n}") for n in range(50)),
+    )
+    cut = run.processor.accounting
+    assert cut["cut_waiting_contacts"] == 2 * 2
+    assert cut["cut_info_fields"] == 1
+    assert cut["cut_templates"] == 3
+    assert cut["cut_service_issues"] == 1
+    assert [row.due for row in run.rows.values()] == [NEVER]
