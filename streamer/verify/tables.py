@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -51,7 +52,7 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
         ],
         "detailed_types": [[name] for name in sorted(DETAILED)],
         "chapter_settings": [
-            [chapter, name, str(value)]
+            [chapter, name, json.dumps(value) if isinstance(value, tuple) else str(value)]
             for chapter in sorted(definitions.chapters - set(CORE))
             for name, value in msgspec.structs.asdict(getattr(definitions, chapter)).items()
         ],
@@ -80,7 +81,10 @@ def _settings(definitions: Definitions, clock_ms: int) -> list[Any]:
 def _journeys(definitions: Definitions) -> dict[str, list[list[Any]]]:
     numbered = list(enumerate(definitions.journey))
     return {
-        "journeys": [[n, j.id, int(j.deadline), int(j.recoverable_for), list(j.identified_by)] for n, j in numbered],
+        "journeys": [
+            [n, j.id, int(j.deadline), int(j.recoverable_for), list(j.identified_by), list(j.steps), definitions.stall_after_ms(j)]
+            for n, j in numbered
+        ],
         "role_patterns": [
             [number, precedence, role, pattern]
             for number, journey in numbered

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamer.journeys.chapters.causes import Causes
+from streamer.journeys.chapters.communication import Communication
+from streamer.journeys.chapters.handoffs import Handoffs
+from streamer.journeys.chapters.steps import Steps
 from streamer.journeys.chapters.surveys import Surveys
 
 if TYPE_CHECKING:
@@ -11,7 +15,7 @@ if TYPE_CHECKING:
     from streamer.journeys.cells import Cells
     from streamer.journeys.chapter import Chapter
 
-_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys,)
+_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys, Steps, Handoffs, Communication, Causes)
 
 
 def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:
