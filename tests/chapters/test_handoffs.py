@@ -9,7 +9,13 @@ import pytest
 from streamer.definitions import parse
 from streamer.metrics.chapters.handoffs import LATENCIES, METRICS
 from streamer.rollup.estimates import counters_of
-from tests.chapters.support import SLICES, assert_crashes_change_nothing, assert_order_changes_nothing, assert_recount_is_equal
+from tests.chapters.support import (
+    SLICES,
+    assert_crashes_change_nothing,
+    assert_order_changes_nothing,
+    assert_recount_is_equal,
+    in_seconds,
+)
 from tests.journeys_support import HOUR, MINUTE, Story
 
 if TYPE_CHECKING:
@@ -31,10 +37,12 @@ when = "handoffs_failed >= 1"
 show = ["handoffs_waiting"]
 """
 )
-SEEDS = range(16)
+SEEDS = range(10)
+# The second meets deadlines at the very moment.
+BOTH = [pytest.param(DEFINITIONS, 4 * HOUR, id="minutes"), pytest.param(in_seconds(DEFINITIONS), 4 * MINUTE, id="seconds")]
 COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
 # Longer than anybody is waited for in these tests.
-TOO_LONG = {counter.name for counter in LATENCIES[-3:]}
+TOO_LONG = {counter.name for counter in LATENCIES[-4:]}
 
 
 def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
@@ -62,13 +70,15 @@ def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, event, seed)
+@pytest.mark.parametrize("definitions, span_ms", BOTH)
+def test_crashes_and_batches_change_nothing(definitions: str, span_ms: int, seed: int) -> None:
+    assert_crashes_change_nothing(definitions, event, seed, span_ms=span_ms)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, event, seed)
+@pytest.mark.parametrize("definitions, span_ms", BOTH)
+def test_the_order_of_arrival_changes_nothing(definitions: str, span_ms: int, seed: int) -> None:
+    assert_order_changes_nothing(definitions, event, seed, span_ms=span_ms)
 
 
 def test_the_recount_is_equal() -> None:
@@ -77,6 +87,12 @@ def test_the_recount_is_equal() -> None:
 
 def test_the_recount_is_equal_while_some_still_wait() -> None:
     assert_recount_is_equal(DEFINITIONS, event, SEEDS, {"HANDOFFS_FAILED"}, after_ms=3 * MINUTE)
+
+
+@pytest.mark.parametrize("after_ms", [3_500, HOUR])
+def test_the_recount_is_equal_where_moments_collide(after_ms: int) -> None:
+    expected = {"HANDOFFS_FAILED", "HANDOFF_TIME_30S", "HANDOFF_TIME_1M"}
+    assert_recount_is_equal(in_seconds(DEFINITIONS), event, SEEDS, expected, after_ms, span_ms=4 * MINUTE)
 
 
 def initiate(one: Story, seconds: float, case: str = "k1", **fields: Any) -> int:

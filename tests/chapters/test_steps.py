@@ -8,10 +8,17 @@ import pytest
 
 from streamer.definitions import parse
 from streamer.errors import DefinitionsError
+from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.steps import METRICS, STAYS
 from streamer.rollup.estimates import counters_of
-from tests.chapters.support import SLICES, assert_crashes_change_nothing, assert_order_changes_nothing, assert_recount_is_equal
-from tests.journeys_support import MINUTE, Story
+from tests.chapters.support import (
+    SLICES,
+    assert_crashes_change_nothing,
+    assert_order_changes_nothing,
+    assert_recount_is_equal,
+    in_seconds,
+)
+from tests.journeys_support import HOUR, MINUTE, Story
 
 if TYPE_CHECKING:
     from random import Random
@@ -49,10 +56,13 @@ on = "customer"
 when = "stalled >= 1"
 """
 DEFINITIONS = SLICES + _JOURNEY + '[steps]\nstall_after = "4m"\n' + _RULES
-SEEDS = range(16)
+SEEDS = range(10)
+# The second meets deadlines at the very moment.
+BOTH = [pytest.param(DEFINITIONS, 4 * HOUR, id="minutes"), pytest.param(in_seconds(DEFINITIONS), 4 * MINUTE, id="seconds")]
 COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
-# Stays longer than any that the deadlines of these tests let end.
-TOO_LONG = {counter.name for counter in STAYS[-4:]}
+# Stays longer than any that the deadlines of these tests let end, in minutes and in seconds.
+LONG = {counter.name for counter in STAYS[-4:]}
+NOT_SHORT = {counter.name for counter in STAYS[3:]}
 
 
 def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
@@ -71,21 +81,28 @@ def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, event, seed)
+@pytest.mark.parametrize("definitions, span_ms", BOTH)
+def test_crashes_and_batches_change_nothing(definitions: str, span_ms: int, seed: int) -> None:
+    assert_crashes_change_nothing(definitions, event, seed, span_ms=span_ms)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, event, seed)
+@pytest.mark.parametrize("definitions, span_ms", BOTH)
+def test_the_order_of_arrival_changes_nothing(definitions: str, span_ms: int, seed: int) -> None:
+    assert_order_changes_nothing(definitions, event, seed, span_ms=span_ms)
 
 
 def test_the_recount_is_equal() -> None:
-    assert_recount_is_equal(DEFINITIONS, event, SEEDS, COUNTERS - TOO_LONG)
+    assert_recount_is_equal(DEFINITIONS, event, SEEDS, COUNTERS - LONG - {"STEP_TIME_10S", "STEP_TIME_30S", "STEP_TIME_1M"})
 
 
 def test_the_recount_is_equal_while_much_is_open() -> None:
     assert_recount_is_equal(DEFINITIONS, event, SEEDS, {"STEPS_ABANDONED"}, after_ms=7 * MINUTE + 500)
+
+
+@pytest.mark.parametrize("after_ms", [3_500, HOUR])
+def test_the_recount_is_equal_where_moments_collide(after_ms: int) -> None:
+    assert_recount_is_equal(in_seconds(DEFINITIONS), event, SEEDS, COUNTERS - NOT_SHORT, after_ms, span_ms=4 * MINUTE)
 
 
 def story() -> Story:
@@ -282,7 +299,7 @@ def test_a_linked_instance_leaves_nothing_to_wait_for() -> None:
     one.clock(5000)
     assert one.run.total("STEP_STALLS") == one.run.total("STEPS_ABANDONED") == 0
     assert one.states == []
-    assert one.run.rows == {}
+    assert {row.due for row in one.run.rows.values()} == {NEVER}
 
 
 def test_an_instance_that_makes_room_is_forgotten() -> None:

@@ -6,8 +6,8 @@ SELECT counter, 1, t, event, NULL
 FROM events JOIN kinds USING (event), (VALUES ('CONTACTS_ASKING'), ('CONTACTS_ABOUT_STATUS')) AS counters (counter)
 WHERE starts AND (counter = 'CONTACTS_ASKING' OR list_contains(setting('communication', 'status_reasons')::JSON::VARCHAR[], reason));
 
-CREATE MACRO in_list(type, name) AS
-    len(list_filter(setting('communication', name)::JSON::VARCHAR[], lambda pattern: matches(type, pattern))) > 0;
+CREATE MACRO in_list(type, patterns) AS
+    len(list_filter(setting('communication', patterns)::JSON::VARCHAR[], lambda pattern: matches(type, pattern))) > 0;
 
 -- What there is to know of a case: what names it, and the messages that name none, which are to every case of the customer.
 CREATE TABLE told AS

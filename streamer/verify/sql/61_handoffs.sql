@@ -3,8 +3,7 @@
 
 -- The latest handoff of a case is what an answer is to: the next event of the case decides what becomes of it.
 CREATE TABLE handoffs AS
-SELECT *, deadline + setting('handoffs', 'forget_after')::BIGINT AS forgotten,
-    CASE WHEN next_t < forgotten THEN next_type END AS answer
+SELECT *, CASE WHEN next_t < deadline + setting('handoffs', 'forget_after')::BIGINT THEN next_type END AS answer
 FROM (
     SELECT event, part, t, to_team, handoff_kind, context_passed, details, type,
         lead(type) OVER so_on AS next_type, lead(t) OVER so_on AS next_t,

@@ -60,7 +60,7 @@ FROM (
 
 -- A stretch on one step begins where the instance comes to it or is reopened, and ends there again, at its end, or by abandonment.
 INSERT INTO step_changes
-SELECT 'STEP_STALLS', stalled_at, first_event, MAP {'journey': journey}, stalled_at
+SELECT 'STEP_STALLS', stalled_at, first_event, MAP {'journey': stretches.journey}, stalled_at
 FROM (
     SELECT s.*, v.first_event, s.t + stall_after AS stalled_at
     FROM (
@@ -79,7 +79,7 @@ FROM (
     ) s
         ASOF JOIN visits v ON v.key = s.key AND v.journey_no = s.journey_no AND v.instance = s.instance AND v.n <= s.n
         JOIN journeys ON journeys.journey_no = s.journey_no
-) JOIN events ON events.event = first_event JOIN ends USING (part)
+) stretches JOIN events ON events.event = first_event JOIN ends USING (part)
 WHERE stalled_at < over_by AND stalled_at <= ends.clock;
 
 -- Of whole instances: how many events, how far.
