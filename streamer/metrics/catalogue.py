@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from streamer.metrics.chapters import causes, cases, communication, contacts, handoffs, journeys, steps, surveys
+from streamer.metrics.chapters import cases, causes, communication, contacts, handoffs, journeys, steps, surveys
 from streamer.metrics.metric import Metric
 
 # Always on: what the fold is about.

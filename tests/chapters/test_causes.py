@@ -34,7 +34,15 @@ COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric
 
 
 def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
-    kinds = ["payment.failed", "payment.failed", "form.error", "friction.signal", "friction.of.another.kind", "contact.started", "page.viewed"]
+    kinds = [
+        "payment.failed",
+        "payment.failed",
+        "form.error",
+        "friction.signal",
+        "friction.of.another.kind",
+        "contact.started",
+        "page.viewed",
+    ]
     fields: dict[str, Any] = {"type": random.choice(kinds)}
     if friction := random.choice([{}, {"kind": "rage_click"}, {"code": "declined"}, {"kind": "k" * 70, "code": "c" * 70}]):
         fields["friction"] = friction

@@ -70,13 +70,13 @@ def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("definitions, span_ms", BOTH)
+@pytest.mark.parametrize(("definitions", "span_ms"), BOTH)
 def test_crashes_and_batches_change_nothing(definitions: str, span_ms: int, seed: int) -> None:
     assert_crashes_change_nothing(definitions, event, seed, span_ms=span_ms)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("definitions, span_ms", BOTH)
+@pytest.mark.parametrize(("definitions", "span_ms"), BOTH)
 def test_the_order_of_arrival_changes_nothing(definitions: str, span_ms: int, seed: int) -> None:
     assert_order_changes_nothing(definitions, event, seed, span_ms=span_ms)
 

@@ -31,8 +31,9 @@ _UNTOLD: Final = int(Counter.OWNER_CHANGES_UNTOLD)
 # Changes of owner of one case that wait to be told.
 _CHANGES_MAX: Final = 20
 
-# What is kept of a case: t, cell: of its opening; heard: when the customer heard from us last, or the opening; severity; owner; touched: its
-# latest event; silent, was_silent: now, ever; unowned; silent_due, owner_due: when it will be, or 0; changes: of owner, not told yet.
+# What is kept of a case: t, cell: of its opening; heard: when the customer heard from us last, or the opening; severity; owner;
+# touched: its latest event; silent, was_silent: now, ever; unowned; silent_due, owner_due: when it will be, or 0; changes: of owner,
+# not told yet.
 _Case = dict[str, Any]
 
 

@@ -24,6 +24,7 @@ METRICS: Final = (
         "distinct customers who met the cause within the last hour",
         True,
         "J5; the step is a dimension of its own [H]",
+        unit="customers",
     ),
     Metric(
         "cause_customers_day",
@@ -34,6 +35,7 @@ METRICS: Final = (
         "distinct customers who met the cause within the last day",
         True,
         "J5; the step is a dimension of its own [H]",
+        unit="customers",
     ),
 )
 

@@ -54,6 +54,7 @@ METRICS: Final = (
         True,
         "J1",
         squares=C.JOURNEY_TOUCHPOINTS_SQUARED,
+        unit="touchpoints",
     ),
     Metric(
         "journey_progress",
