@@ -13,6 +13,8 @@ from streamer.durations import Duration, Part
 
 Times = Annotated[int, msgspec.Meta(ge=2, le=20)]
 
+_AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+
 _SECOND: int = 1_000
 _MINUTE: int = 60 * _SECOND
 _HOUR: int = 60 * _MINUTE
@@ -81,3 +83,56 @@ class Digital(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     help_within: Duration = Duration(30 * _MINUTE)
     ignore_elements: tuple[str, ...] = ("stepper", "pagination", "pager", "toggle", "carousel", "slider")
     ignore_kinds: tuple[str, ...] = ()
+
+
+class Steps(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where on the way (B2 per step, J1-J4). The names of a journey's steps, and a `stall_after` of its own, stand in [[journey]].
+
+    stall_after: an open instance that is longer than this in one step has stalled [H]. steps_per_instance: beyond, new steps of an
+    instance are not looked at.
+    """
+
+    stall_after: Duration = Duration(_HOUR)
+    steps_per_instance: _AtLeastOne = 50
+
+
+class Handoffs(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Handing a customer over (H1, H3).
+
+    accept_within: a handoff not accepted by then has failed; partner_accept_within: the same if a partner is named (a day for the
+    catalogue's business day). forget_after: an answer later than this after that moment is not looked at any more [H].
+    """
+
+    accept_within: Duration = Duration(15 * _MINUTE)
+    partner_accept_within: Duration = Duration(_DAY)
+    forget_after: Duration = Duration(7 * _DAY)
+
+
+class Communication(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Silence, questions about the state of things, and cases that nobody answers for (H5, H6).
+
+    opened, closed: types that open and close a case; messages: types by which the customer hears from us. silent_after,
+    silent_after_high: a case without such a message for longer is silent, the latter of severity `high`. status_reasons: reasons of
+    contacts that ask how things stand. owner_within: a case without an owner for longer has nobody responsible. notice_within: a new
+    owner is told to the customer by then [H]. forget_after: an open case without any event for longer is not looked at any more [H].
+    """
+
+    opened: tuple[str, ...] = ("case.opened", "case.reopened")
+    closed: tuple[str, ...] = ("case.resolved", "case.closed")
+    messages: tuple[str, ...] = ("message.sent",)
+    silent_after: Duration = Duration(_DAY)
+    silent_after_high: Duration = Duration(2 * _HOUR)
+    status_reasons: tuple[str, ...] = ("status",)
+    owner_within: Duration = Duration(30 * _MINUTE)
+    notice_within: Duration = Duration(_DAY)
+    forget_after: Duration = Duration(90 * _DAY)
+
+
+class Causes(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What goes wrong again and again (J5).
+
+    types: events that have a cause. causes_per_customer: beyond, the one that is longest ago makes room.
+    """
+
+    types: tuple[str, ...] = ("payment.failed", "form.error", "friction.signal")
+    causes_per_customer: _AtLeastOne = 50

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from streamer.chapter_settings import Digital, Service, Surveys
+from streamer.chapter_settings import Causes, Communication, Digital, Handoffs, Service, Steps, Surveys
 from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTER_OF_SIGNAL, CHAPTERS, CORE, METRIC_BY_ID
+from streamer.metrics.chapters.causes import SPANS_MS as CAUSE_SPANS_MS
 from streamer.metrics.counters import DIMENSIONS
 from streamer.metrics.metric import Metric
 from streamer.rules import language
@@ -30,6 +31,8 @@ class Journey(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Event types may end in `.*`. Types named `journey.*` count only when the event's `journey` field is this id.
     `identified_by` names the ids that tell instances apart, strongest first; `session` is the last resort.
+    Of the chapter `steps`: steps: the names of the journey's steps in their order, if it is to be said how far instances have come;
+    stall_after: for this journey in place of the chapter's.
     """
 
     id: str
@@ -40,6 +43,12 @@ class Journey(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     identified_by: tuple[Identifier, ...] = ("journey_id", "checkout_id", "order_id", "cart_id", "session")
     deadline: Duration = Duration(30 * 60_000)
     recoverable_for: Duration = Duration(24 * 3_600_000)
+    steps: tuple[str, ...] = ()
+    stall_after: Duration | None = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.steps)) < len(self.steps):
+            raise ValueError(f"journey {self.id!r} names a step twice")
 
 
 class Contacts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -169,6 +178,10 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     surveys: Surveys | None = None
     service: Service | None = None
     digital: Digital | None = None
+    steps: Steps | None = None
+    handoffs: Handoffs | None = None
+    communication: Communication | None = None
+    causes: Causes | None = None
     limits: Limits = Limits()
     slice: tuple[Slice, ...] = (Slice(by=()),)
     rule: tuple[Rule, ...] = ()
@@ -204,10 +217,25 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def longest_deadline_ms(self) -> int:
         """After this long without events every open end is closed; `ingest` ends a finished history with it."""
-        spans = [j.deadline + j.recoverable_for for j in self.journey]
+        spans: list[int] = [j.deadline + j.recoverable_for for j in self.journey]
         if self.service is not None:
             spans += [self.service.response_within, self.service.resolution_within]
+        if self.steps is not None:
+            spans += [self.stall_after_ms(journey) for journey in self.journey]
+        if (handoffs := self.handoffs) is not None:
+            spans += [handoffs.accept_within, handoffs.partner_accept_within]
+        if (care := self.communication) is not None:
+            spans += [care.silent_after, care.silent_after_high, care.owner_within, care.notice_within]
+        if self.causes is not None:
+            spans.append(CAUSE_SPANS_MS[-1])
         return max([*spans, self.contacts.window, self.contacts.repeat_within])
+
+    def stall_after_ms(self, journey: Journey) -> int:
+        """How long an instance of the journey may be in one step, where the chapter `steps` is on."""
+        stall_after = journey.stall_after
+        if stall_after is None:
+            stall_after = Steps().stall_after if self.steps is None else self.steps.stall_after
+        return int(stall_after)
 
 
 def _hook(kind: type, value: object) -> Any:

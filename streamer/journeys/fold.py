@@ -13,6 +13,7 @@ import msgspec
 from streamer.journeys import cells, instances
 from streamer.journeys.cases import CaseFold
 from streamer.journeys.chapters import chapters_of
+from streamer.journeys.chapters.steps import Steps
 from streamer.journeys.contacts import NONE, QUIET, ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
 from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
@@ -42,6 +43,9 @@ class Fold:
         self.chapters = {chapter.id: chapter for chapter in chapters_of(definitions, self.cells)}
         self.episodes = EpisodeFold(definitions, self.cells.dimensions, self.chapters)
         self._plans = Plans(definitions, list(self.chapters.values()))
+        steps = self.chapters.get(Steps.id)
+        self._steps = steps if isinstance(steps, Steps) else None
+        self._rules_on_steps = Steps.id in self.episodes.watched_chapters
         self._contacts = ContactFold(definitions)
         self._by_journey = definitions.contacts.scope == "journey"
         self._cases = CaseFold(definitions, self.cells)
@@ -93,14 +97,14 @@ class Fold:
             self._journeys(state, plan, event, sink)
         if plan.links:
             for instance in instances.suppress_open(state, event.time, sink):
-                self.episodes.end_entity(state, instance_id(instance), event.time, sink)
+                self._gone(state, instance, event.time, sink)
         friction = self._chapters(state, plan, event, sink) if plan.chapters else 0
         effort = 0 if signals is NONE or signals is QUIET else signals.total
         if effort or friction or plan.friction:
             self._friction(state, event, int(plan.friction) + friction + effort, signals, sink)
         if issue is not None and signals is not NONE:
             self.episodes.issue(state, issue, event.time, sink, effort=effort > 0)
-        if plan.contact or plan.case or plan.chapters:
+        if plan.contact or plan.case or plan.chapters or (self._rules_on_steps and (plan.journeys or plan.links)):
             self.episodes.customer(state, event.time, sink)
         return plan.active or event.analytics_consent is not None
 
@@ -145,6 +149,9 @@ class Fold:
             instance = found[0]
             before, step, value = instance.abandoned_at, instance.step, instance.value_minor
             instances.apply(state, journey, role, event, found, sink)
+            if self._steps is not None:
+                self._steps.went_on(state, instance, role, event, before, sink)
+                self._add_cause_of_step(state, event)
             if role in (COMPLETE, FAIL):
                 self.episodes.end_entity(state, instance_id(instance), event.time, sink)
             elif before or (self.episodes.watches_progress and (step != instance.step or value != instance.value_minor)):
@@ -158,8 +165,22 @@ class Fold:
             still = {id(one) for one in state.instances}
             for gone in kept:
                 if id(gone) not in still:
-                    self.episodes.end_entity(state, instance_id(gone), event.time, sink)
+                    self._gone(state, gone, event.time, sink)
+        if self._steps is not None:
+            self._steps.began(state, instance, event, sink)
+            self._add_cause_of_step(state, event)
         self.episodes.journey(state, instance, event.time, sink)
+
+    def _gone(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
+        """The instance is not looked at any more."""
+        if self._steps is not None:
+            self._steps.dropped(state, instance)
+        self.episodes.end_entity(state, instance_id(instance), time_ms, sink)
+
+    def _add_cause_of_step(self, state: State, event: Touchpoint) -> None:
+        kept = state.kept.get(Steps.id) if self._rules_on_steps else None
+        if kept is not None:
+            kept.add_cause(instances.cause_of(event), self._evidence_limit)
 
     def _instances_of(self, state: State, event: Touchpoint) -> list[Instance]:
         """The instances an event names by an id of its own; a signal does not belong to a journey merely by coming while it is open."""
@@ -169,6 +190,8 @@ class Fold:
     def _friction(self, state: State, event: Touchpoint, friction: int, signals: Signals, sink: Sink) -> None:
         for instance in self._instances_of(state, event):
             instances.add_friction(instance, friction, event, sink, self._evidence_limit)
+            if self._steps is not None:
+                self._steps.met_friction(state, instance, sink)
             instance.switches += signals.switches
             instance.repeats += signals.repeats
             instance.transfers += signals.transfers
@@ -191,6 +214,8 @@ class Fold:
 
     def _complete_late(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
         for instance in self._completed_late(state, plan, event):
+            if self._steps is not None:
+                self._steps.completed_late(state, instance, event.time, instance.abandoned_at, sink)
             instances.complete(state, instance, event.time, sink)
             self.episodes.end_entity(state, instance_id(instance), event.time, sink)
 
@@ -223,12 +248,16 @@ class Fold:
         return due
 
     def _fire_at(self, state: State, due: int, sink: Sink) -> None:
+        looked_at = False
         for instance in [i for i in state.instances if i.due == due and not i.abandoned_at]:
             instances.fire(state, instance, sink)
+            if self._steps is not None:
+                self._steps.abandoned(state, instance, sink)
+                looked_at = self._rules_on_steps
             self.episodes.journey(state, instance, due, sink)
         for instance in [i for i in state.instances if i.due == due and i.abandoned_at]:
             instances.fire(state, instance, sink)
-            self.episodes.end_entity(state, instance_id(instance), due, sink)
+            self._gone(state, instance, due, sink)
         if state.repeats and state.repeats[0] + self._repeat_within < due:
             while state.repeats and state.repeats[0] + self._repeat_within < due:
                 del state.repeats[0]
@@ -246,7 +275,7 @@ class Fold:
             if not kept.data:
                 del state.kept[name]
             ended.append(name)
-        if ended or closed:
+        if ended or closed or looked_at:
             self.episodes.customer(state, due, sink)
         for reason in [r for r, at in state.resolved.items() if at + self._repeat_within < due]:
             del state.resolved[reason]

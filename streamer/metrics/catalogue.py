@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from streamer.metrics.chapters import cases, contacts, digital, journeys, service, surveys
+from streamer.metrics.chapters import cases, causes, communication, contacts, digital, handoffs, journeys, service, steps, surveys
 from streamer.metrics.metric import Metric
 
 # Always on: what the fold is about.
@@ -21,6 +21,10 @@ CHAPTERS: Final[dict[str, tuple[Metric, ...]]] = {
     "surveys": surveys.METRICS,
     "service": service.METRICS,
     "digital": digital.METRICS,
+    "steps": steps.METRICS,
+    "handoffs": handoffs.METRICS,
+    "communication": communication.METRICS,
+    "causes": causes.METRICS,
 }
 
 METRICS: Final = tuple(metric for metrics in CHAPTERS.values() for metric in metrics)
@@ -32,6 +36,10 @@ SIGNALS: Final[dict[str, dict[str, str]]] = {
     "surveys": surveys.SIGNALS,
     "service": service.SIGNALS,
     "digital": digital.SIGNALS,
+    "steps": steps.SIGNALS,
+    "handoffs": handoffs.SIGNALS,
+    "communication": communication.SIGNALS,
+    "causes": causes.SIGNALS,
 }
 CHAPTER_OF_SIGNAL: Final = {name: chapter for chapter, names in SIGNALS.items() for name in names}
 

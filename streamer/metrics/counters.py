@@ -125,11 +125,62 @@ class Counter(IntEnum):
     SESSIONS_FIELD_TROUBLE = 153  # session's start: of these with errors in one field again and again
     SESSIONS_CONFUSED = 154  # session's start: of these with any sign of confusing or missing instructions
     DIGITAL_SIGNALS = 155  # * signals of whatever kind, which is the dimension `cause`
-    # 156-183 steps, 184-193 handoffs, 194-203 communication, 204-219 value, 220-239 operations,
+    # 156-178 steps: of a journey instance; `step` the first time the instance came to the step
+    STEPS_REACHED = 156  # step: instances that came to the step
+    STEPS_ABANDONED = 157  # step: of these abandoned on it; taken back by recovery, reopening and retraction
+    STEPS_FRICTION = 158  # step: of these with at least one friction signal while on it
+    JOURNEYS_WALKED = 159  # start: instances begun
+    JOURNEY_TOUCHPOINTS = 160  # start: their events
+    JOURNEY_TOUCHPOINTS_SQUARED = 161  # start: sum of the squares per instance
+    JOURNEYS_WITH_STEPS = 162  # start: instances begun of journeys whose definition names their steps
+    JOURNEY_PROGRESS = 163  # start: their progress in thousandths
+    JOURNEY_PROGRESS_SQUARED = 164  # start: sum of the squares per instance
+    STEP_TRANSITIONS = 165  # * goings from one step (`previous_step`) to another (`step`)
+    STEP_STALLS = 166  # at the deadline: instances that have stayed open on one step for too long
+    STEP_TIME_10S = 167  # at the end of the stay: stays on a step of up to 10 s
+    STEP_TIME_30S = 168  # as above, and so on
+    STEP_TIME_1M = 169
+    STEP_TIME_2M = 170
+    STEP_TIME_5M = 171
+    STEP_TIME_10M = 172
+    STEP_TIME_30M = 173
+    STEP_TIME_1H = 174
+    STEP_TIME_6H = 175
+    STEP_TIME_1D = 176
+    STEP_TIME_7D = 177
+    STEP_TIME_LONGER = 178
+    # 179-193 handoffs: `*` at the initiation
+    HANDOFF_TIME_30S = 179  # at the acceptance: handoffs accepted within 30 s
+    HANDOFF_TIME_1M = 180  # as above, and so on
+    HANDOFF_TIME_2M = 181
+    HANDOFF_TIME_5M = 182
+    HANDOFF_TIME_15M = 183
+    HANDOFFS_INITIATED = 184  # *
+    HANDOFFS_FAILED = 185  # * of these not accepted in time, rejected, or initiated again before
+    HANDOFFS_COLD = 186  # * of these without context
+    HANDOFFS_REQUIRING = 187  # * of these that say which context they need
+    HANDOFFS_COMPLETE = 188  # * of these with all of it
+    HANDOFF_TIME_1H = 189
+    HANDOFF_TIME_4H = 190
+    HANDOFF_TIME_1D = 191
+    HANDOFF_TIME_3D = 192
+    HANDOFF_TIME_LONGER = 193
+    # 194-203 communication
+    CASES_TO_ANSWER = 194  # * cases opened
+    CASES_SILENT = 195  # start: of these that have been silent for too long at least once
+    SILENCES = 196  # at the deadline: a case has been silent for too long
+    CONTACTS_ASKING = 197  # * contacts by which a customer asks for something
+    CONTACTS_ABOUT_STATUS = 198  # * of these about how things stand
+    CASES_UNOWNED = 199  # start: cases that had no owner for too long
+    OWNER_CHANGES = 200  # * another owner of an open case
+    OWNER_CHANGES_UNTOLD = 201  # * of these not told to the customer in time
     # 240-249 causes
+    CAUSES = 240  # * friction signals with their `cause`
+    CAUSE_CUSTOMERS_HOUR = 241  # stock: customers with the cause within the last hour; leave by a timer
+    CAUSE_CUSTOMERS_DAY = 242  # stock: the same within the last day
 
 
-STOCKS: Final = frozenset({Counter.OPEN})
+STOCKS: Final = frozenset({Counter.OPEN, Counter.CAUSE_CUSTOMERS_HOUR, Counter.CAUSE_CUSTOMERS_DAY})
 
 # The first numbers of the ranges, and the dimensions their counters carry.
 JOURNEY_DIMENSIONS: Final = ("journey", "channel", "segment", "persona", "product_category", "region", "platform")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from streamer.alerts.times import rfc3339
 from streamer.deltas import PANE_MS
-from streamer.metrics.catalogue import METRICS
+from streamer.metrics.catalogue import CHAPTERS, METRICS
 from streamer.metrics.counters import FIRST_CHAPTERS, Counter
+from streamer.rollup.estimates import counters_of
 from streamer.verify.recount import Place, Recount, Sample, Series
 from streamer.verify.rules import UNKNOWN, Holding, names_of
 
@@ -27,12 +28,19 @@ _JOURNEYS: Final = frozenset(c for c in Counter if Counter.STARTED <= c < Counte
 _ISSUES: Final = frozenset(c for c in Counter if Counter.CONTACTS <= c < Counter.CASES)
 _CASES: Final = frozenset(c for c in Counter if c >= Counter.CASES)
 _EFFORT: Final = frozenset(c for c in Counter if Counter.ISSUES_EFFORT_MEDIUM <= c < Counter.CASES or c == Counter.FRICTION_INSTANCES)
+
+
+def _of_chapter(chapter: str) -> frozenset[Counter]:
+    return frozenset(counter for metric in CHAPTERS[chapter] for counter in counters_of(metric))
+
+
 # What the recount does not know: the limits of docs/reference/journeys.md, and the counters that each can touch.
 LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
-    "cut_journeys": _JOURNEYS,
+    "cut_journeys": _JOURNEYS | _of_chapter("steps"),
     "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
     "cut_cases": _CASES | _EFFORT,
     "cut_resolutions": _EFFORT | {Counter.REPEAT_CONTACTS},
+    **{f"cut_{chapter}": _of_chapter(chapter) for chapter in ("steps", "handoffs", "communication", "causes")},
 }
 
 _TOO_LATE: Final = "{} events left the retained ones early (cut_events), and some came too late for that"

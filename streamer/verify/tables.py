@@ -86,7 +86,10 @@ def _settings(definitions: Definitions, clock_ms: int) -> list[Any]:
 def _journeys(definitions: Definitions) -> dict[str, list[list[Any]]]:
     numbered = list(enumerate(definitions.journey))
     return {
-        "journeys": [[n, j.id, int(j.deadline), int(j.recoverable_for), list(j.identified_by)] for n, j in numbered],
+        "journeys": [
+            [n, j.id, int(j.deadline), int(j.recoverable_for), list(j.identified_by), list(j.steps), definitions.stall_after_ms(j)]
+            for n, j in numbered
+        ],
         "role_patterns": [
             [number, precedence, role, pattern]
             for number, journey in numbered

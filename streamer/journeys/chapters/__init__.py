@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamer.journeys.chapters.causes import Causes
+from streamer.journeys.chapters.communication import Communication
 from streamer.journeys.chapters.digital import Digital
+from streamer.journeys.chapters.handoffs import Handoffs
 from streamer.journeys.chapters.service import Service
+from streamer.journeys.chapters.steps import Steps
 from streamer.journeys.chapters.surveys import Surveys
 
 if TYPE_CHECKING:
@@ -13,7 +17,7 @@ if TYPE_CHECKING:
     from streamer.journeys.cells import Cells
     from streamer.journeys.chapter import Chapter
 
-_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys, Service, Digital)
+_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys, Service, Digital, Steps, Handoffs, Communication, Causes)
 
 
 def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:

@@ -26,7 +26,10 @@ CREATE TABLE idle_clocks (part INTEGER, after BIGINT, clock BIGINT);
 CREATE TABLE event_types (name VARCHAR);
 CREATE TABLE detailed_types (name VARCHAR);
 CREATE TABLE channels (name VARCHAR);
-CREATE TABLE journeys (journey_no INTEGER, journey VARCHAR, deadline BIGINT, recoverable_for BIGINT, id_names VARCHAR[]);
+CREATE TABLE journeys (
+    journey_no INTEGER, journey VARCHAR, deadline BIGINT, recoverable_for BIGINT, id_names VARCHAR[],
+    named_steps VARCHAR[], stall_after BIGINT
+);
 CREATE TABLE role_patterns (journey_no INTEGER, precedence INTEGER, role VARCHAR, pattern VARCHAR);
 CREATE TABLE kind_patterns (kind VARCHAR, pattern VARCHAR);
 CREATE TABLE channel_groups (channel VARCHAR, grp VARCHAR);

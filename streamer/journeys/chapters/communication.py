@@ -1,0 +1,189 @@
+"""Communication (H5, H6): what the customer of an open case hears, and who answers for it."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from streamer.journeys.cells import EVENT
+from streamer.journeys.chapter import Chapter
+from streamer.journeys.plan import PLANS_MAX, matches
+from streamer.journeys.state import NEVER
+from streamer.metrics.counters import Counter
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
+    from streamer.journeys.cells import Cells
+    from streamer.journeys.sinks import Sink
+    from streamer.journeys.state import Kept, State
+    from streamer.rules.language import Value
+    from streamer.touchpoints.touchpoint import Touchpoint
+
+# Plain integers, because an enumeration's members cost twice.
+_CASES: Final = int(Counter.CASES_TO_ANSWER)
+_SILENT: Final = int(Counter.CASES_SILENT)
+_SILENCES: Final = int(Counter.SILENCES)
+_ASKING: Final = int(Counter.CONTACTS_ASKING)
+_ABOUT_STATUS: Final = int(Counter.CONTACTS_ABOUT_STATUS)
+_UNOWNED: Final = int(Counter.CASES_UNOWNED)
+_CHANGES: Final = int(Counter.OWNER_CHANGES)
+_UNTOLD: Final = int(Counter.OWNER_CHANGES_UNTOLD)
+# Changes of owner of one case that wait to be told.
+_CHANGES_MAX: Final = 20
+
+# What is kept of a case: t, cell: of its opening; heard: when the customer heard from us last, or the opening; severity; owner;
+# touched: its latest event; silent, was_silent: now, ever; unowned; silent_due, owner_due: when it will be, or 0; changes: of owner,
+# not told yet.
+_Case = dict[str, Any]
+
+
+class _Role(NamedTuple):
+    """What events of one type do."""
+
+    opens: bool
+    closes: bool
+    tells: bool
+    starts_contact: bool
+    of_case: bool
+
+
+class Communication(Chapter):
+    """data: the open cases."""
+
+    id = "communication"
+
+    def __init__(self, definitions: Definitions, cells: Cells) -> None:
+        super().__init__(definitions, cells)
+        assert definitions.communication is not None  # noqa: S101  otherwise the chapter is off
+        self._care = care = definitions.communication
+        started, of_cases = definitions.contacts.started, definitions.cases.events
+        self.types = tuple(dict.fromkeys((*care.opened, *care.closed, *care.messages, *started, *of_cases)))
+        self._owners = tuple(attrgetter(name) for name in definitions.cases.owner)
+        self._silent_after = int(care.silent_after)
+        self._silent_after_high = int(care.silent_after_high)
+        self._owner_within = int(care.owner_within)
+        self._notice_within = int(care.notice_within)
+        self._forget_after = int(care.forget_after)
+        self._limit = definitions.limits.cases_per_customer
+        self._roles: dict[str, _Role] = {}
+
+    def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
+        """A case opens, goes on or closes; a customer asks; or hears something."""
+        role = self._role_of(event.type)
+        key = event.case_id or event.issue_id or event.journey_id
+        case: _Case | None = kept.data.get(key)
+        if role.starts_contact and event.initiator not in ("company", "system"):
+            self._count_contact(event, sink)
+        if role.closes:
+            kept.data.pop(key, None)
+            self._set_due(kept)
+            return 0
+        owner = next((name for read in self._owners if (name := read(event))), "") if role.of_case else ""
+        if case is not None:
+            self._go_on(case, event, owner, sink)
+        elif role.opens and key:
+            self._open(kept, key, event, owner, sink)
+        if role.tells or (role.starts_contact and event.initiator == "company"):
+            for told in [kept.data[key]] if key in kept.data else [] if key else kept.data.values():
+                self._hear(told, event.time)
+        self._set_due(kept)
+        return 0
+
+    def _role_of(self, event_type: str) -> _Role:
+        role = self._roles.get(event_type)
+        if role is None:
+            care, definitions = self._care, self.definitions
+            role = _Role(
+                matches(event_type, care.opened),
+                matches(event_type, care.closed),
+                matches(event_type, care.messages),
+                matches(event_type, definitions.contacts.started),
+                matches(event_type, definitions.cases.events),
+            )
+            if len(self._roles) < PLANS_MAX:
+                self._roles[event_type] = role
+        return role
+
+    def _count_contact(self, event: Touchpoint, sink: Sink) -> None:
+        cell = self.cells.of(EVENT, event.journey, event)
+        sink.count(_ASKING, cell, event.time)
+        if event.reason in self._care.status_reasons:
+            sink.count(_ABOUT_STATUS, cell, event.time)
+
+    def _open(self, kept: Kept, key: str, event: Touchpoint, owner: str, sink: Sink) -> None:
+        if len(kept.data) >= self._limit:
+            oldest = min(kept.data, key=lambda one: (kept.data[one]["touched"], one))
+            del kept.data[oldest]
+            sink.note("cut_communication")
+        t, cell = event.time, self.cells.of(EVENT, event.journey, event)
+        kept.data[key] = {
+            "t": t, "cell": cell.packed, "heard": t, "severity": event.severity, "owner": owner, "touched": t,
+            "silent": False, "was_silent": False, "unowned": False,
+            "silent_due": t + self._within(event.severity), "owner_due": 0 if owner else t + self._owner_within, "changes": [],
+        }  # fmt: skip
+        sink.count(_CASES, cell, t)
+
+    def _go_on(self, case: _Case, event: Touchpoint, owner: str, sink: Sink) -> None:
+        t = event.time
+        case["touched"] = t
+        if event.severity and event.severity != case["severity"]:
+            case["severity"] = event.severity
+            if not case["silent"]:
+                # Of a greater severity it may have been silent for too long already: then it is from now on.
+                case["silent_due"] = max(t, case["heard"] + self._within(event.severity))
+        if not owner or owner == case["owner"]:
+            return
+        if case["owner"]:
+            cell = self.cells.of(EVENT, event.journey, event)
+            sink.count(_CHANGES, cell, t)
+            if len(case["changes"]) >= _CHANGES_MAX:
+                del case["changes"][0]
+                sink.note("cut_communication")
+            case["changes"].append([t, cell.packed])
+        case["owner"], case["owner_due"], case["unowned"] = owner, 0, False
+
+    def _hear(self, case: _Case, time_ms: int) -> None:
+        case["heard"] = case["touched"] = time_ms
+        case["silent"], case["silent_due"] = False, time_ms + self._within(case["severity"])
+        case["changes"].clear()
+
+    def _within(self, severity: str) -> int:
+        return self._silent_after_high if severity == "high" else self._silent_after
+
+    def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
+        """Cases fall silent, have had nobody for too long, have not told of a change; and are forgotten."""
+        for key, case in list(kept.data.items()):
+            cell = self.cells.unpack(case["cell"])
+            if case["silent_due"] == due:
+                case["silent"], case["silent_due"] = True, 0
+                sink.count(_SILENCES, cell, due)
+                if not case["was_silent"]:
+                    case["was_silent"] = True
+                    sink.count(_SILENT, cell, case["t"])
+            if case["owner_due"] == due:
+                case["unowned"], case["owner_due"] = True, 0
+                sink.count(_UNOWNED, cell, case["t"])
+            while case["changes"] and case["changes"][0][0] + self._notice_within == due:
+                time, packed = case["changes"].pop(0)
+                sink.count(_UNTOLD, self.cells.unpack(packed), time)
+            if case["touched"] + self._forget_after == due:
+                del kept.data[key]
+        self._set_due(kept)
+
+    def signal(self, kept: Kept, name: str) -> Value:
+        """`silent_cases` and `unowned_cases`."""
+        flag = "silent" if name == "silent_cases" else "unowned"
+        return sum(1 for case in kept.data.values() if case[flag])
+
+    def _set_due(self, kept: Kept) -> None:
+        kept.due = min((self._due_of(case) for case in kept.data.values()), default=NEVER)
+
+    def _due_of(self, case: _Case) -> int:
+        due: int = case["touched"] + self._forget_after
+        if case["silent_due"]:
+            due = min(due, case["silent_due"])
+        if case["owner_due"]:
+            due = min(due, case["owner_due"])
+        if case["changes"]:
+            due = min(due, case["changes"][0][0] + self._notice_within)
+        return due

@@ -1,0 +1,68 @@
+"""Communication: cases in which the customer hears nothing, has to ask, or has nobody (H5, H6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streamer.metrics.counters import Counter
+from streamer.metrics.metric import Metric
+
+C = Counter
+
+METRICS: Final = (
+    Metric(
+        "silent_case_rate",
+        "cx_silent_case_ratio",
+        "ratio",
+        (C.CASES_SILENT,),
+        (C.CASES_TO_ANSWER,),
+        "cases opened in the window in which the customer has heard nothing for too long, at least once / cases opened",
+        True,
+        "H5",
+    ),
+    Metric(
+        "silences",
+        "cx_silences",
+        "count",
+        (C.SILENCES,),
+        (),
+        "open cases in which the customer had heard nothing for too long, at that moment in the window",
+        True,
+        "H5",
+    ),
+    Metric(
+        "status_inquiry_share",
+        "cx_status_inquiry_ratio",
+        "ratio",
+        (C.CONTACTS_ABOUT_STATUS,),
+        (C.CONTACTS_ASKING,),
+        "contacts about how things stand / contacts that customers began, in the window",
+        True,
+        "H5",
+    ),
+    Metric(
+        "unowned_case_rate",
+        "cx_unowned_case_ratio",
+        "ratio",
+        (C.CASES_UNOWNED,),
+        (C.CASES_TO_ANSWER,),
+        "cases opened in the window that had no owner for too long / cases opened",
+        True,
+        "H6",
+    ),
+    Metric(
+        "untold_owner_change_rate",
+        "cx_untold_owner_change_ratio",
+        "ratio",
+        (C.OWNER_CHANGES_UNTOLD,),
+        (C.OWNER_CHANGES,),
+        "changes of an open case's owner in the window without a message to the customer in time / changes",
+        True,
+        "H6; in time [H]",
+    ),
+)
+
+SIGNALS: Final = {
+    "silent_cases": "the customer's open cases in which he has heard nothing for longer than `silent_after`",
+    "unowned_cases": "the customer's open cases that have had no owner for longer than `owner_within`",
+}

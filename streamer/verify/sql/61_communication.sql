@@ -1,0 +1,123 @@
+-- Communication. Definitions: docs/reference/chapters/communication.md.
+-- In: events, kinds, kind_patterns, chapter_settings, settings, ends. Out: chapter_changes, undecided_chapter_changes.
+
+INSERT INTO chapter_changes
+SELECT counter, 1, t, event, NULL
+FROM events JOIN kinds USING (event), (VALUES ('CONTACTS_ASKING'), ('CONTACTS_ABOUT_STATUS')) AS counters (counter)
+WHERE starts AND (counter = 'CONTACTS_ASKING' OR list_contains(setting('communication', 'status_reasons')::JSON::VARCHAR[], reason));
+
+CREATE MACRO in_list(type, patterns) AS
+    len(list_filter(setting('communication', patterns)::JSON::VARCHAR[], lambda pattern: matches(type, pattern))) > 0;
+
+-- What there is to know of a case: what names it, and the messages that name none, which are to every case of the customer.
+CREATE TABLE told AS
+SELECT *, opens AND NOT closes AS may_open
+FROM (
+    SELECT events.event, key, part, place, t, severity,
+        coalesce(nullif(case_id, ''), nullif(issue_id, ''), ids['journey_id']) AS "case",
+        in_list(type, 'opened') AS opens, in_list(type, 'closed') AS closes,
+        coalesce(of_case, false) AS of_case, is_started,
+        in_list(type, 'messages') OR (is_started AND initiator = 'company') AS heard,
+        CASE WHEN of_case THEN coalesce(list_filter(list_transform(owner_fields, lambda name:
+            MAP {'owner': owner, 'team': team, 'to_team': to_team}[name]), lambda name: name <> '')[1], '') ELSE '' END AS owned_by
+    FROM (
+        SELECT *, EXISTS (SELECT 1 FROM kind_patterns WHERE kind = 'started' AND matches(type, pattern)) AS is_started FROM events
+    ) events LEFT JOIN kinds USING (event), settings
+)
+WHERE opens OR closes OR of_case OR is_started OR heard;
+
+CREATE TABLE case_rows AS
+SELECT * FROM told WHERE "case" <> ''
+UNION ALL
+SELECT told.* REPLACE (cases."case" AS "case", false AS may_open, false AS closes, '' AS owned_by, '' AS severity)
+FROM told JOIN (SELECT DISTINCT key, "case" FROM told WHERE "case" <> '') cases USING (key)
+WHERE told."case" = '' AND heard AND NOT told.closes;
+
+-- A case ends by being closed, and is forgotten so long after its latest event. Its life begins with the first opening after that.
+CREATE TABLE case_lives AS
+SELECT * EXCLUDE (began), row_number() OVER life AS nth,
+    first_value(event) OVER life AS opened_by, first_value(t) OVER life AS opened,
+    lead(t) OVER life AS next_t,
+    -- Until when its deadlines count: an event at exactly a deadline comes after it.
+    coalesce(min(CASE WHEN closes THEN t END) OVER whole, max(t) OVER whole + setting('communication', 'forget_after')::BIGINT) AS last_moment
+FROM (
+    SELECT *, min(CASE WHEN may_open THEN place END) OVER (PARTITION BY key, "case", span) AS began
+    FROM (
+        SELECT *, sum(breaks::INT) OVER (PARTITION BY key, "case" ORDER BY place) AS span
+        FROM (
+            SELECT *, coalesce(lag(closes) OVER so_far
+                OR t - lag(t) OVER so_far >= setting('communication', 'forget_after')::BIGINT, false) AS breaks
+            FROM case_rows
+            WINDOW so_far AS (PARTITION BY key, "case" ORDER BY place)
+        )
+    )
+)
+WHERE place >= began
+WINDOW life AS (PARTITION BY key, "case", span ORDER BY place), whole AS (PARTITION BY key, "case", span);
+
+CREATE TABLE communication_changes AS
+SELECT 'CASES_TO_ANSWER' AS counter, opened AS t, opened_by AS event, NULL::BIGINT AS due FROM case_lives WHERE nth = 1;
+
+-- Silence: from hearing something (or the opening) on, until hearing something again; its length depends on the severity known.
+CREATE TABLE silences AS
+SELECT key, "case", span, stretch, any_value(opened) AS opened, any_value(opened_by) AS opened_by, min(moment) AS moment,
+    any_value(part) AS part
+FROM (
+    SELECT *, greatest(t, heard_at + setting('communication',
+        CASE WHEN known = 'high' THEN 'silent_after_high' ELSE 'silent_after' END)::BIGINT) AS moment
+    FROM (
+        SELECT *, first_value(t) OVER (PARTITION BY key, "case", span, stretch ORDER BY place) AS heard_at,
+            last_value(nullif(severity, '') IGNORE NULLS) OVER (PARTITION BY key, "case", span ORDER BY place) AS known
+        FROM (
+            SELECT *, sum((heard OR nth = 1)::INT) OVER (PARTITION BY key, "case", span ORDER BY place) AS stretch
+            FROM case_lives
+            WHERE NOT closes
+        )
+    )
+)
+WHERE moment <= coalesce(next_t, last_moment)
+GROUP BY key, "case", span, stretch;
+
+INSERT INTO communication_changes
+SELECT 'SILENCES', moment, opened_by, moment FROM silences
+UNION ALL
+SELECT 'CASES_SILENT', any_value(opened), any_value(opened_by), min(moment) FROM silences GROUP BY key, "case", span;
+
+INSERT INTO communication_changes
+SELECT 'CASES_UNOWNED', opened, opened_by, due
+FROM (
+    SELECT any_value(opened) AS opened, any_value(opened_by) AS opened_by, any_value(last_moment) AS last_moment,
+        min(CASE WHEN owned_by <> '' AND NOT closes THEN t END) AS owned_at,
+        bool_or(nth = 1 AND owned_by <> '') AS owned_at_once,
+        any_value(opened) + setting('communication', 'owner_within')::BIGINT AS due
+    FROM case_lives
+    GROUP BY key, "case", span
+)
+WHERE NOT owned_at_once AND due <= coalesce(owned_at, last_moment) AND due <= last_moment;
+
+-- Another owner than the one before, and the first thing the customer hears then or later.
+CREATE TABLE owner_changes AS
+SELECT event, t, last_moment, told_at, t + setting('communication', 'notice_within')::BIGINT AS due
+FROM (
+    SELECT *, lag(owned_by) OVER (PARTITION BY key, "case", span ORDER BY place) AS owned_before
+    FROM (
+        SELECT *, min(CASE WHEN heard AND NOT closes THEN t END)
+            OVER (PARTITION BY key, "case", span ORDER BY place ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS told_at
+        FROM case_lives
+    )
+    WHERE owned_by <> '' AND NOT closes
+)
+WHERE owned_by <> owned_before;
+
+INSERT INTO communication_changes
+SELECT 'OWNER_CHANGES', t, event, NULL FROM owner_changes
+UNION ALL
+SELECT 'OWNER_CHANGES_UNTOLD', t, event, due FROM owner_changes WHERE due <= coalesce(told_at, last_moment) AND due <= last_moment;
+
+CREATE TABLE known_by_the_end AS
+SELECT counter, 1 AS n, changes.t, event, due
+FROM communication_changes changes JOIN events USING (event) JOIN ends USING (part)
+WHERE coalesce(due <= ends.clock, true);
+
+INSERT INTO chapter_changes SELECT counter, n, t, event, NULL FROM known_by_the_end, settings WHERE coalesce(due < decided + 1000, true);
+INSERT INTO undecided_chapter_changes SELECT counter, n, t, event, NULL FROM known_by_the_end, settings WHERE due >= decided + 1000;

@@ -1,0 +1,50 @@
+-- Handoffs. Definitions: docs/reference/chapters/handoffs.md.
+-- In: events, chapter_settings, ends, metric_parts. Out: chapter_changes, undecided_chapter_changes.
+
+-- The latest handoff of a case is what an answer is to: the next event of the case decides what becomes of it.
+CREATE TABLE handoffs AS
+SELECT *, CASE WHEN next_t < deadline + setting('handoffs', 'forget_after')::BIGINT THEN next_type END AS answer
+FROM (
+    SELECT event, part, t, to_team, handoff_kind, context_passed, details, type,
+        lead(type) OVER so_on AS next_type, lead(t) OVER so_on AS next_t,
+        t + setting('handoffs', CASE WHEN partner <> '' THEN 'partner_accept_within' ELSE 'accept_within' END)::BIGINT AS deadline
+    FROM (
+        SELECT *, coalesce(nullif(case_id, ''), nullif(issue_id, ''), contact_id) AS of_case
+        FROM events
+        WHERE type IN ('handoff.initiated', 'handoff.accepted', 'handoff.rejected')
+    )
+    WINDOW so_on AS (PARTITION BY key, of_case ORDER BY place)
+)
+WHERE type = 'handoff.initiated';
+
+CREATE TABLE handoff_changes AS
+SELECT 'HANDOFFS_INITIATED' AS counter, t, event, to_team, NULL::BIGINT AS due FROM handoffs
+UNION ALL
+SELECT 'HANDOFFS_COLD', t, event, to_team, NULL FROM handoffs
+WHERE handoff_kind = 'cold' OR (handoff_kind <> 'warm' AND context_passed IS NOT DISTINCT FROM false)
+UNION ALL
+SELECT unnest(CASE WHEN complete THEN ['HANDOFFS_REQUIRING', 'HANDOFFS_COMPLETE'] ELSE ['HANDOFFS_REQUIRING'] END), t, event, to_team, NULL
+FROM (
+    SELECT *, CASE WHEN json_type(details, '$.handoff.context_passed') = 'ARRAY'
+            THEN list_has_all((details -> '$.handoff.context_passed')::VARCHAR[], (details -> '$.handoff.required_context')::VARCHAR[])
+            ELSE coalesce((details ->> '$.handoff.context_passed')::BOOLEAN, false) END AS complete
+    FROM handoffs
+    WHERE json_type(details, '$.handoff.required_context') = 'ARRAY'
+)
+UNION ALL
+SELECT counter, next_t, event, to_team, NULL
+FROM handoffs JOIN metric_parts ON metric = 'handoff_latency_median'
+    AND next_t - t <= coalesce(upper_edge * 1000, next_t - t) AND (next_t - t > lower_edge * 1000 OR bucket = 0)
+WHERE answer = 'handoff.accepted'
+UNION ALL
+-- Failed by what came next, or by the deadline, which has passed by the next event of the case or by the clock at the end of the log.
+SELECT 'HANDOFFS_FAILED', t, event, to_team, CASE WHEN next_t IS NULL THEN deadline END
+FROM handoffs JOIN ends USING (part)
+WHERE answer IN ('handoff.rejected', 'handoff.initiated') OR deadline <= next_t OR (next_t IS NULL AND deadline <= ends.clock);
+
+INSERT INTO chapter_changes
+SELECT counter, 1, t, event, MAP {'team': nullif(to_team, '')}
+FROM handoff_changes, settings WHERE coalesce(due < decided + 1000, true);
+INSERT INTO undecided_chapter_changes
+SELECT counter, 1, t, event, MAP {'team': nullif(to_team, '')}
+FROM handoff_changes, settings WHERE due >= decided + 1000;

@@ -1,0 +1,263 @@
+"""The chapter communication: H5, H6."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamer.definitions import parse
+from streamer.metrics.chapters.communication import METRICS
+from streamer.rollup.estimates import counters_of
+from tests.chapters.support import (
+    SLICES,
+    assert_crashes_change_nothing,
+    assert_order_changes_nothing,
+    assert_recount_is_equal,
+    in_seconds,
+)
+from tests.journeys_support import HOUR, MINUTE, Story
+
+if TYPE_CHECKING:
+    from random import Random
+
+DEFINITIONS = (
+    SLICES
+    + """
+[communication]
+opened = ["case.opened", "case.reopened", "journey.started"]
+closed = ["case.resolved", "case.closed", "journey.completed"]
+status_reasons = ["status", "where_is_it"]
+silent_after = "40m"
+silent_after_high = "10m"
+owner_within = "15m"
+notice_within = "20m"
+forget_after = "70m"
+[[rule]]
+id = "silent"
+on = "customer"
+when = "silent_cases >= 1"
+[[rule]]
+id = "nobody"
+on = "customer"
+when = "unowned_cases >= 1"
+"""
+)
+SEEDS = range(10)
+# The second meets deadlines at the very moment.
+BOTH = [pytest.param(DEFINITIONS, 4 * HOUR, id="minutes"), pytest.param(in_seconds(DEFINITIONS), 4 * MINUTE, id="seconds")]
+COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
+
+
+def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
+    kinds = ["case.opened"] * 3 + ["case.updated"] * 4 + ["message.sent"] * 2 + ["case.reopened", "case.closed", "handoff.accepted"]
+    kinds += ["contact.started"] * 2 + ["journey.started", "journey.completed", "contact.ended"]
+    fields: dict[str, Any] = {"type": random.choice(kinds)}
+    issue: dict[str, Any] = {}
+    if named := random.choice(["", "case_id", "case_id", "case_id", "issue_id"]):
+        issue[named] = random.choice(["k1", "k2"])
+    if severity := random.choice(["", "", "low", "high"]):
+        issue["severity"] = severity
+    if reason := random.choice(["", "status", "where_is_it", "billing"]):
+        issue["reason"] = reason
+    if issue:
+        fields["issue"] = issue
+    if random.random() < 0.2 or fields["type"].startswith("journey."):
+        fields["journey_id"] = random.choice(["k1", "j1"])
+    actor = {}
+    if owner := random.choice(["", "", "ann", "bob"]):
+        actor["owner"] = owner
+    if team := random.choice(["", "", "", "desk"]):
+        actor["team"] = team
+    if initiator := random.choice(["", "customer", "company", "system"]):
+        actor["initiator"] = initiator
+    if actor:
+        fields["actor"] = actor
+    return fields
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("definitions", "span_ms"), BOTH)
+def test_crashes_and_batches_change_nothing(definitions: str, span_ms: int, seed: int) -> None:
+    assert_crashes_change_nothing(definitions, event, seed, span_ms=span_ms)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("definitions", "span_ms"), BOTH)
+def test_the_order_of_arrival_changes_nothing(definitions: str, span_ms: int, seed: int) -> None:
+    assert_order_changes_nothing(definitions, event, seed, span_ms=span_ms)
+
+
+@pytest.mark.parametrize("after_ms", [5 * MINUTE, 3 * HOUR])
+def test_the_recount_is_equal(after_ms: int) -> None:
+    assert_recount_is_equal(DEFINITIONS, event, SEEDS, COUNTERS, after_ms)
+
+
+@pytest.mark.parametrize("after_ms", [3_500, HOUR])
+def test_the_recount_is_equal_where_moments_collide(after_ms: int) -> None:
+    assert_recount_is_equal(in_seconds(DEFINITIONS), event, SEEDS, COUNTERS, after_ms, span_ms=4 * MINUTE)
+
+
+def opened(one: Story, seconds: float = 0, **fields: Any) -> int:
+    return one.event("case.opened", seconds, **{"case_id": "k1", "owner": "ann", **fields})
+
+
+def test_a_case_is_silent_at_the_deadline_and_again_after_a_message() -> None:
+    one = Story(DEFINITIONS)
+    started = opened(one)
+    silent = one.clock(2400)
+    assert one.run.at("SILENCES", silent) == one.run.at("CASES_SILENT", started) == 1
+    assert one.states == ["firing"]
+    one.event("message.sent", 2500, case_id="k1")
+    assert one.states == ["firing", "resolved"]
+    one.clock(2500 + 2400)
+    assert one.run.total("SILENCES") == 2
+    assert one.run.total("CASES_SILENT") == 1
+
+
+@pytest.mark.parametrize(("seconds", "silences"), [(2399.999, 0), (2400, 1)])
+def test_a_message_at_exactly_the_deadline_comes_after_it(seconds: float, silences: int) -> None:
+    one = Story(DEFINITIONS)
+    opened(one)
+    one.event("message.sent", seconds, case_id="k1")
+    assert one.run.total("SILENCES") == silences
+
+
+def test_a_message_without_a_case_is_to_every_case_and_one_of_another_case_to_none_else() -> None:
+    one = Story(DEFINITIONS)
+    opened(one)
+    opened(one, 10, case_id="k2")
+    one.event("message.sent", 1000, case_id="k2")
+    one.clock(2401)
+    assert one.run.total("SILENCES") == 1
+    one.event("message.sent", 2500)
+    one.clock(4890)
+    assert one.run.total("SILENCES") == 1
+
+
+def test_a_contact_by_the_company_is_heard_one_by_the_customer_is_not() -> None:
+    one = Story(DEFINITIONS)
+    opened(one)
+    one.event("contact.started", 1200, case_id="k1", initiator="company")
+    one.event("contact.started", 1300, case_id="k1", initiator="customer")
+    one.clock(1200 + 2399)
+    assert one.run.total("SILENCES") == 0
+    one.clock(1200 + 2400)
+    assert one.run.total("SILENCES") == 1
+
+
+def test_a_closed_case_is_not_silent() -> None:
+    one = Story(DEFINITIONS)
+    opened(one)
+    one.event("case.closed", 2000, case_id="k1")
+    one.clock(9000)
+    assert one.run.total("SILENCES") == 0
+    assert one.run.total("CASES_TO_ANSWER") == 1
+
+
+def test_of_high_severity_it_is_silent_sooner() -> None:
+    one = Story(DEFINITIONS)
+    opened(one, severity="high")
+    one.clock(600)
+    assert one.run.total("SILENCES") == 1
+
+
+def test_a_severity_raised_too_late_makes_it_silent_at_once() -> None:
+    one = Story(DEFINITIONS)
+    opened(one)
+    raised = one.event("case.updated", 1200, case_id="k1", severity="high")
+    assert one.run.at("SILENCES", raised) == 1
+    assert one.states == ["firing"]
+
+
+def test_a_severity_lowered_in_time_gives_it_longer() -> None:
+    one = Story(DEFINITIONS)
+    opened(one, severity="high")
+    one.event("case.updated", 500, case_id="k1", severity="low")
+    one.clock(2399)
+    assert one.run.total("SILENCES") == 0
+    one.clock(2400)
+    assert one.run.total("SILENCES") == 1
+
+
+def test_a_case_without_owner_has_nobody_at_the_deadline() -> None:
+    one = Story(DEFINITIONS)
+    started = opened(one, owner=None)
+    one.clock(900)
+    assert one.run.at("CASES_UNOWNED", started) == 1
+    assert one.states == ["firing"]
+    one.event("case.updated", 1000, case_id="k1", owner="ann")
+    assert one.states == ["firing", "resolved"]
+    assert one.run.total("OWNER_CHANGES") == 0, "the first owner is no change"
+
+
+@pytest.mark.parametrize(("seconds", "unowned"), [(899.999, 0), (900, 1)])
+def test_an_owner_at_exactly_the_deadline_comes_after_it(seconds: float, unowned: int) -> None:
+    one = Story(DEFINITIONS)
+    opened(one, owner=None)
+    one.event("case.updated", seconds, case_id="k1", team="desk")
+    one.clock(9000)
+    assert one.run.total("CASES_UNOWNED") == unowned
+
+
+def test_a_change_of_owner_that_nobody_tells_counts_where_it_was_made() -> None:
+    one = Story(DEFINITIONS)
+    opened(one)
+    first = one.event("case.updated", 100, case_id="k1", owner="bob")
+    one.event("case.updated", 150, case_id="k1", owner="bob")
+    one.clock(1300)
+    second = one.event("case.updated", 1310, case_id="k1", owner="ann")
+    one.event("message.sent", 1310 + 1199, case_id="k1")
+    one.clock(9000)
+    assert one.run.at("OWNER_CHANGES", first) == one.run.at("OWNER_CHANGES", second) == 1
+    assert one.run.at("OWNER_CHANGES_UNTOLD", first) == one.run.total("OWNER_CHANGES_UNTOLD") == 1
+
+
+def test_a_case_closed_before_the_notice_is_due_needs_none() -> None:
+    one = Story(DEFINITIONS)
+    opened(one)
+    one.event("case.updated", 100, case_id="k1", owner="bob")
+    one.event("case.closed", 200, case_id="k1")
+    one.clock(9000)
+    assert one.run.total("OWNER_CHANGES") == 1
+    assert one.run.total("OWNER_CHANGES_UNTOLD") == 0
+
+
+def test_contacts_of_customers_about_the_state_of_things() -> None:
+    one = Story(DEFINITIONS)
+    one.event("contact.started", 0, reason="status")
+    one.event("contact.started", 1, reason="billing")
+    one.event("contact.started", 2, reason="status", initiator="company")
+    assert one.run.total("CONTACTS_ASKING") == 2
+    assert one.run.total("CONTACTS_ABOUT_STATUS") == 1
+
+
+def test_a_case_of_which_nothing_is_heard_is_forgotten_and_its_alert_ends() -> None:
+    one = Story(DEFINITIONS)
+    opened(one)
+    one.clock(70 * 60 - 1)
+    assert one.states == ["firing"]
+    one.clock(70 * 60)
+    assert one.states == ["firing", "resolved"]
+    opened(one, 70 * 60 + 1)
+    assert one.run.total("CASES_TO_ANSWER") == 2
+
+
+def test_a_case_opened_twice_is_one() -> None:
+    one = Story(DEFINITIONS)
+    opened(one)
+    opened(one, 10)
+    assert one.run.total("CASES_TO_ANSWER") == 1
+
+
+def test_the_case_longest_untouched_makes_room() -> None:
+    one = Story(DEFINITIONS + "[limits]\ncases_per_customer = 1\n")
+    opened(one)
+    opened(one, 10, case_id="k2")
+    one.clock(9000)
+    assert one.run.total("SILENCES") == 1
+    assert one.run.processor.accounting["cut_communication"] == 1
+
+
+def test_a_finished_history_is_waited_for_until_the_last_deadline() -> None:
+    assert parse(DEFINITIONS.replace('"20m"', '"400h"')).longest_deadline_ms == 400 * HOUR
