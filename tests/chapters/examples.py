@@ -62,8 +62,8 @@ def load(metric_id: str) -> Example:
     assert raw.keys() <= {"text", "settings", "events", "until", "k", "n", "value"}, raw.keys()
     chapter = CHAPTER_OF[metric_id]
     table = "" if chapter in CORE else f"[{chapter}]\n"
-    log = [_record(number, line) for number, line in enumerate(raw["events"])]
-    assert [one.arrival for one in log] == sorted(one.arrival for one in log), "events in the order of their times"
+    in_order = sorted((_record(number, line) for number, line in enumerate(raw["events"])), key=lambda one: one.arrival)
+    log = [one._replace(off=offset) for offset, one in enumerate(in_order)]
     end_ms = _time(raw["until"]) if "until" in raw else log[-1].arrival + HOUR_MS
     wanted: dict[str, float] = {name: raw[name] for name in ("k", "n", "value") if name in raw}
     return Example(raw["text"], parse(_DEFINITIONS + table + raw.get("settings", "")), log, end_ms, wanted)
