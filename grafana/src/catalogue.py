@@ -8,7 +8,7 @@ from grafana.src import common, frame
 from grafana.src.business import EVERYBODY, band, band_style, gauge
 from grafana.src.common import BLUE
 from streamer.metrics.catalogue import CHAPTERS, CORE
-from streamer.metrics.metric import BOUNDED
+from streamer.metrics.metric import BOUNDED, SAMPLED
 
 if TYPE_CHECKING:
     from grafana.src import sdk
@@ -21,13 +21,20 @@ _IDS_PER_ROW: Final = 100
 _UNITS: Final = {"": "short", "seconds": "s", "hours": "h", "days": "d"}
 
 
+def _queries(metric: Metric, *, interval: bool) -> list[common.Query]:
+    """With its interval; without one what has a sample still says if that is too small."""
+    if not interval and metric.kind not in SAMPLED:
+        return common.queries((gauge(metric.id, EVERYBODY), metric.title))
+    return [one for one in band(metric.id, EVERYBODY, metric.title) if interval or one.ref not in ("U", "L")]
+
+
 def _panel(panel_id: int, metric: Metric) -> sdk.timeseries.Panel:
     interval = metric.kind in BOUNDED and (metric.kind != "mean" or metric.squares is not None)
     return common.timeseries(
         panel_id,
         metric.title,
         f"{metric.formula}. {'Leading' if metric.leading else 'Lagging'}; {metric.source}.",
-        band(metric.id, EVERYBODY, metric.title) if interval else common.queries((gauge(metric.id, EVERYBODY), metric.title)),
+        _queries(metric, interval=interval),
         unit="percentunit" if metric.kind == "ratio" else _UNITS.get(metric.unit, "short"),
         width=6,
         height=7,

@@ -36,7 +36,7 @@ METRICS: Final = (
         "ratio",
         (C.CONTACTS_ANSWERED_IN_TIME,),
         (C.CONTACTS_RESPONSE_DUE,),
-        "contacts answered within `response_within` / contacts answered by then or waiting longer; below 0.9 the 90th percentile is above it",
+        "contacts answered within `response_within` / contacts answered by then or waiting longer; below 0.9 the P90 is above it",
         True,
         "E6 as a service level [H]",
     ),
