@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from grafana.src import common, frame
-from grafana.src.business import EVERYBODY, band, band_style, gauge
+from grafana.src.business import EVERYBODY, band_style, queries_of
 from grafana.src.common import BLUE
 from streamer.metrics.catalogue import CHAPTERS, CORE
-from streamer.metrics.metric import BOUNDED, SAMPLED
+from streamer.metrics.metric import BOUNDED
 
 if TYPE_CHECKING:
     from grafana.src import sdk
@@ -21,20 +21,13 @@ _IDS_PER_ROW: Final = 100
 _UNITS: Final = {"": "short", "seconds": "s", "hours": "h", "days": "d"}
 
 
-def _queries(metric: Metric, *, interval: bool) -> list[common.Query]:
-    """With its interval; without one what has a sample still says if that is too small."""
-    if not interval and metric.kind not in SAMPLED:
-        return common.queries((gauge(metric.id, EVERYBODY), metric.title))
-    return [one for one in band(metric.id, EVERYBODY, metric.title) if interval or one.ref not in ("U", "L")]
-
-
 def _panel(panel_id: int, metric: Metric) -> sdk.timeseries.Panel:
     interval = metric.kind in BOUNDED and (metric.kind != "mean" or metric.squares is not None)
     return common.timeseries(
         panel_id,
         metric.title,
         f"{metric.formula}. {'Leading' if metric.leading else 'Lagging'}; {metric.source}.",
-        _queries(metric, interval=interval),
+        queries_of(metric, interval=interval),
         unit="percentunit" if metric.kind == "ratio" else _UNITS.get(metric.unit, "short"),
         width=6,
         height=7,
