@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from grafana.src import common, frame
-from grafana.src.business import EVERYBODY, band_style, queries_of
+from grafana.src.business import band_style, queries_of
 from grafana.src.common import BLUE
 from streamer.metrics.catalogue import CHAPTERS, CORE
 from streamer.metrics.metric import BOUNDED
