@@ -83,6 +83,7 @@ class EpisodeFold:
         self._evidence = definitions.limits.evidence_per_alert
         self._limit = definitions.limits.episodes_per_customer
         on_customer = frozenset[str]().union(*(entry.rule.names for entry in self._on["customer"]))
+        self._on_chapters = [entry for entry in self._on["customer"] if not entry.rule.names.isdisjoint(CHAPTER_OF_SIGNAL)]
         self._chapters = {name: chapters[CHAPTER_OF_SIGNAL[name]] for name in sorted(on_customer) if name in CHAPTER_OF_SIGNAL}
         self.watched_chapters = frozenset(chapter.id for chapter in self._chapters.values())
 
@@ -142,9 +143,16 @@ class EpisodeFold:
 
     def customer(self, state: State, time_ms: int, sink: Sink) -> None:
         """Evaluate the customer rules: sums over the open issues and known cases, repetitions within the repeat window."""
+        self._customer(self._on["customer"], state, time_ms, sink)
+
+    def chapters(self, state: State, time_ms: int, sink: Sink) -> None:
+        """Evaluate the customer rules that name a signal of a chapter, where nothing else can have changed."""
+        self._customer(self._on_chapters, state, time_ms, sink)
+
+    def _customer(self, entries: Sequence[EntityRule], state: State, time_ms: int, sink: Sink) -> None:
         if state.refused:
             return
-        for entry in self._on["customer"]:
+        for entry in entries:
             self._evaluate(
                 state,
                 entry,

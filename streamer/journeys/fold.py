@@ -104,8 +104,10 @@ class Fold:
             self._friction(state, event, int(plan.friction) + friction + effort, signals, sink)
         if issue is not None and signals is not NONE:
             self.episodes.issue(state, issue, event.time, sink, effort=effort > 0)
-        if plan.contact or plan.case or plan.chapters or (self._rules_on_steps and (plan.journeys or plan.links)):
+        if plan.contact or plan.case:
             self.episodes.customer(state, event.time, sink)
+        elif plan.chapters or (self._rules_on_steps and (plan.journeys or plan.links)):
+            self.episodes.chapters(state, event.time, sink)
         return plan.active or event.analytics_consent is not None
 
     def _chapters(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> int:
@@ -248,12 +250,12 @@ class Fold:
         return due
 
     def _fire_at(self, state: State, due: int, sink: Sink) -> None:
-        looked_at = False
+        of_chapters = False
         for instance in [i for i in state.instances if i.due == due and not i.abandoned_at]:
             instances.fire(state, instance, sink)
             if self._steps is not None:
                 self._steps.abandoned(state, instance, sink)
-                looked_at = self._rules_on_steps
+                of_chapters = self._rules_on_steps
             self.episodes.journey(state, instance, due, sink)
         for instance in [i for i in state.instances if i.due == due and i.abandoned_at]:
             instances.fire(state, instance, sink)
@@ -274,9 +276,11 @@ class Fold:
             self.chapters[name].fire(kept, due, state, sink)
             if not kept.data:
                 del state.kept[name]
-            ended.append(name)
-        if ended or closed or looked_at:
+            of_chapters = True
+        if ended or closed:
             self.episodes.customer(state, due, sink)
+        elif of_chapters:
+            self.episodes.chapters(state, due, sink)
         for reason in [r for r, at in state.resolved.items() if at + self._repeat_within < due]:
             del state.resolved[reason]
         for key, episode in list(state.episodes.items()):

@@ -28,7 +28,7 @@ def test_ids_and_gauges_are_unique() -> None:
 
 @each_metric
 def test_a_gauge_follows_the_naming_rules(metric: Metric) -> None:
-    assert re.fullmatch(r"cx_[a-z]+(_[a-z]+)*", metric.gauge)
+    assert re.fullmatch(r"cx_[a-z]+(_[a-z0-9]+)*", metric.gauge)
     assert not metric.gauge.endswith(("_total", "_lower", "_upper", "_sample_size", "_insufficient", "_count", "_sum", "_bucket"))
     assert metric.gauge.endswith("_ratio") == (metric.kind == "ratio")
 
