@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from streamer.chapter_settings import Surveys
+from streamer.chapter_settings import Browsing, Commerce, Surveys, Wallet
 from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTER_OF_SIGNAL, CHAPTERS, CORE, METRIC_BY_ID
@@ -167,6 +167,9 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     effort: Effort = Effort()
     cases: Cases = Cases()
     surveys: Surveys | None = None
+    commerce: Commerce | None = None
+    browsing: Browsing | None = None
+    wallet: Wallet | None = None
     limits: Limits = Limits()
     slice: tuple[Slice, ...] = (Slice(by=()),)
     rule: tuple[Rule, ...] = ()
@@ -203,6 +206,10 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def longest_deadline_ms(self) -> int:
         """After this long without events every open end is closed; `ingest` ends a finished history with it."""
         spans = [j.deadline + j.recoverable_for for j in self.journey]
+        if self.commerce is not None:
+            spans.append(self.commerce.horizon)
+        if self.browsing is not None:
+            spans.append(self.browsing.gap)
         return max([*spans, self.contacts.window, self.contacts.repeat_within])
 
 

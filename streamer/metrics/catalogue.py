@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from streamer.metrics.chapters import cases, contacts, journeys, surveys
+from streamer.metrics.chapters import browsing, cases, commerce, contacts, journeys, surveys, wallet
 from streamer.metrics.metric import Metric
 
 # Always on: what the fold is about.
@@ -19,6 +19,9 @@ CHAPTERS: Final[dict[str, tuple[Metric, ...]]] = {
     "contacts": contacts.METRICS,
     "cases": cases.METRICS,
     "surveys": surveys.METRICS,
+    "commerce": commerce.METRICS,
+    "browsing": browsing.METRICS,
+    "wallet": wallet.METRICS,
 }
 
 METRICS: Final = tuple(metric for metrics in CHAPTERS.values() for metric in metrics)
@@ -26,7 +29,12 @@ METRIC_BY_ID: Final = {metric.id: metric for metric in METRICS}
 CHAPTER_OF: Final = {metric.id: chapter for chapter, metrics in CHAPTERS.items() for metric in metrics}
 
 # What an entity rule on a customer may name besides what the core knows, by chapter: name -> what it is.
-SIGNALS: Final[dict[str, dict[str, str]]] = {"surveys": surveys.SIGNALS}
+SIGNALS: Final[dict[str, dict[str, str]]] = {
+    "surveys": surveys.SIGNALS,
+    "commerce": commerce.SIGNALS,
+    "browsing": browsing.SIGNALS,
+    "wallet": wallet.SIGNALS,
+}
 CHAPTER_OF_SIGNAL: Final = {name: chapter for chapter, names in SIGNALS.items() for name in names}
 
 # A window of the whole life of the counters, beside the rolling ones; what a recount of a finished history is compared with.

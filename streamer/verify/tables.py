@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,20 +39,29 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
         "slices": [[number, list(part.by)] for number, part in enumerate(definitions.slice)],
         "windows": [[LIFETIME, None], *([name, int(parse_duration(name))] for name in definitions.windows)],
         "metric_parts": [
-            [metric.id, metric.kind, metric.scale, part, counter.name, metric.quantile or None, *_bucket(metric, number)]
+            [
+                metric.id,
+                metric.kind,
+                metric.scale,
+                part,
+                counter.name,
+                metric.quantile or None,
+                *_bucket(metric, number),
+                metric.squares_unit if part == "squares" else 1,
+            ]
             for metric in METRICS
             if definitions.has(metric)
             for part, counters in (
                 ("numerator", metric.numerator),
                 ("denominator", metric.denominator),
                 ("minus", metric.minus),
-                ("squares", (metric.squares,) if metric.squares else ()),
+                ("squares", metric.squares_counters),
             )
             for number, counter in enumerate(counters)
         ],
         "detailed_types": [[name] for name in sorted(DETAILED)],
         "chapter_settings": [
-            [chapter, name, str(value)]
+            [chapter, name, json.dumps(value) if isinstance(value, dict) else str(value)]
             for chapter in sorted(definitions.chapters - set(CORE))
             for name, value in msgspec.structs.asdict(getattr(definitions, chapter)).items()
         ],

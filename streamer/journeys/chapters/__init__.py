@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamer.journeys.chapters.browsing import Browsing
+from streamer.journeys.chapters.commerce import Commerce
 from streamer.journeys.chapters.surveys import Surveys
+from streamer.journeys.chapters.wallet import Wallet
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
     from streamer.journeys.cells import Cells
     from streamer.journeys.chapter import Chapter
 
-_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys,)
+_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys, Commerce, Browsing, Wallet)
 
 
 def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:

@@ -26,7 +26,7 @@ CREATE TABLE metrics AS
 WITH parts AS (
     SELECT metric, kind, scale, slice_no, label_values, "window",
         sum(n) FILTER (part = 'numerator') AS k, coalesce(sum(n) FILTER (part = 'denominator'), 0) AS denominator,
-        coalesce(sum(n) FILTER (part = 'squares'), 0) AS squares, coalesce(sum(n) FILTER (part = 'minus'), 0) AS minus
+        coalesce(sum(n * worth) FILTER (part = 'squares'), 0) AS squares, coalesce(sum(n) FILTER (part = 'minus'), 0) AS minus
     FROM windowed JOIN metric_parts USING (counter)
     WHERE kind <> 'quantile' AND (kind <> 'stock' OR "window" = 'lifetime')
     GROUP BY ALL
@@ -47,7 +47,7 @@ SELECT metric, slice_no, label_values, "window", (k - minus)::BIGINT AS k, n::BI
     -- Wilson's score interval of a ratio, the normal one of a mean and of the difference of two shares; 95 %.
     CASE WHEN kind = 'ratio' AND n > 0 THEN
             [(p + z * z / (2 * n) - half) / (1 + z * z / n), (p + z * z / (2 * n) + half) / (1 + z * z / n)]
-         WHEN kind = 'mean' AND n > 1 THEN
+         WHEN kind = 'mean' AND n > 1 AND metric IN (SELECT metric FROM metric_parts WHERE part = 'squares') THEN
             [(k::DOUBLE / n - z * sqrt(greatest(0, n * squares - k * k)::DOUBLE / (n * (n - 1)) / n)) / scale,
              (k::DOUBLE / n + z * sqrt(greatest(0, n * squares - k * k)::DOUBLE / (n * (n - 1)) / n)) / scale]
          WHEN kind = 'difference' AND n > 0 THEN
