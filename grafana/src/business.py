@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from grafana.src.common import GREY, Properties, Query, colored
+from grafana.src.common import GREY, Properties, Query, colored, queries
 from streamer.metrics.catalogue import LIFETIME, METRIC_BY_ID
+from streamer.metrics.metric import SAMPLED
 from streamer.metrics.readings import SHOW_MINIMUM
+
+if TYPE_CHECKING:
+    from streamer.metrics.metric import Metric
 
 # A value no gauge has; panels map it to the word.
 INSUFFICIENT_VALUE: Final = -1
@@ -53,6 +57,13 @@ def band(metric_id: str, slice_: str, name: str, by: str = "") -> list[Query]:
         Query(known(metric_id, slice_, by), name, ref="A"),
         Query(f"{gauge(metric_id, slice_, by)} and {insufficient} == 1", f"{name}{TOO_FEW}", ref="I"),
     ]
+
+
+def queries_of(metric: Metric, *, interval: bool) -> list[Query]:
+    """Over all customers: with the interval; without one, what has a sample still says if that is too small."""
+    if not interval and metric.kind not in SAMPLED:
+        return queries((gauge(metric.id, EVERYBODY), metric.title))
+    return [one for one in band(metric.id, EVERYBODY, metric.title) if interval or one.ref not in ("U", "L")]
 
 
 def band_style(name: str, color: str) -> dict[str, Properties]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from grafana.src import common, frame
-from grafana.src.business import EVERYBODY, band, band_style, gauge
+from grafana.src.business import band_style, queries_of
 from grafana.src.common import BLUE
 from streamer.metrics.catalogue import CHAPTERS, CORE
 from streamer.metrics.metric import BOUNDED
@@ -27,7 +27,7 @@ def _panel(panel_id: int, metric: Metric) -> sdk.timeseries.Panel:
         panel_id,
         metric.title,
         f"{metric.formula}. {'Leading' if metric.leading else 'Lagging'}; {metric.source}.",
-        band(metric.id, EVERYBODY, metric.title) if interval else common.queries((gauge(metric.id, EVERYBODY), metric.title)),
+        queries_of(metric, interval=interval),
         unit="percentunit" if metric.kind == "ratio" else _UNITS.get(metric.unit, "short"),
         width=6,
         height=7,

@@ -73,7 +73,7 @@ def test_simulated_customers_are_recounted_equal(simulated: Path) -> None:
     rules = [row for row in answer["rules"] if "the recount does not know the signal" not in row.get("reason", "")]
     assert {row["status"] for row in answer["counters"] + answer["metrics"] + rules} == {"equal"}
     assert all(row["compared"] for row in rules)
-    assert len(rules) == 4
+    assert len(rules) == 3
 
 
 @pytest.mark.parametrize("options", [["--shuffle", "1"], ["--shuffle", "2", "--open"], ["--as-written"]])
