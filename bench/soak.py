@@ -8,6 +8,7 @@ code 1 if something grows.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ from bench import environments, product
 from bench.machine import machine
 from bench.worker import Worker
 from deploy.local.stack import STATE, Stack
+from streamer.engine.ingest import sender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +107,12 @@ def _microseconds(samples: Sequence[dict[str, Any]]) -> float:
     return float((samples[-1]["batch_seconds"] - samples[0]["batch_seconds"]) / events * 1e6) if events else 0.0
 
 
+async def _begin(environment: dict[str, str], begin_ms: int) -> None:
+    """Let the topic's time begin then: that of a partition never written is the wall clock's, and ticks would not end before it."""
+    async with sender(product.config_of(environment)) as out:
+        await out.control("begin", begin_ms)
+
+
 def run(stack: Stack, directory: Path, options: argparse.Namespace, console: Console) -> list[dict[str, Any]]:
     """The soak; its samples."""
     made = product.environment(stack, product.ROWS[1], "soak.")
@@ -113,6 +121,7 @@ def run(stack: Stack, directory: Path, options: argparse.Namespace, console: Con
     probes.mkdir()
     probed = {**made, "BENCH_PROBE_DIRECTORY": str(probes), "PYTHONPATH": f"{PROBE}{os.pathsep}{environments.ROOT}"}
     speed = options.days * 86_400 / options.seconds
+    asyncio.run(_begin(made, time.time_ns() // 1_000_000 - round(options.days * 86_400_000)))
     command = [sys.executable, "-m", "bench.live", str(options.rate), str(options.seconds), str(speed), str(CUSTOMERS)]
     samples = []
     with Worker(probed, directory / "soak.log") as worker, subprocess.Popen(command, env=made, stdout=subprocess.PIPE) as live:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from streamer.chapter_settings import Causes, Communication, Digital, Handoffs, Service, Steps, Surveys
+from streamer.chapter_settings import Browsing, Causes, Commerce, Communication, Digital, Handoffs, Service, Steps, Surveys, Wallet
 from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTER_OF_SIGNAL, CHAPTERS, CORE, METRIC_BY_ID
@@ -182,6 +182,9 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     handoffs: Handoffs | None = None
     communication: Communication | None = None
     causes: Causes | None = None
+    commerce: Commerce | None = None
+    browsing: Browsing | None = None
+    wallet: Wallet | None = None
     limits: Limits = Limits()
     slice: tuple[Slice, ...] = (Slice(by=()),)
     rule: tuple[Rule, ...] = ()
@@ -228,6 +231,10 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             spans += [care.silent_after, care.silent_after_high, care.owner_within, care.notice_within]
         if self.causes is not None:
             spans.append(CAUSE_SPANS_MS[-1])
+        if self.commerce is not None:
+            spans.append(self.commerce.horizon)
+        if self.browsing is not None:
+            spans.append(self.browsing.gap)
         return max([*spans, self.contacts.window, self.contacts.repeat_within])
 
     def stall_after_ms(self, journey: Journey) -> int:

@@ -189,5 +189,5 @@ def _chosen(metrics: list[str]) -> set[str]:
         if name not in METRIC_BY_ID:
             raise InputError(f"--metric {name!r}: there is no such metric; known are {', '.join(m.id for m in METRICS)}")
     found = [METRIC_BY_ID[name] for name in metrics]
-    parts = [c for m in found for c in (*m.numerator, *m.denominator, *([m.squares] if m.squares else []))]
+    parts = [c for m in found for c in (*m.numerator, *m.denominator, *m.squares_counters)]
     return {*metrics, *(counter.name for counter in parts)}

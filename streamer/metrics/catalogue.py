@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from streamer.metrics.chapters import cases, causes, communication, contacts, digital, handoffs, journeys, service, steps, surveys
+from streamer.metrics.chapters import (
+    browsing,
+    cases,
+    causes,
+    commerce,
+    communication,
+    contacts,
+    digital,
+    handoffs,
+    journeys,
+    service,
+    steps,
+    surveys,
+    wallet,
+)
 from streamer.metrics.metric import Metric
 
 # Always on: what the fold is about.
@@ -25,6 +39,9 @@ CHAPTERS: Final[dict[str, tuple[Metric, ...]]] = {
     "handoffs": handoffs.METRICS,
     "communication": communication.METRICS,
     "causes": causes.METRICS,
+    "commerce": commerce.METRICS,
+    "browsing": browsing.METRICS,
+    "wallet": wallet.METRICS,
 }
 
 METRICS: Final = tuple(metric for metrics in CHAPTERS.values() for metric in metrics)
@@ -40,6 +57,9 @@ SIGNALS: Final[dict[str, dict[str, str]]] = {
     "handoffs": handoffs.SIGNALS,
     "communication": communication.SIGNALS,
     "causes": causes.SIGNALS,
+    "commerce": commerce.SIGNALS,
+    "browsing": browsing.SIGNALS,
+    "wallet": wallet.SIGNALS,
 }
 CHAPTER_OF_SIGNAL: Final = {name: chapter for chapter, names in SIGNALS.items() for name in names}
 

@@ -7,7 +7,7 @@ member of its denominator in the same pane: k <= n holds in every window.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import Final
 
 # Order is part of the wire format of deltas only through the names that travel with each batch.
@@ -19,6 +19,7 @@ DIMENSIONS: Final = (
 DERIVED_DIMENSIONS: Final = ("previous_step", "cause")
 
 
+@unique
 class Counter(IntEnum):
     """What is counted. Numbers are wire format and below 256: never reuse one. Each chapter has a range of its own.
 
@@ -52,7 +53,48 @@ class Counter(IntEnum):
     HANDOFFS = 42  # * changes between consecutive distinct owners
     CASES_PING_PONG = 43  # start: cases with at least one owner sequence A, B, A
     PING_PONGS = 44  # * owner sequences A, B, A
-    # 50-89 commerce
+    # 50-89 and 250-255 commerce, browsing and wallet. `order`: at the order, where a cancel takes it back; all in hundredths of the
+    # reporting currency's unit, of the orders in that currency and not above the largest: those of at most one category, and the others.
+    ORDERS_PLAIN = 50  # order: orders of at most one category
+    ORDERS_CROSS_SOLD = 51  # order: orders of at least two categories
+    REVENUE_PLAIN = 52  # order: hundredths
+    REVENUE_CROSS_SOLD = 53  # order: hundredths
+    SQUARES_PLAIN = 54  # order: squares of the amounts, in whole units squared
+    SQUARES_CROSS_SOLD = 55  # order: as above
+    UNITS_ORDERED = 56  # order: sum of quantities
+    ORDERS_APART = 57  # order: orders in another currency, without an amount, or above the largest
+    ORDERS_CANCELLED = 58  # order: known orders cancelled later
+    REFUNDED = 59  # * refunds in hundredths, negative; with a cancel of their order taken back
+    ORDER_SIZE_5 = 60  # order: orders of up to 5 units of the currency
+    ORDER_SIZE_10 = 61  # order: of more than that and up to 10, and so on
+    ORDER_SIZE_20 = 62
+    ORDER_SIZE_50 = 63
+    ORDER_SIZE_100 = 64
+    ORDER_SIZE_200 = 65
+    ORDER_SIZE_500 = 66
+    ORDER_SIZE_1000 = 67
+    ORDER_SIZE_2000 = 68
+    ORDER_SIZE_5000 = 69
+    ORDER_SIZE_10000 = 70
+    ORDER_SIZE_ABOVE = 71  # order: of more than 10000
+    UPGRADES_SHOWN = 72  # * offers of an upgrade
+    UPGRADES_ACCEPTED = 73  # at the offer: of these accepted
+    ATTACH_BASES = 74  # order: orders with a category that others are attached to, once for each such category
+    ATTACHED = 75  # order: of these with one of the categories attached to it
+    ORDERS_REPEATED = 76  # order: orders of customers who had ordered before
+    REFERRAL_ORDERS = 77  # order: orders by referral
+    REFERRALS_SENT = 78  # * referrals sent
+    REFERRALS_CONVERTED = 79  # * referrals converted
+    PRICE_PREMIUM = 80  # order: paid less list prices, of the lines that tell both, in hundredths
+    PRICE_REFERENCE = 81  # order: list prices of these lines, in hundredths
+    SECOND_ORDERS_DUE = 82  # at the horizon: customers' first orders whose horizon is over
+    SECOND_ORDERS = 83  # at the horizon: of these followed by another order within it
+    THIRD_ORDERS_DUE = 84  # as above, of second orders
+    THIRD_ORDERS = 85
+    FOURTH_ORDERS_DUE = 86  # as above, of third orders
+    FOURTH_ORDERS = 87
+    SESSIONS_BROWSED = 88  # at the session's end: sessions with a product viewed
+    SESSIONS_HESITATED = 89  # at the session's end: of these with much looked at, and nothing put into the cart
     # 90-139 surveys
     NPS_EXPERIENCE_ANSWERS = 90  # * the customer's latest answer
     NPS_EXPERIENCE_PROMOTERS = 91  # * of these 9-10
@@ -178,6 +220,12 @@ class Counter(IntEnum):
     CAUSES = 240  # * friction signals with their `cause`
     CAUSE_CUSTOMERS_HOUR = 241  # stock: customers with the cause within the last hour; leave by a timer
     CAUSE_CUSTOMERS_DAY = 242  # stock: the same within the last day
+    WALLETS_DECLARED = 250  # * customers' latest declarations of what they spend with us and with others
+    WALLET_DECLARED = 251  # * sum of our shares in them, in ten-thousandths
+    WALLET_DECLARED_SQUARES = 252  # * sum of their squares
+    WALLETS_RANKED = 253  # * customers' latest ranks of us among the brands they use
+    WALLET_RANKED = 254  # * sum of our shares by the Wallet Allocation Rule, in ten-thousandths
+    WALLET_RANKED_SQUARES = 255  # * sum of their squares
 
 
 STOCKS: Final = frozenset({Counter.OPEN, Counter.CAUSE_CUSTOMERS_HOUR, Counter.CAUSE_CUSTOMERS_DAY})

@@ -22,6 +22,7 @@ class Metric(NamedTuple):
     sample, as of NPS; `quantile` of a histogram, whose buckets are the numerator's counters with the upper bounds `edges` (the last bucket
     has none), interpolated within a bucket, with the interval of order statistics; `count` = sum in the window divided by `scale`;
     `stock` = sum for ever.
+    squares: the counters of the sum of squares, one of which is worth `squares_unit` squares of the numerator's unit.
     source: the row of the domain catalogue first, then where the definition comes from, [H] if it is ours.
     unit: of the value. formula: in words.
     """
@@ -34,18 +35,26 @@ class Metric(NamedTuple):
     formula: str
     leading: bool
     source: str
-    squares: Counter | None = None
+    squares: Counter | tuple[Counter, ...] | None = None
     scale: int = 1
     version: int = 1
     unit: str = ""
     minus: tuple[Counter, ...] = ()
     edges: tuple[float, ...] = ()
     quantile: float = 0.0
+    squares_unit: int = 1
 
     @property
     def row(self) -> str:
         """The row of the domain catalogue, e.g. B2."""
         return self.source.partition(" ")[0].rstrip(";,")
+
+    @property
+    def squares_counters(self) -> tuple[Counter, ...]:
+        """The counters that add up to the sum of squares."""
+        if self.squares is None:
+            return ()
+        return self.squares if isinstance(self.squares, tuple) else (self.squares,)
 
     @property
     def title(self) -> str:

@@ -30,7 +30,7 @@ field has no standard. The windows, and the slices a number is broken down by, a
 | `_sample_size` | size of the sample: the denominator, for odds both sides together |
 | `_insufficient` | 1 while the sample is smaller than {SHOW_MINIMUM} |
 
-Rules fire on a bound, never on the value; below their own least sample (`min_n`, metrics with a denominator only) they are
+Rules fire on a bound, never on the value; below their own least sample (`min_n`, of all but counts and stocks) they are
 `insufficient`, which is neither ok nor firing. A stock is summed for ever, in rules too. A label value beyond the limit of its
 dimension is counted as `other` (`cx_label_overflow_total`).
 

@@ -14,7 +14,7 @@ from streamer.durations import parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import LIFETIME, METRIC_BY_ID
 from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
-from streamer.metrics.metric import Metric
+from streamer.metrics.metric import SAMPLED, Metric
 from streamer.metrics.readings import RuleReading
 from streamer.rollup.estimates import COUNTER_BITS, Estimate, counters_of, estimate
 from streamer.rollup.panes import TICK_MS, granularity_ms
@@ -53,8 +53,8 @@ class Plan:
             pane_ticks=PANE_MS // TICK_MS,
         )
         self.holds = language.compile_expression(rule.when, language.AGGREGATE_NAMES)
-        # A count is its own sample: only metrics with a denominator have a least sample.
-        self.min_n = max(rule.min_n, 1) if metric.denominator else None
+        # A count is its own sample, and has no least one.
+        self.min_n = max(rule.min_n, 1) if metric.kind in SAMPLED else None
 
 
 class Case:
@@ -261,5 +261,5 @@ def _number(metric: Metric, found: Estimate, window: str) -> str:
         return f"{value * 100:.1f} %" if percent else f"{value:.6g}"
 
     interval = "" if found.lower is None or found.upper is None else f"95 % interval {show(found.lower)} to {show(found.upper)}, "
-    sample = f" ({interval}n = {found.n})" if metric.denominator else ""
+    sample = f" ({interval}n = {found.n})" if metric.kind in SAMPLED else ""
     return f"{show(found.value)} over {window}{sample}"

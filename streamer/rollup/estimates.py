@@ -105,13 +105,16 @@ def estimate(metric: Metric, sums: Mapping[int, int], series: int) -> Estimate:
         return Estimate((k - down) / n * metric.scale, low * metric.scale, high * metric.scale, k - down, n)
     if metric.squares is None or n < 2:
         return Estimate(k / n / metric.scale, None, None, k, n)
-    lower, upper = mean_interval(k, sums.get(base | metric.squares, 0), n)
+    squares = 0
+    for counter in _SQUARES[metric.id]:
+        squares += get(base | counter, 0)
+    lower, upper = mean_interval(k, squares * metric.squares_unit, n)
     return Estimate(k / n / metric.scale, lower / metric.scale, upper / metric.scale, k, n)
 
 
 def counters_of(metric: Metric) -> tuple[Counter, ...]:
     """Every counter the metric is a function of."""
-    return tuple(dict.fromkeys((*metric.numerator, *metric.minus, *metric.denominator, *([metric.squares] if metric.squares else []))))
+    return tuple(dict.fromkeys((*metric.numerator, *metric.minus, *metric.denominator, *metric.squares_counters)))
 
 
 # Plain integers: on the hot path an enumeration's members cost twice.
@@ -123,3 +126,4 @@ _PARTS: Final = {
     )
     for metric in METRICS
 }
+_SQUARES: Final = {metric.id: tuple(int(counter) for counter in metric.squares_counters) for metric in METRICS}

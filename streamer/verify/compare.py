@@ -27,6 +27,7 @@ Status = Literal["equal", "different", "not verified"]
 _JOURNEYS: Final = frozenset(c for c in Counter if Counter.STARTED <= c < Counter.CONTACTS)
 _ISSUES: Final = frozenset(c for c in Counter if Counter.CONTACTS <= c < Counter.CASES)
 _CASES: Final = frozenset(c for c in Counter if c >= Counter.CASES)
+_COMMERCE: Final = frozenset(c for c in Counter if Counter.ORDERS_PLAIN <= c < Counter.SESSIONS_BROWSED)
 _EFFORT: Final = frozenset(c for c in Counter if Counter.ISSUES_EFFORT_MEDIUM <= c < Counter.CASES or c == Counter.FRICTION_INSTANCES)
 
 
@@ -39,6 +40,10 @@ LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_journeys": _JOURNEYS | _of_chapter("steps"),
     "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
     "cut_cases": _CASES | _EFFORT,
+    "cut_orders": _COMMERCE,
+    "cut_refunds": _COMMERCE,
+    "cut_offers": frozenset({Counter.UPGRADES_SHOWN, Counter.UPGRADES_ACCEPTED}),
+    "cut_sessions": frozenset({Counter.SESSIONS_BROWSED, Counter.SESSIONS_HESITATED}),
     "cut_resolutions": _EFFORT | {Counter.REPEAT_CONTACTS},
     **{f"cut_{chapter}": _of_chapter(chapter) for chapter in ("steps", "handoffs", "communication", "causes")},
 }
@@ -122,7 +127,7 @@ def metrics(counted: Counted, recounted: Recount, definitions: Definitions, with
     full = _full(recounted, definitions.limits.label_values)
     verdicts = []
     for metric in wanted:
-        parts = [*metric.numerator, *metric.minus, *metric.denominator, *([metric.squares] if metric.squares else [])]
+        parts = [*metric.numerator, *metric.minus, *metric.denominator, *metric.squares_counters]
         reasons = [reason for counter in parts if (reason := _cut(counter.name, counted, recounted))]
         if full:
             reasons.append(f"more values of {', '.join(full)} than limits.label_values: the rest is counted as `other`")

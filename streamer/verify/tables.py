@@ -38,14 +38,23 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
         "slices": [[number, list(part.by)] for number, part in enumerate(definitions.slice)],
         "windows": [[LIFETIME, None], *([name, int(parse_duration(name))] for name in definitions.windows)],
         "metric_parts": [
-            [metric.id, metric.kind, metric.scale, part, counter.name, metric.quantile or None, *_bucket(metric, number)]
+            [
+                metric.id,
+                metric.kind,
+                metric.scale,
+                part,
+                counter.name,
+                metric.quantile or None,
+                *_bucket(metric, number),
+                metric.squares_unit if part == "squares" else 1,
+            ]
             for metric in METRICS
             if definitions.has(metric)
             for part, counters in (
                 ("numerator", metric.numerator),
                 ("denominator", metric.denominator),
                 ("minus", metric.minus),
-                ("squares", (metric.squares,) if metric.squares else ()),
+                ("squares", metric.squares_counters),
             )
             for number, counter in enumerate(counters)
         ],
@@ -63,7 +72,7 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
 
 def _text(value: Any) -> str:
     """A setting as text; a list as JSON."""
-    return msgspec.json.encode(value).decode() if isinstance(value, tuple) else str(value)
+    return msgspec.json.encode(value).decode() if isinstance(value, tuple | dict) else str(value)
 
 
 def _bucket(metric: Metric, number: int) -> list[Any]:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamer.journeys.chapters.browsing import Browsing
 from streamer.journeys.chapters.causes import Causes
+from streamer.journeys.chapters.commerce import Commerce
 from streamer.journeys.chapters.communication import Communication
 from streamer.journeys.chapters.digital import Digital
 from streamer.journeys.chapters.handoffs import Handoffs
 from streamer.journeys.chapters.service import Service
 from streamer.journeys.chapters.steps import Steps
 from streamer.journeys.chapters.surveys import Surveys
+from streamer.journeys.chapters.wallet import Wallet
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
     from streamer.journeys.cells import Cells
     from streamer.journeys.chapter import Chapter
 
-_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys, Service, Digital, Steps, Handoffs, Communication, Causes)
+_CHAPTERS: Final[tuple[type[Chapter], ...]] = (
+    Commerce, Browsing, Wallet, Surveys, Service, Digital, Steps, Handoffs, Communication, Causes,
+)  # fmt: skip
 
 
 def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:

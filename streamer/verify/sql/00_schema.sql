@@ -39,9 +39,10 @@ CREATE TABLE slices (slice_no INTEGER, names VARCHAR[]);
 CREATE TABLE windows (name VARCHAR, width BIGINT);
 CREATE TABLE metric_parts (
     metric VARCHAR, kind VARCHAR, scale BIGINT, part VARCHAR, counter VARCHAR,
-    quantile DOUBLE, bucket INTEGER, lower_edge DOUBLE, upper_edge DOUBLE   -- of a histogram; the last bucket has no upper edge
+    quantile DOUBLE, bucket INTEGER, lower_edge DOUBLE, upper_edge DOUBLE,  -- of a histogram; the last bucket has no upper edge
+    worth BIGINT                     -- of one of the counter
 );
--- The settings of the chapters that are on, as text; durations in milliseconds.
+-- The settings of the chapters that are on, as text; durations in milliseconds, tables as JSON.
 CREATE TABLE chapter_settings (chapter VARCHAR, name VARCHAR, value VARCHAR);
 CREATE MACRO setting(of_chapter, of_name) AS (SELECT value FROM chapter_settings WHERE chapter = of_chapter AND name = of_name);
 -- Types that a chapter may find to be friction.

@@ -26,7 +26,7 @@ CREATE TABLE metrics AS
 WITH parts AS (
     SELECT metric, kind, scale, slice_no, label_values, "window",
         sum(n) FILTER (part = 'numerator') AS k, coalesce(sum(n) FILTER (part = 'denominator'), 0) AS denominator,
-        coalesce(sum(n) FILTER (part = 'squares'), 0) AS squares, coalesce(sum(n) FILTER (part = 'minus'), 0) AS minus
+        coalesce(sum(n * worth) FILTER (part = 'squares'), 0) AS squares, coalesce(sum(n) FILTER (part = 'minus'), 0) AS minus
     FROM windowed JOIN metric_parts USING (counter)
     WHERE kind <> 'quantile' AND (kind <> 'stock' OR "window" = 'lifetime')
     GROUP BY ALL

@@ -45,6 +45,18 @@ def test_interval_of_a_mean_of_equal_large_values_has_no_width() -> None:
     assert mean_interval(value * n, value * value * n, n) == (value, value)
 
 
+def test_squares_in_several_counters_and_another_unit_add_up() -> None:
+    plain, cross_sold = [1000, 2500, 9000], [12000, 30000]  # hundredths; whole units squared are exact here
+    counted = sums(
+        orders_plain=3, orders_cross_sold=2, revenue_plain=sum(plain), revenue_cross_sold=sum(cross_sold),
+        squares_plain=sum(v * v for v in plain) // 10_000, squares_cross_sold=sum(v * v for v in cross_sold) // 10_000,
+    )  # fmt: skip
+    found = estimate(METRIC_BY_ID["aov"], counted, SERIES)
+    expected = DescrStatsW([value / 100 for value in plain + cross_sold]).zconfint_mean(alpha=0.05)
+    assert (found.value, found.k, found.n) == (109, 54500, 5)
+    assert (found.lower, found.upper) == pytest.approx(expected, abs=1e-9)
+
+
 def test_ratio_divides_by_all_counters_of_its_denominator() -> None:
     found = estimate(METRIC_BY_ID["abandon_rate"], sums(abandoned=30, completed=70, failed=900), SERIES)
     assert (found.value, found.k, found.n) == (0.3, 30, 100)

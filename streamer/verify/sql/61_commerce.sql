@@ -1,0 +1,164 @@
+-- Orders, offers and referrals. Definitions: docs/reference/chapters/commerce.md.
+-- In: events, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes.
+
+-- Of events of one name those that count: the first, and again the first that comes `span` or more after the one that counted.
+CREATE MACRO counting(relation, span) AS TABLE
+WITH RECURSIVE numbered AS (
+    SELECT key, name, event, t, row_number() OVER (PARTITION BY key, name ORDER BY place) AS n FROM query_table(relation)
+), walked AS (
+    SELECT key, name, n, event, t AS since, true AS counts FROM numbered WHERE n = 1
+    UNION ALL
+    SELECT e.key, e.name, e.n, e.event, CASE WHEN e.t - w.since >= span THEN e.t ELSE w.since END, e.t - w.since >= span
+    FROM walked w JOIN numbered e ON e.key = w.key AND e.name = w.name AND e.n = w.n + 1
+)
+SELECT event FROM walked WHERE counts;
+
+-- An amount that is not negative in hundredths of its currency's unit, halves up.
+CREATE MACRO hundredths(minor, digits) AS
+    CASE digits WHEN 0 THEN minor * 100 WHEN 3 THEN (minor + 5) // 10 WHEN 4 THEN (minor + 50) // 100 ELSE minor END;
+
+CREATE TABLE order_events AS
+SELECT *,
+    told <= largest AND dimension(upper(coalesce(details ->> '$.commerce.currency', ''))) IN ('', setting('commerce', 'currency')) AS fits
+FROM (
+    SELECT *, ids['order_id'] AS name, hundredths(abs(revenue_minor), digits) AS told,
+        setting('commerce', 'largest_order')::BIGINT * 100 AS largest
+    FROM events WHERE type IN ('order.completed', 'order.cancelled', 'order.refunded')
+);
+
+CREATE TABLE named_orders AS FROM order_events WHERE type = 'order.completed' AND name <> '';
+
+-- amount: NULL of an order that is counted apart. cancelled, cancelled_place: the first cancel that comes in time.
+CREATE TABLE orders AS
+WITH accepted AS (
+    SELECT event, key, part, t, place, name, digits, details, largest, CASE WHEN fits AND revenue_minor >= 0 THEN told END AS amount
+    FROM order_events
+    WHERE type = 'order.completed'
+        AND (name = '' OR event IN (SELECT event FROM counting('named_orders', setting('commerce', 'correct_within')::BIGINT)))
+)
+SELECT accepted.*, cancelled, cancelled_place,
+    sum(is_first) OVER (PARTITION BY accepted.key ORDER BY place) AS life
+FROM (
+    SELECT *, CASE WHEN t - lag(t) OVER (PARTITION BY key ORDER BY place) < setting('commerce', 'customer_for')::BIGINT
+                   THEN 0 ELSE 1 END AS is_first
+    FROM accepted
+) accepted LEFT JOIN (
+    SELECT o.event, min(c.t) AS cancelled, min(c.place) AS cancelled_place
+    FROM accepted o JOIN order_events c
+        ON c.type = 'order.cancelled' AND c.key = o.key AND c.name = o.name AND c.name <> '' AND c.place > o.place
+            AND c.t < o.t + setting('commerce', 'correct_within')::BIGINT
+    GROUP BY o.event
+) cancels USING (event);
+
+-- What orders are made of.
+CREATE TABLE order_lines AS
+SELECT event, dimension(line ->> '$.category') AS category, coalesce(fixed(line ->> '$.quantity', 0), 1) AS quantity,
+    fixed(line ->> '$.price', digits) AS price, fixed(line ->> '$.list_price', digits) AS list_price
+FROM (SELECT event, digits, unnest(coalesce(json_extract(details, '$.commerce.lines[*]'), [])[1:100]) AS line FROM orders);
+
+CREATE TABLE standing_orders AS
+SELECT orders.*, coalesce(units, 1) AS units, coalesce(categories, 0) > 1 AS cross_sold,
+    hundredths(coalesce(paid, 0), digits) AS paid, hundredths(coalesce(reference, 0), digits) AS reference
+FROM orders LEFT JOIN (
+    SELECT event, sum(quantity)::BIGINT AS units, count(DISTINCT category) FILTER (category <> '') AS categories,
+        sum(price::HUGEINT * quantity) FILTER (price >= 0 AND list_price > 0) AS paid,
+        sum(list_price::HUGEINT * quantity) FILTER (price >= 0 AND list_price > 0) AS reference
+    FROM order_lines GROUP BY event
+) made_of USING (event)
+WHERE amount IS NOT NULL AND cancelled IS NULL;
+
+INSERT INTO chapter_changes
+SELECT counter, n, t, event, NULL FROM (
+    SELECT t, event, unnest([
+        {'counter': CASE WHEN cross_sold THEN 'ORDERS_CROSS_SOLD' ELSE 'ORDERS_PLAIN' END, 'n': 1::BIGINT},
+        {'counter': CASE WHEN cross_sold THEN 'REVENUE_CROSS_SOLD' ELSE 'REVENUE_PLAIN' END, 'n': amount},
+        {'counter': CASE WHEN cross_sold THEN 'SQUARES_CROSS_SOLD' ELSE 'SQUARES_PLAIN' END,
+         'n': ((amount::HUGEINT * amount + 5000) // 10000)::BIGINT},
+        {'counter': 'UNITS_ORDERED', 'n': units},
+        {'counter': 'ORDER_SIZE_' || coalesce((
+            SELECT min(edge)::VARCHAR FROM (VALUES (5), (10), (20), (50), (100), (200), (500), (1000), (2000), (5000), (10000)) AS edges (edge)
+            WHERE amount <= edge * 100), 'ABOVE'), 'n': 1},
+        {'counter': 'ORDERS_REPEATED', 'n': CASE WHEN EXISTS (
+            SELECT 1 FROM orders earlier WHERE earlier.key = o.key AND earlier.life = o.life AND earlier.place < o.place
+                AND coalesce(earlier.cancelled_place > o.place, true)) THEN 1 ELSE 0 END},
+        {'counter': 'REFERRAL_ORDERS', 'n': CASE WHEN details ->> '$.commerce.acquisition_source' = 'referral' THEN 1 ELSE 0 END},
+        {'counter': 'PRICE_PREMIUM', 'n': CASE WHEN reference BETWEEN 1 AND largest AND paid <= largest THEN (paid - reference)::BIGINT ELSE 0 END},
+        {'counter': 'PRICE_REFERENCE', 'n': CASE WHEN reference BETWEEN 1 AND largest AND paid <= largest THEN reference::BIGINT ELSE 0 END}
+    ], recursive := true)
+    FROM standing_orders o
+)
+WHERE n <> 0;
+
+INSERT INTO chapter_changes SELECT 'ORDERS_APART', 1, t, event, NULL FROM orders WHERE amount IS NULL AND cancelled IS NULL;
+INSERT INTO chapter_changes SELECT 'ORDERS_CANCELLED', 1, t, event, NULL FROM orders WHERE cancelled IS NOT NULL;
+
+CREATE TABLE attachments AS
+SELECT pair.key AS base, pair.value AS others
+FROM (SELECT unnest(map_entries(from_json(setting('commerce', 'attach')::JSON, '"MAP(VARCHAR, VARCHAR[])"'))) AS pair);
+
+INSERT INTO chapter_changes
+SELECT counter, 1, t, event, MAP {'product_category': base}
+FROM (SELECT event, t, base, bool_or(list_contains(others, category)) AS attached
+      FROM standing_orders JOIN order_lines USING (event), attachments
+      GROUP BY event, t, base HAVING bool_or(category = base)),
+    (VALUES ('ATTACH_BASES', false), ('ATTACHED', true)) AS kinds (counter, only_attached)
+WHERE attached OR NOT only_attached;
+
+-- Refunds: of an order that is known and stands, or of one that is not known. What says no amount gives back what is left of the order.
+CREATE TABLE refunds AS
+SELECT *, CASE WHEN is_told THEN told WHEN sum(CASE WHEN is_told THEN 0 ELSE 1 END) OVER before > 0 THEN 0
+               ELSE greatest(0, order_amount - coalesce(sum(told) FILTER (is_told) OVER before, 0)) END AS amount
+FROM (
+    SELECT r.event, r.t, r.place, r.told, o.event AS of_order, o.amount AS order_amount, o.cancelled, r.revenue_minor IS NOT NULL AS is_told
+    FROM order_events r LEFT JOIN orders o
+        ON o.key = r.key AND o.name = r.name AND r.name <> '' AND r.place > o.place
+            AND r.t < o.t + setting('commerce', 'correct_within')::BIGINT
+    WHERE r.type = 'order.refunded' AND coalesce(r.place < o.cancelled_place, true)
+        AND CASE WHEN r.revenue_minor IS NULL THEN o.amount IS NOT NULL ELSE r.fits END
+)
+WINDOW before AS (PARTITION BY coalesce(of_order, -event) ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING);
+
+INSERT INTO chapter_changes SELECT 'REFUNDED', -amount, t, event, NULL FROM refunds WHERE cancelled IS NULL;
+
+-- The ladder: an order that stands at its horizon, the how manieth it is then, and whether another that stands has followed.
+CREATE TABLE horizons AS
+SELECT o.event, o.part, o.key, due,
+    1 + (SELECT count(*) FROM orders e WHERE e.key = o.key AND e.life = o.life AND e.place < o.place
+         AND coalesce(e.cancelled >= due, true)) AS number,
+    EXISTS (SELECT 1 FROM orders e WHERE e.key = o.key AND e.place > o.place AND e.t < due AND coalesce(e.cancelled >= due, true)) AS followed
+FROM (SELECT *, t + setting('commerce', 'horizon')::BIGINT AS due FROM orders) o
+WHERE coalesce(o.cancelled >= due, true);
+
+CREATE TABLE ladder AS
+SELECT counter, due AS t, event, due <= seen AS by_event
+FROM horizons JOIN ends USING (part) JOIN (SELECT key, max(t) AS seen FROM events GROUP BY key) USING (key),
+    (VALUES (1, false, 'SECOND_ORDERS_DUE'), (1, true, 'SECOND_ORDERS'), (2, false, 'THIRD_ORDERS_DUE'), (2, true, 'THIRD_ORDERS'),
+            (3, false, 'FOURTH_ORDERS_DUE'), (3, true, 'FOURTH_ORDERS')) AS rungs (rung, only_followed, counter)
+WHERE number = rung AND (followed OR NOT only_followed) AND (due <= ends.clock OR due <= seen);
+
+INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM ladder, settings WHERE by_event OR t < decided + 1000;
+INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM ladder, settings WHERE NOT by_event AND t >= decided + 1000;
+
+-- Offers of an upgrade, and the first acceptance of each in time.
+CREATE TABLE offer_events AS
+SELECT event, key, t, place, type, id(details ->> '$.offer.offer_id') AS name, dimension(details ->> '$.offer.kind') AS kind
+FROM events WHERE type IN ('offer.presented', 'offer.accepted');
+
+CREATE TABLE named_offers AS FROM offer_events WHERE type = 'offer.presented' AND kind = 'upgrade' AND name <> '';
+
+CREATE TABLE offers AS
+FROM offer_events
+WHERE type = 'offer.presented' AND kind = 'upgrade'
+    AND (name = '' OR event IN (SELECT event FROM counting('named_offers', setting('commerce', 'offer_within')::BIGINT)));
+
+INSERT INTO chapter_changes SELECT 'UPGRADES_SHOWN', 1, t, event, NULL FROM offers;
+INSERT INTO chapter_changes
+SELECT 'UPGRADES_ACCEPTED', 1, t, event, NULL FROM offers o
+WHERE EXISTS (
+    SELECT 1 FROM offer_events a
+    WHERE a.type = 'offer.accepted' AND a.key = o.key AND a.name = o.name AND a.name <> '' AND a.place > o.place
+        AND a.t < o.t + setting('commerce', 'offer_within')::BIGINT);
+
+INSERT INTO chapter_changes
+SELECT CASE type WHEN 'referral.sent' THEN 'REFERRALS_SENT' ELSE 'REFERRALS_CONVERTED' END, 1, t, event, NULL
+FROM events WHERE type IN ('referral.sent', 'referral.converted');

@@ -1,0 +1,32 @@
+-- Share of wallet. Definitions: docs/reference/chapters/commerce.md (Share of wallet).
+-- In: events, chapter_settings. Out: chapter_changes.
+
+-- A share in ten-thousandths, halves up.
+CREATE MACRO ten_thousandths(part, whole) AS ((20000 * part::HUGEINT + whole) // (2 * whole::HUGEINT))::BIGINT;
+
+CREATE TABLE wallet_answers AS
+SELECT event, t, kind, share, lead(t) OVER (PARTITION BY key, kind ORDER BY place) AS answered_again
+FROM (
+    SELECT event, key, t, place, 'DECLARED' AS kind, ten_thousandths(own, own + competitors) AS share
+    FROM (
+        SELECT *, fixed(details ->> '$.wallet.own', digits) AS own, fixed(details ->> '$.wallet.competitors', digits) AS competitors
+        FROM events WHERE type = 'wallet.declared'
+    )
+    WHERE own >= 0 AND competitors >= 0 AND own + competitors > 0
+    UNION ALL
+    SELECT event, key, t, place, 'RANKED', ten_thousandths(2 * (brands + 1 - place_of_ours), brands * (brands + 1))
+    FROM (
+        SELECT *, (details ->> '$.survey.brands')::HUGEINT AS brands, (details ->> '$.survey.rank')::HUGEINT AS place_of_ours
+        FROM events WHERE type = 'survey.responded'
+    )
+    WHERE brands BETWEEN 1 AND 100 AND place_of_ours BETWEEN 1 AND brands
+);
+
+INSERT INTO chapter_changes
+SELECT counter, n, t, event, NULL
+FROM wallet_answers, (
+    VALUES ('WALLETS_', 0), ('WALLET_', 1), ('WALLET_', 2)
+) AS parts (prefix, power), LATERAL (
+    SELECT prefix || kind || CASE power WHEN 2 THEN '_SQUARES' ELSE '' END AS counter, CASE power WHEN 0 THEN 1 WHEN 1 THEN share ELSE share * share END AS n
+)
+WHERE answered_again IS NULL OR answered_again - t >= setting('wallet', 'latest_within')::BIGINT;

@@ -1,0 +1,262 @@
+"""The chapter commerce: B3, B4, B6, B9, B10, F1, F2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamer.definitions import parse
+from streamer.errors import DefinitionsError
+from streamer.metrics.chapters.commerce import METRICS
+from streamer.rollup.estimates import counters_of
+from tests.chapters.support import SLICES, assert_crashes_change_nothing, assert_order_changes_nothing, assert_recount_is_equal
+from tests.journeys_support import MINUTE, Story
+
+if TYPE_CHECKING:
+    from random import Random
+
+RULES = """
+[[rule]]
+id = "good-customer"
+on = "customer"
+when = "orders >= 2 and lifetime_value > 100"
+"""
+DEFINITIONS = (
+    SLICES
+    + """
+[[slice]]
+by = ["product_category"]
+[commerce]
+margin_share = 0.5
+horizon = "40m"
+correct_within = "1h"
+customer_for = "70m"
+offer_within = "45m"
+attach = { bike = ["helmet", "lock"], sofa = ["lamp"] }
+"""
+    + RULES
+)
+SEEDS = range(12)
+AMOUNTS = [
+    None, 0, "5", "5.01", "9.5", "20", 35, 60.125, "100", "100.01", 300, 700, 1500, "3000", "9999.99", "10000.01", 1_000_000,
+    "1000000.01", -3,
+]  # fmt: skip
+
+
+def order(random: Random, customer: str) -> dict[str, Any]:
+    commerce: dict[str, Any] = {"order_id": f"{customer}-{random.randrange(4)}" if random.random() < 0.9 else None}
+    if (revenue := random.choice(AMOUNTS)) is not None:
+        commerce["revenue"] = revenue
+    if currency := random.choice(["", "EUR", "EUR", "eur", "JPY", "USD"]):
+        commerce["currency"] = currency
+    return commerce
+
+
+def line(random: Random) -> dict[str, Any]:
+    told = {
+        "category": random.choice(["bike", "helmet", "lock", "sofa", "lamp", "", None]),
+        "price": random.choice([None, 0, "19.99", 20, -1, "9.999", 10**9]),
+        "list_price": random.choice([None, 0, "24.99", 15, 10**9]),
+        "quantity": random.choice([None, 0, 1, 3, 1_000_000]),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def touchpoint(random: Random, customer: str, _time_ms: int) -> dict[str, Any]:
+    kind = random.choice(
+        ["order.completed"] * 8 + ["order.cancelled", "order.cancelled", "order.refunded", "order.refunded"] + ["offer"] * 3 + ["referral"]
+    )
+    if kind == "offer":
+        offer = {
+            "offer_id": random.choice([f"{customer}-o{random.randrange(2)}", ""]),
+            "kind": random.choice(["upgrade", "upgrade", "discount"]),
+        }
+        return {"type": random.choice(["offer.presented", "offer.accepted"]), "offer": offer}
+    if kind == "referral":
+        return {"type": random.choice(["referral.sent", "referral.converted", "referral.other"])}
+    commerce = order(random, customer)
+    if kind == "order.completed":
+        if source := random.choice(["", "referral", "search"]):
+            commerce["acquisition_source"] = source
+        if random.random() < 0.8:
+            commerce["lines"] = [line(random) for _ in range(random.randrange(5))]
+    return {"type": kind, "product_category": random.choice(["", "bike"]), "commerce": commerce}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_crashes_and_batches_change_nothing(seed: int) -> None:
+    assert_crashes_change_nothing(DEFINITIONS, touchpoint, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
+    assert_order_changes_nothing(DEFINITIONS, touchpoint, seed)
+
+
+def test_the_recount_is_equal() -> None:
+    expected = {counter.name for metric in METRICS for counter in counters_of(metric)}
+    assert_recount_is_equal(DEFINITIONS, touchpoint, SEEDS, expected)
+
+
+@pytest.mark.parametrize("after_ms", [0, 500, 1000, 20 * MINUTE])
+def test_the_recount_is_equal_wherever_the_log_ends(after_ms: int) -> None:
+    assert_recount_is_equal(DEFINITIONS, touchpoint, range(4), set(), after_ms)
+
+
+class Shop(Story):
+    """A story of one customer in minutes."""
+
+    def __init__(self, more: str = "", rules: str = "") -> None:
+        super().__init__(SLICES + f'[commerce]\nhorizon = "40m"\ncorrect_within = "1h"\ncustomer_for = "2h"\n{more}\n{rules}')
+
+    def order(self, name: str, minute: float, revenue: object = "10.00", **commerce: Any) -> int:
+        return self.commerce("order.completed", name, minute, revenue=revenue, **commerce)
+
+    def commerce(self, kind: str, name: str, minute: float, **commerce: Any) -> int:
+        return self.event(kind, minute * 60, order_id=name, **commerce)
+
+    def total(self, *counters: str) -> list[int]:
+        return [self.run.total(counter) for counter in counters]
+
+
+def test_a_cancel_takes_the_order_back_where_it_was_counted() -> None:
+    shop = Shop()
+    ordered = shop.order("a", 0)
+    shop.order("b", 1, "30.00")
+    assert shop.run.at("ORDERS_PLAIN", ordered) == 1
+    shop.commerce("order.cancelled", "a", 30)
+    assert shop.run.at("ORDERS_PLAIN", ordered) == shop.run.at("REVENUE_PLAIN", ordered) == shop.run.at("ORDER_SIZE_10", ordered) == 0
+    assert shop.run.at("ORDERS_CANCELLED", ordered) == 1
+    assert shop.total("REVENUE_PLAIN", "SQUARES_PLAIN", "ORDERS_PLAIN") == [3000, 900, 1]
+
+
+@pytest.mark.parametrize(("minute", "cancelled"), [(59.99, 1), (60, 0)])
+def test_an_order_can_be_cancelled_until_just_before_the_end_of_its_time(minute: float, cancelled: int) -> None:
+    shop = Shop()
+    shop.order("a", 0)
+    shop.commerce("order.cancelled", "a", minute)
+    shop.commerce("order.cancelled", "a", minute)
+    assert shop.total("ORDERS_CANCELLED", "ORDERS_PLAIN") == [cancelled, 1 - cancelled]
+
+
+def test_an_order_told_twice_counts_once_and_cancelled_stays_cancelled() -> None:
+    shop = Shop()
+    shop.order("a", 0)
+    shop.order("a", 1, "99.00")
+    shop.commerce("order.cancelled", "a", 2)
+    shop.order("a", 3)
+    assert shop.total("ORDERS_PLAIN", "REVENUE_PLAIN", "ORDERS_CANCELLED") == [0, 0, 1]
+    assert shop.run.processor.accounting["order_repeated"] == 2
+
+
+def test_a_refund_counts_in_its_own_pane_and_a_cancel_takes_it_back() -> None:
+    shop = Shop()
+    ordered = shop.order("a", 0)
+    refunded = shop.commerce("order.refunded", "a", 10, revenue="4.00")
+    rest = shop.commerce("order.refunded", "a", 20)
+    assert shop.run.at("REVENUE_PLAIN", ordered) == 1000
+    assert [shop.run.at("REFUNDED", t) for t in (refunded, rest)] == [-400, -600]
+    shop.commerce("order.cancelled", "a", 30)
+    shop.commerce("order.refunded", "a", 40, revenue="10.00")
+    assert shop.total("REVENUE_PLAIN", "REFUNDED") == [0, 0]
+
+
+def test_a_refund_of_an_order_nobody_knows_counts_all_the_same_if_it_says_how_much() -> None:
+    shop = Shop()
+    shop.commerce("order.refunded", "z", 0, revenue="-4.00")
+    shop.commerce("order.refunded", "z", 1)
+    assert shop.total("REFUNDED") == [-400]
+
+
+@pytest.mark.parametrize(
+    ("commerce", "apart"),
+    [
+        ({"revenue": "100000.00"}, 0), ({"revenue": "100000.01"}, 1), ({"revenue": None}, 1),
+        ({"revenue": "-0.01"}, 1), ({"revenue": 0}, 0),
+        ({"currency": "USD"}, 1), ({"currency": "eur"}, 0),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_summed_is_counted_apart(commerce: dict[str, Any], apart: int) -> None:
+    shop = Shop("largest_order = 100000")
+    shop.order("a", 0, **({"revenue": "10.00"} | commerce))
+    assert shop.total("ORDERS_APART", "ORDERS_PLAIN") == [apart, 1 - apart]
+    shop.commerce("order.cancelled", "a", 1)
+    assert shop.total("ORDERS_APART", "ORDERS_PLAIN", "ORDERS_CANCELLED") == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("currency", "revenue", "hundredths"), [("JPY", "1500", 150000), ("KWD", "1.005", 101), ("CLF", "1.0049", 100)])
+def test_amounts_are_counted_in_hundredths_whatever_the_currency(currency: str, revenue: str, hundredths: int) -> None:
+    shop = Shop(f'currency = "{currency}"')
+    shop.order("a", 0, revenue, currency=currency)
+    assert shop.total("REVENUE_PLAIN") == [hundredths]
+
+
+def test_a_customer_has_come_back_only_if_he_orders_before_the_horizon() -> None:
+    shop = Shop()
+    shop.order("a", 0)
+    shop.order("b", 40)
+    assert shop.total("SECOND_ORDERS_DUE", "SECOND_ORDERS") == [1, 0]
+    shop.order("c", 79.99)
+    assert shop.total("THIRD_ORDERS_DUE", "THIRD_ORDERS") == [0, 0]
+    end = shop.clock(80 * 60)
+    assert shop.total("THIRD_ORDERS_DUE", "THIRD_ORDERS", "FOURTH_ORDERS_DUE") == [1, 1, 0]
+    assert shop.run.at("THIRD_ORDERS_DUE", end) == 1
+
+
+def test_who_is_observed_too_short_is_in_no_ladder() -> None:
+    shop = Shop()
+    shop.order("a", 0)
+    shop.order("b", 1)
+    shop.clock(40 * 60 - 1)
+    assert shop.total("SECOND_ORDERS_DUE", "SECOND_ORDERS") == [0, 0]
+
+
+def test_a_cancelled_order_is_no_rung() -> None:
+    shop = Shop()
+    shop.order("a", 0)
+    shop.order("b", 10)
+    shop.commerce("order.cancelled", "a", 20)
+    shop.clock(60 * 60)
+    assert shop.total("SECOND_ORDERS_DUE", "SECOND_ORDERS", "THIRD_ORDERS_DUE") == [1, 0, 0]
+
+
+@pytest.mark.parametrize(("minute", "repeated"), [(119.99, 1), (120, 0)])
+def test_a_customer_is_a_new_one_after_the_time_without_orders(minute: float, repeated: int) -> None:
+    shop = Shop()
+    shop.order("a", 0)
+    shop.order("b", minute)
+    assert shop.total("ORDERS_REPEATED") == [repeated]
+
+
+def test_rules_see_what_a_customer_is_worth() -> None:
+    shop = Shop("margin_share = 0.5", RULES)
+    shop.order("a", 0, "150.00")
+    shop.order("b", 1, "60.00")
+    assert [(alert.state, alert.metric.signals) for alert in shop.run.alerts] == [("firing", {"lifetime_value": 105.0, "orders": 2})]
+    shop.commerce("order.refunded", "a", 2, revenue="10.00")
+    assert shop.states == ["firing", "resolved"]
+
+
+def test_nothing_is_kept_of_a_customer_for_ever() -> None:
+    shop = Shop()
+    shop.order("a", 0)
+    shop.event("page.viewed", 119 * 60, customer="c-2")
+    assert b"c-1" in shop.run.rows
+    shop.event("page.viewed", 131 * 60, customer="c-2")  # and nothing else is retained that long
+    assert b"c-1" not in shop.run.rows
+
+
+@pytest.mark.parametrize("wrong", ['horizon = "2h"\ncorrect_within = "1h"', 'currency = "euro"', "margin_share = 2", 'offer_within = "0s"'])
+def test_settings_that_cannot_work_are_refused(wrong: str) -> None:
+    with pytest.raises(DefinitionsError, match="commerce"):
+        parse(f"revision = 1\n[commerce]\n{wrong}\n")
+
+
+def test_bounds_cut_and_say_so() -> None:
+    shop = Shop("orders_per_customer = 2")
+    for number in range(3):
+        shop.order(str(number), number)
+    shop.commerce("order.cancelled", "0", 5)
+    assert shop.run.processor.accounting["cut_orders"] == 1
+    assert shop.total("ORDERS_PLAIN") == [3]
