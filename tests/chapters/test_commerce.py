@@ -39,7 +39,7 @@ attach = { bike = ["helmet", "lock"], sofa = ["lamp"] }
 )
 SEEDS = range(12)
 AMOUNTS = [
-    None, 0, "5", "5.01", "9.5", "20", 35, 60.125, "100", "100.01", 300, 700, 1500, "3000", "9999.99", "10000.01", 1_000_000,
+    None, 0, "1.23", "5", "5.01", "9.5", "20", 35, 60.125, "100", "100.01", 300, 700, 1500, "3000", "9999.99", "10000.01", 1_000_000,
     "1000000.01", -3,
 ]  # fmt: skip
 
@@ -160,6 +160,21 @@ def test_a_refund_counts_in_its_own_pane_and_a_cancel_takes_it_back() -> None:
     shop.commerce("order.cancelled", "a", 30)
     shop.commerce("order.refunded", "a", 40, revenue="10.00")
     assert shop.total("REVENUE_PLAIN", "REFUNDED") == [0, 0]
+
+
+def test_nothing_is_left_of_an_order_of_which_more_was_given_back_than_paid() -> None:
+    shop = Shop()
+    shop.order("a", 0)
+    shop.commerce("order.refunded", "a", 1, revenue="12.00")
+    shop.commerce("order.refunded", "a", 2)
+    assert shop.total("REFUNDED") == [-1200]
+
+
+@pytest.mark.parametrize(("revenue", "square"), [("1.22", 1), ("1.23", 2), ("0.70", 0), ("0.71", 1), ("1000000.00", 10**12)])
+def test_squares_are_rounded_to_whole_units_squared(revenue: str, square: int) -> None:
+    shop = Shop()
+    shop.order("a", 0, revenue)
+    assert shop.total("SQUARES_PLAIN") == [square]
 
 
 def test_a_refund_of_an_order_nobody_knows_counts_all_the_same_if_it_says_how_much() -> None:

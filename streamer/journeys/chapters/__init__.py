@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from streamer.journeys.cells import Cells
     from streamer.journeys.chapter import Chapter
 
-_CHAPTERS: Final[tuple[type[Chapter], ...]] = (
-    Commerce, Browsing, Wallet, Surveys, Service, Digital, Steps, Handoffs, Communication, Causes,
-)  # fmt: skip
+# By name: the attribute `id` of a class that is compiled is not its text.
+_CHAPTERS: Final[dict[str, type[Chapter]]] = {
+    "commerce": Commerce, "browsing": Browsing, "wallet": Wallet, "surveys": Surveys, "service": Service, "digital": Digital,
+    "steps": Steps, "handoffs": Handoffs, "communication": Communication, "causes": Causes,
+}  # fmt: skip
 
 
 def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:
     """The chapters that are on."""
-    return [chapter(definitions, cells) for chapter in _CHAPTERS if chapter.id in definitions.chapters]
+    return [chapter(definitions, cells) for name, chapter in _CHAPTERS.items() if name in definitions.chapters]
