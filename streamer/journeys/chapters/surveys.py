@@ -109,10 +109,11 @@ class Surveys(Chapter):
             details.about_case_id or event.case_id or event.issue_id,
             details.about_order_id or event.order_id,
         ]
-        for _, packed, ids in reversed(seen):
+        for touchpoint in seen[::-1]:
+            ids: list[str] = touchpoint[2]
             if about == ["", "", ""] or any(name and name == other for name, other in zip(about, ids, strict=True)):
                 who: dict[str, str] = {name: own.packed[name] for name in _WHO if name in own.packed}
-                return self.cells.with_values(self.cells.unpack(packed), who)
+                return self.cells.with_values(self.cells.unpack(touchpoint[1]), who)
         return own
 
     def _invite(self, kept: Kept, event: Touchpoint, details: Details, sink: Sink) -> None:
@@ -142,9 +143,9 @@ class Surveys(Chapter):
 
     def _close_invitation(self, kept: Kept, instrument: str, sink: Sink) -> None:
         sent: list[list[Any]] = kept.data.get("sent", [])
-        for number, (time, of_instrument, packed) in enumerate(sent):
-            if of_instrument == instrument:
-                sink.count(_ANSWERED, self.cells.unpack(packed), time)
+        for number, invitation in enumerate(sent):
+            if invitation[1] == instrument:
+                sink.count(_ANSWERED, self.cells.unpack(invitation[2]), invitation[0])
                 del sent[number]
                 if not sent:
                     del kept.data["sent"]
