@@ -27,6 +27,9 @@ CASE: Final = 2
 EVENT: Final = 3
 _FAMILIES: Final = (JOURNEY_DIMENSIONS, CONTACT_DIMENSIONS, CASE_DIMENSIONS, EVENT_DIMENSIONS)
 
+# Of a cell's values, what is no field of the event.
+_NOT_READ: Final = frozenset({"journey"}.union(DERIVED_DIMENSIONS))
+
 # Pane, cell and counter share one integer: counters are below 256 by their numbering, and with 24 bits for the cells between two drains
 # a pane of this century (29 bits) still fits in the 62 bits that need no allocation.
 COUNTER_BITS: Final = 8
@@ -59,7 +62,7 @@ class Cells:
     def __init__(self, used: Iterable[str]) -> None:
         names = {"journey", *used}
         self.dimensions = tuple(name for name in DIMENSIONS if name in names)
-        others = [name for name in self.dimensions if name not in ("journey", *DERIVED_DIMENSIONS)]
+        others = [name for name in self.dimensions if name not in _NOT_READ]
         # Two names at least, so that attrgetter always gives a tuple; `named` drops what is no dimension.
         self._names = others if len(others) > 1 else [*others, "source", "type"]
         self._read = attrgetter(*self._names)

@@ -84,7 +84,7 @@ class EpisodeFold:
         self._limit = definitions.limits.episodes_per_customer
         on_customer = frozenset[str]().union(*(entry.rule.names for entry in self._on["customer"]))
         self._on_chapters = [entry for entry in self._on["customer"] if not entry.rule.names.isdisjoint(CHAPTER_OF_SIGNAL)]
-        self._chapters = {name: chapters[CHAPTER_OF_SIGNAL[name]] for name in on_customer & CHAPTER_OF_SIGNAL.keys()}
+        self._chapters = {name: chapters[CHAPTER_OF_SIGNAL[name]] for name in sorted(on_customer) if name in CHAPTER_OF_SIGNAL}
         self.watched_chapters = frozenset(chapter.id for chapter in self._chapters.values())
 
     def journey(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from streamer.touchpoints.touchpoint import Touchpoint
 
 _TOUCHPOINTS: Final = int(Counter.TOUCHPOINTS)
+# The chapter that sees instances; a compiled class does not say its name.
+_STEPS: Final = "steps"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -43,9 +45,9 @@ class Fold:
         self.chapters = {chapter.id: chapter for chapter in chapters_of(definitions, self.cells)}
         self.episodes = EpisodeFold(definitions, self.cells.dimensions, self.chapters)
         self._plans = Plans(definitions, list(self.chapters.values()))
-        steps = self.chapters.get(Steps.id)
+        steps = self.chapters.get(_STEPS)
         self._steps = steps if isinstance(steps, Steps) else None
-        self._rules_on_steps = Steps.id in self.episodes.watched_chapters
+        self._rules_on_steps = _STEPS in self.episodes.watched_chapters
         self._contacts = ContactFold(definitions)
         self._by_journey = definitions.contacts.scope == "journey"
         self._cases = CaseFold(definitions, self.cells)
@@ -180,7 +182,7 @@ class Fold:
         self.episodes.end_entity(state, instance_id(instance), time_ms, sink)
 
     def _add_cause_of_step(self, state: State, event: Touchpoint) -> None:
-        kept = state.kept.get(Steps.id) if self._rules_on_steps else None
+        kept = state.kept.get(_STEPS) if self._rules_on_steps else None
         if kept is not None:
             kept.add_cause(instances.cause_of(event), self._evidence_limit)
 

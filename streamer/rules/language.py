@@ -26,7 +26,7 @@ _WHO: Final = frozenset({"journey", "channel", "platform", "segment", "region"})
 ENTITY_NAMES: Final[dict[str, frozenset[str]]] = {
     "journey": _SIGNALS | _WHO | {"abandoned", "friction", "value", "step", "customer_contacts", "customer_switches"},
     "issue": _SIGNALS | (_WHO - {"journey"}) | {"contacts", "recent_switches", "severity", "reason"},
-    "customer": _SIGNALS | {"contacts", "recent_switches", "handoffs", "ping_pongs"} | CHAPTER_OF_SIGNAL.keys(),
+    "customer": _SIGNALS | {"contacts", "recent_switches", "handoffs", "ping_pongs"} | frozenset(CHAPTER_OF_SIGNAL),
 }
 # What an aggregate rule may name: the estimate, its 95 % interval, its sample, and the slice's labels.
 AGGREGATE_NAMES: Final = frozenset({"value", "lower", "upper", "n", "k", *DIMENSIONS})

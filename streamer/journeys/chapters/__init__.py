@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from streamer.journeys.cells import Cells
     from streamer.journeys.chapter import Chapter
 
-_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys, Steps, Handoffs, Communication, Causes)
+# By name, because a compiled class does not say its own.
+_CHAPTERS: Final[dict[str, type[Chapter]]] = {
+    "surveys": Surveys,
+    "steps": Steps,
+    "handoffs": Handoffs,
+    "communication": Communication,
+    "causes": Causes,
+}
 
 
 def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:
     """The chapters that are on."""
-    return [chapter(definitions, cells) for chapter in _CHAPTERS if chapter.id in definitions.chapters]
+    return [chapter(definitions, cells) for name, chapter in _CHAPTERS.items() if name in definitions.chapters]
