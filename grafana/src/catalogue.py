@@ -21,6 +21,12 @@ _IDS_PER_ROW: Final = 100
 _UNITS: Final = {"": "short", "seconds": "s", "hours": "h", "days": "d"}
 
 
+PURPOSE: Final = """\
+**Every metric of the chapters that the definitions file switches on**, over all customers, in the rolling *Window* of event time. The shaded area is the
+95 % interval; grey and dashed is a sample too small to be relied on. What each number is, with a worked example: `docs/reference/catalogue.md`.
+**Owner:** customer experience · **Runbooks:** `docs/runbooks/checkout-abandonment.md` and those named by the rules that fire."""
+
+
 def _panel(panel_id: int, metric: Metric) -> sdk.timeseries.Panel:
     interval = metric.kind in BOUNDED and (metric.kind != "mean" or metric.squares is not None)
     return common.timeseries(
@@ -33,14 +39,17 @@ def _panel(panel_id: int, metric: Metric) -> sdk.timeseries.Panel:
         height=7,
         low=0 if metric.kind != "difference" else None,
         overrides=band_style(metric.title, BLUE) if interval else None,
-        empty="nothing counted, or the chapter is off",
+        empty="no data: nothing counted yet, or the chapter is off",
     )
 
 
 def _row(number: int, chapter: str) -> frame.Row:
-    first = _IDS_PER_ROW * (number + 1)
+    first = _IDS_PER_ROW * (number + 2)
     panels: frame.Panels = [_panel(first + 1 + at, metric) for at, metric in enumerate(CHAPTERS[chapter])]
     return frame.Row(first, chapter.capitalize(), panels)
+
+
+_HOW: Final = frame.Row(100, "How to read this", [common.text(101, "How to read this", "What the dashboard is for.", PURPOSE, height=3)])
 
 
 def build() -> models.Dashboard:
@@ -61,6 +70,6 @@ def build() -> models.Dashboard:
                 current="1h",
             ),
         ],
-        [_row(number, chapter) for number, chapter in enumerate(name for name in CHAPTERS if name not in CORE)],
+        [_HOW, *(_row(number, chapter) for number, chapter in enumerate(name for name in CHAPTERS if name not in CORE))],
         since="now-24h",
     )

@@ -107,7 +107,7 @@ def _add_gauge(families: dict[str, Family], gauge: Gauge) -> None:
     if gauge.lower is not None and gauge.upper is not None:
         families[name + "_lower"].samples.append(Sample(name + "_lower", labels, gauge.lower, None, None))
         families[name + "_upper"].samples.append(Sample(name + "_upper", labels, gauge.upper, None, None))
-    if metric.denominator:
+    if metric.kind in SAMPLED:
         families[name + "_sample_size"].samples.append(Sample(name + "_sample_size", labels, gauge.n, None, None))
         families[name + "_insufficient"].samples.append(Sample(name + "_insufficient", labels, 0 if gauge.sufficient else 1, None, None))
 

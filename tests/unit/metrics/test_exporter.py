@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer import definitions, deltas
+from streamer.metrics.catalogue import CHAPTERS, CORE
 from streamer.metrics.counters import DIMENSIONS, Counter
 from streamer.metrics.exporter import METRIC_LABELS, BusinessCollector, exported_names
 from streamer.processor import LogRecord
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from prometheus_client.samples import Sample
 
 T = 1_790_000_000
-DEFINITIONS = definitions.parse("""
+ALL_CHAPTERS = "\n".join(f"[{chapter}]" for chapter in CHAPTERS if chapter not in CORE)
+DEFINITIONS = definitions.parse(
+    """
 revision = 1
 windows = ["5m", "1h"]
 [limits]
@@ -34,7 +37,9 @@ by = ["journey"]
 windows = ["5m"]
 when = "lower > 0.5"
 severity = "critical"
-""")
+"""
+    + ALL_CHAPTERS
+)
 ALL = [int(counter) for counter in Counter]
 
 
