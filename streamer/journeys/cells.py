@@ -71,6 +71,7 @@ class Cells:
         self._kept = [tuple(name in family for name in self.dimensions) for family in _FAMILIES]
         self._by_event: dict[tuple[int, str, tuple[str, ...], str], Cell] = {}
         self._by_values: dict[tuple[int, tuple[str, ...]], Cell] = {}
+        self._by_packed: dict[tuple[tuple[str, str], ...], Cell] = {}
 
     def of(self, family: int, journey: str, event: Touchpoint, team: str = "") -> Cell:
         """The cell of an event; `team` replaces the event's own."""
@@ -101,13 +102,18 @@ class Cells:
 
     def unpack(self, packed: dict[str, str]) -> Cell:
         """The cell of its `packed` values."""
-        return self.named(int(packed[""]), packed)
+        key = tuple(packed.items())
+        cell = self._by_packed.get(key)
+        if cell is None:
+            cell = self._by_packed[key] = self.named(int(packed[""]), packed)
+        return cell
 
     def trim(self) -> None:
         """Forget the interned cells if there are too many. Call it only with no changes pending."""
-        if len(self._by_values) > INTERNED_MAX or len(self._by_event) > INTERNED_MAX:
+        if max(len(self._by_values), len(self._by_event), len(self._by_packed)) > INTERNED_MAX:
             self._by_event.clear()
             self._by_values.clear()
+            self._by_packed.clear()
 
 
 @final
