@@ -34,7 +34,9 @@ def markdown(examples: Path) -> str:
     for chapter, metrics in CHAPTERS.items():
         test = f"`tests/chapters/test_{chapter}.py`" if chapter not in CORE else "`tests/unit/journeys`, `tests/property`"
         parts.append(f"\n## {chapter.capitalize()}\n\nTested by {test}.\n")
-        parts.append("| metric | row | definition | unit | interval | gauge | dimensions | L/L | version |\n|---|---|---|---|---|---|---|---|---|")
+        parts.append(
+            "| metric | row | definition | unit | interval | gauge | dimensions | L/L | version |\n|---|---|---|---|---|---|---|---|---|"
+        )
         parts += [_row(metric) for metric in metrics]
         if signals := SIGNALS.get(chapter):
             parts.append("\nSignals for rules on the customer: " + "; ".join(f"`{name}`: {text}" for name, text in signals.items()) + ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.simulate.people import person
@@ -73,17 +74,17 @@ def visit(life: Life, now_ms: int, customer: int) -> None:
             life.emit(origin, "product.viewed", time_ms, product)
         if chance > 1 - CLICK_SHARE:
             life.emit(origin, "ui.clicked", time_ms + 700 + int(life.exponential(3_000)), life.pick(_CLICKS))
-        time_ms += 1_000 + int(life.exponential(18_000))
-    time_ms = _annoyance(life, time_ms, origin, page, views[0])
+        time_ms += 1_000 + int(-log(1.0 - draw()) * 18_000)
+    if (chance := draw()) < _ANNOYED_SHARE:
+        time_ms = _annoyance(life, time_ms, chance, origin, page, views[0])
     if who.identity.startswith('"anon') and draw() < LOGIN_SHARE:
         here, time_ms = _login(life, time_ms, here, origin), time_ms + 1_000
     if draw() < CART_SHARE * who.persona.buys:
         cart(life, time_ms, here)
 
 
-def _annoyance(life: Life, time_ms: int, origin: Origin, page: str, view: str) -> int:
+def _annoyance(life: Life, time_ms: int, chance: float, origin: Origin, page: str, view: str) -> int:
     """What makes visitors impatient; seldom. Returns when it was over."""
-    chance = life.draw()
     for share, annoy in _ANNOYANCES:
         if chance < share:
             return annoy(life, time_ms, origin, page, view)
@@ -133,6 +134,9 @@ def _error(life: Life, time_ms: int, origin: Origin, page: str, view: str) -> in
 _ANNOYANCES: Final = (
     (RAGE_SHARE, _rage), (ERROR_LOOP_SHARE, _error_loop), (PAGE_LOOP_SHARE, _page_loop), (SIGNAL_SHARE, _signal), (ERROR_SHARE, _error),
 )  # fmt: skip
+
+
+_ANNOYED_SHARE: Final = sum(share for share, _ in _ANNOYANCES)
 
 
 def _login(life: Life, time_ms: int, here: Visit, origin: Origin) -> Visit:

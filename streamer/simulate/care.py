@@ -17,7 +17,7 @@ LOOP_TRANSFER_SHARE, LOOP_AGAIN_SHARE, LOOP_COLD_SHARE = 0.70, 0.55, 0.80  # the
 UNRESOLVED_SHARE = 0.22  # of contacts: the customer gets in touch again about the same issue
 SWITCH_SHARE = 0.5  # of those: on another channel
 REPEAT_SHARE, REPEAT_AGAIN_SHARE = 0.13, 0.35  # of issues said to be resolved: a new one for the same reason; and of those
-HUNG_UP_SHARE, HUNG_UP_SWITCH_SHARE, SLOW_REPEAT_SHARE = 0.55, 0.85, 0.50  # of contacts in a slow queue; of those; of issues that met it
+HUNG_UP_SHARE, HUNG_UP_SWITCH_SHARE, SLOW_REPEAT_SHARE = 0.60, 0.90, 0.60  # of contacts in a slow queue; of those; of issues that met it
 WRITTEN_SHARE, OPENED_SHARE = 0.30, 0.55  # of contacts: confirmed by mail; of those mails
 IVR_SHARE = 0.40  # of calls: the customer says who he is before somebody answers
 SAID_AGAIN_SHARE = 0.06  # of pieces of information, without any transfer
@@ -43,6 +43,8 @@ class Matter(NamedTuple):
 def issue(life: Life, now_ms: int, who: Person, reason: str, *, journey: str = "", case_id: str = "", repetition: int = 0) -> None:
     """An issue: perhaps a look into the help pages, then contacts until it is said to be resolved; perhaps again later."""
     draw = life.draw
+    if now_ms >= life.end_ms:
+        return
     life.tally["issues"] += 1
     case = f',"case_id":"{case_id}"' if case_id else ""
     named = f'"issue_id":"{life.name("i")}","reason":"{reason}"{case}'

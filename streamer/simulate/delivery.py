@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from streamer.simulate.life import Life, Origin
     from streamer.simulate.people import Person
 
-LATE_SHARE, LATE_IN_INCIDENT_SHARE = 0.025, 0.85  # of shipments: the promise passes
+LATE_SHARE, LATE_IN_INCIDENT_SHARE = 0.025, 0.90  # of shipments: the promise passes
 TOLD_LATE_SHARE, DELAYED_IN_TIME_SHARE = 0.60, 0.01  # of late shipments: told before; of others: a delay that is made up for
 EXPEDITED_SHARE, COMPANY_EXPEDITES_SHARE = 0.12, 0.25  # of shipments; of those: at the company's cost
 ASK_WHEN_LATE_SHARE, ASK_SHARE = 0.45, 0.02  # of customers: where is my order?
@@ -42,6 +42,8 @@ def deliver(life: Life, time_ms: int, who: Person, order: Order) -> None:
     """From the order to the door; and what comes of it."""
     draw = life.draw
     created_ms = time_ms + int(5 * MINUTE + life.exponential(10 * MINUTE))
+    if created_ms >= life.end_ms:
+        return
     express = draw() < EXPEDITED_SHARE
     promised_ms = created_ms + int((1.5 + draw() * 0.5) * HOUR if express else (3 + draw() * 2) * HOUR)
     late = draw() < (LATE_IN_INCIDENT_SHARE if life.struck("late-shipments", created_ms, {"region": who.region}) else LATE_SHARE)

@@ -101,6 +101,8 @@ def ask_about_us(life: Life, time_ms: int, who: Person) -> None:
 def _ask(life: Life, time_ms: int, who: Person, question: Question, about: str = "", *, trouble: bool = False) -> None:
     """Send the survey and, of some, get the answer."""
     draw = life.draw
+    if time_ms >= life.end_ms:
+        return
     origin = life.origin(who, "email", "prove")
     asked = f',"survey":{{{question.head}' + (f',"about":{{{about}}}' if about else "")
     sent_ms = time_ms + int(2 * MINUTE + life.exponential(4 * MINUTE))

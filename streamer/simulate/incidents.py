@@ -75,6 +75,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("switch_rate", "up", shared=("channel", "region")),
             Move("channel_switches", "up", until_later_ms=HOUR_MS),
             Move("repeat_rate", "up", until_later_ms=HOUR_MS),
+            Move("effort_mean", "up", until_later_ms=HOUR_MS),
             Move("contacts", "up", until_later_ms=HOUR_MS),
         ),
     ),

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from streamer.alerts.times import rfc3339
-from streamer.simulate.waiting import Waiting
+from streamer.simulate.waiting import SLOT_BITS, Waiting
 from streamer.simulate.wire import Sent, head_of
 
 if TYPE_CHECKING:
@@ -46,18 +46,23 @@ class Origin(NamedTuple):
 
 
 class Life:
-    """One scenario's chance and stream. tally: what was made. number: of the last record made."""
+    """One scenario's chance and stream. tally: what was made. number: the last one given to a record or a name.
+
+    troubled: whether there are incidents at all.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
         chance = Random()
         self.draw = chance.random
         self._seed = super(Random, chance).seed  # an integer needs nothing of what Random.seed does besides, and every episode has one
         self.waiting = Waiting(scenario.start_ms)
+        self._far = self.waiting.far
         self.number = 0
         self._episode = ""
-        self._names = 0
+        self._base = 0
         self.end_ms = math.inf if scenario.end_ms is None else scenario.end_ms
         self.tally: Counter[str] = Counter()
+        self.troubled = bool(scenario.incidents)
         self._incidents: defaultdict[str, list[Incident]] = defaultdict(list)
         for incident in scenario.incidents:
             self._incidents[incident.kind].append(incident)
@@ -65,7 +70,7 @@ class Life:
     def begin(self, episode: int, seed: int) -> None:
         """An episode has chance and names of its own: what goes wrong in one changes nothing in the others, and runs can be compared."""
         self._seed(seed)
-        self._episode, self._names = f"{episode:010x}", 0
+        self._episode, self._base = f"{episode:010x}", self.number
 
     def exponential(self, mean: float) -> float:
         """An exponentially distributed number."""
@@ -77,14 +82,12 @@ class Life:
 
     def name(self, prefix: str) -> str:
         """An identifier nothing else has."""
-        self._names = number = self._names + 1
-        return f"{prefix}-{self._episode}-{number}"
+        self.number = number = self.number + 1
+        return f"{prefix}-{self._episode}-{number - self._base}"
 
     def struck(self, kind: str, time_ms: float, where: Mapping[str, str]) -> bool:
         """Whether an incident of the kind is going on there and then."""
-        if not self._incidents:
-            return False
-        return any(incident.strikes(time_ms, where) for incident in self._incidents.get(kind, ()))
+        return self.troubled and any(incident.strikes(time_ms, where) for incident in self._incidents.get(kind, ()))
 
     def origin(self, person: Person, channel: str, stage: str, more: str = "") -> Origin:
         """Where a customer's events come from; `more` of `data` begins with a comma."""
@@ -104,10 +107,12 @@ class Life:
         if sent_ms >= self.end_ms:
             return
         key, head, data = origin
-        self._names = name = self._names + 1
         self.number = number = self.number + 1
-        value = f'{head}{name}","type":"{kind}","time":"{rfc3339(time_ms)}","data":{{{data}{what}}}}}'.encode()
-        self.waiting.push(_new(Sent, (sent_ms, number, key, value)))
+        value = f'{head}{number - self._base}","type":"{kind}","time":"{rfc3339(time_ms)}","data":{{{data}{what}}}}}'.encode()
+        if sent_ms < self.waiting.near_ms:
+            self.waiting.push(_new(Sent, (sent_ms, number, key, value)))
+        else:  # as `push` does; nearly all come here, and the call would cost
+            self._far[sent_ms >> SLOT_BITS].append(_new(Sent, (sent_ms, number, key, value)))
         self.tally[kind] += 1
         if chance > 1 - DUPLICATE_SHARE:
             again_ms = int(sent_ms + self.draw() * MINUTE)

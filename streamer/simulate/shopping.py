@@ -19,7 +19,7 @@ GIVE_UP_SHARE = 0.27  # of checkouts, for no reason anybody can see
 FORM_ERROR_SHARE = 0.04  # of steps
 PAYMENT_FAILURE_SHARE, GIVE_UP_AFTER_FAILURE_SHARE = 0.05, 0.45  # of payments; of those
 OUTAGE_FAILURE_SHARE, OUTAGE_GIVE_UP_SHARE = 0.92, 0.85  # the same during a payment outage
-BROKEN_SHARE, BROKEN_GIVE_UP_SHARE = 0.75, 0.70  # of views of a broken step; of those who see its errors
+BROKEN_SHARE, BROKEN_GIVE_UP_SHARE = 0.85, 0.75  # of views of a broken step; of those who see its errors
 COME_BACK_SHARE = 0.08  # of checkouts given up: completed after the deadline
 REMOVE_SHARE, CART_VIEW_SHARE = 0.09, 0.35  # of carts
 UPGRADE_OFFER_SHARE, UPGRADE_ACCEPT_SHARE = 0.18, 0.20  # of carts; of offers
@@ -104,8 +104,7 @@ def _checkout(life: Life, time_ms: int, checkout: Checkout) -> None:
         time_ms += 2_000 + int(life.exponential(25_000))
         if draw() < FORM_ERROR_SHARE:
             time_ms = _form_error(life, time_ms, origin, at, life.pick(FRICTION_FIELDS), "invalid")
-        where = {"step": step, "platform": checkout.visit.platform, "region": checkout.visit.person.region}
-        if where["platform"] in MOBILE and life.struck("broken-mobile-step", time_ms, where) and draw() < BROKEN_SHARE:
+        if _broken(life, time_ms, checkout.visit, step) and draw() < BROKEN_SHARE:
             for _ in range(3 + int(life.exponential(1))):
                 time_ms = _form_error(life, time_ms, origin, at, "postcode", "cannot_submit")
             if draw() < BROKEN_GIVE_UP_SHARE:
@@ -121,6 +120,12 @@ def _checkout(life: Life, time_ms: int, checkout: Checkout) -> None:
         life.tally["came_back"] += 1
         time_ms += CHECKOUT_DEADLINE_MS + MINUTE + int(life.exponential(2 * HOUR))
     _order(life, time_ms, checkout)
+
+
+def _broken(life: Life, time_ms: int, visit: Visit, step: str) -> bool:
+    if not life.troubled or visit.platform not in MOBILE:
+        return False
+    return life.struck("broken-mobile-step", time_ms, {"step": step, "platform": visit.platform, "region": visit.person.region})
 
 
 def _form_error(life: Life, time_ms: int, origin: Origin, at: str, field: str, code: str) -> int:

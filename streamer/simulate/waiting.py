@@ -18,18 +18,18 @@ SLOT_BITS: Final = 12  # of milliseconds: about four seconds
 
 
 class Waiting:
-    """What waits. Everything pushed is due at or after what was taken last."""
+    """What waits. Everything pushed is due at or after what was taken last. far: what is due at or after `near_ms`, by slot."""
 
     def __init__(self, now_ms: int) -> None:
         self._slot = now_ms >> SLOT_BITS
+        self.near_ms = self._slot + 1 << SLOT_BITS
         self._near: list[Sent] = []
-        self._far: defaultdict[int, list[Sent]] = defaultdict(list)
+        self.far: defaultdict[int, list[Sent]] = defaultdict(list)
 
     def push(self, record: Sent) -> None:
         """Add one."""
-        slot = record[0] >> SLOT_BITS
-        if slot > self._slot:
-            self._far[slot].append(record)
+        if record[0] >= self.near_ms:
+            self.far[record[0] >> SLOT_BITS].append(record)
         else:
             heappush(self._near, record)
 
@@ -39,9 +39,10 @@ class Waiting:
         while True:
             while near and near[0][0] < limit_ms:
                 yield heappop(near)
-            if (self._slot + 1) << SLOT_BITS > limit_ms:
+            if self.near_ms > limit_ms:
                 return
             self._slot += 1
-            if found := self._far.pop(self._slot, None):
+            self.near_ms += 1 << SLOT_BITS
+            if found := self.far.pop(self._slot, None):
                 near = self._near = found
                 near.sort()

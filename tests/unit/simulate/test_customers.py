@@ -62,6 +62,8 @@ def test_events_are_sent_after_they_happened_mostly_within_seconds_sometimes_min
 
 def test_the_rate_is_the_one_asked_for() -> None:
     assert len(a_day()[1]) / (DAY_HOURS * 3600) == pytest.approx(DAY_RATE, rel=0.06)
+    settled = sum(sent_ms >= T0 + 6 * HOUR for sent_ms in a_day()[2])  # what follows later has begun to come
+    assert settled / ((DAY_HOURS - 6) * 3600) == pytest.approx(DAY_RATE, rel=0.03)
     stepped = Simulation(Scenario(1, 5_000, T0, T0 + 2 * HOUR, ((T0, 5.0), (T0 + HOUR, 20.0))))
     late = sum(record.sent_ms >= T0 + 1.5 * HOUR for record in stepped.sent())
     assert late / 1800 == pytest.approx(20, rel=0.15)

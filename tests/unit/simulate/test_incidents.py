@@ -6,7 +6,6 @@ import json
 from collections import Counter as Tally
 from collections import defaultdict
 from functools import cache
-from itertools import chain
 from math import hypot, log, sqrt
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ from streamer.touchpoints.touchpoint import Touchpoint
 from tests.unit.simulate.support import HOUR, MINUTE, T0, scenario, touchpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 HOURS, RATE = 12, 3
 # Hours after the start, and for how many; long where answers are few.
@@ -50,27 +49,40 @@ def incident(kind: str) -> Incident:
 
 
 @cache
-def lives(kind: str = "") -> dict[bytes, list[Arrival]]:
-    """What each customer does in twelve hours, with the incident or without any."""
+def lives(kind: str = "") -> dict[bytes, list[bytes]]:
+    """The records of each customer in twelve hours, with the incident or without any."""
     known = (incident(kind),) if kind else ()
     found = defaultdict(list)
     for record in Simulation(scenario(hours=HOURS, rate=RATE, incidents=known)).sent():
-        decoded = decode(0, 1 << 60, record.key, record.value, ())
-        assert isinstance(decoded, Touchpoint)
         assert record.key is not None
-        found[record.key].append(Arrival(decoded.time, record.key, record.value))
+        found[record.key].append(record.value)
     return found
 
 
-def fold(customers: Iterable[list[Arrival]]) -> Result:
+def fold(customers: dict[bytes, list[bytes]]) -> Result:
     """By the default definitions, in the order of the events, to the end of every deadline."""
-    arrivals = sorted(chain.from_iterable(customers), key=lambda arrival: arrival.arrival_ms)
+    arrivals = []
+    for key, values in customers.items():
+        for value in values:
+            decoded = decode(0, 1 << 60, key, value, ())
+            assert isinstance(decoded, Touchpoint)
+            arrivals.append(Arrival(decoded.time, key, value))
+    arrivals.sort(key=lambda arrival: arrival.arrival_ms)
     return run_history(arrivals, DEFINITIONS, begin_ms=T0, end_ms=end_of(T0 + HOURS * HOUR, DEFINITIONS))
 
 
 @cache
 def calm() -> Result:
-    return fold(lives().values())
+    return fold(lives())
+
+
+@cache
+def of_the_touched(kind: str) -> tuple[Result, Result]:
+    """What the customers whom the incident touches make of the time without it, and with it."""
+    before, after = lives(), lives(kind)
+    touched = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
+    assert 0 < len(touched) < len(before) / 3
+    return fold({key: before.get(key, []) for key in touched}), fold({key: after.get(key, []) for key in touched})
 
 
 @cache
@@ -78,12 +90,10 @@ def sums(kind: str = "") -> Mapping[Booking, int]:
     """The net changes. What a customer does changes only sums of his own: those whom the incident does not touch are not folded again."""
     if not kind:
         return calm().sums
-    before, after = lives(), lives(kind)
-    touched = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
-    assert 0 < len(touched) < len(before) / 3
+    without, by = of_the_touched(kind)
     found = Tally(calm().sums)
-    found.subtract(fold(before.get(key, []) for key in touched).sums)
-    found.update(fold(after.get(key, []) for key in touched).sums)
+    found.subtract(without.sums)
+    found.update(by.sums)
     return found
 
 
@@ -142,6 +152,19 @@ def test_a_calm_life_fires_no_aggregate_rule_and_the_others_at_their_base_rate()
 
 def calm_total(metric: str, where: dict[str, str]) -> float:
     return measured(sums(), METRIC_BY_ID[metric], where, T0, T0 + HOURS * HOUR).k
+
+
+@pytest.mark.parametrize("kind", ["payment-outage", "broken-mobile-step"])
+def test_who_gives_up_for_what_went_wrong_is_told_of(kind: str) -> None:
+    """What the demonstration shows: each of these customers is an alert of the default definitions, half an hour later."""
+    it = incident(kind)
+    without, by = (
+        [alert for alert in result.alerts if (alert.rule.id, alert.state) == ("abandoned-with-friction", "firing")]
+        for result in of_the_touched(kind)
+    )
+    given_up = measured(sums(kind), METRIC_BY_ID["journeys_abandoned"], {"journey": "checkout"}, it.start_ms, it.end_ms + HOUR).k
+    given_up -= measured(sums(), METRIC_BY_ID["journeys_abandoned"], {"journey": "checkout"}, it.start_ms, it.end_ms + HOUR).k
+    assert len(by) - len(without) > 0.8 * given_up > 40
 
 
 def test_what_no_metric_of_the_catalogue_shows_is_named_by_no_label() -> None:
