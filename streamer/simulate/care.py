@@ -26,7 +26,9 @@ CHANNELS: Final = (
     *("phone",) * 8, *("chat",) * 5, *("email",) * 3, *("bot",) * 3, "social", "store",
 )  # fmt: skip
 SWITCH_TO: Final = ("phone", "chat", "email")
-REASONS: Final = ("delivery", "delivery", "delivery", "payment", "payment", "return", "invoice", "account", "product", "status")
+REASONS: Final = (
+    "delivery", "delivery", "delivery", "payment", "payment", "return", "return", "invoice", "account", "product", "product", "status",
+)  # fmt: skip
 TEAMS: Final = ("first-line", "billing", "logistics", "technical", "retention")
 INFO: Final = ("problem", "account_number", "order_number", "address")
 WRITTEN: Final = ("email", "chat", "bot", "social")
@@ -92,7 +94,7 @@ def _contact(life: Life, now_ms: int, matter: Matter, channel: str, *, resolved:
     if channel == "phone" and draw() < IVR_SHARE:
         time_ms += 8_000 + int(draw() * 15_000)
         life.emit(life.origin(who, "ivr", "prove", matter.journey), "auth.verified", time_ms, f"{contact}}}")
-    time_ms += int(15 * MINUTE + life.exponential(12 * MINUTE) if queued else 5_000 + life.exponential(45_000))
+    time_ms += _wait(life, channel, queued=queued)
     if queued and draw() < HUNG_UP_SHARE:
         life.tally["contacts_hung_up"] += 1
         life.emit(origin, "contact.ended", time_ms, f'{contact},"resolved":false}},"actor":{{"team":"{TEAMS[0]}"}}')
@@ -112,6 +114,13 @@ def _contact(life: Life, now_ms: int, matter: Matter, channel: str, *, resolved:
     if resolved:
         ask_about_contact(life, time_ms, who, channel, trouble=queued or cold)
     return time_ms, resolved, queued
+
+
+def _wait(life: Life, channel: str, *, queued: bool) -> int:
+    """How long it is until somebody attends to it: a mail waits for minutes, others for seconds, in a slow queue for long."""
+    if queued:
+        return int(15 * MINUTE + life.exponential(12 * MINUTE))
+    return int(10 * MINUTE + life.exponential(25 * MINUTE) if channel == "email" else 5_000 + life.exponential(30_000))
 
 
 def _tell(life: Life, time_ms: int, origin: Origin, contact: str, field: str) -> int:
@@ -157,7 +166,7 @@ def _handled(life: Life, time_ms: int, origin: Origin, contact: str, channel: st
     if channel in WRITTEN and draw() < 0.5:
         how += f',"template_id":"template-{int(draw() * 12)}"'
     if channel == "bot":
-        how += f',"bot_fallbacks":{int(life.exponential(0.6))}'
+        how += f',"bot_fallbacks":{int(life.exponential(0.75))}'
     if draw() < 0.02:
         how += ',"tag":"generic"'
     life.emit(origin, "contact.handled", time_ms, f'{contact}}},"actor":{{"team":"{team}"}},"handling":{{{how}}}')
