@@ -19,7 +19,8 @@ from streamer.commands.progress import progress_bar
 from streamer.engine import ingest as kafka
 from streamer.errors import InputError
 from streamer.simulate.customers import Simulation
-from streamer.simulate.scenario import Scenario, parse_incident
+from streamer.simulate.incidents import KINDS, parse_incident
+from streamer.simulate.scenario import HOUR_MS, Scenario
 from streamer.simulate.wire import HEADERS
 from streamer.touchpoints.times import milliseconds
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 # What --out begins with unless --start says otherwise: the same seed then gives the same file on every day.
 FILE_START_MS = milliseconds("2026-01-01T00:00:00Z")
-HOUR_MS = 3_600_000
 
 
 def register(app: typer.Typer) -> None:
@@ -47,9 +47,13 @@ def simulate(
     seconds: Annotated[float | None, typer.Option(min=0, help="End --live after this long; by default it goes on for ever.")] = None,
     incident: Annotated[
         list[str] | None,
-        typer.Option(help="payment-outage[:platform=ios]@+10m,5m: 10 minutes after the start for 5; @-31m,6m: before the past's end."),
+        typer.Option(
+            help="KIND[:dimension=value]@+10m,5m: 10 minutes after the start for 5; @-31m,6m: before the past's end. May be repeated. "
+            f"Kinds: {', '.join(KINDS)}."
+        ),
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Write the incidents' ground truth here, JSON lines.")] = None,
+    seasonal: Annotated[bool, typer.Option("--seasonal", help="Busy and quiet hours and weekdays; the rates are a week's means.")] = False,
     poison: Annotated[bool, typer.Option("--poison", help="Add records of every dead-letter reason.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write JSON lines to a file instead of Kafka; - is standard output.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
@@ -72,6 +76,7 @@ def simulate(
         ((start_ms, history_rate or rate), (past_end_ms, rate)),
         tuple(parse_incident(text, start_ms=start_ms, now_ms=past_end_ms) for text in incident or ()),
         poison,
+        seasonal,
     )
     if labels is not None:
         _write_labels(labels, scenario)

@@ -1,18 +1,24 @@
 """Customers who live: they browse, buy, give up, come back, call, call again and are handed on. Seeded, in virtual time.
 
-Every episode (a visit, an issue, a case) is drawn when it begins, and its events wait in a heap for their turn, so that the stream
-comes in the order in which it is sent. The shares are the orders of magnitude of the domain catalogue; tests assert them.
+Every episode (a visit, an issue, a case, something about the relationship) is drawn when it begins, with what follows from it, and its
+events wait in a heap for their turn, so that the stream comes in the order in which it is sent. The shares are the orders of magnitude
+of the domain catalogue; tests assert them. When episodes begin, whose they are and what is chance in each does not depend on what
+happens in others: with an incident and without it, everything that it does not touch is the same.
 """
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+import math
+from random import Random
 from typing import TYPE_CHECKING, Final
 
-from streamer.simulate.care import REASONS, case, issue
+from streamer.simulate.browsing import visit
+from streamer.simulate.care import REASONS, issue
+from streamer.simulate.cases import case
 from streamer.simulate.life import Life
-from streamer.simulate.shopping import visit
-from streamer.simulate.wire import Sent, poisoned
+from streamer.simulate.people import person
+from streamer.simulate.relationship import relationship
+from streamer.simulate.wire import poisoned
 from streamer.touchpoints.touchpoint import Reason
 
 if TYPE_CHECKING:
@@ -20,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamer.simulate.scenario import Scenario
+    from streamer.simulate.wire import Sent
 
 # Mean of the events an episode makes in the end: turns a rate of events into one of episodes. Measured; a test asserts it.
-EVENTS_PER_EPISODE: Final = 6.55
-VISIT_SHARE, ISSUE_SHARE = 0.82, 0.13  # of episodes; the rest are cases
+EVENTS_PER_EPISODE: Final = 8.0
+VISIT_SHARE, ISSUE_SHARE, CASE_SHARE = 0.78, 0.11, 0.05  # of episodes; the rest are about the relationship
 POISON_SHARE = 0.001  # of events
 OVERSIZE_EVERY = 64  # rounds of poison: one such record weighs as much as 3,000 events
 
@@ -34,6 +41,8 @@ class Simulation:
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         self._life = Life(scenario)
+        self._arrivals = Random(scenario.seed)
+        self._episodes = 0
         self._poisons = 0
 
     @property
@@ -43,31 +52,30 @@ class Simulation:
 
     def sent(self) -> Iterator[Sent]:
         """Every record in the order of sending; endless if the scenario is."""
-        life = self._life
-        waiting, end_ms = life.waiting, life.end_ms
-        now_ms = float(self._scenario.start_ms)
+        life, scenario, draw = self._life, self._scenario, self._arrivals.random
+        until, end_ms = life.waiting.until, life.end_ms
+        now_ms = float(scenario.start_ms)
         while True:
-            now_ms += life.exponential(1000 * EVENTS_PER_EPISODE / self._rate(now_ms))
-            limit_ms = min(now_ms, end_ms)
-            while waiting and waiting[0][0] < limit_ms:
-                yield heappop(waiting)
+            now_ms -= math.log(1.0 - draw()) * 1000 * EVENTS_PER_EPISODE / scenario.rate(now_ms)
+            yield from until(min(now_ms, end_ms))
             if now_ms >= end_ms:
                 return
             self._episode(int(now_ms))
 
-    def _rate(self, now_ms: float) -> float:
-        return next(rate for start_ms, rate in reversed(self._scenario.rate_from) if start_ms <= now_ms)
-
     def _episode(self, now_ms: int) -> None:
-        life = self._life
-        customer = int(life.draw() * self._scenario.customers)
+        life, arrivals = self._life, self._arrivals
+        customer = int(arrivals.random() * self._scenario.customers)
+        self._episodes += 1
+        life.begin(self._episodes, arrivals.getrandbits(63))
         kind = life.draw()
         if kind < VISIT_SHARE:
             visit(life, now_ms, customer)
         elif kind < VISIT_SHARE + ISSUE_SHARE:
-            issue(life, now_ms, customer, life.pick(REASONS))
-        else:
+            issue(life, now_ms, person(customer), life.pick(REASONS))
+        elif kind < VISIT_SHARE + ISSUE_SHARE + CASE_SHARE:
             case(life, now_ms, customer)
+        else:
+            relationship(life, now_ms, customer)
         if self._scenario.poison and life.draw() < POISON_SHARE * EVENTS_PER_EPISODE:
             self._poison(now_ms, customer)
 
@@ -79,5 +87,5 @@ class Simulation:
             return
         life = self._life
         life.number += 1
-        heappush(life.waiting, poisoned(reason, life.number, now_ms, f"cust-{customer:08d}"))
+        life.waiting.push(poisoned(reason, life.number, now_ms, f"cust-{customer:08d}"))
         life.tally[f"poison.{reason.value}"] += 1

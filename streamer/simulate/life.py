@@ -1,81 +1,122 @@
-"""What every simulated customer's episode is made with: chance, names, and the way into the stream."""
+"""What every simulated customer's episode is made with: chance, names, incidents, and the way into the stream."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from heapq import heappush
+from collections import Counter, defaultdict
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from streamer.simulate.wire import Sent, render
+from streamer.alerts.times import rfc3339
+from streamer.simulate.waiting import SLOT_BITS, Waiting
+from streamer.simulate.wire import Sent, head_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streamer.simulate.incidents import Incident
+    from streamer.simulate.people import Person
     from streamer.simulate.scenario import Scenario
+
+T = TypeVar("T")
 
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
 
-CONSENT_REFUSED_EVERY: Final = 37  # every n-th customer refuses analytics
 LATE_SHARE, DISORDER_SHARE, DUPLICATE_SHARE = 0.002, 0.40, 0.002  # of events
-SEGMENTS: Final = ("new", "regular", "regular", "vip")
-REGIONS: Final = ("eu-west", "eu-central", "eu-north", "us-east")
-SOURCES: Final = {"web": "/shop/web", "app": "/shop/app", "phone": "/care/phone", "chat": "/care/chat", "bot": "/care/chat",
-                  "email": "/care/mail", "other": "/care/cases"}  # fmt: skip
+SOURCES: Final = {
+    "web": "/shop/web", "app": "/shop/app", "store": "/shop/tills", "phone": "/care/phone", "ivr": "/care/ivr", "chat": "/care/chat",
+    "bot": "/care/chat", "email": "/care/mail", "social": "/care/social", "other": "/care/cases", "field": "/care/field",
+    "partner": "/logistics/carrier", "sms": "/notify/sms", "mail": "/notify/letters",
+}  # fmt: skip
+# The longest delay of what is sent at once, and of what is disordered, spread over their shares of chance.
+_SOON_MS: Final = 250 / (1 - DISORDER_SHARE)
+_DISORDER_MS: Final = 5_000 / DISORDER_SHARE
+_HEADS: Final = {channel: head_of(source) for channel, source in SOURCES.items()}
+# A NamedTuple without the detour that its constructor is; one for every event.
+_new: Final = tuple.__new__
+
+
+class Origin(NamedTuple):
+    """What the events of a customer on a channel have in common. head: of their envelopes. data: the beginning of `data` as JSON text."""
+
+    key: bytes
+    head: str
+    data: str
 
 
 class Life:
-    """One scenario's chance and stream. tally: what was made. number: the last one given to a record or a name. waiting: a heap."""
+    """One scenario's chance and stream. tally: what was made. number: the last one given to a record or a name.
+
+    troubled: whether there are incidents at all.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
-        self.draw = Random(scenario.seed).random
-        self.waiting: list[Sent] = []
+        chance = Random()
+        self.draw = chance.random
+        self._seed = super(Random, chance).seed  # an integer needs nothing of what Random.seed does besides, and every episode has one
+        self.waiting = Waiting(scenario.start_ms)
+        self._far = self.waiting.far
         self.number = 0
+        self._episode = ""
+        self._base = 0
         self.end_ms = math.inf if scenario.end_ms is None else scenario.end_ms
         self.tally: Counter[str] = Counter()
+        self.troubled = bool(scenario.incidents)
+        self._incidents: defaultdict[str, list[Incident]] = defaultdict(list)
+        for incident in scenario.incidents:
+            self._incidents[incident.kind].append(incident)
+
+    def begin(self, episode: int, seed: int) -> None:
+        """An episode has chance and names of its own: what goes wrong in one changes nothing in the others, and runs can be compared."""
+        self._seed(seed)
+        self._episode, self._base = f"{episode:010x}", self.number
 
     def exponential(self, mean: float) -> float:
         """An exponentially distributed number."""
         return -math.log(1.0 - self.draw()) * mean
 
-    def pick(self, options: tuple[str, ...]) -> str:
+    def pick(self, options: tuple[T, ...]) -> T:
         """One of the options, each as likely as the others."""
         return options[int(self.draw() * len(options))]
 
     def name(self, prefix: str) -> str:
         """An identifier nothing else has."""
-        self.number += 1
-        return f"{prefix}-{self.number:012x}"
+        self.number = number = self.number + 1
+        return f"{prefix}-{self._episode}-{number - self._base}"
 
-    def who(self, customer: int, channel: str, platform: str = "", *, anonymous: bool = False) -> tuple[bytes, str]:
-        """Key and the constant part of the `data` of a customer's events."""
-        name = f"anon-{customer:08d}" if anonymous else f"cust-{customer:08d}"
-        field = "anonymous_id" if anonymous else "customer_id"
-        consent = ',"consent":{"categories":{"analytics":false}}' if customer % CONSENT_REFUSED_EVERY == 0 else ""
-        device = f',"platform":"{platform}"' if platform else ""
-        segment, region = SEGMENTS[customer & 3], REGIONS[customer >> 2 & 3]
-        return name.encode(), f'"{field}":"{name}","channel":"{channel}"{device},"segment":"{segment}","region":"{region}"{consent}'
+    def struck(self, kind: str, time_ms: float, where: Mapping[str, str]) -> bool:
+        """Whether an incident of the kind is going on there and then."""
+        return self.troubled and any(incident.strikes(time_ms, where) for incident in self._incidents.get(kind, ()))
 
-    def emit(self, key: bytes, source: str, kind: str, time_ms: int, who: str, what: str = "") -> None:
+    def origin(self, person: Person, channel: str, stage: str, more: str = "") -> Origin:
+        """Where a customer's events come from; `more` of `data` begins with a comma."""
+        data = f'{person.identity},"channel":"{channel}"{more}{person.traits},"stage":"{stage}"'
+        return _new(Origin, (person.key, _HEADS[channel] + self._episode + "-", data))
+
+    def emit(self, origin: Origin, kind: str, time_ms: int, what: str = "") -> None:
         """Put one event into the stream, with the delays, disorder and repetitions of real producers."""
-        draw = self.draw
-        chance = draw()
-        if chance < LATE_SHARE:  # an app that was offline
-            delay_ms = 5_000 + self.exponential(4 * MINUTE)
+        chance = self.draw()
+        if chance > DISORDER_SHARE:
+            sent_ms = time_ms + int((chance - DISORDER_SHARE) * _SOON_MS)
+        elif chance > LATE_SHARE:
+            sent_ms = time_ms + int(chance * _DISORDER_MS)
+        else:  # an app that was offline
+            sent_ms = time_ms + int(5_000 + self.exponential(4 * MINUTE))
             self.tally["delayed"] += 1
-        else:
-            delay_ms = draw() * (5_000 if chance < DISORDER_SHARE else 250)
-        sent_ms = int(time_ms + delay_ms)
         if sent_ms >= self.end_ms:
             return
+        key, head, data = origin
         self.number = number = self.number + 1
-        value = render(number, source, kind, time_ms, who, what)
-        heappush(self.waiting, Sent(sent_ms, number, key, value))
+        value = f'{head}{number - self._base}","type":"{kind}","time":"{rfc3339(time_ms)}","data":{{{data}{what}}}}}'.encode()
+        if sent_ms < self.waiting.near_ms:
+            self.waiting.push(_new(Sent, (sent_ms, number, key, value)))
+        else:  # as `push` does; nearly all come here, and the call would cost
+            self._far[sent_ms >> SLOT_BITS].append(_new(Sent, (sent_ms, number, key, value)))
         self.tally[kind] += 1
         if chance > 1 - DUPLICATE_SHARE:
-            again_ms = int(sent_ms + draw() * MINUTE)
+            again_ms = int(sent_ms + self.draw() * MINUTE)
             if again_ms < self.end_ms:
                 self.number = number = number + 1
-                heappush(self.waiting, Sent(again_ms, number, key, value))
+                self.waiting.push(Sent(again_ms, number, key, value))
                 self.tally["duplicates"] += 1

@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-from streamer.alerts.times import rfc3339
-from streamer.durations import parse_duration
-from streamer.errors import InputError
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from streamer.simulate.incidents import Incident
+
 PLATFORMS: Final = ("desktop", "mobile-web", "ios", "android")
-INCIDENTS: Final = ("payment-outage",)
-# The default definitions' checkout deadline: an outage shows in the abandon rate this long after the payments failed.
+MOBILE: Final = ("mobile-web", "ios", "android")
+STEPS: Final = ("address", "delivery", "payment")
+# The default definitions' checkout deadline: who gives up shows in the abandon rate this long after the last activity.
 CHECKOUT_DEADLINE_MS: Final = 30 * 60_000
 
-_INCIDENT: Final = re.compile(
-    r"(?P<kind>[a-z-]+)(?::platform=(?P<platform>[a-z-]+))?@(?P<sign>[+-])(?P<at>[0-9a-z]+),(?P<length>[0-9a-z]+)"
-)
-
-
-class Incident(NamedTuple):
-    """Something that goes wrong, with its ground truth. Times in milliseconds since the epoch; end is exclusive."""
-
-    kind: str
-    platform: str
-    start_ms: int
-    end_ms: int
-
-    def label(self) -> dict[str, Any]:
-        """The ground truth as JSON: when, where, and which metrics must move when."""
-        return {
-            "incident": self.kind,
-            "start": rfc3339(self.start_ms),
-            "end": rfc3339(self.end_ms),
-            "slice": {"journey": "checkout", "platform": self.platform},
-            "metrics": [
-                {"metric": "friction_rate", "direction": "up", "from": rfc3339(self.start_ms), "until": rfc3339(self.end_ms)},
-                {
-                    "metric": "abandon_rate",
-                    "direction": "up",
-                    "from": rfc3339(self.start_ms + CHECKOUT_DEADLINE_MS),
-                    "until": rfc3339(self.end_ms + CHECKOUT_DEADLINE_MS),
-                },
-            ],
-        }
+HOUR_MS: Final = 3_600_000
+# How busy an hour of the day (UTC) and a day of the week are, each with a mean of 1: a quiet night, a rise over the day, an evening
+# peak, and more on Sunday evening's and Monday's side of the week, as in online retail [H].
+BY_HOUR: Final = (
+    0.35, 0.22, 0.15, 0.12, 0.14, 0.25, 0.50, 0.80, 1.05, 1.20, 1.28, 1.30,
+    1.30, 1.25, 1.22, 1.22, 1.25, 1.35, 1.55, 1.80, 1.90, 1.70, 1.25, 0.85,
+)  # fmt: skip
+BY_WEEKDAY: Final = (1.10, 1.02, 1.00, 1.00, 0.93, 0.87, 1.08)  # from Monday
+_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday
 
 
 class Scenario(NamedTuple):
     """A simulation, fully determined. Times in milliseconds since the epoch, rates in events per second of virtual time.
 
     end_ms: no event is sent at or after it; None goes on for ever. rate_from: (time, rate) steps, ascending, the first at start_ms.
-    poison: add records of every dead-letter reason.
+    poison: add records of every dead-letter reason. seasonal: the rates are a week's means, and follow the hour and the weekday.
     """
 
     seed: int
@@ -63,25 +40,15 @@ class Scenario(NamedTuple):
     rate_from: Sequence[tuple[int, float]]
     incidents: Sequence[Incident] = ()
     poison: bool = False
+    seasonal: bool = False
+
+    def rate(self, now_ms: float) -> float:
+        """Events per second at a time."""
+        rate = next(rate for start_ms, rate in reversed(self.rate_from) if start_ms <= now_ms)
+        return rate * season(now_ms) if self.seasonal else rate
 
 
-def parse_incident(text: str, *, start_ms: int, now_ms: int) -> Incident:
-    """An incident such as `payment-outage@+10m,5m`: 10 minutes after the start, for 5 minutes.
-
-    `@-31m,6m` counts back from `now_ms` (the end of the past); `payment-outage:platform=android` names the platform, iOS by default.
-    Raises InputError.
-    """
-    match = _INCIDENT.fullmatch(text)
-    if match is None:
-        raise InputError(f"--incident {text!r}: expected e.g. payment-outage@+10m,5m or payment-outage:platform=android@-31m,6m")
-    platform = match["platform"] or "ios"
-    if match["kind"] not in INCIDENTS:
-        raise InputError(f"--incident {text!r}: unknown incident; known are {', '.join(INCIDENTS)}")
-    if platform not in PLATFORMS:
-        raise InputError(f"--incident {text!r}: unknown platform; known are {', '.join(PLATFORMS)}")
-    try:
-        at_ms, length_ms = parse_duration(match["at"]), parse_duration(match["length"])
-    except ValueError as exc:
-        raise InputError(f"--incident {text!r}: {exc}") from exc
-    begin_ms = start_ms + at_ms if match["sign"] == "+" else now_ms - at_ms
-    return Incident(match["kind"], platform, begin_ms, begin_ms + length_ms)
+def season(now_ms: float) -> float:
+    """How busy the hour is, as a multiple of the week's mean."""
+    day, hour = divmod(int(now_ms // HOUR_MS), 24)
+    return BY_HOUR[hour] * BY_WEEKDAY[(day + _EPOCH_WEEKDAY) % 7]

@@ -1,0 +1,190 @@
+"""What can go wrong, and the ground truth of it: when, where, and which metrics must move.
+
+A kind says what its slice may name, and lists its moves. The life areas ask `Life.struck`; nothing else knows of incidents.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from streamer.alerts.times import rfc3339
+from streamer.durations import parse_duration
+from streamer.errors import InputError
+from streamer.simulate.people import REGIONS
+from streamer.simulate.scenario import CHECKOUT_DEADLINE_MS, HOUR_MS, MOBILE, PLATFORMS, STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+QUEUES: Final = ("phone", "chat")  # where customers wait in line
+
+
+class Move(NamedTuple):
+    """A metric that must move, how much later than the incident it begins and ends to, and the slice it is seen in.
+
+    fixed: what the slice is besides what it shares with the incident. shared: dimensions of the incident's own slice that the metric's
+    counters carry; one that the incident leaves open is looked at whole, but `spread` over the platforms.
+    """
+
+    metric: str
+    direction: Literal["up", "down"]
+    fixed: Mapping[str, str] = {}
+    shared: tuple[str, ...] = ("region",)
+    from_later_ms: int = 0
+    until_later_ms: int = 0
+
+
+class Kind(NamedTuple):
+    """A kind of incident. may: the slice's dimensions and their known values. usual: what it is unless a slice is given.
+
+    journey: the journey it is about, if one. spread: the platforms on which it strikes; a move is told for each.
+    """
+
+    usual: Mapping[str, str]
+    may: Mapping[str, tuple[str, ...]]
+    moves: tuple[Move, ...]
+    journey: str = ""
+    spread: tuple[str, ...] = ()
+
+
+_CHECKOUT: Final = {"journey": "checkout"}
+_DEADLINE: Final = CHECKOUT_DEADLINE_MS
+_ON_PLATFORM: Final = ("platform", "region")
+# Customers give up: at once there are fewer orders, and the deadlines of those who left pass half an hour later.
+_GIVING_UP: Final = (
+    Move("friction_rate", "up", _CHECKOUT, _ON_PLATFORM),
+    Move("abandon_rate", "up", _CHECKOUT, _ON_PLATFORM, _DEADLINE, _DEADLINE),
+    Move("close_rate", "down", _CHECKOUT, _ON_PLATFORM, _DEADLINE, _DEADLINE),
+    Move("close_odds", "down", _CHECKOUT, _ON_PLATFORM, _DEADLINE, _DEADLINE),
+    Move("journeys_abandoned", "up", _CHECKOUT, _ON_PLATFORM, _DEADLINE, _DEADLINE),
+    Move("journeys_completed", "down", _CHECKOUT, _ON_PLATFORM),
+)
+
+# To add a metric of a new chapter, name it in the kinds whose behaviour moves it: that is all, tests/unit/simulate/test_incidents.py
+# measures every move. Kept to metrics of the catalogue; what the behaviour is made for besides, and no metric shows yet, stands beside it.
+KINDS: Final[Mapping[str, Kind]] = {
+    "payment-outage": Kind({"platform": "ios"}, {"platform": PLATFORMS, "region": REGIONS}, _GIVING_UP, "checkout"),
+    "broken-mobile-step": Kind(  # also: errors per step, errors in a burst, friction by step
+        {"step": "delivery"}, {"step": STEPS, "platform": MOBILE, "region": REGIONS}, _GIVING_UP, "checkout", MOBILE
+    ),
+    "slow-queue": Kind(  # also: time to first response, contacts that nobody took
+        {"channel": "phone"},
+        {"channel": QUEUES, "region": REGIONS},
+        (
+            Move("switch_rate", "up", shared=("channel", "region")),
+            Move("channel_switches", "up", until_later_ms=HOUR_MS),
+            Move("repeat_rate", "up", until_later_ms=HOUR_MS),
+            Move("effort_mean", "up", until_later_ms=HOUR_MS),
+            Move("contacts", "up", until_later_ms=HOUR_MS),
+        ),
+    ),
+    "transfer-loop": Kind(  # also: information asked for again, handoffs without what they need
+        {},
+        {"region": REGIONS},
+        (
+            Move("transfer_rate", "up"),
+            Move("cold_transfer_share", "up"),
+            Move("effort_mean", "up"),
+            Move("high_effort_rate", "up"),
+            Move("handoff_rate", "up"),
+            Move("handoffs", "up", until_later_ms=HOUR_MS),
+            Move("ping_pong_rate", "up"),
+            Move("friction_rate", "up", {"journey": "service_case"}),
+        ),
+    ),
+    "late-shipments": Kind(  # also: shipments on time, promises passed
+        {},
+        {"region": REGIONS},
+        (
+            Move("contacts", "up", {"journey": "delivery"}, from_later_ms=2 * HOUR_MS, until_later_ms=6 * HOUR_MS),
+            Move("nps_experience", "down", from_later_ms=4 * HOUR_MS, until_later_ms=2 * HOUR_MS),
+        ),
+        "delivery",
+    ),
+    "silent-cases": Kind(  # also: cases in silence, inquiries about the status
+        {},
+        {"region": REGIONS},
+        (Move("contacts", "up", {"journey": "service_case"}, from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),),
+        "service_case",
+    ),
+    "survey-drop": Kind(  # also: satisfaction and customer effort
+        {}, {"region": REGIONS}, (Move("nps_experience", "down"), Move("nps_relationship", "down"))
+    ),
+}
+
+_INCIDENT: Final = re.compile(r"(?P<kind>[a-z-]+)(?P<slice>(?::[a-z]+=[a-z-]+)*)@(?P<sign>[+-])(?P<at>[0-9a-z]+),(?P<length>[0-9a-z]+)")
+
+
+class Incident(NamedTuple):
+    """Something that goes wrong. slice: (dimension, value) pairs. Times in milliseconds since the epoch; end is exclusive."""
+
+    kind: str
+    slice: tuple[tuple[str, str], ...]
+    start_ms: int
+    end_ms: int
+
+    def strikes(self, time_ms: float, where: Mapping[str, str]) -> bool:
+        """Whether it is going on there and then."""
+        return self.start_ms <= time_ms < self.end_ms and all(where.get(dimension) == value for dimension, value in self.slice)
+
+    def moves(self) -> list[tuple[Move, dict[str, str], int, int]]:
+        """Each metric that must move, with the slice, and from when until when."""
+        kind, own = KINDS[self.kind], dict(self.slice)
+        places = [{"platform": platform} for platform in kind.spread] if kind.spread and "platform" not in own else [{}]
+        return [
+            (
+                move,
+                {**move.fixed, **place, **{name: own[name] for name in move.shared if name in own}},
+                self.start_ms + move.from_later_ms,
+                self.end_ms + move.until_later_ms,
+            )
+            for move in kind.moves
+            for place in places
+        ]
+
+    def label(self) -> dict[str, Any]:
+        """The ground truth as JSON: when, where, and which metrics must move where and when."""
+        journey = KINDS[self.kind].journey
+        return {
+            "incident": self.kind,
+            "start": rfc3339(self.start_ms),
+            "end": rfc3339(self.end_ms),
+            "slice": ({"journey": journey} if journey else {}) | dict(self.slice),
+            "metrics": [
+                {"metric": move.metric, "direction": move.direction, "slice": where, "from": rfc3339(from_ms), "until": rfc3339(until_ms)}
+                for move, where, from_ms, until_ms in self.moves()
+            ],
+        }
+
+
+def parse_incident(text: str, *, start_ms: int, now_ms: int) -> Incident:
+    """An incident such as `payment-outage@+10m,5m`: 10 minutes after the start, for 5 minutes.
+
+    `@-31m,6m` counts back from `now_ms` (the end of the past). `payment-outage:platform=android:region=us-east` says where; what is not
+    said is as usual for the kind. Raises InputError.
+    """
+
+    def wrong(what: str) -> InputError:
+        return InputError(f"--incident {text!r}: {what}")
+
+    match = _INCIDENT.fullmatch(text)
+    if match is None:
+        raise wrong("expected e.g. payment-outage@+10m,5m or payment-outage:platform=android@-31m,6m")
+    kind = KINDS.get(match["kind"])
+    if kind is None:
+        raise wrong(f"unknown incident; known are {', '.join(KINDS)}")
+    where = dict(kind.usual)
+    for pair in match["slice"].split(":")[1:]:
+        name, _, value = pair.partition("=")
+        if name not in kind.may:
+            raise wrong(f"{match['kind']} cannot be limited by {name}, but by {', '.join(kind.may)}")
+        if value not in kind.may[name]:
+            raise wrong(f"unknown {name}; known are {', '.join(kind.may[name])}")
+        where[name] = value
+    try:
+        at_ms, length_ms = parse_duration(match["at"]), parse_duration(match["length"])
+    except ValueError as exc:
+        raise wrong(str(exc)) from exc
+    begin_ms = start_ms + at_ms if match["sign"] == "+" else now_ms - at_ms
+    return Incident(match["kind"], tuple(sorted(where.items())), begin_ms, begin_ms + length_ms)

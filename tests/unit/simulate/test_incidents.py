@@ -1,0 +1,264 @@
+"""Incidents: their syntax, their labels, and that each moves the metrics it names, and no others."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter as Tally
+from collections import defaultdict
+from functools import cache
+from math import hypot, log, sqrt
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from streamer import definitions
+from streamer.chapter_settings import Surveys
+from streamer.errors import InputError
+from streamer.metrics.catalogue import METRIC_BY_ID
+from streamer.metrics.metric import Metric
+from streamer.replay.pipeline import Arrival, Booking, Result, end_of, run_history
+from streamer.rollup.estimates import Estimate, estimate
+from streamer.simulate.customers import Simulation
+from streamer.simulate.incidents import KINDS, Incident, parse_incident
+from streamer.touchpoints.decode import decode
+from streamer.touchpoints.touchpoint import Touchpoint
+from tests.unit.simulate.support import HOUR, MINUTE, T0, scenario, touchpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOURS, RATE = 12, 3
+# Hours after the start, and for how many; long where answers are few.
+SPANS = {"late-shipments": (1, 7), "survey-drop": (2, 9)}
+PANE_MS = 10_000
+DEFINITIONS = msgspec.structs.replace(definitions.default(), surveys=Surveys())
+# A difference of so many standard errors is not chance. Runs share all that an incident does not touch, so that chance is in fact less.
+BEYOND_CHANCE = 3.0
+
+# Rates that every incident is held to, named or not. A metric of a new chapter belongs here once the labels know what moves it.
+WATCHED = (
+    "abandon_rate", "close_rate", "friction_rate", "repeat_rate", "transfer_rate", "cold_transfer_share", "switch_rate", "high_effort_rate",
+    "effort_mean", "handoff_rate", "ping_pong_rate", "nps_experience", "nps_relationship", "nps_benchmark",
+)  # fmt: skip
+
+
+def incident(kind: str) -> Incident:
+    start, length = SPANS.get(kind, (2, 2))
+    return parse_incident(f"{kind}@+{start}h,{length}h", start_ms=T0, now_ms=T0)
+
+
+@cache
+def lives(kind: str = "") -> dict[bytes, list[bytes]]:
+    """The records of each customer in twelve hours, with the incident or without any."""
+    known = (incident(kind),) if kind else ()
+    found = defaultdict(list)
+    for record in Simulation(scenario(hours=HOURS, rate=RATE, incidents=known)).sent():
+        assert record.key is not None
+        found[record.key].append(record.value)
+    return found
+
+
+def fold(customers: dict[bytes, list[bytes]]) -> Result:
+    """By the default definitions, in the order of the events, to the end of every deadline."""
+    arrivals = []
+    for key, values in customers.items():
+        for value in values:
+            decoded = decode(0, 1 << 60, key, value, ())
+            assert isinstance(decoded, Touchpoint)
+            arrivals.append(Arrival(decoded.time, key, value))
+    arrivals.sort(key=lambda arrival: arrival.arrival_ms)
+    return run_history(arrivals, DEFINITIONS, begin_ms=T0, end_ms=end_of(T0 + HOURS * HOUR, DEFINITIONS))
+
+
+@cache
+def calm() -> Result:
+    return fold(lives())
+
+
+@cache
+def of_the_touched(kind: str) -> tuple[Result, Result]:
+    """What the customers whom the incident touches make of the time without it, and with it."""
+    before, after = lives(), lives(kind)
+    touched = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
+    assert 0 < len(touched) < len(before) / 3
+    return fold({key: before.get(key, []) for key in touched}), fold({key: after.get(key, []) for key in touched})
+
+
+@cache
+def sums(kind: str = "") -> Mapping[Booking, int]:
+    """The net changes. What a customer does changes only sums of his own: those whom the incident does not touch are not folded again."""
+    if not kind:
+        return calm().sums
+    without, by = of_the_touched(kind)
+    found = Tally(calm().sums)
+    found.subtract(without.sums)
+    found.update(by.sums)
+    return found
+
+
+def _se(metric: Metric, found: Estimate) -> float:
+    if metric.kind == "count":
+        return sqrt(found.k)
+    if metric.kind == "odds":  # of its logarithm
+        return sqrt(1 / found.k + 1 / (found.n - found.k))
+    assert found.lower is not None
+    assert found.upper is not None
+    return (found.upper - found.lower) / (2 * 1.96)
+
+
+def measured(changes: Mapping[Booking, int], metric: Metric, where: dict[str, str], from_ms: int, until_ms: int) -> Estimate:
+    """The metric of a slice, over the panes of a span."""
+    found: Tally[int] = Tally()
+    for (counter, cell, pane), n in changes.items():
+        if from_ms <= pane * PANE_MS < until_ms and where.items() <= dict(cell).items():
+            found[int(counter)] += n
+    return estimate(metric, found, 0)
+
+
+def distance(kind: str, metric_id: str, where: dict[str, str], from_ms: int, until_ms: int) -> float:
+    """How far the metric is from what it is without the incident, in standard errors; above 0 if it is higher."""
+    metric = METRIC_BY_ID[metric_id]
+    before, after = (measured(sums(name), metric, where, from_ms, until_ms) for name in ("", kind))
+    assert before.value is not None
+    assert after.value is not None
+    moved = log(after.value / before.value) if metric.kind == "odds" else after.value - before.value
+    return moved / hypot(_se(metric, before), _se(metric, after)) if moved else 0.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_incident_moves_the_metrics_it_names_and_no_others(kind: str) -> None:
+    it = incident(kind)
+    for move, where, from_ms, until_ms in it.moves():
+        found = distance(kind, move.metric, where, from_ms, until_ms)
+        assert (found if move.direction == "up" else -found) > BEYOND_CHANCE, (move, where, found)
+    named = {move.metric for move, *_ in it.moves()}
+    moved = {name: distance(kind, name, {}, it.start_ms, T0 + HOURS * HOUR) for name in WATCHED if name not in named}
+    assert {name: found for name, found in moved.items() if abs(found) > BEYOND_CHANCE} == {}
+
+
+def test_a_calm_life_fires_no_aggregate_rule_and_the_others_at_their_base_rate() -> None:
+    fired = Tally(alert.rule.id for alert in calm().alerts if alert.state == "firing")
+    on = {rule.id: rule.on for rule in DEFINITIONS.rule}
+    assert not [rule for rule in fired if not on[rule]]
+    checkouts, contacts = calm_total("journeys_started", {"journey": "checkout"}), calm_total("contacts", {})
+    shares = {
+        "abandoned-with-friction": fired["abandoned-with-friction"] / checkouts,
+        "channel-switching": fired["channel-switching"] / contacts,
+        "repeated-contacts": fired["repeated-contacts"] / contacts,
+    }
+    assert all(0.005 < share < 0.06 for share in shares.values()), shares
+
+
+def calm_total(metric: str, where: dict[str, str]) -> float:
+    return measured(sums(), METRIC_BY_ID[metric], where, T0, T0 + HOURS * HOUR).k
+
+
+@pytest.mark.parametrize("kind", ["payment-outage", "broken-mobile-step"])
+def test_who_gives_up_for_what_went_wrong_is_told_of(kind: str) -> None:
+    """What the demonstration shows: each of these customers is an alert of the default definitions, half an hour later."""
+    it = incident(kind)
+    without, by = (
+        [alert for alert in result.alerts if (alert.rule.id, alert.state) == ("abandoned-with-friction", "firing")]
+        for result in of_the_touched(kind)
+    )
+    given_up = measured(sums(kind), METRIC_BY_ID["journeys_abandoned"], {"journey": "checkout"}, it.start_ms, it.end_ms + HOUR).k
+    given_up -= measured(sums(), METRIC_BY_ID["journeys_abandoned"], {"journey": "checkout"}, it.start_ms, it.end_ms + HOUR).k
+    assert len(by) - len(without) > 0.8 * given_up > 40
+
+
+def test_what_no_metric_of_the_catalogue_shows_is_named_by_no_label() -> None:
+    for kind in KINDS.values():
+        assert {move.metric for move in kind.moves} <= METRIC_BY_ID.keys()
+        assert all(set(values) for values in kind.may.values())
+        assert kind.usual.keys() <= kind.may.keys()
+
+
+def outage(start_minutes: int, minutes: int) -> Incident:
+    return parse_incident(f"payment-outage@+{start_minutes}m,{minutes}m", start_ms=T0, now_ms=T0)
+
+
+def test_an_outage_fails_the_payments_of_its_platform_in_its_time_and_nothing_else() -> None:
+    known = outage(60, 30)
+    payments: dict[tuple[bool, bool], Tally[bool]] = defaultdict(Tally)
+    for record in Simulation(scenario(hours=2, incidents=(known,))).sent():
+        event = touchpoint(json.loads(record.value))
+        if event.checkout_id and event.type in ("payment.failed", "order.completed"):
+            inside = known.start_ms <= event.time < known.end_ms
+            payments[event.platform == "ios", inside][event.type == "payment.failed"] += 1
+    shares = {where: failed[True] / failed.total() for where, failed in payments.items()}
+    assert shares.pop((True, True)) > 0.85
+    assert max(shares.values()) < 0.10
+
+
+def test_a_region_limits_an_incident_to_its_customers() -> None:
+    known = parse_incident("slow-queue:region=us-east@+10m,40m", start_ms=T0, now_ms=T0)
+
+    def of(*incidents: Incident) -> dict[str, Tally[tuple[str, str]]]:
+        found: dict[str, Tally[tuple[str, str]]] = defaultdict(Tally)
+        for record in Simulation(scenario(hours=1, incidents=incidents)).sent():
+            event = json.loads(record.value)
+            found[event["data"]["region"]][event["type"], event["time"]] += 1
+        return found
+
+    before, after = of(), of(known)
+    assert [region for region in before if before[region] != after[region]] == ["us-east"]
+
+
+def test_labels_say_when_where_and_which_metrics_move() -> None:
+    label = outage(10, 5).label()
+    metrics = label.pop("metrics")
+    assert label == {
+        "incident": "payment-outage",
+        "start": "2026-01-01T00:10:00.000Z",
+        "end": "2026-01-01T00:15:00.000Z",
+        "slice": {"journey": "checkout", "platform": "ios"},
+    }
+    where = {"journey": "checkout", "platform": "ios"}
+    friction = {"metric": "friction_rate", "direction": "up", "from": "2026-01-01T00:10:00.000Z", "until": "2026-01-01T00:15:00.000Z"}
+    abandon = {"metric": "abandon_rate", "direction": "up", "from": "2026-01-01T00:40:00.000Z", "until": "2026-01-01T00:45:00.000Z"}
+    assert metrics[:2] == [friction | {"slice": where}, abandon | {"slice": where}]
+
+
+def test_a_broken_step_is_labelled_for_each_mobile_platform() -> None:
+    label = parse_incident("broken-mobile-step:step=address@+1m,1m", start_ms=T0, now_ms=T0).label()
+    assert label["slice"] == {"journey": "checkout", "step": "address"}
+    assert {metric["slice"]["platform"] for metric in label["metrics"]} == {"mobile-web", "ios", "android"}
+    label = parse_incident("broken-mobile-step:platform=ios@+1m,1m", start_ms=T0, now_ms=T0).label()
+    assert {metric["slice"]["platform"] for metric in label["metrics"]} == {"ios"}
+
+
+IOS, ANDROID = (("platform", "ios"),), (("platform", "android"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("payment-outage@+10m,5m", Incident("payment-outage", IOS, T0 + 600_000, T0 + 900_000)),
+        ("payment-outage@-31m,6m", Incident("payment-outage", IOS, T0 + HOUR - 31 * MINUTE, T0 + HOUR - 25 * MINUTE)),
+        ("payment-outage:platform=android@+90s,1h", Incident("payment-outage", ANDROID, T0 + 90_000, T0 + 90_000 + HOUR)),
+        (
+            "slow-queue:channel=chat:region=us-east@+1m,1m",
+            Incident("slow-queue", (("channel", "chat"), ("region", "us-east")), T0 + MINUTE, T0 + 2 * MINUTE),
+        ),
+        ("survey-drop@+0s,1m", Incident("survey-drop", (), T0, T0 + MINUTE)),
+    ],
+)
+def test_incidents_are_placed_after_the_start_or_before_the_pasts_end(text: str, expected: Incident) -> None:
+    assert parse_incident(text, start_ms=T0, now_ms=T0 + HOUR) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("outage", "expected e.g."),
+        ("payment-outage@10m,5m", "expected e.g."),
+        ("flood@+1m,1m", f"unknown incident; known are {', '.join(KINDS)}"),
+        ("payment-outage:platform=amiga@+1m,1m", "unknown platform; known are desktop"),
+        ("slow-queue:platform=ios@+1m,1m", "slow-queue cannot be limited by platform, but by channel, region"),
+        ("payment-outage@+1y,1m", "expected a duration"),
+    ],
+)
+def test_an_incident_that_makes_no_sense_is_one_sentence(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parse_incident(text, start_ms=T0, now_ms=T0)
