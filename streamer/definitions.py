@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from streamer.chapter_settings import Surveys
+from streamer.chapter_settings import Operations, Surveys, Value
 from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTER_OF_SIGNAL, CHAPTERS, CORE, METRIC_BY_ID
@@ -167,6 +167,8 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     effort: Effort = Effort()
     cases: Cases = Cases()
     surveys: Surveys | None = None
+    operations: Operations | None = None
+    value: Value | None = None
     limits: Limits = Limits()
     slice: tuple[Slice, ...] = (Slice(by=()),)
     rule: tuple[Rule, ...] = ()
@@ -203,6 +205,8 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def longest_deadline_ms(self) -> int:
         """After this long without events every open end is closed; `ingest` ends a finished history with it."""
         spans = [j.deadline + j.recoverable_for for j in self.journey]
+        if self.operations is not None:
+            spans.append(self.operations.keep_for)
         return max([*spans, self.contacts.window, self.contacts.repeat_within])
 
 

@@ -39,12 +39,12 @@ class Instance:
     """A journey instance, open (`abandoned_at` 0) or abandoned and recoverable until `due`.
 
     due: when open, the abandonment deadline; when abandoned, the end of recoverability. deadline_ms and recoverable_ms are
-    those of the definitions it started under.
+    those of the definitions it started under. levels: the levels of value it has seen, as bits.
     """
 
     __slots__ = (
         "abandoned_at", "cause_count", "causes", "cell", "cold", "currency", "deadline_ms", "due", "friction", "ids", "journey", "last",
-        "ping_pongs", "recoverable_ms", "repeats", "started", "step", "switches", "transfers", "value_minor",
+        "levels", "ping_pongs", "recoverable_ms", "repeats", "started", "step", "switches", "transfers", "value_minor",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,7 @@ class Instance:
         self.currency = ""
         self.causes: list[Cause] = []
         self.cause_count = 0
+        self.levels = 0
 
     @property
     def key(self) -> str:
@@ -78,7 +79,7 @@ class Instance:
         return (
             self.journey, self.ids, self.started, self.due, self.deadline_ms, self.recoverable_ms, self.cell.packed, self.last,
             self.abandoned_at, self.step, self.friction, self.switches, self.repeats, self.transfers, self.cold, self.value_minor,
-            self.currency, self.causes, self.cause_count, self.ping_pongs,
+            self.currency, self.causes, self.cause_count, self.ping_pongs, self.levels,
         )  # fmt: skip
 
 
@@ -234,7 +235,7 @@ class State:
 FIELDS: Final[dict[type, tuple[str, ...]]] = {
     Instance: (
         "journey", "ids", "started", "due", "deadline_ms", "recoverable_ms", "cell", "last", "abandoned_at", "step", "friction",
-        "switches", "repeats", "transfers", "cold", "value_minor", "currency", "causes", "cause_count", "ping_pongs",
+        "switches", "repeats", "transfers", "cold", "value_minor", "currency", "causes", "cause_count", "ping_pongs", "levels",
     ),
     Issue: (
         "key", "started", "last", "due", "cell", "reason", "severity", "group", "resolved_at", "contacts", "repeats", "switches",
@@ -251,7 +252,7 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
 
 Row = Sequence[Any]  # the values of a packed structure, perhaps of an older schema, which has fewer
 
-_INSTANCE_ADDED: Final[Row] = (0, "", 0, 0, 0, 0, 0, 0, "", (), 0, 0)
+_INSTANCE_ADDED: Final[Row] = (0, "", 0, 0, 0, 0, 0, 0, "", (), 0, 0, 0)
 _ISSUE_ADDED: Final[Row] = ("", "", "", 0, 0, 0, 0, 0, 0, 0, 0, None, False, (), 0, ())
 _CASE_ADDED: Final[Row] = ("", 0, 0)
 _EPISODE_ADDED: Final[Row] = ({}, (), 0, "")
@@ -289,7 +290,7 @@ def _instance_of(packed: Row, cell_of: CellOf) -> Instance:
     one = Instance(row[0], row[1], row[2], row[3], row[4], row[5], cell_of(row[6]), (time, offset, type_, id_))
     one.abandoned_at, one.step, one.friction, one.switches, one.repeats = row[8], row[9], row[10], row[11], row[12]
     one.transfers, one.cold, one.value_minor, one.currency = row[13], row[14], row[15], row[16]
-    one.causes, one.cause_count, one.ping_pongs = _causes_of(row[17]), row[18], row[19]
+    one.causes, one.cause_count, one.ping_pongs, one.levels = _causes_of(row[17]), row[18], row[19], row[20]
     return one
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from streamer.metrics.chapters import cases, contacts, journeys, surveys
+from streamer.metrics.chapters import cases, contacts, journeys, operations, surveys, value
 from streamer.metrics.metric import Metric
 
 # Always on: what the fold is about.
@@ -19,6 +19,8 @@ CHAPTERS: Final[dict[str, tuple[Metric, ...]]] = {
     "contacts": contacts.METRICS,
     "cases": cases.METRICS,
     "surveys": surveys.METRICS,
+    "operations": operations.METRICS,
+    "value": value.METRICS,
 }
 
 METRICS: Final = tuple(metric for metrics in CHAPTERS.values() for metric in metrics)
@@ -26,7 +28,11 @@ METRIC_BY_ID: Final = {metric.id: metric for metric in METRICS}
 CHAPTER_OF: Final = {metric.id: chapter for chapter, metrics in CHAPTERS.items() for metric in metrics}
 
 # What an entity rule on a customer may name besides what the core knows, by chapter: name -> what it is.
-SIGNALS: Final[dict[str, dict[str, str]]] = {"surveys": surveys.SIGNALS}
+SIGNALS: Final[dict[str, dict[str, str]]] = {
+    "surveys": surveys.SIGNALS,
+    "operations": operations.SIGNALS,
+    "value": value.SIGNALS,
+}
 CHAPTER_OF_SIGNAL: Final = {name: chapter for chapter, names in SIGNALS.items() for name in names}
 
 # A window of the whole life of the counters, beside the rolling ones; what a recount of a finished history is compared with.

@@ -22,6 +22,7 @@ class Metric(NamedTuple):
     sample, as of NPS; `quantile` of a histogram, whose buckets are the numerator's counters with the upper bounds `edges` (the last bucket
     has none), interpolated within a bucket, with the interval of order statistics; `count` = sum in the window divided by `scale`;
     `stock` = sum for ever.
+    sample: what the sample is counted by, if not by the denominator, as of a weighted mean.
     source: the row of the domain catalogue first, then where the definition comes from, [H] if it is ours.
     unit: of the value. formula: in words.
     """
@@ -41,6 +42,7 @@ class Metric(NamedTuple):
     minus: tuple[Counter, ...] = ()
     edges: tuple[float, ...] = ()
     quantile: float = 0.0
+    sample: Counter | None = None
 
     @property
     def row(self) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 from streamer.alerts.times import rfc3339
 from streamer.deltas import PANE_MS
 from streamer.metrics.catalogue import METRICS
-from streamer.metrics.counters import Counter
+from streamer.metrics.counters import FIRST_CHAPTERS, Counter
 from streamer.verify.recount import Place, Recount, Sample, Series
 from streamer.verify.rules import UNKNOWN, Holding, names_of
 
@@ -25,14 +25,17 @@ Status = Literal["equal", "different", "not verified"]
 
 _JOURNEYS: Final = frozenset(c for c in Counter if Counter.STARTED <= c < Counter.CONTACTS)
 _ISSUES: Final = frozenset(c for c in Counter if Counter.CONTACTS <= c < Counter.CASES)
-_CASES: Final = frozenset(c for c in Counter if c >= Counter.CASES)
+_CASES: Final = frozenset(c for c in Counter if Counter.CASES <= c < FIRST_CHAPTERS)
 _EFFORT: Final = frozenset(c for c in Counter if Counter.ISSUES_EFFORT_MEDIUM <= c < Counter.CASES or c == Counter.FRICTION_INSTANCES)
 # What the recount does not know: the limits of docs/reference/journeys.md, and the counters that each can touch.
 LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
-    "cut_journeys": _JOURNEYS,
+    "cut_journeys": _JOURNEYS | {Counter.JOURNEYS, Counter.FUNCTIONAL_JOURNEYS, Counter.PERSONAL_JOURNEYS, Counter.CATALYTIC_JOURNEYS},
     "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
     "cut_cases": _CASES | _EFFORT,
     "cut_resolutions": _EFFORT | {Counter.REPEAT_CONTACTS},
+    "cut_shipments": frozenset(c for c in Counter if Counter.SHIPMENTS <= c < Counter.PROACTIVE_CONTACTS),
+    "cut_messages": frozenset({Counter.INFORMATION_OPENED}),
+    "cut_goals": frozenset({Counter.GOALS, Counter.GOALS_PROGRESSED, Counter.GOALS_REACHED}),
 }
 
 _TOO_LATE: Final = "{} events left the retained ones early (cut_events), and some came too late for that"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from streamer.definitions import Rule
 
 # Whether the switches of a burst are still in it is told by the processor at the next switch only: not in the SQL.
-UNKNOWN: Final = frozenset({"recent_switches"})
+# Signals of chapters are not there either.
+UNKNOWN: Final = frozenset({"recent_switches", *CHAPTER_OF_SIGNAL})
 _BINARY: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _COMPARE: Final[dict[type[ast.cmpop], str]] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=", ast.NotEq: "<>"}
 # Which rows of a table of moments a rule is evaluated at, besides that analytics is not refused.

@@ -46,6 +46,7 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
                 ("denominator", metric.denominator),
                 ("minus", metric.minus),
                 ("squares", (metric.squares,) if metric.squares else ()),
+                ("sample", (metric.sample,) if metric.sample else ()),
             )
             for number, counter in enumerate(counters)
         ],

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamer.journeys.chapters.operations import Operations
 from streamer.journeys.chapters.surveys import Surveys
+from streamer.journeys.chapters.value import Value
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
     from streamer.journeys.cells import Cells
     from streamer.journeys.chapter import Chapter
 
-_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys,)
+_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys, Operations, Value)
 
 
 def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:

@@ -26,7 +26,8 @@ CREATE TABLE metrics AS
 WITH parts AS (
     SELECT metric, kind, scale, slice_no, label_values, "window",
         sum(n) FILTER (part = 'numerator') AS k, coalesce(sum(n) FILTER (part = 'denominator'), 0) AS denominator,
-        coalesce(sum(n) FILTER (part = 'squares'), 0) AS squares, coalesce(sum(n) FILTER (part = 'minus'), 0) AS minus
+        coalesce(sum(n) FILTER (part = 'squares'), 0) AS squares, coalesce(sum(n) FILTER (part = 'minus'), 0) AS minus,
+        sum(n) FILTER (part = 'sample') AS sample
     FROM windowed JOIN metric_parts USING (counter)
     WHERE kind <> 'quantile' AND (kind <> 'stock' OR "window" = 'lifetime')
     GROUP BY ALL
@@ -40,14 +41,16 @@ WITH parts AS (
         z * sqrt(p * (1 - p) / n + z * z / (4.0 * n * n)) AS half
     FROM parts
 )
-SELECT metric, slice_no, label_values, "window", (k - minus)::BIGINT AS k, n::BIGINT AS n,
+SELECT metric, slice_no, label_values, "window", (k - minus)::BIGINT AS k,
+    -- Of a weighted mean the denominator is a sum of weights, and the sample is counted by itself.
+    CASE WHEN metric IN (SELECT metric FROM metric_parts WHERE part = 'sample') THEN coalesce(sample, 0) ELSE n END::BIGINT AS n,
     CASE WHEN kind IN ('count', 'stock') THEN k::DOUBLE / scale
          WHEN kind = 'difference' AND denominator > 0 THEN (k - minus)::DOUBLE / denominator * scale
          WHEN denominator > 0 THEN k::DOUBLE / denominator / scale END AS "value",
     -- Wilson's score interval of a ratio, the normal one of a mean and of the difference of two shares; 95 %.
     CASE WHEN kind = 'ratio' AND n > 0 THEN
             [(p + z * z / (2 * n) - half) / (1 + z * z / n), (p + z * z / (2 * n) + half) / (1 + z * z / n)]
-         WHEN kind = 'mean' AND n > 1 THEN
+         WHEN kind = 'mean' AND n > 1 AND metric IN (SELECT metric FROM metric_parts WHERE part = 'squares') THEN
             [(k::DOUBLE / n - z * sqrt(greatest(0, n * squares - k * k)::DOUBLE / (n * (n - 1)) / n)) / scale,
              (k::DOUBLE / n + z * sqrt(greatest(0, n * squares - k * k)::DOUBLE / (n * (n - 1)) / n)) / scale]
          WHEN kind = 'difference' AND n > 0 THEN

@@ -1,0 +1,51 @@
+"""How pictures look: one palette, quiet axes, the finding as the title, how to read it at the foot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from streamer.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+INK: Final = "#1f2933"
+MUTED: Final = "#7b8794"
+BLUE: Final = "#2f6fb2"
+RED: Final = "#c8553d"
+GREY: Final = "#c3cbd4"
+# From bad to good, told apart by the colour-blind too.
+SCALE: Final = ("#c8553d", "#c3cbd4", "#2f6fb2", "#1b4b7f", "#0c2c4e")
+_SIZE_INCHES: Final = (10.0, 5.6)
+_STYLE: Final[dict[Any, Any]] = {
+    "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY, "axes.titlesize": 11,
+    "axes.titleweight": "bold", "axes.titlepad": 12, "xtick.color": INK, "ytick.color": MUTED, "xtick.bottom": False, "ytick.left": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "axes.grid": True, "axes.grid.axis": "y",
+    "axes.axisbelow": True, "grid.color": "#e4e7eb", "figure.facecolor": "white", "savefig.dpi": 150, "legend.frameon": False,
+}  # fmt: skip
+
+
+def frame(figure: Figure, title: str, foot: str) -> None:
+    """The title above everything and the line below it."""
+    figure.suptitle(title, x=0.02, y=0.98, ha="left", va="top", fontsize=14, fontweight="bold", color=INK)
+    figure.text(0.02, 0.015, foot, ha="left", va="bottom", fontsize=8.5, color=MUTED)
+
+
+def save(draw: Callable[[Figure], None], path: Path) -> None:
+    """Draw into a file; its ending says which kind: .png, .svg, .pdf. Raises InputError if it cannot be written."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.set(rect=(0.01, 0.06, 0.98, 0.84))  # type: ignore[call-arg]
+        draw(figure)
+        try:
+            figure.savefig(path)
+        except ValueError as exc:
+            raise InputError(f"--plot {path}: unknown kind of picture, give it a name that ends in .png, .svg or .pdf") from exc
+        except OSError as exc:
+            raise InputError(f"--plot {path}: cannot be written: {exc.strerror}") from exc
