@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+from matplotlib.patches import Patch
 
 from streamer.analysis import pictures
 from streamer.analysis.history import DAY_MS
@@ -122,7 +123,7 @@ def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed:
     if found.customers < 10 * len(found.drivers):
         notes.append("Fewer than ten answers for each measure: look at the intervals, not at the order.")
     first = found.drivers[0]
-    headline = f"{_title(first.name)} go most with {measure}: {first.share:.0%} of what is explained"
+    headline = f"{_title(first.name)} go most with {measure}: {percent(first.share, 0)} of what is explained"
     return Report(
         headline,
         [_table(found, measure)],
@@ -152,6 +153,7 @@ def _table(found: Drivers, measure: Measure) -> Table:
 
 
 def _draw(figure: Figure, found: Drivers, headline: str, measure: Measure, days: int) -> None:
+    pictures.rows(figure, len(found.drivers))
     ax = figure.subplots()
     shown = found.drivers[::-1]
     at = np.arange(len(shown))
@@ -161,7 +163,7 @@ def _draw(figure: Figure, found: Drivers, headline: str, measure: Measure, days:
     ax.errorbar([100 * one.weight for one in shown], at, xerr=spread, fmt="none", ecolor=pictures.INK, elinewidth=1.2, capsize=3)
     for row, one in enumerate(shown):
         ax.annotate(
-            f"{one.share:.0%}", (100 * max(one.high, one.weight), row), xytext=(7, 0), textcoords="offset points", va="center",
+            percent(one.share, 0), (100 * max(one.high, one.weight), row), xytext=(7, 0), textcoords="offset points", va="center",
             fontweight="bold",
         )  # fmt: skip
     ax.set_yticks(at, [_title(one.name) for one in shown], color=pictures.INK)
@@ -169,8 +171,8 @@ def _draw(figure: Figure, found: Drivers, headline: str, measure: Measure, days:
     ax.grid(visible=False, axis="y")
     ax.set_xlim(0, 100 * max(max(one.high, one.weight) for one in shown) * 1.12)
     ax.set_xlabel(f"Points of R² (all together {100 * found.r2:.0f} of 100)")
-    handles = [ax.barh([0], [0], color=colour, label=label) for colour, label in
-               ((pictures.RED, "more of it, lower score"), (pictures.BLUE, "more of it, higher score"))]  # fmt: skip
+    meanings = {pictures.RED: "more of it, lower score", pictures.BLUE: "more of it, higher score"}
+    handles = [Patch(color=colour, label=label) for colour, label in meanings.items() if colour in colours]
     ax.legend(handles=handles, loc="lower right")
     pictures.frame(
         figure, headline,

@@ -164,20 +164,21 @@ def _headline(rules: Sequence[Judged], outcome: str) -> str:
     best = next((one for one in rules if one.precision is not None), None)
     if best is None:
         return f"No alert could be judged against {outcome}"
-    return f"{best.rule} foretells {outcome} best: right in {best.precision or 0:.0%} of {counted(best.alerts, 'alert')}"
+    return f"{best.rule} foretells {outcome} best: right in {percent(best.precision or 0, 0)} of {counted(best.alerts, 'alert')}"
 
 
 def _table(rules: Sequence[Judged], base: float | None, days: int) -> Table:
     rows = []
     for one in rules:
-        precision = "-" if one.precision is None else f"{percent(one.precision)} ({_interval(one.precision_interval)})"
-        recall = "-" if one.recall is None else f"{percent(one.recall)} ({one.foreseen:,} of {one.outcomes:,})"
+        precision = "-" if one.precision is None else percent(one.precision)
+        recall = "-" if one.recall is None else percent(one.recall)
         lift = "-" if not base or one.precision is None else f"{one.precision / base:.1f}"
         lead = "-" if one.lead_hours is None else f"{one.lead_hours:,.1f}"
-        rows.append([one.rule, f"{one.alerts:,}", precision, lift, recall, lead, "noisy" if one.noisy else ""])
+        name = f"{one.rule} (noisy)" if one.noisy else one.rule
+        rows.append([name, f"{one.alerts:,}", precision, _interval(one.precision_interval), lift, recall, lead])
     return Table(
         f"Alerts against what came within {days} days" + ("" if base is None else f"; base rate {percent(base)}"),
-        ["Rule", "Alerts", "Precision (95 %)", "Lift", "Recall", "Lead, hours", ""],
+        ["Rule", "Alerts", "Precision", "95 %", "Lift", "Recall", "Lead, h"],
         rows,
     )
 
@@ -187,19 +188,25 @@ def _interval(interval: tuple[float, float] | None) -> str:
 
 
 def _draw(figure: Figure, rules: Sequence[Judged], base: float | None, headline: str, days: int, words: str) -> None:
+    pictures.rows(figure, len(rules))
     left, right = figure.subplots(1, 2, sharey=True)
     shown = list(rules)[::-1]
     for ax, title, part in ((left, "Precision: alerts that were right", "precision"), (right, "Recall: outcomes foreseen", "recall")):
         for row, one in enumerate(shown):
             value, interval = (one.precision, one.precision_interval) if part == "precision" else (one.recall, one.recall_interval)
-            if value is None or interval is None:
-                ax.annotate("none", (1, row), color=pictures.MUTED, va="center")
+            if value is None or interval is None or not one.alerts:
+                ax.annotate("no alerts to judge", (50, row), color=pictures.MUTED, va="center", ha="center", fontsize=9)
                 continue
             colour = pictures.RED if one.noisy and part == "precision" else pictures.BLUE
             ax.plot([100 * interval[0], 100 * interval[1]], [row, row], color=colour, linewidth=6, alpha=0.3, solid_capstyle="round")
             ax.plot([100 * value], [row], "o", color=colour, markersize=9)
             count = one.alerts if part == "precision" else one.outcomes
-            ax.annotate(f"{value:.0%} of {count:,}", (100 * value, row), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9)
+            # Beside the interval, on the side that has room.
+            at, shift = (interval[1], 10) if value < 0.6 else (interval[0], -10)
+            ax.annotate(
+                f"{percent(value, 0)} of {count:,}", (100 * at, row), xytext=(shift, 0), textcoords="offset points", va="center",
+                ha="left" if shift > 0 else "right", fontsize=9,
+            )  # fmt: skip
         ax.set_title(title, loc="left")
         ax.set_xlim(-6, 106)
         ax.grid(axis="x")
@@ -210,6 +217,11 @@ def _draw(figure: Figure, rules: Sequence[Judged], base: float | None, headline:
     if base is not None:
         left.axvline(100 * base, color=pictures.MUTED, linewidth=1, linestyle=(0, (4, 3)))
         left.annotate(
-            f"base rate {base:.0%}", (100 * base, -0.52), xytext=(4, 0), textcoords="offset points", color=pictures.MUTED, fontsize=8.5
+            f"base rate {percent(base, 0)}",
+            (100 * base, -0.52),
+            xytext=(4, 0),
+            textcoords="offset points",
+            color=pictures.MUTED,
+            fontsize=8.5,
         )
     pictures.frame(figure, headline, f"Outcome: {words}, within {days} days. Bars: Wilson's 95 % interval. Red: noisy.")

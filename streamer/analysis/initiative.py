@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from streamer.analysis import pictures
 from streamer.analysis.history import DAY_MS
-from streamer.analysis.report import Report, Table, between, counted, money, percent
+from streamer.analysis.report import Report, Table, between, counted, money, percent, signed
 from streamer.analysis.statistics import bootstrap
 from streamer.errors import InputError
 
@@ -106,7 +107,7 @@ def analyse(log: Log, initiative: str, *, currency: str | None, days: int, margi
     ]
     if left_out:
         notes.append(left_out)
-    headline = f"{initiative}: {one.roi:+.0%} return" + ("" if one.control else ", not causal")
+    headline = _headline(initiative, one)
     return Report(
         headline,
         [_table(one, unit, margin)],
@@ -116,21 +117,23 @@ def analyse(log: Log, initiative: str, *, currency: str | None, days: int, margi
     )
 
 
+def _headline(initiative: str, one: Return) -> str:
+    low, high = one.roi_interval
+    says = "pays off" if low > 0 else "does not pay off" if high < 0 else "may pay off or not"
+    told = f"return {signed(100 * one.roi)} %, between {signed(100 * low)} and {signed(100 * high)} %"
+    return f"{initiative} {says}: {told}" if one.control else f"{initiative}, not causal: {told}"
+
+
 def _table(one: Return, unit: str, margin: float) -> Table:
     rows = [
-        ["Treated", f"{one.treated:,}", f"change of spend {money(one.change_treated, unit)} each", ""],
-        [
-            "Control",
-            f"{one.control:,}",
-            "-" if one.change_control is None else f"change of spend {money(one.change_control, unit)} each",
-            "",
-        ],
-        ["Effect on spend", "", f"{money(one.effect, unit)} each", between(*one.effect_interval)],
-        ["Gain", "", f"{money(one.gain, unit)} at a margin of {percent(margin)}", ""],
+        ["Change of spend, treated", f"{one.treated:,}", money(one.change_treated, unit), ""],
+        ["Change of spend, control", f"{one.control:,}", "-" if one.change_control is None else money(one.change_control, unit), ""],
+        ["Effect per customer", "", money(one.effect, unit), between(*one.effect_interval)],
+        [f"Gain at a margin of {percent(margin)}", "", money(one.gain, unit), ""],
         ["Cost", "", money(one.cost, unit), ""],
         ["Return", "", percent(one.roi), f"{percent(one.roi_interval[0])} to {percent(one.roi_interval[1])}"],
     ]
-    return Table("Return on the initiative", ["", "Customers", "", "95 % interval"], rows)
+    return Table("Return on the initiative", ["", "Customers", "Amount", "95 % interval"], rows)
 
 
 def _draw(figure: Figure, one: Return, headline: str, unit: str, days: int) -> None:
@@ -142,7 +145,7 @@ def _draw(figure: Figure, one: Return, headline: str, unit: str, days: int) -> N
     left.bar(range(len(values)), values, color=[pictures.BLUE, pictures.GREY][: len(values)], width=0.55)
     for at, value in enumerate(values):
         left.annotate(
-            f"{value:+,.1f}", (at, value), xytext=(0, 5 if value >= 0 else -5), textcoords="offset points", ha="center",
+            signed(value, 1), (at, value), xytext=(0, 5 if value >= 0 else -5), textcoords="offset points", ha="center",
             va="bottom" if value >= 0 else "top", fontweight="bold",
         )  # fmt: skip
     left.axhline(0, color=pictures.MUTED, linewidth=0.8)
@@ -155,14 +158,16 @@ def _draw(figure: Figure, one: Return, headline: str, unit: str, days: int) -> N
     right.plot([low, high], [0, 0], color=pictures.BLUE, linewidth=6, alpha=0.35, solid_capstyle="round")
     right.plot([100 * one.roi], [0], "o", color=pictures.BLUE, markersize=11)
     right.annotate(
-        f"{one.roi:+.0%}", (100 * one.roi, 0), xytext=(0, 12), textcoords="offset points", ha="center", fontweight="bold", fontsize=13
-    )
-    right.annotate("break-even", (0, -0.55), ha="center", color=pictures.MUTED, fontsize=9)
-    right.axvline(0, color=pictures.MUTED, linewidth=0.8, ymin=0.28)
+        f"{signed(100 * one.roi)} %", (100 * one.roi, 0), xytext=(0, 14), textcoords="offset points", ha="center", fontweight="bold",
+        fontsize=13,
+    )  # fmt: skip
+    right.axvline(0, color=pictures.MUTED, linewidth=0.8, ymax=0.86)
+    right.annotate("break-even", (0, 0.56), ha="center", color=pictures.MUTED, fontsize=9)
     right.set_ylim(-0.7, 0.7)
     right.set_yticks([])
     right.margins(x=0.25)
-    right.xaxis.set_major_formatter(lambda value, _: f"{value:+.0f} %")
+    right.xaxis.set_major_locator(MaxNLocator(5))
+    right.xaxis.set_major_formatter(lambda value, _: f"{signed(value)} %")
     right.set_title("Return, with its 95 % interval", loc="left")
     foot = "Less the control group's change: an effect if chance decided who was in it." if one.control else "No control group: not causal."
     pictures.frame(figure, headline, f"{days} days after the start, less as many before. {foot}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.analysis import pictures
 from streamer.analysis.history import DAY_MS
-from streamer.analysis.report import Report, Table, between, counted
+from streamer.analysis.report import Report, Table, between, counted, percent, signed
 from streamer.analysis.statistics import difference_interval
 from streamer.errors import InputError
 
@@ -76,8 +76,8 @@ _COUNTED: Final = """
 SELECT journey, touchpoint,
     count(*) FILTER (friction), count(*) FILTER (friction AND outcome),
     count(*) FILTER (NOT friction), count(*) FILTER (NOT friction AND outcome),
-    count(next_score) FILTER (friction), avg(next_score) FILTER (friction),
-    count(next_score) FILTER (NOT friction), avg(next_score) FILTER (NOT friction)
+    count(next_score) FILTER (friction), count(*) FILTER (friction AND next_score >= 9),
+    count(next_score) FILTER (NOT friction), count(*) FILTER (NOT friction AND next_score >= 9)
 FROM (
     SELECT ended.*, touchpoint, friction, CASE $outcome
         WHEN 'completion' THEN completed
@@ -95,7 +95,7 @@ GROUP BY ALL ORDER BY 1, 2
 class Moment(NamedTuple):
     """difference: of the outcome rates, with friction less without. impact: |difference| times the instances with friction.
 
-    validated: whether the scores that the customers gave afterwards differ in the same direction; None with too few of them.
+    validated: whether the share of promoters afterwards differs in the same direction, its interval without 0; None with few answers.
     """
 
     journey: str
@@ -113,16 +113,16 @@ class Moment(NamedTuple):
 
 
 class Arms(NamedTuple):
-    """Instances with friction and without, and with the outcome of each; answers afterwards, and their mean score."""
+    """Instances with friction and without, and with the outcome of each; NPS answers afterwards, and promoters among them."""
 
     friction: int
     friction_hits: int
     smooth: int
     smooth_hits: int
     friction_voices: int = 0
-    friction_score: float | None = None
+    friction_promoters: int = 0
     smooth_voices: int = 0
-    smooth_score: float | None = None
+    smooth_promoters: int = 0
 
 
 def compare(journey: str, touchpoint: str, arms: Arms, least: int = LEAST) -> Moment:
@@ -131,8 +131,9 @@ def compare(journey: str, touchpoint: str, arms: Arms, least: int = LEAST) -> Mo
     with_friction, without = arms.friction_hits / arms.friction, arms.smooth_hits / arms.smooth
     difference = with_friction - without
     validated = None
-    if min(arms.friction_voices, arms.smooth_voices) >= _VOICES_MIN and arms.friction_score is not None and arms.smooth_score is not None:
-        validated = (arms.friction_score - arms.smooth_score) * difference > 0
+    if min(arms.friction_voices, arms.smooth_voices) >= _VOICES_MIN:
+        voices = difference_interval(arms.friction_promoters, arms.friction_voices, arms.smooth_promoters, arms.smooth_voices)
+        validated = voices[1] < 0 if difference < 0 else voices[0] > 0
     pivotal = min(arms.friction, arms.smooth) >= least and (low > 0 or high < 0)
     return Moment(
         journey, touchpoint, arms.friction, with_friction, arms.smooth, without, difference, low, high, abs(difference) * arms.friction,
@@ -179,47 +180,48 @@ def _headline(pivotal: Sequence[Moment], outcome: str) -> str:
     if not pivotal:
         return f"No touchpoint is pivotal for {outcome}"
     first = pivotal[0]
-    return f"{first.journey}, {first.touchpoint}: friction goes with {100 * first.difference:+.0f} points of {outcome}"
+    points = f"{abs(100 * first.difference):.0f} points {'less' if first.difference < 0 else 'more'} {outcome}"
+    return f"Friction at {first.touchpoint} ({first.journey}) goes with {points}"
 
 
 def _table(moments: Sequence[Moment], outcome: str) -> Table:
     says = {True: "yes", False: "no", None: "-"}
     rows = [
         [
-            one.journey, one.touchpoint,
-            f"{100 * one.rate_friction:.1f} % of {one.friction:,}", f"{100 * one.rate_smooth:.1f} % of {one.smooth:,}",
-            f"{100 * one.difference:+.1f} ({between(100 * one.low, 100 * one.high, 1)})", f"{one.impact:,.0f}",
-            "pivotal" if one.pivotal else "", says[one.validated],
+            f"{one.journey}: {one.touchpoint}" + (" (pivotal)" if one.pivotal else ""),
+            f"{percent(one.rate_friction)} of {one.friction:,}", f"{percent(one.rate_smooth)} of {one.smooth:,}",
+            signed(100 * one.difference, 1), between(100 * one.low, 100 * one.high, 1), f"{one.impact:,.0f}", says[one.validated],
         ]
         for one in moments
     ]  # fmt: skip
     return Table(
         f"Touchpoints by what friction there goes with ({outcome})",
-        ["Journey", "Touchpoint", "With friction", "Without", "Difference, points (95 %)", "Impact", "", "Scores agree"],
+        ["Touchpoint", "With friction", "Without", "Points", "95 %", "Impact", "Scores agree"],
         rows,
     )
 
 
 def _draw(figure: Figure, moments: Sequence[Moment], headline: str, words: str) -> None:
-    ax = figure.subplots()
     shown = list(moments[:_SHOWN])[::-1]
+    pictures.rows(figure, len(shown))
+    ax = figure.subplots()
     for row, one in enumerate(shown):
         colour = pictures.GREY if not one.pivotal else pictures.RED if one.difference < 0 else pictures.BLUE
         ax.plot([100 * one.low, 100 * one.high], [row, row], color=colour, linewidth=6, alpha=0.4, solid_capstyle="round")
         ax.plot([100 * one.difference], [row], "o", color=colour, markersize=9)
         ax.annotate(
-            f"{100 * one.difference:+.0f}  (n = {one.friction:,} / {one.smooth:,})", (100 * one.high, row), xytext=(10, 0),
-            textcoords="offset points", va="center", fontsize=9, color=pictures.INK if one.pivotal else pictures.MUTED,
+            f"{signed(100 * one.difference)}   n = {one.friction:,} / {one.smooth:,}", (100 * one.difference, row), xytext=(0, 9),
+            textcoords="offset points", ha="center", fontsize=9, color=pictures.INK if one.pivotal else pictures.MUTED,
         )  # fmt: skip
     ax.axvline(0, color=pictures.MUTED, linewidth=0.8)
     ax.set_yticks(range(len(shown)), [f"{one.journey}: {one.touchpoint}" for one in shown], color=pictures.INK)
     ax.grid(axis="x")
     ax.grid(visible=False, axis="y")
-    ax.set_ylim(-0.6, len(shown) - 0.4)
-    low, high = min(100 * one.low for one in shown), max(100 * one.high for one in shown)
-    ax.set_xlim(min(low, 0) - 4, max(high, 0) + 0.28 * (max(high, 0) - min(low, 0)) + 4)
-    ax.set_xlabel("Difference of the outcome rate, percentage points: with friction less without")
+    ax.set_ylim(-0.6, len(shown) - 0.2)
+    low, high = min(0.0, *(100 * one.low for one in shown)), max(0.0, *(100 * one.high for one in shown))
+    ax.set_xlim(low - 0.15 * (high - low), high + 0.15 * (high - low))
+    ax.xaxis.set_major_formatter(lambda value, _: signed(value) if value else "0")
+    ax.set_xlabel("Difference of the outcome rate in percentage points, with friction less without")
     pictures.frame(
-        figure, headline,
-        f"Outcome: {words}. Bars: Newcombe's 95 % interval. Grey: not pivotal. n: instances with friction / without. An association.",
-    )  # fmt: skip
+        figure, headline, f"Outcome: {words}. Bars: Newcombe's 95 % interval; grey is not pivotal. n: with friction / without. Not a cause."
+    )

@@ -31,17 +31,25 @@ _STYLE: Final[dict[Any, Any]] = {
 
 def frame(figure: Figure, title: str, foot: str) -> None:
     """The title above everything and the line below it."""
-    figure.suptitle(title, x=0.02, y=0.98, ha="left", va="top", fontsize=14, fontweight="bold", color=INK)
-    figure.text(0.02, 0.015, foot, ha="left", va="bottom", fontsize=8.5, color=MUTED)
+    height = figure.get_figheight()
+    figure.suptitle(
+        title, x=0.02, y=1 - 0.12 / height, ha="left", va="top", fontsize=13 if len(title) < 80 else 11, fontweight="bold", color=INK
+    )
+    figure.text(0.02, 0.09 / height, foot, ha="left", va="bottom", fontsize=8.5, color=MUTED)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0.01, 0.34 / height, 0.98, 1 - 0.9 / height))  # type: ignore[call-arg]
+
+
+def rows(figure: Figure, count: int) -> None:
+    """As high as so many rows need."""
+    figure.set_figheight(max(3.6, 2.1 + 0.55 * count))
 
 
 def save(draw: Callable[[Figure], None], path: Path) -> None:
     """Draw into a file; its ending says which kind: .png, .svg, .pdf. Raises InputError if it cannot be written."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
-        engine = figure.get_layout_engine()
-        if engine is not None:
-            engine.set(rect=(0.01, 0.06, 0.98, 0.84))  # type: ignore[call-arg]
         draw(figure)
         try:
             figure.savefig(path)

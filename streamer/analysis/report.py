@@ -36,9 +36,14 @@ def money(amount: float, currency: str) -> str:
     return f"{amount:,.2f} {currency}".rstrip()
 
 
-def percent(share: float) -> str:
+def percent(share: float, digits: int = 1) -> str:
     """For people."""
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.{digits}f} %"
+
+
+def signed(number: float, digits: int = 0) -> str:
+    """For people: with its sign, a minus that is as wide as a plus."""
+    return f"{number:+,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def between(low: float, high: float, digits: int = 2) -> str:

@@ -180,13 +180,17 @@ def _draw(figure: Figure, customers: list[Customer], measure: Measure, headline:
         ("up", "down"): (0.01, 0.98, "left", "top"), ("up", "up"): (0.99, 0.98, "right", "top"),
         ("down", "down"): (0.01, 0.02, "left", "bottom"), ("down", "up"): (0.99, 0.02, "right", "bottom"),
     }.items():  # fmt: skip
-        text = f"spend {spend}, score {score}: {counts[f'spend_{spend}_score_{score}']:,}"
+        level = " or level" if score == "up" else ""
+        text = f"spend {spend}, score {score}{level}: {counts[f'spend_{spend}_score_{score}']:,}"
         ax.text(left, bottom, text, transform=ax.transAxes, ha=across, va=up, color=pictures.MUTED, fontsize=9)
     ax.set_xlabel(f"Change of {measure} per month, points")
     ax.set_ylabel("Change of spend per quarter (% of the mean month)")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low - 0.09 * (high - low), high + 0.09 * (high - low))  # room for the corners
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     pictures.frame(
         figure,
         headline,
-        f"{len(told):,} customers with at least two answers. Dashed: the bound of a decline. Values far outside are at the edge.",
+        f"Shown: the {len(told):,} customers with two answers or more; the others have no line of scores. "
+        "Dashed: the bound of a decline. What is far outside is at the edge.",
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import orjson
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from streamer.analysis.history import Log, Measure
     from streamer.analysis.report import Report
 
+_WIDTH_IN_A_FILE = 120
 _MODULES = frozenset({"numpy", "matplotlib"})
 
 
@@ -201,11 +203,13 @@ def _tell(report: Report, plot: Path | None, *, as_json: bool) -> None:
         typer.echo(orjson.dumps({"headline": report.headline, **report.result}))
         return
     console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_IN_A_FILE
     console.print(f"[bold]{report.headline}[/bold]\n", highlight=False)
     for part in report.tables:
-        table = Table(title=part.title, title_justify="left", title_style="")
+        table = Table(title=part.title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
         for number, column in enumerate(part.columns):
-            table.add_column(column, justify="left" if number == 0 else "right")
+            table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
         for row in part.rows:
             table.add_row(*row)
         console.print(table, highlight=False)
