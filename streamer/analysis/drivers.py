@@ -42,8 +42,8 @@ WITH latest AS (
 SELECT key, score, map_from_entries(list((counter, n)) FILTER (counter IS NOT NULL))
 FROM (
     SELECT latest.key, score, counter, sum(n)::DOUBLE AS n
-    FROM latest LEFT JOIN (SELECT key, counter, n, changes.t AS at FROM changes JOIN events USING (event)) c
-        ON c.key = latest.key AND c.at > latest.t - $span AND c.at <= latest.t
+    FROM latest LEFT JOIN (SELECT key, counter, n, changes.t AS happened FROM changes JOIN events USING (event)) c
+        ON c.key = latest.key AND c.happened > latest.t - $span AND c.happened <= latest.t
     GROUP BY ALL
 )
 GROUP BY ALL ORDER BY key

@@ -36,12 +36,13 @@ OUTCOMES: Final = {
     "lapsed": "no order for {lapse} days after one",
 }
 # Of (customer, when).
-_QUERIES: Final = {
+QUERIES: Final = {
     "detractor": "SELECT key, t FROM answers WHERE instrument = 'nps' AND score <= 6",
     "abandoned": """
-        SELECT key, at
+        SELECT key, fallen
         FROM (
-            SELECT key, c.event, c.t AS at, sum(n) AS n FROM changes c JOIN events USING (event) WHERE counter = 'ABANDONED' GROUP BY ALL
+            SELECT key, event, changes.t AS fallen, sum(n) AS n
+            FROM changes JOIN events USING (event) WHERE counter = 'ABANDONED' GROUP BY ALL
         )
         WHERE n > 0
     """,
@@ -111,7 +112,7 @@ def base_rate(outcomes: Mapping[str, Sequence[int]], customers: int, horizon_ms:
 def analyse(log: Log, history: History, outcome: str, *, days: int, lapse_days: int) -> Report:
     """The entity rules of the definitions against an outcome. Raises InputError if there is nothing to judge."""
     words = OUTCOMES[outcome].format(lapse=lapse_days)
-    found = _by_customer(log.rows(_QUERIES[outcome], {"lapse": lapse_days * DAY_MS, "end": log.end_ms} if outcome == "lapsed" else None))
+    found = _by_customer(log.rows(QUERIES[outcome], {"lapse": lapse_days * DAY_MS, "end": log.end_ms} if outcome == "lapsed" else None))
     if not found:
         raise InputError(f"the outcome {outcome!r} ({words}) never comes in this file: there is nothing to foresee")
     alerts = _alerts(log, history)

@@ -32,7 +32,7 @@ WHERE type = 'initiative.started' GROUP BY 1 ORDER BY 2 DESC, 1
 _AROUND: Final = """
 WITH enrolled AS (
     SELECT key, min(t) AS t, min_by(coalesce(details ->> '$.initiative.arm', 'treated'), place) AS arm,
-        coalesce(min_by(try_cast(details ->> '$.initiative.cost' AS DOUBLE), place), 0) AS cost
+        min_by(coalesce(try_cast(details ->> '$.initiative.cost' AS DOUBLE), 0), place) AS cost
     FROM events
     WHERE type = 'initiative.started' AND details ->> '$.initiative.initiative_id' = $initiative
     GROUP BY key

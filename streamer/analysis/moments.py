@@ -220,7 +220,7 @@ def _draw(figure: Figure, moments: Sequence[Moment], headline: str, words: str) 
     ax.set_ylim(-0.6, len(shown) - 0.2)
     low, high = min(0.0, *(100 * one.low for one in shown)), max(0.0, *(100 * one.high for one in shown))
     ax.set_xlim(low - 0.15 * (high - low), high + 0.15 * (high - low))
-    ax.xaxis.set_major_formatter(lambda value, _: signed(value) if value else "0")
+    ax.xaxis.set_major_formatter(lambda value, _: signed(value))
     ax.set_xlabel("Difference of the outcome rate in percentage points, with friction less without")
     pictures.frame(
         figure, headline, f"Outcome: {words}. Bars: Newcombe's 95 % interval; grey is not pivotal. n: with friction / without. Not a cause."

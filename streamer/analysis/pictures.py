@@ -20,6 +20,8 @@ RED: Final = "#c8553d"
 GREY: Final = "#c3cbd4"
 # From bad to good, told apart by the colour-blind too.
 SCALE: Final = ("#c8553d", "#c3cbd4", "#2f6fb2", "#1b4b7f", "#0c2c4e")
+# Behind a text that lines may cross.
+PAPER: Final = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 _SIZE_INCHES: Final = (10.0, 5.6)
 _STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY, "axes.titlesize": 11,

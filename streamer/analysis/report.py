@@ -43,7 +43,8 @@ def percent(share: float, digits: int = 1) -> str:
 
 def signed(number: float, digits: int = 0) -> str:
     """For people: with its sign, a minus that is as wide as a plus."""
-    return f"{number:+,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    text = f"{number:+,.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if text.strip("+-0.") else text[1:]
 
 
 def between(low: float, high: float, digits: int = 2) -> str:

@@ -182,7 +182,7 @@ def _draw(figure: Figure, customers: list[Customer], measure: Measure, headline:
     }.items():  # fmt: skip
         level = " or level" if score == "up" else ""
         text = f"spend {spend}, score {score}{level}: {counts[f'spend_{spend}_score_{score}']:,}"
-        ax.text(left, bottom, text, transform=ax.transAxes, ha=across, va=up, color=pictures.MUTED, fontsize=9)
+        ax.text(left, bottom, text, transform=ax.transAxes, ha=across, va=up, color=pictures.MUTED, fontsize=9, bbox=pictures.PAPER)
     ax.set_xlabel(f"Change of {measure} per month, points")
     ax.set_ylabel("Change of spend per quarter (% of the mean month)")
     low, high = ax.get_ylim()
