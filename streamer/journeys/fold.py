@@ -41,7 +41,7 @@ class Fold:
         named = {name for rule in definitions.rule if rule.on for name in (*language.names_in(rule.when), *rule.show)}
         self.cells = cells.Cells([*(name for s in definitions.slice for name in s.by), *named])
         self.chapters = {chapter.id: chapter for chapter in chapters_of(definitions, self.cells)}
-        value = self.chapters.get(Value.id)
+        value = self.chapters.get("value")
         self._value = value if isinstance(value, Value) else None
         self.episodes = EpisodeFold(definitions, self.cells.dimensions, self.chapters)
         self._plans = Plans(definitions, list(self.chapters.values()))

@@ -52,14 +52,14 @@ def moment(time_ms: int) -> str:
 
 
 def dispatch(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
-    match random.randrange(10):
+    match random.randrange(12):
         case 0:
             return {"type": "order.cancelled", "commerce": {"order_id": random.choice("AB")}}
-        case 1:
+        case 1 | 4 | 5:
             kind = random.choice(["information", "information", "status"])
-            sent: dict[str, Any] = {"kind": kind, "message_id": random.choice(["m1", "m2", ""])}
+            sent: dict[str, Any] = {"kind": kind, "message_id": random.choice(["m1", "m1", "m2", ""])}
             return {"type": "message.sent", "message": sent | random.choice([{}, {"opened": True}, {"opened": False}])}
-        case 2:
+        case 2 | 6:
             return {"type": "message.opened", "message": {"message_id": random.choice(["m1", "m2", "m3", ""])}}
         case 3:
             actor = {"initiator": random.choice(["company", "company", "customer"])}
@@ -129,6 +129,20 @@ def test_what_comes_a_minute_after_its_target_is_late() -> None:
 def test_what_was_there_in_time_is_on_time_though_it_is_told_late() -> None:
     told = totals((0, "shipment.created", shipment(promised=30)), (50, "shipment.delivered", shipment(delivered=29)))
     assert told == {"shipments": 1, "due_promised": 1, "on_time_promised": 1}
+
+
+def test_what_was_there_at_exactly_its_target_is_on_time_though_it_is_told_late() -> None:
+    told = totals((0, "shipment.created", shipment(promised=30)), (50, "shipment.delivered", shipment(delivered=30)))
+    assert told == {"shipments": 1, "due_promised": 1, "on_time_promised": 1}
+
+
+def test_an_opening_is_of_the_latest_message_of_its_id() -> None:
+    told = totals(
+        (0, "message.sent", {"message": {"kind": "information", "message_id": "m"}}),
+        (1, "message.sent", {"message": {"kind": "information", "message_id": "m", "opened": True}}),
+        (2, "message.opened", {"message": {"message_id": "m"}}),
+    )
+    assert told == {"information": 2, "information_opened": 1, "customers_informed": 1}
 
 
 def test_a_delivery_cannot_be_told_ahead() -> None:
