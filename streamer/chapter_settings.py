@@ -5,7 +5,7 @@ What is not written has the value given here; [H] marks a house default where th
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -13,7 +13,7 @@ from streamer.durations import Duration, Part
 
 Times = Annotated[int, msgspec.Meta(ge=2, le=20)]
 
-_AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 _SECOND: int = 1_000
 _MINUTE: int = 60 * _SECOND
@@ -93,7 +93,7 @@ class Steps(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     stall_after: Duration = Duration(_HOUR)
-    steps_per_instance: _AtLeastOne = 50
+    steps_per_instance: AtLeastOne = 50
 
 
 class Handoffs(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,7 +135,7 @@ class Causes(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     types: tuple[str, ...] = ("payment.failed", "form.error", "friction.signal")
-    causes_per_customer: _AtLeastOne = 50
+    causes_per_customer: AtLeastOne = 50
 
 
 class Commerce(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -186,3 +186,40 @@ class Wallet(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Share of wallet (B5). latest_within: of a customer's answers of one kind only the latest of so long counts [H]."""
 
     latest_within: Duration = Duration(90 * _DAY)
+
+
+class Operations(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was promised, shipped and said without being asked (O1-O4).
+
+    on_time: what must happen by the target. target: which one `overdue_shipments` looks at. keep_for: a shipment is forgotten so long
+    after its last event, and a target farther away from the event that tells it is none [H]. cadence: how often a customer is to hear from
+    a person of ours; after one and a half times as long `contact_overdue` holds, until the contact is forgotten after `keep_for`.
+    per_customer: numbers per customer count each customer once in so long; windows beyond it count some twice. opened_within: an
+    opening counts for a message no older [H]. shipments_per_customer, messages_per_customer: beyond, the oldest goes and is counted.
+    """
+
+    on_time: Literal["delivered", "shipped"] = "delivered"
+    target: Literal["requested", "promised", "committed"] = "promised"
+    keep_for: Duration = Duration(90 * _DAY)
+    cadence: Duration = Duration(30 * _DAY)
+    per_customer: Duration = Duration(30 * _DAY)
+    opened_within: Duration = Duration(30 * _DAY)
+    shipments_per_customer: AtLeastOne = 50
+    messages_per_customer: AtLeastOne = 50
+
+    def __post_init__(self) -> None:
+        if self.keep_for <= max(self.per_customer, self.cadence * 3 // 2):
+            raise ValueError("operations: keep_for must be longer than per_customer and than one and a half times cadence")
+
+
+class Value(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What customers wanted and what they settled for (C1), which value a touchpoint has (V1-V3), and goals.
+
+    sacrifice_within: the customer's own index is of what was stated no longer ago [H]. goal_within: a goal is forgotten so long after its
+    last event [H]. preferences_per_customer, goals_per_customer: beyond, the oldest goes and is counted.
+    """
+
+    sacrifice_within: Duration = Duration(90 * _DAY)
+    goal_within: Duration = Duration(90 * _DAY)
+    preferences_per_customer: AtLeastOne = 50
+    goals_per_customer: AtLeastOne = 20

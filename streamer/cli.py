@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "ingest": ("ingest",),
     "replay": ("replay",),
     "verify": ("verify",),
+    "analyze": ("analyze",),
     "alerts": ("alerts",),
     "dead_letters": ("dead-letters",),
     "state": ("state",),

@@ -13,7 +13,20 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from streamer.chapter_settings import Browsing, Causes, Commerce, Communication, Digital, Handoffs, Service, Steps, Surveys, Wallet
+from streamer.chapter_settings import (
+    Browsing,
+    Causes,
+    Commerce,
+    Communication,
+    Digital,
+    Handoffs,
+    Operations,
+    Service,
+    Steps,
+    Surveys,
+    Value,
+    Wallet,
+)
 from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTER_OF_SIGNAL, CHAPTERS, CORE, METRIC_BY_ID
@@ -185,6 +198,8 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     commerce: Commerce | None = None
     browsing: Browsing | None = None
     wallet: Wallet | None = None
+    operations: Operations | None = None
+    value: Value | None = None
     limits: Limits = Limits()
     slice: tuple[Slice, ...] = (Slice(by=()),)
     rule: tuple[Rule, ...] = ()
@@ -235,6 +250,8 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             spans.append(self.commerce.horizon)
         if self.browsing is not None:
             spans.append(self.browsing.gap)
+        if self.operations is not None:
+            spans.append(self.operations.keep_for)
         return max([*spans, self.contacts.window, self.contacts.repeat_within])
 
     def stall_after_ms(self, journey: Journey) -> int:

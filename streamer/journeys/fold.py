@@ -14,6 +14,7 @@ from streamer.journeys import cells, instances
 from streamer.journeys.cases import CaseFold
 from streamer.journeys.chapters import chapters_of
 from streamer.journeys.chapters.steps import Steps
+from streamer.journeys.chapters.value import Value
 from streamer.journeys.contacts import NONE, QUIET, ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
 from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
@@ -42,6 +43,8 @@ class Fold:
         named = {name for rule in definitions.rule if rule.on for name in (*language.names_in(rule.when), *rule.show)}
         self.cells = cells.Cells([*(name for s in definitions.slice for name in s.by), *named])
         self.chapters = {chapter.id: chapter for chapter in chapters_of(definitions, self.cells)}
+        value = self.chapters.get("value")
+        self._value = value if isinstance(value, Value) else None
         self.episodes = EpisodeFold(definitions, self.cells.dimensions, self.chapters)
         self._plans = Plans(definitions, list(self.chapters.values()))
         steps = self.chapters.get(_STEPS)
@@ -74,6 +77,8 @@ class Fold:
     def touch(self, event: Touchpoint, plan: Plan, sink: Sink) -> None:
         """Count the touchpoint."""
         sink.count(_TOUCHPOINTS, self.cells.of(cells.JOURNEY, plan.journey or event.journey, event), event.time)
+        if event.value_level and self._value is not None:
+            self._value.touchpoint(event, sink)
 
     def apply(self, state: State, event: Touchpoint, sink: Sink, plan: Plan | None = None) -> bool:
         """Fold one event; deadlines up to its time must have fired. False if it certainly left the state as it was."""
@@ -150,6 +155,8 @@ class Fold:
                     self._begin(state, journey, event, sink)
                 continue
             instance = found[0]
+            if self._value is not None:
+                self._value.touched(instance, event, sink)
             before, step, value = instance.abandoned_at, instance.step, instance.value_minor
             instances.apply(state, journey, role, event, found, sink)
             if self._steps is not None:
@@ -172,6 +179,8 @@ class Fold:
         if self._steps is not None:
             self._steps.began(state, instance, event, sink)
             self._add_cause_of_step(state, event)
+        if self._value is not None:
+            self._value.begun(instance, event, sink)
         self.episodes.journey(state, instance, event.time, sink)
 
     def _gone(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:

@@ -40,11 +40,12 @@ class Instance:
 
     due: when open, the abandonment deadline; when abandoned, the end of recoverability. deadline_ms and recoverable_ms are
     those of the definitions it started under. number: tells it from every other of its journey, where a chapter needs that, else -1.
+    levels: the levels of value it has seen, as bits.
     """
 
     __slots__ = (
         "abandoned_at", "cause_count", "causes", "cell", "cold", "currency", "deadline_ms", "due", "friction", "ids", "journey", "last",
-        "number", "ping_pongs", "recoverable_ms", "repeats", "started", "step", "switches", "transfers", "value_minor",
+        "levels", "number", "ping_pongs", "recoverable_ms", "repeats", "started", "step", "switches", "transfers", "value_minor",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +67,7 @@ class Instance:
         self.causes: list[Cause] = []
         self.cause_count = 0
         self.number = -1
+        self.levels = 0
 
     @property
     def key(self) -> str:
@@ -79,7 +81,7 @@ class Instance:
         return (
             self.journey, self.ids, self.started, self.due, self.deadline_ms, self.recoverable_ms, self.cell.packed, self.last,
             self.abandoned_at, self.step, self.friction, self.switches, self.repeats, self.transfers, self.cold, self.value_minor,
-            self.currency, self.causes, self.cause_count, self.ping_pongs, self.number,
+            self.currency, self.causes, self.cause_count, self.ping_pongs, self.number, self.levels,
         )  # fmt: skip
 
 
@@ -236,7 +238,7 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
     Instance: (
         "journey", "ids", "started", "due", "deadline_ms", "recoverable_ms", "cell", "last", "abandoned_at", "step", "friction",
         "switches", "repeats", "transfers", "cold", "value_minor", "currency", "causes", "cause_count", "ping_pongs",
-        "number",
+        "number", "levels",
     ),
     Issue: (
         "key", "started", "last", "due", "cell", "reason", "severity", "group", "resolved_at", "contacts", "repeats", "switches",
@@ -253,7 +255,7 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
 
 Row = Sequence[Any]  # the values of a packed structure, perhaps of an older schema, which has fewer
 
-_INSTANCE_ADDED: Final[Row] = (0, "", 0, 0, 0, 0, 0, 0, "", (), 0, 0, -1)
+_INSTANCE_ADDED: Final[Row] = (0, "", 0, 0, 0, 0, 0, 0, "", (), 0, 0, -1, 0)
 _ISSUE_ADDED: Final[Row] = ("", "", "", 0, 0, 0, 0, 0, 0, 0, 0, None, False, (), 0, ())
 _CASE_ADDED: Final[Row] = ("", 0, 0)
 _EPISODE_ADDED: Final[Row] = ({}, (), 0, "")
@@ -291,7 +293,7 @@ def _instance_of(packed: Row, cell_of: CellOf) -> Instance:
     one = Instance(row[0], row[1], row[2], row[3], row[4], row[5], cell_of(row[6]), (time, offset, type_, id_))
     one.abandoned_at, one.step, one.friction, one.switches, one.repeats = row[8], row[9], row[10], row[11], row[12]
     one.transfers, one.cold, one.value_minor, one.currency = row[13], row[14], row[15], row[16]
-    one.causes, one.cause_count, one.ping_pongs, one.number = _causes_of(row[17]), row[18], row[19], row[20]
+    one.causes, one.cause_count, one.ping_pongs, one.number, one.levels = _causes_of(row[17]), row[18], row[19], row[20], row[21]
     return one
 
 

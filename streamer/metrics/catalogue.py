@@ -19,9 +19,11 @@ from streamer.metrics.chapters import (
     digital,
     handoffs,
     journeys,
+    operations,
     service,
     steps,
     surveys,
+    value,
     wallet,
 )
 from streamer.metrics.metric import Metric
@@ -42,6 +44,8 @@ CHAPTERS: Final[dict[str, tuple[Metric, ...]]] = {
     "commerce": commerce.METRICS,
     "browsing": browsing.METRICS,
     "wallet": wallet.METRICS,
+    "operations": operations.METRICS,
+    "value": value.METRICS,
 }
 
 METRICS: Final = tuple(metric for metrics in CHAPTERS.values() for metric in metrics)
@@ -60,6 +64,8 @@ SIGNALS: Final[dict[str, dict[str, str]]] = {
     "commerce": commerce.SIGNALS,
     "browsing": browsing.SIGNALS,
     "wallet": wallet.SIGNALS,
+    "operations": operations.SIGNALS,
+    "value": value.SIGNALS,
 }
 CHAPTER_OF_SIGNAL: Final = {name: chapter for chapter, names in SIGNALS.items() for name in names}
 

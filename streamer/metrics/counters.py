@@ -216,6 +216,39 @@ class Counter(IntEnum):
     CASES_UNOWNED = 199  # start: cases that had no owner for too long
     OWNER_CHANGES = 200  # * another owner of an open case
     OWNER_CHANGES_UNTOLD = 201  # * of these not told to the customer in time
+    # 140-147 effort, 148-155 digital, 156-183 steps, 184-193 handoffs, 194-203 communication
+    # 204-219 value
+    PREFERENCES = 204  # * statements of what was wanted and what was received
+    SACRIFICE_WEIGHTED = 205  # * sum of weight times distance, in millionths
+    SACRIFICE_WEIGHT = 206  # * sum of weights, in thousandths
+    SACRIFICE = 207  # * sum of distances, in thousandths
+    SACRIFICE_SQUARED = 208  # * sum of their squares
+    FUNCTIONAL_TOUCHPOINTS = 209  # * touchpoints tagged so
+    PERSONAL_TOUCHPOINTS = 210  # * as above
+    CATALYTIC_TOUCHPOINTS = 211  # * as above
+    JOURNEYS = 212  # start: journey instances begun; carries the dimensions of journeys, like the next three
+    FUNCTIONAL_JOURNEYS = 213  # start: of these with at least one touchpoint tagged so
+    PERSONAL_JOURNEYS = 214  # start: as above
+    CATALYTIC_JOURNEYS = 215  # start: as above
+    GOALS = 216  # * goals set
+    GOALS_PROGRESSED = 217  # pane of the goal's setting: of these with progress, or reached
+    GOALS_REACHED = 218  # pane of the goal's setting: of these reached
+    # 220-239 operations
+    SHIPMENTS = 220  # * shipments seen for the first time
+    SHIPMENTS_EXPEDITED = 221  # pane of the shipment's first event: of these expedited
+    SHIPMENTS_EXPEDITED_CUSTOMER = 222  # the same: of the expedited, as the customer wanted
+    SHIPMENTS_EXPEDITED_COMPANY = 223  # the same: of the expedited, as we wanted
+    DUE_REQUESTED = 224  # pane of the due time: shipments whose requested time has passed
+    ON_TIME_REQUESTED = 225  # the same: of these on time, however late it is told
+    DUE_PROMISED = 226  # as above, of the time promised first
+    ON_TIME_PROMISED = 227  # the same
+    DUE_COMMITTED = 228  # as above, of the time committed to last
+    ON_TIME_COMMITTED = 229  # the same
+    PROACTIVE_CONTACTS = 230  # * contacts by a person of ours that the customer did not begin
+    CUSTOMERS_CONTACTED = 231  # * each customer's latest of them
+    INFORMATION = 232  # * messages that inform
+    INFORMATION_OPENED = 233  # pane of the sending: of these opened
+    CUSTOMERS_INFORMED = 234  # * each customer's latest of them
     # 240-249 causes
     CAUSES = 240  # * friction signals with their `cause`
     CAUSE_CUSTOMERS_HOUR = 241  # stock: customers with the cause within the last hour; leave by a timer

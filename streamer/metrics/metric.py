@@ -23,6 +23,7 @@ class Metric(NamedTuple):
     has none), interpolated within a bucket, with the interval of order statistics; `count` = sum in the window divided by `scale`;
     `stock` = sum for ever.
     squares: the counters of the sum of squares, one of which is worth `squares_unit` squares of the numerator's unit.
+    sample: what the sample is counted by, if not by the denominator, as of a weighted mean.
     source: the row of the domain catalogue first, then where the definition comes from, [H] if it is ours.
     unit: of the value. formula: in words.
     """
@@ -43,6 +44,7 @@ class Metric(NamedTuple):
     edges: tuple[float, ...] = ()
     quantile: float = 0.0
     squares_unit: int = 1
+    sample: Counter | None = None
 
     @property
     def row(self) -> str:

@@ -103,6 +103,8 @@ def estimate(metric: Metric, sums: Mapping[int, int], series: int) -> Estimate:
         down = sum(get(base | counter, 0) for counter in minus)
         low, high = difference_interval(k, down, n)
         return Estimate((k - down) / n * metric.scale, low * metric.scale, high * metric.scale, k - down, n)
+    if metric.sample is not None:
+        return Estimate(k / n / metric.scale, None, None, k, get(base | metric.sample, 0))
     if metric.squares is None or n < 2:
         return Estimate(k / n / metric.scale, None, None, k, n)
     squares = 0
@@ -114,7 +116,8 @@ def estimate(metric: Metric, sums: Mapping[int, int], series: int) -> Estimate:
 
 def counters_of(metric: Metric) -> tuple[Counter, ...]:
     """Every counter the metric is a function of."""
-    return tuple(dict.fromkeys((*metric.numerator, *metric.minus, *metric.denominator, *metric.squares_counters)))
+    sample = () if metric.sample is None else (metric.sample,)
+    return tuple(dict.fromkeys((*metric.numerator, *metric.minus, *metric.denominator, *metric.squares_counters, *sample)))
 
 
 # Plain integers: on the hot path an enumeration's members cost twice.

@@ -35,6 +35,7 @@ DETAILED: Final = frozenset({
     "message.sent", "message.received", "message.opened", "info.captured", "auth.verified",
     "offer.presented", "offer.accepted", "contract.due", "contract.renewed", "contract.cancelled",
     "referral.sent", "referral.converted", "wallet.declared", "preference.stated",
+    "goal.set", "goal.progressed", "goal.reached", "initiative.started",
     "page.viewed", "screen.viewed", "product.searched", "knowledge.searched", "ui.clicked", "ui.error", "form.error", "friction.signal",
 })  # fmt: skip
 

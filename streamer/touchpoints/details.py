@@ -94,6 +94,8 @@ class Details(msgspec.Struct, omit_defaults=True, gc=False):
     about_journey_id: str = ""
     about_case_id: str = ""
     about_order_id: str = ""
+    message_id: str = ""
+    goal_id: str = ""
 
 
 def details_of(data: Data) -> Details | None:
@@ -167,7 +169,7 @@ def _preference(found: Details, preference: Preference) -> None:
     found.attribute = _dimensions[preference.attribute or ""]
     found.weight = _number("preference.weight", preference.weight, SHARE_DIGITS)
     found.distance = _number("preference.distance", preference.distance, SHARE_DIGITS)
-    if found.distance is None and preference.ideal is not ABSENT and preference.received is not ABSENT:
+    if found.distance is None and _is_told(preference.ideal) and _is_told(preference.received):
         same = _canonical(preference.ideal) == _canonical(preference.received)
         found.distance = 0 if same else 10**SHARE_DIGITS
 
@@ -183,6 +185,9 @@ def _care(found: Details, data: Data) -> None:
         found.context_complete = set(handoff.required_context) <= set(passed) if isinstance(passed, list) else bool(passed)
     if (message := data.message) is not None:
         found.message_kind, found.human, found.opened = _dimensions[message.kind or ""], message.human, message.opened
+        found.message_id = clip(message.message_id or "")
+    if (goal := data.goal) is not None:
+        found.goal_id = clip(goal.goal_id or "")
     if (info := data.info) is not None:
         found.info_field = _dimensions[info.field or ""]
     if (friction := data.friction) is not None:
@@ -208,6 +213,10 @@ def _moment(field: str, text: str | None) -> int | None:
         return milliseconds(text)
     except ValueError as exc:
         raise ValueError(f"{field}: {exc}") from exc
+
+
+def _is_told(raw: msgspec.Raw) -> bool:
+    return raw is not ABSENT and bytes(raw) != b"null"
 
 
 def _canonical(raw: msgspec.Raw) -> bytes:

@@ -129,6 +129,7 @@ class Offer(msgspec.Struct, gc=False):
 class Message(msgspec.Struct, gc=False):
     """A message; kind e.g. `information`, `status`. human: a person wrote or spoke it; opened: it was read."""
 
+    message_id: str | None = None
     kind: str | None = None
     human: bool | None = None
     opened: bool | None = None
@@ -168,6 +169,12 @@ class Info(msgspec.Struct, gc=False):
     """A piece of information the customer had to give, by the name of its field."""
 
     field: str | None = None
+
+
+class Goal(msgspec.Struct, gc=False):
+    """A goal of the customer."""
+
+    goal_id: str | None = None
 
 
 class Categories(msgspec.Struct, gc=False):
@@ -218,6 +225,7 @@ class Data(msgspec.Struct, gc=False):
     preference: Preference | None = None
     search: Search | None = None
     info: Info | None = None
+    goal: Goal | None = None
 
 
 class Event(Data, gc=False):

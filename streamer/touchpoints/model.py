@@ -172,8 +172,9 @@ class Offer(Closed):
 
 
 class Message(Closed):
-    """A message to or from the customer. `human`: a person wrote it; `opened`: it was read."""
+    """A message to or from the customer. `human`: a person wrote it; `opened`: it was read; `message_id` tells which one was opened."""
 
+    message_id: Id | None = None
     kind: Dimension | None = None
     human: bool | None = None
     opened: bool | None = None
@@ -203,6 +204,20 @@ class Info(Closed):
     """A piece of information that the customer had to give, by the name of its field, never its content."""
 
     field: Dimension | None = None
+
+
+class Goal(Closed):
+    """A goal of the customer, which touchpoints may bring nearer."""
+
+    goal_id: Id | None = None
+
+
+class Initiative(Closed):
+    """What was done for a customer to improve the experience, or left undone to compare (`control`); what it cost for this one."""
+
+    initiative_id: Dimension | None = None
+    arm: Literal["treated", "control"] | None = None
+    cost: Amount | None = None
 
 
 class Consent(Closed):
@@ -242,6 +257,8 @@ class Data(Closed, kw_only=True):
     wallet: Wallet | None = None
     search: Search | None = None
     info: Info | None = None
+    goal: Goal | None = None
+    initiative: Initiative | None = None
     segment: Dimension | None = None
     persona: Dimension | None = None
     region: Dimension | None = None

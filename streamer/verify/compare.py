@@ -26,7 +26,7 @@ Status = Literal["equal", "different", "not verified"]
 
 _JOURNEYS: Final = frozenset(c for c in Counter if Counter.STARTED <= c < Counter.CONTACTS)
 _ISSUES: Final = frozenset(c for c in Counter if Counter.CONTACTS <= c < Counter.CASES)
-_CASES: Final = frozenset(c for c in Counter if c >= Counter.CASES)
+_CASES: Final = frozenset(c for c in Counter if Counter.CASES <= c < FIRST_CHAPTERS)
 _COMMERCE: Final = frozenset(c for c in Counter if Counter.ORDERS_PLAIN <= c < Counter.SESSIONS_BROWSED)
 _EFFORT: Final = frozenset(c for c in Counter if Counter.ISSUES_EFFORT_MEDIUM <= c < Counter.CASES or c == Counter.FRICTION_INSTANCES)
 
@@ -37,7 +37,7 @@ def _of_chapter(chapter: str) -> frozenset[Counter]:
 
 # What the recount does not know: the limits of docs/reference/journeys.md, and the counters that each can touch.
 LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
-    "cut_journeys": _JOURNEYS | _of_chapter("steps"),
+    "cut_journeys": _JOURNEYS | _of_chapter("steps") | _of_chapter("value"),
     "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
     "cut_cases": _CASES | _EFFORT,
     "cut_orders": _COMMERCE,
@@ -46,6 +46,9 @@ LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_sessions": frozenset({Counter.SESSIONS_BROWSED, Counter.SESSIONS_HESITATED}),
     "cut_resolutions": _EFFORT | {Counter.REPEAT_CONTACTS},
     **{f"cut_{chapter}": _of_chapter(chapter) for chapter in ("steps", "handoffs", "communication", "causes")},
+    "cut_shipments": frozenset(c for c in Counter if Counter.SHIPMENTS <= c < Counter.PROACTIVE_CONTACTS),
+    "cut_messages": frozenset({Counter.INFORMATION_OPENED}),
+    "cut_goals": frozenset({Counter.GOALS, Counter.GOALS_PROGRESSED, Counter.GOALS_REACHED}),
 }
 
 _TOO_LATE: Final = "{} events left the retained ones early (cut_events), and some came too late for that"

@@ -82,13 +82,14 @@ def recount(
     schema, *rest, of_entities = sql or statements(definitions)
     with duckdb.connect(config=dict(_CLOSED)) as connection:
         connection.execute(schema)
-        _load(connection, records, tables(definitions, clocks))
+        load(connection, records, tables(definitions, clocks))
         for statement in [*rest, of_entities] if signals else rest:
             connection.execute(statement)
         return _result(connection, definitions, signals=signals)
 
 
-def _load(connection: duckdb.DuckDBPyConnection, records: Sequence[Record], rows_of: Mapping[str, list[list[Any]]]) -> None:
+def load(connection: duckdb.DuckDBPyConnection, records: Sequence[Record], rows_of: Mapping[str, list[list[Any]]]) -> None:
+    """Fill the tables of `00_schema.sql`."""
     for first in range(0, len(records), _ROWS_AT_ONCE):
         columns = as_columns(records[first : first + _ROWS_AT_ONCE])
         connection.execute("INSERT INTO raw SELECT " + ", ".join("unnest(?)" for _ in columns), columns)

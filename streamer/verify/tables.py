@@ -55,6 +55,7 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
                 ("denominator", metric.denominator),
                 ("minus", metric.minus),
                 ("squares", metric.squares_counters),
+                ("sample", (metric.sample,) if metric.sample else ()),
             )
             for number, counter in enumerate(counters)
         ],

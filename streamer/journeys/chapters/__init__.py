@@ -10,9 +10,11 @@ from streamer.journeys.chapters.commerce import Commerce
 from streamer.journeys.chapters.communication import Communication
 from streamer.journeys.chapters.digital import Digital
 from streamer.journeys.chapters.handoffs import Handoffs
+from streamer.journeys.chapters.operations import Operations
 from streamer.journeys.chapters.service import Service
 from streamer.journeys.chapters.steps import Steps
 from streamer.journeys.chapters.surveys import Surveys
+from streamer.journeys.chapters.value import Value
 from streamer.journeys.chapters.wallet import Wallet
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 # By name: the attribute `id` of a class that is compiled is not its text.
 _CHAPTERS: Final[dict[str, type[Chapter]]] = {
     "commerce": Commerce, "browsing": Browsing, "wallet": Wallet, "surveys": Surveys, "service": Service, "digital": Digital,
-    "steps": Steps, "handoffs": Handoffs, "communication": Communication, "causes": Causes,
+    "steps": Steps, "handoffs": Handoffs, "communication": Communication, "causes": Causes, "operations": Operations,
+    "value": Value,
 }  # fmt: skip
 
 

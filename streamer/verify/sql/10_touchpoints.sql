@@ -44,11 +44,11 @@ CREATE MACRO wrong_data(document) AS
         '$.fulfilment.shipped_at', '$.fulfilment.delivered_at', '$.fulfilment.service', '$.fulfilment.requested_by',
         '$.survey.about.journey_id', '$.survey.about.case_id', '$.survey.about.order_id',
         '$.survey.instrument', '$.survey.ces_version', '$.survey.scope', '$.survey.question_id', '$.handling.template_id', '$.handling.tag',
-        '$.offer.offer_id', '$.offer.kind', '$.message.kind', '$.contract.contract_id', '$.contract.due_at', '$.preference.attribute',
-        '$.info.field'], ['VARCHAR', 'NULL'])
+        '$.offer.offer_id', '$.offer.kind', '$.message.kind', '$.message.message_id', '$.contract.contract_id', '$.contract.due_at', '$.preference.attribute',
+        '$.info.field', '$.goal.goal_id'], ['VARCHAR', 'NULL'])
     + mistyped(document, ['$.issue', '$.actor', '$.handoff', '$.commerce', '$.friction', '$.consent', '$.consent.categories',
         '$.fulfilment', '$.survey', '$.survey.about', '$.handling', '$.offer', '$.message', '$.contract', '$.wallet', '$.preference',
-        '$.search', '$.info'], ['OBJECT', 'NULL'])
+        '$.search', '$.info', '$.goal'], ['OBJECT', 'NULL'])
     + mistyped(document, ['$.issue.resolved', '$.consent.categories.analytics', '$.handling.profile_viewed', '$.handling.personalised',
         '$.message.human', '$.message.opened'], ['BOOLEAN', 'NULL'])
     + mistyped(document, ['$.handoff.context_passed'], ['ARRAY', 'BOOLEAN', 'NULL'])
@@ -227,6 +227,8 @@ SELECT row_number() OVER (ORDER BY part, off) AS event, part, off, outcome, high
          'case_id': id(document ->> '$.issue.case_id'), 'session': id(document ->> '$.session_id')} AS ids,
     coalesce((SELECT name FROM unnest(['need', 'consider', 'demonstrate', 'affirm', 'prove', 'anticipate']) names(name)
               WHERE name = document ->> '$.stage'), '') AS stage,
+    coalesce((SELECT name FROM unnest(['functional', 'personal', 'catalytic']) names(name)
+              WHERE name = document ->> '$.value_level'), '') AS value_level,
     document AS details
 FROM records
 WHERE outcome IN ('applied', 'late');

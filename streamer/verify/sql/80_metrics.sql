@@ -26,7 +26,8 @@ CREATE TABLE metrics AS
 WITH parts AS (
     SELECT metric, kind, scale, slice_no, label_values, "window",
         sum(n) FILTER (part = 'numerator') AS k, coalesce(sum(n) FILTER (part = 'denominator'), 0) AS denominator,
-        coalesce(sum(n * worth) FILTER (part = 'squares'), 0) AS squares, coalesce(sum(n) FILTER (part = 'minus'), 0) AS minus
+        coalesce(sum(n * worth) FILTER (part = 'squares'), 0) AS squares, coalesce(sum(n) FILTER (part = 'minus'), 0) AS minus,
+        sum(n) FILTER (part = 'sample') AS sample
     FROM windowed JOIN metric_parts USING (counter)
     WHERE kind <> 'quantile' AND (kind <> 'stock' OR "window" = 'lifetime')
     GROUP BY ALL
@@ -40,7 +41,9 @@ WITH parts AS (
         z * sqrt(p * (1 - p) / n + z * z / (4.0 * n * n)) AS half
     FROM parts
 )
-SELECT metric, slice_no, label_values, "window", (k - minus)::BIGINT AS k, n::BIGINT AS n,
+SELECT metric, slice_no, label_values, "window", (k - minus)::BIGINT AS k,
+    -- Of a weighted mean the denominator is a sum of weights, and the sample is counted by itself.
+    CASE WHEN metric IN (SELECT metric FROM metric_parts WHERE part = 'sample') THEN coalesce(sample, 0) ELSE n END::BIGINT AS n,
     CASE WHEN kind IN ('count', 'stock') THEN k::DOUBLE / scale
          WHEN kind = 'difference' AND denominator > 0 THEN (k - minus)::DOUBLE / denominator * scale
          WHEN denominator > 0 THEN k::DOUBLE / denominator / scale END AS "value",

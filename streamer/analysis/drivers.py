@@ -1,0 +1,181 @@
+"""D1: which operational measures go with a score, and how much of it each explains. Johnson's relative weights.
+
+What customers go through comes in bundles (who is transferred also repeats himself), so single correlations all look alike and
+regression coefficients jump. Relative weights share out R² among measures that overlap. Each customer counts once, with the latest answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from matplotlib.patches import Patch
+
+from streamer.analysis import pictures
+from streamer.analysis.history import DAY_MS
+from streamer.analysis.report import Report, Table, between, counted, percent
+from streamer.analysis.statistics import bootstrap, correlation, r_squared, relative_weights
+from streamer.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    from matplotlib.figure import Figure
+
+    from streamer.analysis.history import Log, Measure
+
+    Array = npt.NDArray[np.float64]
+
+# What a customer has gone through before an answer, by the counters that say so; in pane and deadline as the counters have it.
+MEASURES: Final = {
+    "contacts": "CONTACTS", "repeat_contacts": "REPEAT_CONTACTS", "transfers": "TRANSFERS", "cold_transfers": "COLD_TRANSFERS",
+    "channel_switches": "CHANNEL_SWITCHES", "abandoned_journeys": "ABANDONED", "completed_journeys": "COMPLETED",
+    "journeys_with_friction": "FRICTION_INSTANCES", "handoffs": "HANDOFFS", "ping_pongs": "PING_PONGS",
+}  # fmt: skip
+_BEFORE: Final = """
+WITH latest AS (
+    SELECT key, max(t) AS t, max_by(score, place) AS score FROM answers
+    WHERE instrument = $instrument AND scope = $scope AND score BETWEEN $low AND $high AND t - $span >= $begin
+    GROUP BY key
+)
+SELECT key, score, map_from_entries(list((counter, n)) FILTER (counter IS NOT NULL))
+FROM (
+    SELECT latest.key, score, counter, sum(n)::DOUBLE AS n
+    FROM latest LEFT JOIN (SELECT key, counter, n, changes.t AS happened FROM changes JOIN events USING (event)) c
+        ON c.key = latest.key AND c.happened > latest.t - $span AND c.happened <= latest.t
+    GROUP BY ALL
+)
+GROUP BY ALL ORDER BY key
+"""
+
+
+class Driver(NamedTuple):
+    """weight: the part of R². share: of all of it. r: the correlation, for its sign."""
+
+    name: str
+    weight: float
+    low: float
+    high: float
+    share: float
+    r: float
+
+
+class Drivers(NamedTuple):
+    """customers: one answer each. r2: of the score's variance explained by all measures. constant: measures that do not vary."""
+
+    customers: int
+    r2: float
+    r2_interval: tuple[float, float]
+    drivers: list[Driver]
+    constant: list[str]
+
+
+def rank(predictors: Array, outcome: Array, names: Sequence[str], seed: int) -> Drivers:
+    """The drivers, the strongest first."""
+    constant = [name for name, column in zip(names, predictors.T, strict=True) if column.min() == column.max()]
+    kept = [n for n, name in enumerate(names) if name not in constant]
+    x = predictors[:, kept]
+
+    def weights(drawn: npt.NDArray[np.intp]) -> Array:
+        found = relative_weights(x[drawn], outcome[drawn])
+        return np.append(found, found.sum())
+
+    limits = bootstrap([len(outcome)], weights, seed)
+    found, r2 = relative_weights(x, outcome), r_squared(x, outcome)
+    drivers = [
+        Driver(
+            names[column], float(found[n]), float(limits[n][0]), float(limits[n][1]), float(found[n] / r2) if r2 > 0 else 0.0,
+            correlation(x[:, n], outcome) or 0.0,
+        )
+        for n, column in enumerate(kept)
+    ]  # fmt: skip
+    drivers.sort(key=lambda driver: (-driver.weight, driver.name))
+    return Drivers(len(outcome), r2, (float(limits[-1][0]), float(limits[-1][1])), drivers, constant)
+
+
+def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed: int) -> Report:
+    """What goes with a score. Raises InputError if there are too few answers, or nothing varies."""
+    log.check(measure)
+    names = list(only) or list(MEASURES)
+    for name in names:
+        if name not in MEASURES:
+            raise InputError(f"--measure {name!r}: there is no such measure; known are {', '.join(MEASURES)}")
+    rows = log.rows(_BEFORE, {
+        "instrument": measure.instrument, "scope": measure.scope, "span": days * DAY_MS, "begin": log.begin_ms,
+        "low": measure.bands[0].low, "high": measure.bands[-1].high,
+    })  # fmt: skip
+    if len(rows) < len(names) + 2:
+        raise InputError(
+            f"{counted(len(rows), 'customer')} answered {measure} with {days} days of history before: too few for {len(names)} measures"
+        )
+    counts = [before or {} for _, _, before in rows]
+    predictors = np.array([[before.get(MEASURES[name], 0.0) for name in names] for before in counts], dtype=np.float64)
+    outcome = np.array([score for _, score, _ in rows], dtype=np.float64)
+    if outcome.min() == outcome.max():
+        raise InputError(f"every answer to {measure} is the same: there is nothing to explain")
+    found = rank(predictors, outcome, names, seed)
+    if not found.drivers:
+        raise InputError(f"nothing that is measured happened to anybody in the {days} days before an answer")
+    notes = ["An association: a measure may stand for something that is not measured. It says where to look first, not what will help."]
+    if found.constant:
+        notes.append(f"Left out, because the same for everybody: {', '.join(found.constant)}.")
+    if found.customers < 10 * len(found.drivers):
+        notes.append("Fewer than ten answers for each measure: look at the intervals, not at the order.")
+    first = found.drivers[0]
+    headline = f"{_title(first.name)} go most with {measure}: {percent(first.share, 0)} of what is explained"
+    return Report(
+        headline,
+        [_table(found, measure)],
+        notes,
+        {
+            "measure": measure._asdict(), "days": days, "causal": False, **found._asdict(),
+            "drivers": [driver._asdict() for driver in found.drivers], "notes": notes,
+        },
+        lambda figure: _draw(figure, found, headline, measure, days),
+    )  # fmt: skip
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _table(found: Drivers, measure: Measure) -> Table:
+    rows = [
+        [_title(one.name), f"{one.weight:.4f}", between(one.low, one.high, 4), percent(one.share), f"{one.r:+.3f}"] for one in found.drivers
+    ]
+    rows.append(["All (R²)", f"{found.r2:.4f}", between(*found.r2_interval, 4), "", ""])
+    return Table(
+        f"What goes with {measure}, of {counted(found.customers, 'customer')}",
+        ["Measure", "Relative weight", "95 % interval", "Share", "Correlation"],
+        rows,
+    )
+
+
+def _draw(figure: Figure, found: Drivers, headline: str, measure: Measure, days: int) -> None:
+    pictures.rows(figure, len(found.drivers))
+    ax = figure.subplots()
+    shown = found.drivers[::-1]
+    at = np.arange(len(shown))
+    colours = [pictures.RED if one.r < 0 else pictures.BLUE for one in shown]
+    ax.barh(at, [100 * one.weight for one in shown], color=colours, height=0.62)
+    spread = [[max(0.0, 100 * (one.weight - one.low)) for one in shown], [max(0.0, 100 * (one.high - one.weight)) for one in shown]]
+    ax.errorbar([100 * one.weight for one in shown], at, xerr=spread, fmt="none", ecolor=pictures.INK, elinewidth=1.2, capsize=3)
+    for row, one in enumerate(shown):
+        ax.annotate(
+            percent(one.share, 0), (100 * max(one.high, one.weight), row), xytext=(7, 0), textcoords="offset points", va="center",
+            fontweight="bold",
+        )  # fmt: skip
+    ax.set_yticks(at, [_title(one.name) for one in shown], color=pictures.INK)
+    ax.grid(axis="x")
+    ax.grid(visible=False, axis="y")
+    ax.set_xlim(0, 100 * max(max(one.high, one.weight) for one in shown) * 1.12)
+    ax.set_xlabel(f"Points of R² (all together {100 * found.r2:.0f} of 100)")
+    meanings = {pictures.RED: "more of it, lower score", pictures.BLUE: "more of it, higher score"}
+    handles = [Patch(color=colour, label=label) for colour, label in meanings.items() if colour in colours]
+    ax.legend(handles=handles, loc="lower right")
+    pictures.frame(
+        figure, headline,
+        f"Relative weights (Johnson) of what happened in the {days} days before {found.customers:,} answers to {measure}. "
+        "Bold: share of R². Lines: 95 % bootstrap.",
+    )  # fmt: skip

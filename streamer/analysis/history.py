@@ -1,0 +1,130 @@
+"""A history in DuckDB: the touchpoints as the recount reads them, and what the questions share, orders and answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import duckdb
+
+from streamer.errors import InputError
+from streamer.verify.raw_log import Clocks
+from streamer.verify.recount import SQL, load
+from streamer.verify.sources import records_of
+from streamer.verify.tables import tables
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
+    from streamer.replay.history import History
+
+DAY_MS: Final = 86_400_000
+# How far the recount's statements are run: what the events are, or what becomes of journeys, cases, issues and friction too.
+_LAST: Final = {"touchpoints": "10", "journeys": "60"}
+_NOTHING_ELSE: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "enable_external_access": "false"}
+
+# What was spent, in major units: orders, less what was refunded or cancelled (a cancellation of what was refunded takes nothing more).
+_SPENT: Final = """
+CREATE TABLE spent AS
+WITH amounts AS (
+    SELECT key, t, place, type, ids['order_id'] AS order_id, revenue_minor / pow(10, digits) AS amount,
+        upper(coalesce(details ->> '$.commerce.currency', '')) AS currency
+    FROM events WHERE type IN ('order.completed', 'order.refunded', 'order.cancelled')
+)
+SELECT key, t, amount, currency, true AS is_order FROM amounts WHERE type = 'order.completed' AND amount IS NOT NULL
+UNION ALL
+SELECT key, t, -abs(amount), currency, false FROM amounts WHERE type = 'order.refunded' AND amount IS NOT NULL
+UNION ALL
+SELECT o.key, min(c.t), -any_value(o.amount), any_value(o.currency), false
+FROM amounts o JOIN amounts c ON c.key = o.key AND c.order_id = o.order_id AND c.place > o.place
+WHERE o.type = 'order.completed' AND c.type = 'order.cancelled' AND o.order_id <> '' AND o.amount IS NOT NULL
+    AND NOT EXISTS (FROM amounts r WHERE r.key = o.key AND r.order_id = o.order_id AND r.type = 'order.refunded')
+GROUP BY o.key, o.place
+"""
+# Answers by measure. A scope that is not told is `experience`; CES 1.0 has the opposite polarity and is another measure.
+_ANSWERS: Final = """
+CREATE TABLE answers AS
+SELECT key, t, place, fixed(details ->> '$.survey.score', 2) / 100.0 AS score,
+    CASE WHEN details ->> '$.survey.instrument' = 'ces' AND details ->> '$.survey.ces_version' = '1.0' THEN 'ces-1.0'
+         ELSE details ->> '$.survey.instrument' END AS instrument,
+    coalesce(nullif(dimension(details ->> '$.survey.scope'), ''), 'experience') AS scope
+FROM events
+WHERE type = 'survey.responded' AND details ->> '$.survey.score' IS NOT NULL AND details ->> '$.survey.instrument' IS NOT NULL
+"""
+
+
+class Band(NamedTuple):
+    """Scores from low to high, both included."""
+
+    name: str
+    low: float
+    high: float
+
+
+BANDS: Final = {
+    "nps": (Band("Detractors (0-6)", 0, 6), Band("Passives (7-8)", 7, 8), Band("Promoters (9-10)", 9, 10)),
+    "csat": (Band("Dissatisfied (1-2)", 1, 2), Band("Neutral (3)", 3, 3), Band("Satisfied (4-5)", 4, 5)),
+    "ces": (Band("Hard (1-3)", 1, 3), Band("Neutral (4)", 4, 4), Band("Easy (5-7)", 5, 7)),
+}
+
+
+class Measure(NamedTuple):
+    """A score: the instrument and scope of a survey. Different ones are never pooled."""
+
+    instrument: str
+    scope: str
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """From the worst to the best."""
+        return BANDS[self.instrument]
+
+    def __str__(self) -> str:
+        return f"{self.instrument.upper()} ({self.scope})"
+
+
+class Log(NamedTuple):
+    """A history ready to be asked. begin_ms, end_ms: its first and last event time."""
+
+    connection: duckdb.DuckDBPyConnection
+    definitions: Definitions
+    begin_ms: int
+    end_ms: int
+
+    def rows(self, query: str, parameters: object = None) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        return self.connection.execute(query, parameters).fetchall()
+
+    def customers(self) -> int:
+        """How many there are."""
+        ((n,),) = self.rows("SELECT count(DISTINCT key) FROM events")
+        return int(n)
+
+    def check(self, measure: Measure) -> None:
+        """Raises InputError if nobody answered the measure, naming those that were."""
+        found = self.rows("SELECT instrument, scope, count(*) FROM answers GROUP BY ALL ORDER BY 3 DESC, 1, 2")
+        if measure not in [(instrument, scope) for instrument, scope, _ in found]:
+            there = ", ".join(f"--score {instrument} --scope {scope} ({n})" for instrument, scope, n in found)
+            raise InputError(f"no answers to {measure} in this file; it has {there or 'no answers to any survey'}")
+
+    def currency(self, wanted: str | None) -> tuple[str, str]:
+        """The currency that is meant, by default the most frequent; and what was left out, for a note. Raises InputError."""
+        found = self.rows("SELECT currency, count(*) FROM spent WHERE is_order GROUP BY 1 ORDER BY 2 DESC, 1")
+        if not found:
+            raise InputError("this file has no order.completed with a revenue: there is no spend to look at")
+        chosen = found[0][0] if wanted is None else wanted.upper()
+        if chosen not in [currency for currency, _ in found]:
+            there = ", ".join(f"{currency or 'none'} ({n})" for currency, n in found)
+            raise InputError(f"no orders in {chosen}; there are {there}")
+        others = sum(n for currency, n in found if currency != chosen)
+        return chosen, f"{others:,} orders in other currencies than {chosen or 'none'} are left out." if others else ""
+
+
+def opened(history: History, definitions: Definitions, until: Literal["touchpoints", "journeys"] = "touchpoints") -> Log:
+    """A history in a database of its own, in memory. What the decoder refuses is left out, and duplicates."""
+    connection = duckdb.connect(config=dict(_NOTHING_ELSE))
+    files = {part.name[:2]: part for part in SQL.iterdir() if part.name[:2] <= _LAST[until] and part.name[2:3] == "_"}
+    schema, *rest = (files[number].read_text(encoding="utf-8") for number in sorted(files))
+    connection.execute(schema)
+    load(connection, records_of(history), tables(definitions, Clocks({0: history.end_ms + 1_000})))
+    for statement in [*rest, _SPENT, _ANSWERS]:
+        connection.execute(statement)
+    return Log(connection, definitions, history.begin_ms, history.end_ms)

@@ -1,0 +1,228 @@
+"""D2: were the alerts right, and early? Each rule's alerts against what became of the same customers.
+
+An alert is right if the outcome comes within the horizon after it; it counts only if the history goes on for that long. An outcome was
+foreseen if an alert of the rule came within the horizon before it. Alerts are the product's own, folded over the same history.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from statistics import median
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamer.analysis import pictures
+from streamer.analysis.history import DAY_MS
+from streamer.analysis.report import Report, Table, between, counted, percent
+from streamer.errors import InputError
+from streamer.replay.pipeline import arrivals_of, run_history
+from streamer.rollup.estimates import wilson
+from streamer.touchpoints.times import milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from streamer.analysis.history import Log
+    from streamer.replay.history import History
+
+NOISY_BELOW: Final = 0.2
+NOISY_FROM: Final = 50
+
+# What may come of it, and how it is said: a query of (customer, when).
+OUTCOMES: Final = {
+    "detractor": "an NPS answer of 6 or less",
+    "abandoned": "a journey abandoned for good",
+    "lapsed": "no order for {lapse} days after one",
+}
+# Of (customer, when).
+QUERIES: Final = {
+    "detractor": "SELECT key, t FROM answers WHERE instrument = 'nps' AND score <= 6",
+    "abandoned": """
+        SELECT key, fallen
+        FROM (
+            SELECT key, event, changes.t AS fallen, sum(n) AS n
+            FROM changes JOIN events USING (event) WHERE counter = 'ABANDONED' GROUP BY ALL
+        )
+        WHERE n > 0
+    """,
+    "lapsed": """
+        SELECT key, t + $lapse
+        FROM (SELECT key, t, lead(t) OVER (PARTITION BY key ORDER BY t) AS next FROM spent WHERE is_order)
+        WHERE coalesce(next > t + $lapse, true) AND t + $lapse <= $end
+    """,
+}
+
+Times = dict[str, list[int]]  # by customer, ascending
+
+
+class Judged(NamedTuple):
+    """One rule. right: of its alerts; foreseen: of the outcomes; lead_hours: from the alert to the outcome, median of the right ones."""
+
+    rule: str
+    alerts: int
+    right: int
+    precision: float | None
+    precision_interval: tuple[float, float] | None
+    outcomes: int
+    foreseen: int
+    recall: float | None
+    recall_interval: tuple[float, float] | None
+    lead_hours: float | None
+    noisy: bool
+
+
+def judge(rule: str, alerts: Mapping[str, Sequence[int]], outcomes: Mapping[str, Sequence[int]], horizon_ms: int, end_ms: int) -> Judged:
+    """Precision, recall and lead of the alerts of one rule; times by customer, ascending."""
+    judged = right = 0
+    leads = []
+    for key, times in alerts.items():
+        later = outcomes.get(key, [])
+        for time in times:
+            if time + horizon_ms > end_ms:
+                continue
+            judged += 1
+            at = bisect_right(later, time)
+            if at < len(later) and later[at] <= time + horizon_ms:
+                right += 1
+                leads.append(later[at] - time)
+    total = foreseen = 0
+    for key, times in outcomes.items():
+        earlier = alerts.get(key, [])
+        for time in times:
+            total += 1
+            foreseen += bisect_left(earlier, time) > bisect_left(earlier, time - horizon_ms)
+    precision, recall = (right / judged if judged else None), (foreseen / total if total else None)
+    return Judged(
+        rule, judged, right, precision, wilson(right, judged) if judged else None, total, foreseen, recall,
+        wilson(foreseen, total) if total else None, median(leads) / 3_600_000 if leads else None,
+        judged >= NOISY_FROM and precision is not None and precision < NOISY_BELOW,
+    )  # fmt: skip
+
+
+def base_rate(outcomes: Mapping[str, Sequence[int]], customers: int, horizon_ms: int, begin_ms: int, end_ms: int) -> float | None:
+    """What share of the customers has the outcome within a span as long as the horizon, on average over the history."""
+    spans = [begin_ms + n * horizon_ms for n in range((end_ms - begin_ms) // horizon_ms)]
+    if not spans or not customers:
+        return None
+    hit = sum(bisect_right(times, span + horizon_ms) > bisect_right(times, span) for times in outcomes.values() for span in spans)
+    return hit / (customers * len(spans))
+
+
+def analyse(log: Log, history: History, outcome: str, *, days: int, lapse_days: int) -> Report:
+    """The entity rules of the definitions against an outcome. Raises InputError if there is nothing to judge."""
+    words = OUTCOMES[outcome].format(lapse=lapse_days)
+    found = _by_customer(log.rows(QUERIES[outcome], {"lapse": lapse_days * DAY_MS, "end": log.end_ms} if outcome == "lapsed" else None))
+    if not found:
+        raise InputError(f"the outcome {outcome!r} ({words}) never comes in this file: there is nothing to foresee")
+    alerts = _alerts(log, history)
+    if not alerts:
+        raise InputError("the definitions have no rule on a customer, a journey or an issue")
+    horizon_ms = days * DAY_MS
+    rules = [judge(rule, times, found, horizon_ms, log.end_ms) for rule, times in sorted(alerts.items())]
+    rules.sort(key=lambda one: (-(one.precision or 0), one.rule))
+    base = base_rate(found, log.customers(), horizon_ms, log.begin_ms, log.end_ms)
+    notes = [
+        f"The outcome: {words}, within {days} days after the alert. Alerts less than {days} days before the history's end are not judged.",
+        f"Noisy: right in less than {percent(NOISY_BELOW)} of {NOISY_FROM} alerts or more.",
+        "An alert that was acted on may have prevented its outcome, and then counts as wrong.",
+        "Rules on metrics are not judged: they are about nobody in particular.",
+    ]
+    headline = _headline(rules, outcome)
+    return Report(
+        headline,
+        [_table(rules, base, days)],
+        notes,
+        {
+            "outcome": outcome, "days": days, "base_rate": base, "definitions": {"revision": log.definitions.revision},
+            "rules": [one._asdict() for one in rules], "notes": notes,
+        },
+        lambda figure: _draw(figure, rules, base, headline, days, words),
+    )  # fmt: skip
+
+
+def _by_customer(rows: Sequence[tuple[str, int]]) -> Times:
+    found: Times = {}
+    for key, time in rows:
+        found.setdefault(key, []).append(time)
+    return {key: sorted(times) for key, times in found.items()}
+
+
+def _alerts(log: Log, history: History) -> dict[str, Times]:
+    """Firings by rule and customer."""
+    result = run_history(arrivals_of(history), log.definitions, partitions=1, begin_ms=history.begin_ms, end_ms=None, build="analyze")
+    fired: dict[str, list[tuple[str, int]]] = {rule.id: [] for rule in log.definitions.rule if rule.on}
+    for alert in result.alerts:
+        if alert.entity is not None and alert.state == "firing":
+            fired[alert.rule.id].append((alert.entity.canonical_id, milliseconds(alert.event_time)))
+    return {rule: _by_customer(rows) for rule, rows in fired.items()}
+
+
+def _headline(rules: Sequence[Judged], outcome: str) -> str:
+    noisy = [one.rule for one in rules if one.noisy]
+    if noisy:
+        return f"{counted(len(noisy), 'rule is', 'rules are')} noisy for {outcome}: {', '.join(noisy)}"
+    best = next((one for one in rules if one.precision is not None), None)
+    if best is None:
+        return f"No alert could be judged against {outcome}"
+    return f"{best.rule} foretells {outcome} best: right in {percent(best.precision or 0, 0)} of {counted(best.alerts, 'alert')}"
+
+
+def _table(rules: Sequence[Judged], base: float | None, days: int) -> Table:
+    rows = []
+    for one in rules:
+        precision = "-" if one.precision is None else percent(one.precision)
+        recall = "-" if one.recall is None else percent(one.recall)
+        lift = "-" if not base or one.precision is None else f"{one.precision / base:.1f}"
+        lead = "-" if one.lead_hours is None else f"{one.lead_hours:,.1f}"
+        name = f"{one.rule} (noisy)" if one.noisy else one.rule
+        rows.append([name, f"{one.alerts:,}", precision, _interval(one.precision_interval), lift, recall, lead])
+    return Table(
+        f"Alerts against what came within {days} days" + ("" if base is None else f"; base rate {percent(base)}"),
+        ["Rule", "Alerts", "Precision", "95 %", "Lift", "Recall", "Lead, h"],
+        rows,
+    )
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else between(100 * interval[0], 100 * interval[1], 1)
+
+
+def _draw(figure: Figure, rules: Sequence[Judged], base: float | None, headline: str, days: int, words: str) -> None:
+    pictures.rows(figure, len(rules))
+    left, right = figure.subplots(1, 2, sharey=True)
+    shown = list(rules)[::-1]
+    for ax, title, part in ((left, "Precision: alerts that were right", "precision"), (right, "Recall: outcomes foreseen", "recall")):
+        for row, one in enumerate(shown):
+            value, interval = (one.precision, one.precision_interval) if part == "precision" else (one.recall, one.recall_interval)
+            if value is None or interval is None or not one.alerts:
+                ax.annotate("no alerts to judge", (50, row), color=pictures.MUTED, va="center", ha="center", fontsize=9)
+                continue
+            colour = pictures.RED if one.noisy and part == "precision" else pictures.BLUE
+            ax.plot([100 * interval[0], 100 * interval[1]], [row, row], color=colour, linewidth=6, alpha=0.3, solid_capstyle="round")
+            ax.plot([100 * value], [row], "o", color=colour, markersize=9)
+            count = one.alerts if part == "precision" else one.outcomes
+            # Beside the interval, on the side that has room.
+            at, shift = (interval[1], 10) if value < 0.6 else (interval[0], -10)
+            ax.annotate(
+                f"{percent(value, 0)} of {count:,}", (100 * at, row), xytext=(shift, 0), textcoords="offset points", va="center",
+                ha="left" if shift > 0 else "right", fontsize=9,
+            )  # fmt: skip
+        ax.set_title(title, loc="left")
+        ax.set_xlim(-6, 106)
+        ax.grid(axis="x")
+        ax.grid(visible=False, axis="y")
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    left.set_yticks(range(len(shown)), [one.rule for one in shown], color=pictures.INK)
+    left.set_ylim(-0.6, len(shown) - 0.3)
+    if base is not None:
+        left.axvline(100 * base, color=pictures.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        left.annotate(
+            f"base rate {percent(base, 0)}",
+            (100 * base, -0.52),
+            xytext=(4, 0),
+            textcoords="offset points",
+            color=pictures.MUTED,
+            fontsize=8.5,
+        )
+    pictures.frame(figure, headline, f"Outcome: {words}, within {days} days. Bars: Wilson's 95 % interval. Red: noisy.")

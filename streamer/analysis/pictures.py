@@ -1,0 +1,61 @@
+"""How pictures look: one palette, quiet axes, the finding as the title, how to read it at the foot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from streamer.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+INK: Final = "#1f2933"
+MUTED: Final = "#7b8794"
+BLUE: Final = "#2f6fb2"
+RED: Final = "#c8553d"
+GREY: Final = "#c3cbd4"
+# From bad to good, told apart by the colour-blind too.
+SCALE: Final = ("#c8553d", "#c3cbd4", "#2f6fb2", "#1b4b7f", "#0c2c4e")
+# Behind a text that lines may cross.
+PAPER: Final = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+_SIZE_INCHES: Final = (10.0, 5.6)
+_STYLE: Final[dict[Any, Any]] = {
+    "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY, "axes.titlesize": 11,
+    "axes.titleweight": "bold", "axes.titlepad": 12, "xtick.color": INK, "ytick.color": MUTED, "xtick.bottom": False, "ytick.left": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "axes.grid": True, "axes.grid.axis": "y",
+    "axes.axisbelow": True, "grid.color": "#e4e7eb", "figure.facecolor": "white", "savefig.dpi": 150, "legend.frameon": False,
+}  # fmt: skip
+
+
+def frame(figure: Figure, title: str, foot: str) -> None:
+    """The title above everything and the line below it."""
+    height = figure.get_figheight()
+    figure.suptitle(
+        title, x=0.02, y=1 - 0.12 / height, ha="left", va="top", fontsize=13 if len(title) < 80 else 11, fontweight="bold", color=INK
+    )
+    figure.text(0.02, 0.09 / height, foot, ha="left", va="bottom", fontsize=8.5, color=MUTED)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0.01, 0.34 / height, 0.98, 1 - 0.9 / height))  # type: ignore[call-arg]
+
+
+def rows(figure: Figure, count: int) -> None:
+    """As high as so many rows need."""
+    figure.set_figheight(max(3.6, 2.1 + 0.55 * count))
+
+
+def save(draw: Callable[[Figure], None], path: Path) -> None:
+    """Draw into a file; its ending says which kind: .png, .svg, .pdf. Raises InputError if it cannot be written."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+        draw(figure)
+        try:
+            figure.savefig(path)
+        except ValueError as exc:
+            raise InputError(f"--plot {path}: unknown kind of picture, give it a name that ends in .png, .svg or .pdf") from exc
+        except OSError as exc:
+            raise InputError(f"--plot {path}: cannot be written: {exc.strerror}") from exc

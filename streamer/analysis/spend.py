@@ -1,0 +1,163 @@
+"""F3: what customers spend after they have told how they fare. Kriss (HBR 2014): experience at a point in time, then that person's spend.
+
+Each customer counts once, with the first answer whose whole span after it lies in the history: an answer a week before its end has no year
+of spend, and is no customer who spends little.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from streamer.analysis import pictures
+from streamer.analysis.history import DAY_MS
+from streamer.analysis.report import Report, Table, between, counted, money
+from streamer.analysis.statistics import bootstrap, spearman
+from streamer.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from matplotlib.figure import Figure
+
+    from streamer.analysis.history import Log, Measure
+
+    Array = npt.NDArray[np.float64]
+
+_FORWARD: Final = """
+SELECT score, coalesce(sum(amount) FILTER (spent.t > first.t AND spent.t <= first.t + $span), 0)::DOUBLE
+FROM (
+    SELECT key, min(t) AS t, min_by(score, place) AS score FROM answers
+    WHERE instrument = $instrument AND scope = $scope AND score BETWEEN $low AND $high AND t + $span <= $end
+    GROUP BY key
+) first LEFT JOIN (FROM spent WHERE currency = $currency) spent USING (key)
+GROUP BY key, score
+ORDER BY key
+"""
+
+
+class BandSpend(NamedTuple):
+    """Customers of a band and what they spent, with the 95 % interval of the mean."""
+
+    name: str
+    customers: int
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+class Forward(NamedTuple):
+    """Of one span of days. ratio: of the best band's mean to the worst band's; rho: Spearman's, of score and spend."""
+
+    days: int
+    customers: int
+    bands: list[BandSpend]
+    ratio: float | None
+    ratio_interval: tuple[float, float] | None
+    rho: float | None
+    rho_interval: tuple[float, float] | None
+
+
+def forward(scores: Array, spend: Array, measure: Measure, days: int, seed: int) -> Forward:
+    """What follows a score: scores and spend of the same customers."""
+    masks = [(scores >= band.low) & (scores <= band.high) for band in measure.bands]
+
+    def means(drawn: npt.NDArray[np.intp]) -> Array:
+        found = [spend[drawn][mask[drawn]] for mask in masks]
+        averages = [float(part.mean()) if len(part) else np.nan for part in found]
+        ratio = averages[-1] / averages[0] if averages[0] > 0 else np.nan
+        rho = spearman(scores[drawn], spend[drawn])
+        return np.array([*averages, ratio, np.nan if rho is None else rho])
+
+    everybody = means(np.arange(len(scores)))
+    limits = bootstrap([len(scores)], means, seed)
+    bands = [
+        BandSpend(band.name, int(mask.sum()), _or_none(value), *(_or_none(limit) for limit in limits[n]))
+        for n, (band, mask, value) in enumerate(zip(measure.bands, masks, everybody, strict=False))
+    ]
+    ratio, rho = _or_none(everybody[-2]), _or_none(everybody[-1])
+    return Forward(
+        days, len(scores), bands, ratio, None if ratio is None else _pair(limits[-2]), rho, None if rho is None else _pair(limits[-1])
+    )  # fmt: skip
+
+
+def analyse(log: Log, measure: Measure, *, currency: str | None, days: tuple[int, ...], seed: int) -> Report:
+    """Spend after a score, by its bands. Raises InputError if nothing can be said."""
+    log.check(measure)
+    unit, left_out = log.currency(currency)
+    found: list[Forward] = []
+    notes = ["An association: who fares better may differ in other ways too. It does not say what a better score would bring."]
+    for span in days:
+        rows = log.rows(_FORWARD, {
+            "span": span * DAY_MS, "end": log.end_ms, "instrument": measure.instrument, "scope": measure.scope, "currency": unit,
+            "low": measure.bands[0].low, "high": measure.bands[-1].high,
+        })  # fmt: skip
+        if len(rows) < 2:
+            notes.append(f"{span} days: the history is too short to have so long a span after the answers of two customers.")
+            continue
+        data = np.array(rows, dtype=np.float64)
+        found.append(forward(data[:, 0], data[:, 1], measure, span, seed))
+    if not found:
+        raise InputError(
+            f"no span of {' or '.join(str(span) for span in days)} days lies after two customers' answers: try a shorter --days"
+        )
+    if left_out:
+        notes.append(left_out)
+    return Report(
+        _headline(found[-1], measure),
+        [_table(one, unit) for one in found],
+        notes,
+        {"measure": measure._asdict(), "currency": unit, "causal": False, "spans": [_json(one) for one in found], "notes": notes},
+        lambda figure: _draw(figure, found, measure, unit),
+    )
+
+
+def _headline(one: Forward, measure: Measure) -> str:
+    best, worst = one.bands[-1].name.partition(" (")[0], one.bands[0].name.partition(" (")[0].lower()
+    if one.ratio is None:
+        return f"{counted(one.customers, 'customer')} followed for {one.days} days after {measure}"
+    return f"{best} spend {one.ratio:.1f} times what {worst} do in the {one.days} days after {measure}"
+
+
+def _table(one: Forward, unit: str) -> Table:
+    rows = [
+        [
+            band.name, f"{band.customers:,}", "-" if band.mean is None else money(band.mean, unit),
+            "-" if band.low is None or band.high is None else between(band.low, band.high),
+        ]
+        for band in one.bands
+    ]  # fmt: skip
+    ratio = "-" if one.ratio is None or one.ratio_interval is None else f"{one.ratio:.2f} ({between(*one.ratio_interval)})"
+    rho = "-" if one.rho is None or one.rho_interval is None else f"{one.rho:+.3f} ({between(*one.rho_interval, 3)})"
+    rows += [["Best / worst", "", ratio, ""], ["Spearman's rho", f"{one.customers:,}", rho, ""]]
+    return Table(f"Spend in the {one.days} days after the answer", ["Band", "Customers", "Mean per customer", "95 % interval"], rows)
+
+
+def _json(one: Forward) -> dict[str, object]:
+    return {**one._asdict(), "bands": [band._asdict() for band in one.bands]}
+
+
+def _draw(figure: Figure, found: list[Forward], measure: Measure, unit: str) -> None:
+    axes = figure.subplots(1, len(found), squeeze=False)[0]
+    for ax, one in zip(axes, found, strict=True):
+        means = [band.mean or 0.0 for band in one.bands]
+        below = [max(0.0, mean - (mean if band.low is None else band.low)) for mean, band in zip(means, one.bands, strict=True)]
+        above = [max(0.0, (mean if band.high is None else band.high) - mean) for mean, band in zip(means, one.bands, strict=True)]
+        ax.bar(range(len(means)), means, color=pictures.SCALE[: len(means)], width=0.62)
+        ax.errorbar(range(len(means)), means, yerr=[below, above], fmt="none", ecolor=pictures.INK, elinewidth=1.2, capsize=4)
+        for at, (mean, high) in enumerate(zip(means, above, strict=True)):
+            ax.annotate(f"{mean:,.0f}", (at, mean + high), xytext=(0, 5), textcoords="offset points", ha="center", fontweight="bold")
+        ax.set_xticks(range(len(means)), [f"{band.name.replace(' (', chr(10) + '(')}\nn = {band.customers:,}" for band in one.bands])
+        rho = "" if one.rho is None else f"   ρ = {one.rho:+.2f}"
+        ax.set_title(f"{one.days} days after the answer{rho}", loc="left")
+        ax.set_ylim(0, max(mean + high for mean, high in zip(means, above, strict=True)) * 1.15 or 1)
+    axes[0].set_ylabel(f"Mean spend per customer{f' ({unit})' if unit else ''}")
+    pictures.frame(figure, _headline(found[-1], measure), "Bars: mean. Lines: 95 % bootstrap interval. An association, not a cause.")
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _pair(limits: Array) -> tuple[float, float]:
+    return float(limits[0]), float(limits[1])

@@ -1,0 +1,102 @@
+"""The estimators. Each is checked in the tests against SciPy, statsmodels, or a case with a known answer."""
+
+from __future__ import annotations
+
+import warnings
+from math import sqrt
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from streamer.rollup.estimates import wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
+
+RESAMPLES: Final = 2_000
+# Eigenvalues of a correlation matrix below this share of the greatest are rounding: the predictors are collinear.
+_RANK_TOLERANCE: Final = 1e-10
+
+
+def ranks(values: Array) -> Array:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse].astype(np.float64)
+
+
+def correlation(x: Array, y: Array) -> float | None:
+    """Pearson's r; None if one of the two does not vary."""
+    dx, dy = x - x.mean(), y - y.mean()
+    scale = sqrt(float(dx @ dx) * float(dy @ dy))
+    return None if scale == 0 else max(-1.0, min(1.0, float(dx @ dy) / scale))
+
+
+def spearman(x: Array, y: Array) -> float | None:
+    """Spearman's rho: Pearson's r of the ranks."""
+    return correlation(ranks(x), ranks(y))
+
+
+def slope(x: Array, y: Array) -> float | None:
+    """The slope of the least-squares line; None if x does not vary."""
+    dx = x - x.mean()
+    spread = float(dx @ dx)
+    return None if spread == 0 else float(dx @ (y - y.mean())) / spread
+
+
+def difference_interval(k1: int, n1: int, k2: int, n2: int) -> tuple[float, float]:
+    """95 % interval of k1/n1 - k2/n2: Newcombe's hybrid of Wilson's intervals (Newcombe 1998, method 10)."""
+    p1, p2 = k1 / n1, k2 / n2
+    (l1, u1), (l2, u2) = wilson(k1, n1), wilson(k2, n2)
+    difference = p1 - p2
+    return difference - sqrt((p1 - l1) ** 2 + (u2 - p2) ** 2), difference + sqrt((u1 - p1) ** 2 + (p2 - l2) ** 2)
+
+
+def relative_weights(predictors: Array, outcome: Array) -> Array:
+    """Johnson's relative weights (2000): each predictor's share of R², so that they add up to it. Columns are predictors.
+
+    The predictors are replaced by the orthogonal variables nearest to them, whose shares are unambiguous, and these are led back. A column
+    that does not vary has weight 0.
+    """
+    count = predictors.shape[1]
+    weights = np.zeros(count)
+    spread = predictors.std(axis=0)
+    vary = spread > 1e-12 * np.maximum(1.0, np.abs(predictors).max(axis=0, initial=0.0))
+    if not vary.any() or outcome.std() == 0:
+        return weights
+    x = (predictors[:, vary] - predictors[:, vary].mean(axis=0)) / spread[vary]
+    y = (outcome - outcome.mean()) / outcome.std()
+    among, with_outcome = x.T @ x / len(y), x.T @ y / len(y)
+    values, vectors = np.linalg.eigh(among)
+    roots = np.sqrt(np.clip(values, 0, None))
+    keep = values > _RANK_TOLERANCE * values.max()
+    inverse_roots = np.where(keep, 1 / np.where(keep, roots, 1), 0)
+    lambda_ = (vectors * roots) @ vectors.T
+    beta = (vectors * inverse_roots) @ vectors.T @ with_outcome
+    weights[vary] = lambda_**2 @ beta**2
+    return weights
+
+
+def r_squared(predictors: Array, outcome: Array) -> float:
+    """R² of the least-squares fit with an intercept."""
+    design = np.column_stack([np.ones(len(outcome)), predictors])
+    fitted = design @ np.linalg.lstsq(design, outcome, rcond=None)[0]
+    total = float(((outcome - outcome.mean()) ** 2).sum())
+    return 0.0 if total == 0 else 1 - float(((outcome - fitted) ** 2).sum()) / total
+
+
+def bootstrap(sizes: Sequence[int], statistic: Callable[..., Array], seed: int, resamples: int = RESAMPLES) -> Array:
+    """95 % percentile intervals, a row of (low, high) for each of the statistic's numbers.
+
+    sizes: of the groups, each of which is drawn by itself. statistic: of the drawn members' indices, one array for each group.
+    """
+    random = np.random.default_rng(seed)
+    drawn = np.array([statistic(*(random.integers(0, size, size) for size in sizes)) for _ in range(resamples)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a number that no resample has is NaN, which its reader handles
+        limits: Array = np.nanpercentile(drawn, [2.5, 97.5], axis=0).T
+    return limits

@@ -1,0 +1,140 @@
+"""Operations (O1-O4): shipments, contacts the customer did not have to ask for, messages that inform."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from streamer.journeys.cells import EVENT
+from streamer.journeys.chapter import Chapter
+from streamer.journeys.chapters.shipments import ShipmentFold
+from streamer.journeys.state import NEVER
+from streamer.metrics.counters import Counter
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
+    from streamer.journeys.cells import Cells
+    from streamer.journeys.sinks import Sink
+    from streamer.journeys.state import Kept, State
+    from streamer.rules.language import Value
+    from streamer.touchpoints.touchpoint import Touchpoint
+
+_CONTACTS: Final = int(Counter.PROACTIVE_CONTACTS)
+_CUSTOMERS_CONTACTED: Final = int(Counter.CUSTOMERS_CONTACTED)
+_INFORMATION: Final = int(Counter.INFORMATION)
+_OPENED: Final = int(Counter.INFORMATION_OPENED)
+_CUSTOMERS_INFORMED: Final = int(Counter.CUSTOMERS_INFORMED)
+# Nobody speaks to the customer there.
+_MACHINES: Final = frozenset({"bot", "ivr"})
+
+
+class Operations(Chapter):
+    """data: `shipments`: key -> shipment; `contact`: [time, packed cell, overdue], `informed`: [time, packed cell] of the latest one;
+    `messages`: id -> [time, packed cell] of those not opened yet.
+    """
+
+    id = "operations"
+
+    def __init__(self, definitions: Definitions, cells: Cells) -> None:
+        super().__init__(definitions, cells)
+        settings = definitions.operations
+        assert settings is not None  # noqa: S101  otherwise the chapter is off
+        self.types = (
+            "shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed", "order.cancelled", "contact.started",
+            "message.sent", "message.opened",
+        )  # fmt: skip
+        self._shipments = ShipmentFold(settings, cells)
+        self._keep_for, self._per_customer = int(settings.keep_for), int(settings.per_customer)
+        self._overdue_after = int(settings.cadence) * 3 // 2
+        self._opened_within, self._messages_limit = int(settings.opened_within), int(settings.messages_per_customer)
+
+    def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
+        """Fold one event."""
+        if event.type == "order.cancelled":
+            self._shipments.cancel(kept.data.get("shipments", {}), event.order_id)
+        elif event.type == "contact.started":
+            self._contact(kept, event, sink)
+        elif event.type == "message.sent":
+            self._send(kept, event, sink)
+        elif event.type == "message.opened":
+            self._open(kept, event, sink)
+        else:
+            self._shipments.apply(kept.data.setdefault("shipments", {}), event, sink)
+        self._tidy(kept)
+        return 0
+
+    def _contact(self, kept: Kept, event: Touchpoint, sink: Sink) -> None:
+        by_machine = event.channel in _MACHINES or (event.details is not None and event.details.human is False)
+        if event.initiator != "company" or by_machine:
+            return
+        sink.count(_CONTACTS, self.cells.of(EVENT, event.journey, event), event.time)
+        kept.data["contact"] = [*self._latest(_CUSTOMERS_CONTACTED, kept.data.get("contact"), event, sink), False]
+
+    def _latest(self, counter: int, before: list[Any] | None, event: Touchpoint, sink: Sink) -> list[Any]:
+        """Count the customer here instead of where he was counted before, unless that is so long ago that no window has both."""
+        if before is not None and event.time - before[0] < self._per_customer:
+            sink.count(counter, self.cells.unpack(before[1]), before[0], -1)
+        cell = self.cells.of(EVENT, event.journey, event)
+        sink.count(counter, cell, event.time)
+        return [event.time, cell.packed]
+
+    def _send(self, kept: Kept, event: Touchpoint, sink: Sink) -> None:
+        details = event.details
+        if details is None or details.message_kind != "information":
+            return
+        cell = self.cells.of(EVENT, event.journey, event)
+        sink.count(_INFORMATION, cell, event.time)
+        kept.data["informed"] = self._latest(_CUSTOMERS_INFORMED, kept.data.get("informed"), event, sink)
+        messages = kept.data.setdefault("messages", {})
+        messages.pop(details.message_id, None)  # an opening is of the latest message of this id
+        if details.opened:
+            sink.count(_OPENED, cell, event.time)
+        elif details.message_id:
+            if len(messages) >= self._messages_limit:
+                del messages[min(messages, key=lambda key: (messages[key][0], key))]
+                sink.note("cut_messages")
+            messages[details.message_id] = [event.time, cell.packed]
+
+    def _open(self, kept: Kept, event: Touchpoint, sink: Sink) -> None:
+        if event.details is None:
+            return
+        message = kept.data.get("messages", {}).pop(event.details.message_id, None)
+        if message is not None:
+            sink.count(_OPENED, self.cells.unpack(message[1]), message[0])
+
+    def _tidy(self, kept: Kept) -> None:
+        """Drop what is empty, and set the next deadline."""
+        data = kept.data
+        for name in ("shipments", "messages"):
+            if name in data and not data[name]:
+                del data[name]
+        due = self._shipments.next_due(data.get("shipments", {}))
+        for time, _ in data.get("messages", {}).values():
+            due = min(due, time + self._opened_within)
+        if "contact" in data:
+            time, _, overdue = data["contact"]
+            due = min(due, time + (self._keep_for if overdue else self._overdue_after))
+        if "informed" in data:
+            due = min(due, data["informed"][0] + self._per_customer)
+        kept.due = due if data else NEVER
+
+    def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
+        """Targets pass, the customer has heard nothing for too long, and what nothing can change any more is forgotten."""
+        data = kept.data
+        self._shipments.fire(data.get("shipments", {}), due, sink)
+        messages = data.get("messages", {})
+        for key in [key for key, message in messages.items() if message[0] + self._opened_within <= due]:
+            del messages[key]
+        contact = data.get("contact")
+        if contact is not None:
+            contact[2] = contact[0] + self._overdue_after <= due
+            if contact[0] + self._keep_for <= due:
+                del data["contact"]
+        if "informed" in data and data["informed"][0] + self._per_customer <= due:
+            del data["informed"]
+        self._tidy(kept)
+
+    def signal(self, kept: Kept, name: str) -> Value:
+        """`overdue_shipments`, `contact_overdue`."""
+        if name == "overdue_shipments":
+            return self._shipments.overdue(kept.data.get("shipments", {}))
+        return "contact" in kept.data and bool(kept.data["contact"][2])

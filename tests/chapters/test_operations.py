@@ -1,0 +1,252 @@
+"""The chapter operations: O1-O4."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamer.definitions import parse
+from streamer.errors import DefinitionsError
+from streamer.metrics.chapters.operations import METRICS
+from streamer.processor import LogRecord
+from streamer.rollup.estimates import counters_of
+from tests.chapters.support import (
+    SLICES,
+    assert_crashes_change_nothing,
+    assert_order_changes_nothing,
+    assert_recount_is_equal,
+    event_at,
+    single_pass,
+)
+from tests.journeys_support import BASE_MS, HOUR, MINUTE
+
+if TYPE_CHECKING:
+    from random import Random
+
+CHAPTER = """
+[operations]
+keep_for = "2h"
+cadence = "30m"
+per_customer = "40m"
+opened_within = "30m"
+"""
+RULES = """
+[[rule]]
+id = "overdue"
+on = "customer"
+when = "overdue_shipments >= 1"
+[[rule]]
+id = "unheard"
+on = "customer"
+when = "contact_overdue"
+"""
+DEFINITIONS = SLICES + CHAPTER + RULES
+SEEDS = range(12)
+TYPES = ["shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed"]
+
+
+def moment(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def dispatch(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
+    match random.randrange(12):
+        case 0:
+            return {"type": "order.cancelled", "commerce": {"order_id": random.choice("AB")}}
+        case 1 | 4 | 5:
+            kind = random.choice(["information", "information", "status"])
+            sent: dict[str, Any] = {"kind": kind, "message_id": random.choice(["m1", "m1", "m2", ""])}
+            return {"type": "message.sent", "message": sent | random.choice([{}, {"opened": True}, {"opened": False}])}
+        case 2 | 6:
+            return {"type": "message.opened", "message": {"message_id": random.choice(["m1", "m2", "m3", ""])}}
+        case 3:
+            actor = {"initiator": random.choice(["company", "company", "customer"])}
+            mores: list[dict[str, Any]] = [{}, {"message": {"human": False}}, {"message": {"human": True}}, {"channel": "bot"}]
+            more = random.choice(mores)
+            return {"type": "contact.started", "actor": actor, **more}
+    fulfilment = {
+        name: moment(time_ms + random.choice([-3 * HOUR, -MINUTE, 0, 1000, 10 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR]))
+        for name in ("requested_at", "promised_at", "committed_at", "shipped_at", "delivered_at")
+        if random.random() < 0.4
+    }
+    fulfilment |= {"service": random.choice(["", "standard", "expedited"]), "requested_by": random.choice(["", "customer", "company"])}
+    fulfilment["shipment_id"] = random.choice(["s1", "s2", "", ""])
+    return {"type": random.choice(TYPES), "fulfilment": fulfilment, "commerce": {"order_id": random.choice(["A", "B", ""])}}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_crashes_and_batches_change_nothing(seed: int) -> None:
+    assert_crashes_change_nothing(DEFINITIONS, dispatch, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
+    assert_order_changes_nothing(DEFINITIONS, dispatch, seed)
+
+
+@pytest.mark.parametrize("on_time", ["delivered", "shipped"])
+@pytest.mark.parametrize("after_ms", [2 * HOUR, 0, 20 * MINUTE])
+def test_the_recount_is_equal(on_time: str, after_ms: int) -> None:
+    definitions = DEFINITIONS.replace("[operations]", f'[operations]\non_time = "{on_time}"')
+    expected = {counter.name for metric in METRICS for counter in counters_of(metric)}
+    assert_recount_is_equal(definitions, dispatch, SEEDS, expected, after_ms=after_ms + 10 * MINUTE)
+
+
+def totals(*events: tuple[int, str, dict[str, Any]], after_ms: int = 3 * HOUR, more: str = "") -> dict[str, int]:
+    """Sums of the counters of one customer's events, each at so many minutes."""
+    log = [
+        LogRecord(n, BASE_MS + at * MINUTE, b"c", event_at(BASE_MS + at * MINUTE, "c", n, {"type": type_, **fields}))
+        for n, (at, type_, fields) in enumerate(events)
+    ]
+    run = single_pass(SLICES + CHAPTER + more, log, after_ms)
+    found: dict[str, int] = {}
+    for (counter, _, _), n in run.sums.items():
+        found[counter] = found.get(counter, 0) + n
+    return {name.lower(): n for name, n in found.items() if n and name != "TOUCHPOINTS"}
+
+
+def shipment(**times: int | str) -> dict[str, Any]:
+    """`promised=10`: ten minutes after the beginning; texts as they are."""
+    named = {
+        (f"{name}_at" if isinstance(value, int) else name): moment(BASE_MS + value * MINUTE) if isinstance(value, int) else value
+        for name, value in times.items()
+    }
+    return {"fulfilment": {"shipment_id": "s", **named}, "commerce": {"order_id": "o"}}
+
+
+def test_what_is_there_at_exactly_its_target_is_on_time() -> None:
+    told = totals((0, "shipment.created", shipment(promised=30)), (30, "shipment.delivered", shipment()))
+    assert told == {"shipments": 1, "due_promised": 1, "on_time_promised": 1}
+
+
+def test_what_comes_a_minute_after_its_target_is_late() -> None:
+    told = totals((0, "shipment.created", shipment(promised=30)), (31, "shipment.delivered", shipment()))
+    assert told == {"shipments": 1, "due_promised": 1}
+
+
+def test_what_was_there_in_time_is_on_time_though_it_is_told_late() -> None:
+    told = totals((0, "shipment.created", shipment(promised=30)), (50, "shipment.delivered", shipment(delivered=29)))
+    assert told == {"shipments": 1, "due_promised": 1, "on_time_promised": 1}
+
+
+def test_what_was_there_at_exactly_its_target_is_on_time_though_it_is_told_late() -> None:
+    told = totals((0, "shipment.created", shipment(promised=30)), (50, "shipment.delivered", shipment(delivered=30)))
+    assert told == {"shipments": 1, "due_promised": 1, "on_time_promised": 1}
+
+
+def test_an_opening_is_of_the_latest_message_of_its_id() -> None:
+    told = totals(
+        (0, "message.sent", {"message": {"kind": "information", "message_id": "m"}}),
+        (1, "message.sent", {"message": {"kind": "information", "message_id": "m", "opened": True}}),
+        (2, "message.opened", {"message": {"message_id": "m"}}),
+    )
+    assert told == {"information": 2, "information_opened": 1, "customers_informed": 1}
+
+
+def test_a_delivery_cannot_be_told_ahead() -> None:
+    told = totals((0, "shipment.created", shipment(promised=5)), (10, "shipment.delivered", shipment(delivered=3)))
+    assert told["on_time_promised"] == 1
+    assert totals((10, "shipment.delivered", shipment(promised=5, delivered=60))) == {"shipments": 1, "due_promised": 1}
+
+
+def test_nothing_is_due_before_its_time() -> None:
+    told = totals((0, "shipment.created", shipment(promised=30)), (1, "shipment.delivered", shipment()), after_ms=10 * MINUTE)
+    assert told == {"shipments": 1}
+
+
+def test_the_first_promise_counts_and_the_latest_commitment() -> None:
+    told = totals(
+        (0, "shipment.created", shipment(promised=30, committed=30, requested=10)),
+        (5, "shipment.delayed", shipment(promised=60, committed=60, requested=50)),
+        (45, "shipment.delivered", shipment()),
+    )
+    assert told == {
+        "shipments": 1, "due_promised": 1, "due_committed": 1, "on_time_committed": 1, "due_requested": 1, "on_time_requested": 1,
+    }  # fmt: skip
+
+
+def test_a_commitment_that_was_missed_is_not_mended_by_a_new_one() -> None:
+    told = totals(
+        (0, "shipment.created", shipment(committed=30)),
+        (40, "shipment.delayed", shipment(committed=60)),
+        (50, "shipment.delivered", shipment()),
+    )
+    assert told == {"shipments": 1, "due_committed": 1}
+
+
+def test_a_cancelled_order_is_not_due_any_more_but_what_was_late_stays_late() -> None:
+    cancelled = {"commerce": {"order_id": "o"}}
+    assert totals((0, "shipment.created", shipment(promised=30)), (29, "order.cancelled", cancelled)) == {"shipments": 1}
+    told = totals(
+        (0, "shipment.created", shipment(promised=30)), (31, "order.cancelled", cancelled), (32, "shipment.delivered", shipment())
+    )
+    assert told == {"shipments": 1, "due_promised": 1}
+
+
+def test_a_target_too_far_away_is_none() -> None:
+    assert totals((0, "shipment.created", shipment(promised=120))) == {"shipments": 1}
+    assert totals((0, "shipment.created", shipment(promised=119))) == {"shipments": 1, "due_promised": 1}
+
+
+def test_a_shipment_is_expedited_once_by_whoever_wanted_it_first() -> None:
+    told = totals(
+        (0, "shipment.created", shipment(service="standard", requested_by="customer")),
+        (1, "shipment.delayed", shipment(service="expedited", requested_by="company")),
+        (2, "shipment.shipped", shipment(service="expedited", requested_by="customer")),
+    )
+    assert told == {"shipments": 1, "shipments_expedited": 1, "shipments_expedited_company": 1}
+
+
+def test_an_opening_counts_once_and_only_for_what_informs() -> None:
+    told = totals(
+        (0, "message.sent", {"message": {"kind": "information", "message_id": "m"}}),
+        (1, "message.opened", {"message": {"message_id": "m"}}),
+        (2, "message.opened", {"message": {"message_id": "m"}}),
+        (3, "message.sent", {"message": {"kind": "status", "message_id": "n"}}),
+        (4, "message.opened", {"message": {"message_id": "n"}}),
+    )
+    assert told == {"information": 1, "information_opened": 1, "customers_informed": 1}
+
+
+def test_a_customer_counts_once_however_often_we_call() -> None:
+    call = {"actor": {"initiator": "company"}, "channel": "phone"}
+    assert totals(*((at, "contact.started", call) for at in (0, 39, 40))) == {"proactive_contacts": 3, "customers_contacted": 1}
+    assert totals(*((at, "contact.started", call) for at in (0, 40))) == {"proactive_contacts": 2, "customers_contacted": 2}
+
+
+def test_beyond_its_limit_the_oldest_shipment_goes_and_is_counted() -> None:
+    more = "shipments_per_customer = 1"
+    first = shipment(promised=30)
+    second = {"fulfilment": {"shipment_id": "t", "promised_at": moment(BASE_MS + 40 * MINUTE)}}
+    told = totals((0, "shipment.created", first), (1, "shipment.created", second), more=more)
+    assert told == {"shipments": 2, "due_promised": 1}
+
+
+def fired(*events: tuple[int, str, dict[str, Any]], after_ms: int) -> list[tuple[str, str]]:
+    log = [
+        LogRecord(n, BASE_MS + at * MINUTE, b"c", event_at(BASE_MS + at * MINUTE, "c", n, {"type": type_, **fields}))
+        for n, (at, type_, fields) in enumerate(events)
+    ]
+    run = single_pass(DEFINITIONS, log, after_ms)
+    return [(alert.rule.id, alert.state) for alert in run.alerts]
+
+
+def test_an_alert_when_the_promise_passes_and_its_end_when_the_shipment_comes() -> None:
+    promised = (0, "shipment.created", shipment(promised=30))
+    assert fired(promised, after_ms=30 * MINUTE) == []
+    assert fired(promised, after_ms=31 * MINUTE) == [("overdue", "firing")]
+    assert fired(promised, (45, "shipment.delivered", shipment()), after_ms=0) == [("overdue", "firing"), ("overdue", "resolved")]
+
+
+def test_an_alert_when_a_customer_has_not_heard_from_us_for_one_and_a_half_times_the_cadence() -> None:
+    call = (0, "contact.started", {"actor": {"initiator": "company"}, "channel": "phone"})
+    assert fired(call, after_ms=44 * MINUTE) == []
+    assert fired(call, after_ms=46 * MINUTE) == [("unheard", "firing")]
+    assert fired(call, after_ms=3 * HOUR) == [("unheard", "firing"), ("unheard", "resolved")]
+
+
+def test_what_must_be_kept_longer_is_refused() -> None:
+    with pytest.raises(DefinitionsError, match="keep_for must be longer"):
+        parse(SLICES + '[operations]\nkeep_for = "45m"\ncadence = "30m"\nper_customer = "1m"')

@@ -1,0 +1,403 @@
+"""Each question on a history with a known answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import scipy.stats  # type: ignore[import-untyped]
+
+from streamer.analysis import drivers, indicators, initiative, moments, spend, trajectory
+from streamer.analysis.history import DAY_MS, Measure
+from streamer.errors import InputError
+from tests.unit.analysis.made import Maker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NPS = Measure("nps", "experience")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "history.jsonl"
+
+
+# --- spend -----------------------------------------------------------------------------------------------------------------------------
+
+
+def spenders(path: Path, made: Maker, days: tuple[int, ...] = (90,), currency: str | None = None) -> dict[str, Any]:
+    made.add("clock", 400, "page.viewed")
+    _, log = made.opened(path)
+    return spend.analyse(log, NPS, currency=currency, days=days, seed=1).result
+
+
+def banded(made: Maker) -> None:
+    """Ten customers a band: 10, 20 and 30 a month, from the first day on."""
+    for n, (score, amount) in enumerate([(3, 10), (8, 20), (10, 30)] * 10):
+        made.answer(f"c{n}", 5, score)
+        for month in range(12):
+            made.order(f"c{n}", 6 + 30 * month, amount)
+
+
+def test_promoters_spend_three_times_as_much(path: Path) -> None:
+    made = Maker()
+    banded(made)
+    span = spenders(path, made)["spans"][0]
+    assert [band["mean"] for band in span["bands"]] == [30, 60, 90]
+    assert [band["customers"] for band in span["bands"]] == [10, 10, 10]
+    assert span["ratio"] == 3
+    assert span["ratio_interval"] == (3, 3)
+    assert span["rho"] == pytest.approx(1)
+
+
+def test_rho_is_that_of_scipy(path: Path) -> None:
+    made, scores, amounts = Maker(), [0, 3, 3, 7, 8, 9, 10, 10], [5, 1, 7, 7, 3, 9, 2, 20]
+    for n, (score, amount) in enumerate(zip(scores, amounts, strict=True)):
+        made.answer(f"c{n}", 5, score)
+        made.order(f"c{n}", 6, amount)
+    assert spenders(path, made)["spans"][0]["rho"] == pytest.approx(scipy.stats.spearmanr(scores, amounts).statistic, rel=1e-9)
+
+
+def test_only_what_comes_after_the_answer_and_within_the_span_counts(path: Path) -> None:
+    made = Maker()
+    for customer in ("a", "b"):
+        made.answer(customer, 100, 9)
+        for at in (99, 100, 100.1, 190, 190.1):
+            made.order(customer, at, 1)
+    assert spenders(path, made)["spans"][0]["bands"][2]["mean"] == 2
+
+
+def test_an_answer_without_a_whole_span_after_it_is_left_out(path: Path) -> None:
+    made = Maker()
+    banded(made)
+    for n in range(50):
+        made.answer(f"late{n}", 311, 10)
+    assert spenders(path, made)["spans"][0]["customers"] == 30
+
+
+def test_the_first_answer_that_has_one_counts_and_no_other(path: Path) -> None:
+    made = Maker()
+    for customer in ("a", "b"):
+        made.answer(customer, 10, 0)
+        made.answer(customer, 20, 10)
+        made.order(customer, 30, 5)
+    bands = spenders(path, made)["spans"][0]["bands"]
+    assert [band["customers"] for band in bands] == [2, 0, 0]
+
+
+def test_refunds_and_cancellations_are_taken_off_once(path: Path) -> None:
+    made = Maker()
+    made.answer("b", 1, 9)
+    made.answer("a", 1, 9)
+    made.order("a", 2, 100, order_id="o1")
+    made.order("a", 3, 50, order_id="o2")
+    made.order("a", 4, 25, order_id="o3")
+    made.add("a", 5, "order.cancelled", commerce={"order_id": "o1"})
+    made.add("a", 6, "order.cancelled", commerce={"order_id": "o1"})
+    made.add("a", 7, "order.refunded", commerce={"order_id": "o2", "revenue": "30", "currency": "EUR"})
+    made.add("a", 8, "order.cancelled", commerce={"order_id": "o2"})
+    assert spenders(path, made)["spans"][0]["bands"][2]["mean"] == (20 + 25) / 2
+
+
+def test_currencies_and_scopes_are_not_mixed(path: Path) -> None:
+    made = Maker()
+    for customer in ("a", "b"):
+        made.answer(customer, 1, 9)
+        made.answer(customer, 0.5, 0, scope="relationship")
+        made.order(customer, 2, 10)
+        made.order(customer, 3, 1000, currency="JPY")
+        made.order(customer, 4, 10)
+    told = spenders(path, made)
+    assert told["spans"][0]["bands"][2]["mean"] == 20
+    assert "2 orders in other currencies than EUR" in " ".join(told["notes"])
+    assert spenders(path, made, currency="jpy")["spans"][0]["bands"][2]["mean"] == 1000
+
+
+def test_what_is_missing_is_said(path: Path) -> None:
+    made = Maker()
+    made.answer("a", 1, 9)
+    with pytest.raises(InputError, match="has no order"):
+        spenders(path, made)
+    made.order("a", 2, 9)
+    with pytest.raises(InputError, match="no span of 390 days"):
+        spenders(path, made, days=(390,))
+    with pytest.raises(InputError, match=r"no orders in USD; there are EUR \(1\)"):
+        spenders(path, made, currency="usd")
+    _, log = made.opened(path)
+    with pytest.raises(InputError, match=r"no answers to CSAT \(experience\) in this file; it has --score nps --scope experience \(1\)"):
+        spend.analyse(log, Measure("csat", "experience"), currency=None, days=(90,), seed=1)
+
+
+# --- trajectory ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_months_are_complete_calendar_months() -> None:
+    made = trajectory.months_of(1_704_067_200_000 + 1, 1_704_067_200_000 + 130 * DAY_MS)
+    assert [np.datetime64(start, "ms").astype(str)[:10] for start in made] == ["2024-02-01", "2024-03-01", "2024-04-01", "2024-05-01"]
+
+
+def test_a_silent_decliner_spends_less_and_has_reason_to(path: Path) -> None:
+    made = Maker()
+    for month, at in enumerate((0.1, 31, 60, 91, 121, 152)):  # the beginnings of the months of 2024
+        for customer in ("reason", "no reason"):
+            made.order(customer, at + 3, 100 - 15 * month)
+        made.order("level", at + 3, 50)
+    made.answer("reason", 10, 9)
+    made.answer("reason", 100, 2)
+    made.answer("no reason", 10, 2)
+    made.answer("no reason", 100, 9)
+    made.answer("level", 10, 0)
+    made.add("clock", 183, "page.viewed")
+    made.add("clock", 0, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    told = trajectory.analyse(log, NPS, currency=None).result
+    (silent,) = told["silent_decliners"]
+    assert silent["key"] == "reason"
+    assert silent["reasons"] == ("low score",)
+    assert silent["mean"] == pytest.approx(62.5)
+    assert silent["change"] == pytest.approx(3 * -15 / 62.5)
+    assert silent["score_change"] == pytest.approx(-7 / (90 / 30.4375))
+    assert told["quadrants"] == {
+        "spend_up_score_down": 0, "spend_up_score_up": 0, "spend_up_score_unknown": 1,
+        "spend_down_score_down": 1, "spend_down_score_up": 1, "spend_down_score_unknown": 0,
+    }  # fmt: skip
+
+
+def test_high_effort_is_a_reason_too(path: Path) -> None:
+    made = Maker()
+    for month, at in enumerate((1, 32, 61, 92)):
+        made.order("a", at, 100 - 30 * month)
+    issue = {"issue": {"issue_id": "i"}}
+    for n in range(4):
+        made.add("a", 40 + n, "contact.started", **issue)
+        made.add("a", 40.5 + n, "contact.ended", **issue)
+    made.add("clock", 0, "page.viewed")
+    made.add("clock", 125, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    (silent,) = trajectory.analyse(log, NPS, currency=None).result["silent_decliners"]
+    assert silent["reasons"] == ("high effort",)
+
+
+def test_a_line_needs_three_months(path: Path) -> None:
+    made = Maker()
+    made.order("a", 0, 1)
+    made.order("a", 70, 1)
+    _, log = made.opened(path, "journeys")
+    with pytest.raises(InputError, match="at least 3 complete calendar months, and this history has 2"):
+        trajectory.analyse(log, NPS, currency=None)
+
+
+# --- initiative ------------------------------------------------------------------------------------------------------------------------
+
+
+def helped(path: Path, *, control: bool, cost: str | None = "2", total: float | None = None) -> dict[str, Any]:
+    """Those treated spend 20 more than before, the others 5 more."""
+    made = Maker()
+    for arm, gain in (("treated", 20), *((("control", 5),) if control else ())):
+        for n in range(8):
+            made.order(f"{arm}{n}", 50, 10)
+            made.order(f"{arm}{n}", 150, 10 + gain)
+            told = {"initiative_id": "call", "arm": arm} | ({"cost": cost} if cost else {})
+            made.add(f"{arm}{n}", 100, "initiative.started", initiative=told)
+            made.add(f"{arm}{n}", 120, "initiative.started", initiative={**told, "cost": "99"})
+    made.add("late", 190, "initiative.started", initiative={"initiative_id": "call", "cost": "2"})
+    made.add("clock", 0, "page.viewed")
+    made.add("clock", 200, "page.viewed")
+    _, log = made.opened(path)
+    return initiative.analyse(log, "call", currency=None, days=90, margin=0.5, cost=total, seed=1).result
+
+
+def test_a_return_is_what_is_left_after_the_control_groups_change(path: Path) -> None:
+    told = helped(path, control=True)
+    assert told["label"] == "compared_with_control"
+    assert (told["treated"], told["control"], told["effect"], told["gain"], told["cost"]) == (8, 8, 15, 60, 16)
+    assert told["roi"] == (60 - 16) / 16
+    assert told["roi_interval"] == (told["roi"], told["roi"])
+
+
+def test_without_a_control_group_it_is_labelled(path: Path) -> None:
+    told = helped(path, control=False)
+    assert told["label"] == "not_causal"
+    assert told["effect"] == 20
+    assert told["notes"][0].startswith("not_causal")
+
+
+def test_what_it_cost_must_be_known(path: Path) -> None:
+    with pytest.raises(InputError, match="give the total with --cost"):
+        helped(path, control=True, cost=None, total=None)
+    assert helped(path, control=True, cost=None, total=30)["roi"] == 1
+
+
+def test_an_unknown_initiative_names_the_known_ones(path: Path) -> None:
+    made = Maker()
+    made.order("a", 1, 1)
+    made.add("a", 1, "initiative.started", initiative={"initiative_id": "call"})
+    _, log = made.opened(path)
+    with pytest.raises(InputError, match=r"no initiative.started of 'cal' in this file; there is call \(1 customers\)"):
+        initiative.analyse(log, "cal", currency=None, days=90, margin=0.5, cost=1, seed=1)
+
+
+# --- drivers ---------------------------------------------------------------------------------------------------------------------------
+
+
+def cared_for(path: Path, days: int = 30) -> dict[str, Any]:
+    """Scores fall by two points a transfer; contacts come more with transfers, and do nothing of themselves."""
+    made, random = Maker(), np.random.default_rng(5)
+    for n in range(300):
+        transfers = int(random.integers(0, 4))
+        issue = {"issue": {"issue_id": f"i{n}"}}
+        for contact in range(1 + int(random.integers(0, 2)) + transfers // 2):
+            made.add(f"c{n}", 50 + contact, "contact.started", **issue)
+        for transfer in range(transfers):
+            made.add(f"c{n}", 55 + transfer, "contact.transferred", handoff={"kind": "warm"}, **issue)
+        made.add(f"c{n}", 1, "contact.transferred", handoff={"kind": "cold"}, **issue)  # long before the answer
+        made.answer(f"c{n}", 60, 10 - 2 * transfers - int(random.integers(0, 2)))
+    made.add("clock", 0, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    return drivers.analyse(log, NPS, days=days, only=(), seed=1).result
+
+
+def test_transfers_drive_the_score(path: Path) -> None:
+    told = cared_for(path)
+    first, second, *_ = told["drivers"]
+    assert (first["name"], second["name"]) == ("transfers", "contacts")
+    assert first["weight"] > 2 * second["weight"]
+    assert first["low"] < first["weight"] < first["high"]
+    assert first["r"] < -0.9
+    assert sum(driver["weight"] for driver in told["drivers"]) == pytest.approx(told["r2"], rel=1e-9)
+    assert sum(driver["share"] for driver in told["drivers"]) == pytest.approx(1)
+    assert set(told["constant"]) == set(drivers.MEASURES) - {"transfers", "contacts"}
+
+
+def test_the_same_seed_gives_the_same_intervals(path: Path) -> None:
+    assert cared_for(path) == cared_for(path)
+
+
+def test_what_was_long_before_the_answer_does_not_count(path: Path) -> None:
+    # 59 days before, the cold transfer was the first event of everybody's issue.
+    assert "cold_transfers" in cared_for(path, days=58)["constant"]
+
+
+def test_too_few_answers_are_no_answer(path: Path) -> None:
+    made = Maker()
+    for n in range(5):
+        made.answer(f"c{n}", 40 + n, n)
+    made.add("clock", 0, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    with pytest.raises(InputError, match=r"5 customers answered .* too few for 10 measures"):
+        drivers.analyse(log, NPS, days=30, only=(), seed=1)
+    with pytest.raises(InputError, match="no such measure; known are contacts"):
+        drivers.analyse(log, NPS, days=30, only=["weather"], seed=1)
+
+
+# --- alerts ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_alert_is_right_if_the_outcome_comes_after_it_and_within_the_horizon() -> None:
+    alerts = {"a": [0], "b": [10], "c": [50], "d": [95]}
+    outcomes = {"a": [20], "b": [10, 21], "c": [49], "e": [60], "d": [96]}
+    judged = indicators.judge("rule", alerts, outcomes, 20, 100)
+    # a at the horizon's very end; b's first is no later than the alert, its second 11 later; c before; d cannot be judged.
+    assert (judged.alerts, judged.right) == (3, 2)
+    assert judged.lead_hours == pytest.approx((20 + 11) / 2 / 3_600_000)
+    # Foreseen: a, b's second, d. Not b's first, c's, e's.
+    assert (judged.outcomes, judged.foreseen) == (6, 3)
+
+
+@pytest.mark.parametrize(("alerts", "right", "noisy"), [(50, 9, True), (50, 10, False), (49, 0, False)])
+def test_a_rule_is_noisy_below_a_fifth_over_fifty_alerts(alerts: int, right: int, noisy: bool) -> None:
+    times = {f"c{n}": [0] for n in range(alerts)}
+    assert indicators.judge("rule", times, {f"c{n}": [1] for n in range(right)}, 10, 100).noisy == noisy
+
+
+def test_the_base_rate_is_what_comes_anyway() -> None:
+    # Of 4 customers in 2 spans: one has it in the first, one in both, at most once each.
+    assert indicators.base_rate({"a": [5, 6], "b": [10, 15]}, 4, 10, 0, 20) == 3 / 8
+    assert indicators.base_rate({"a": [5]}, 4, 30, 0, 20) is None
+
+
+def test_the_products_own_alerts_are_judged(path: Path) -> None:
+    made = Maker()
+    for n in range(4):
+        issue = {"issue": {"issue_id": f"i{n}"}}
+        for again in range(3):
+            made.add(f"c{n}", 10 + again, "contact.started", **issue)
+            made.add(f"c{n}", 10.5 + again, "contact.ended", **issue)
+        made.answer(f"c{n}", 14, 2 if n < 3 else 9)
+    made.answer("unseen", 14, 0)
+    made.add("clock", 100, "page.viewed")
+    history, log = made.opened(path, "journeys")
+    told = indicators.analyse(log, history, "detractor", days=30, lapse_days=90).result
+    (rule,) = [one for one in told["rules"] if one["rule"] == "repeated-contacts"]
+    assert (rule["alerts"], rule["right"], rule["outcomes"], rule["foreseen"], rule["lead_hours"]) == (4, 3, 4, 3, 48)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"), [("lapsed", {("a", 31 * DAY_MS), ("b", 61 * DAY_MS)}), ("abandoned", {("k", 30 * 60_000)})]
+)
+def test_what_counts_as_an_outcome(path: Path, outcome: str, expected: set[tuple[str, int]]) -> None:
+    made = Maker()
+    # After a's last order the history goes on for 29 days only; b's second comes after exactly 30 days, which is not too late.
+    for customer, at in (("a", 1.0), ("a", 40.0), ("a", 41.0), ("b", 1.0), ("b", 31.0), ("b", 61.5)):
+        made.order(customer, at, 1)
+    made.add("k", 0, "checkout.started", commerce={"checkout_id": "k"})
+    made.add("back", 0, "checkout.started", commerce={"checkout_id": "b"})
+    made.add("back", 0.5, "order.completed", commerce={"checkout_id": "b"})
+    made.add("clock", 70, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    parameters = {"lapse": 30 * DAY_MS, "end": log.end_ms} if outcome == "lapsed" else None
+    assert {(key, time - log.begin_ms) for key, time in log.rows(indicators.QUERIES[outcome], parameters)} == expected
+
+
+# --- moments ---------------------------------------------------------------------------------------------------------------------------
+
+
+def checkouts(path: Path, *, least: int = 100, outcome: str = "completion") -> dict[str, Any]:
+    """120 checkouts fail at payment, and 30 of them go on; of 200 others 180 do. Trouble at the address changes nothing."""
+    made = Maker()
+    for n in range(320):
+        customer, at, checkout = f"c{n}", n * 0.1, {"commerce": {"checkout_id": f"k{n}"}}
+        made.add(customer, at, "checkout.started", **checkout)
+        made.add(customer, at + 0.001, "checkout.step_viewed", step="address", **checkout)
+        if n % 2:
+            made.add(customer, at + 0.002, "form.error", **checkout)
+        made.add(customer, at + 0.003, "checkout.step_viewed", step="payment", **checkout)
+        trouble = n < 120
+        if trouble:
+            made.add(customer, at + 0.004, "payment.failed", **checkout)
+        if n % 4 == 0 if trouble else n % 10:
+            made.order(customer, at + 0.005, 10, checkout_id=f"k{n}")
+            made.answer(customer, at + 0.1, 10)
+        else:
+            made.answer(customer, at + 0.1, 3)
+    made.add("open", 59.999, "checkout.started", commerce={"checkout_id": "open"})
+    made.add("clock", 60, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    return moments.analyse(log, outcome, days=10, least=least).result
+
+
+def test_friction_at_payment_is_pivotal_and_at_the_address_it_is_not(path: Path) -> None:
+    found = {one["touchpoint"]: one for one in checkouts(path)["moments"]}
+    payment, address = found["payment"], found["address"]
+    assert (payment["friction"], payment["smooth"]) == (120, 200)
+    assert payment["difference"] == 30 / 120 - 180 / 200
+    assert (payment["pivotal"], payment["validated"]) == (True, True)
+    assert payment["impact"] == pytest.approx(0.65 * 120)
+    assert (address["friction"], address["smooth"]) == (160, 160)
+    assert not address["pivotal"]
+
+
+def test_with_fewer_instances_than_asked_for_nothing_is_pivotal(path: Path) -> None:
+    assert checkouts(path, least=121)["pivotal"] == 0
+
+
+def test_other_outcomes(path: Path) -> None:
+    promoter = {one["touchpoint"]: one for one in checkouts(path, outcome="promoter")["moments"]}
+    assert promoter["payment"]["rate_friction"] == 30 / 120
+    made = Maker()
+    made.add("a", 0, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    with pytest.raises(InputError, match="no touchpoint"):
+        moments.analyse(log, "repeat", days=10, least=1)

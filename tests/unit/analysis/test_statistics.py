@@ -1,0 +1,128 @@
+"""Our estimators against SciPy and statsmodels, and where there is a known answer, against that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.linalg  # type: ignore[import-untyped]
+import scipy.stats  # type: ignore[import-untyped]
+import statsmodels.api  # type: ignore[import-untyped]
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint  # type: ignore[import-untyped]
+
+from streamer.analysis import statistics
+from streamer.rollup.estimates import wilson
+
+EXACT: dict[str, Any] = {"rel": 1e-9, "abs": 1e-12}
+Array = npt.NDArray[np.float64]
+
+
+def data(seed: int, n: int = 200) -> Array:
+    """Columns that overlap, with ties."""
+    random = np.random.default_rng(seed)
+    base = random.normal(size=(n, 4))
+    base[:, 1] += 0.8 * base[:, 0]
+    base[:, 2] = np.round(base[:, 2] + 0.4 * base[:, 1])
+    return base
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ranks_and_correlations_are_those_of_scipy(seed: int) -> None:
+    x = data(seed)
+    assert statistics.ranks(x[:, 2]) == pytest.approx(scipy.stats.rankdata(x[:, 2]), **EXACT)
+    assert statistics.correlation(x[:, 0], x[:, 1]) == pytest.approx(scipy.stats.pearsonr(x[:, 0], x[:, 1]).statistic, **EXACT)
+    assert statistics.spearman(x[:, 1], x[:, 2]) == pytest.approx(scipy.stats.spearmanr(x[:, 1], x[:, 2]).statistic, **EXACT)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_slope_is_that_of_scipy(seed: int) -> None:
+    x = data(seed, 12)
+    assert statistics.slope(x[:, 0], x[:, 1]) == pytest.approx(scipy.stats.linregress(x[:, 0], x[:, 1]).slope, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("k1", "n1", "k2", "n2"), [(56, 70, 48, 80), (9, 10, 3, 10), (10, 10, 0, 20), (0, 7, 0, 9), (184, 353, 1443, 1517)]
+)
+def test_the_interval_of_a_difference_is_that_of_statsmodels(k1: int, n1: int, k2: int, n2: int) -> None:
+    theirs = confint_proportions_2indep(k1, n1, k2, n2, method="newcomb", compare="diff")
+    assert statistics.difference_interval(k1, n1, k2, n2) == pytest.approx(theirs, **EXACT)
+
+
+def test_newcombes_own_example() -> None:
+    """56/70 and 48/80: 0.0524 to 0.3339 (Newcombe 1998, table II, case a, method 10)."""
+    assert statistics.difference_interval(56, 70, 48, 80) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 5), (5, 5), (19, 87), (296, 560)])
+def test_wilsons_interval_is_that_of_statsmodels(k: int, n: int) -> None:
+    assert wilson(k, n) == pytest.approx(proportion_confint(k, n, method="wilson"), **EXACT)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_r_squared_is_that_of_statsmodels(seed: int) -> None:
+    x = data(seed)
+    fit = statsmodels.api.OLS(x[:, 3], statsmodels.api.add_constant(x[:, :3])).fit()
+    assert statistics.r_squared(x[:, :3], x[:, 3]) == pytest.approx(fit.rsquared, **EXACT)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_relative_weights_are_those_of_the_matrix_square_root_and_add_up_to_r_squared(seed: int) -> None:
+    """Johnson's procedure again, by scipy.linalg.sqrtm and a regression on the orthogonal variables."""
+    x = data(seed)
+    predictors, outcome = x[:, :3], x[:, :3] @ [0.5, -1.0, 0.2] + x[:, 3]
+    z = scipy.stats.zscore(predictors)
+    root = np.real(scipy.linalg.sqrtm(np.corrcoef(predictors.T)))
+    orthogonal = z @ np.linalg.inv(root)
+    beta = np.linalg.lstsq(orthogonal, scipy.stats.zscore(outcome), rcond=None)[0]
+    weights = statistics.relative_weights(predictors, outcome)
+    assert weights == pytest.approx(root**2 @ beta**2, **EXACT)
+    fit = statsmodels.api.OLS(outcome, statsmodels.api.add_constant(predictors)).fit()
+    assert weights.sum() == pytest.approx(fit.rsquared, **EXACT)
+
+
+def test_weights_of_uncorrelated_predictors_are_their_squared_correlations() -> None:
+    a, b = np.array([1.0, 1, -1, -1] * 25), np.array([1.0, -1, 1, -1] * 25)
+    outcome = 3 * a + 4 * b
+    assert statistics.relative_weights(np.column_stack([a, b]), outcome) == pytest.approx([9 / 25, 16 / 25], **EXACT)
+
+
+def test_a_doubled_predictor_shares_its_weight() -> None:
+    x = data(1)
+    once, outcome = x[:, [0, 2]], x[:, 0] + x[:, 2] + x[:, 3]
+    twice = statistics.relative_weights(x[:, [0, 0, 2]], outcome)
+    assert twice[0] == pytest.approx(twice[1], **EXACT)
+    assert twice.sum() == pytest.approx(statistics.r_squared(once, outcome), **EXACT)
+
+
+def test_what_does_not_vary_has_no_weight() -> None:
+    x = data(2)
+    weights = statistics.relative_weights(np.column_stack([x[:, 0], np.full(len(x), 0.1)]), x[:, 0])
+    assert weights == pytest.approx([1, 0], **EXACT)
+    assert statistics.relative_weights(x[:, :2], np.ones(len(x))) == pytest.approx([0, 0])
+    assert statistics.correlation(np.ones(5), np.arange(5.0)) is None
+    assert statistics.slope(np.ones(5), np.arange(5.0)) is None
+
+
+def test_a_bootstrap_is_what_its_seed_says_and_covers_the_mean() -> None:
+    x = data(3)[:, 0]
+
+    def mean(drawn: npt.NDArray[np.intp]) -> Array:
+        return np.array([x[drawn].mean()])
+
+    once, again, other = (statistics.bootstrap([len(x)], mean, seed) for seed in (1, 1, 2))
+    assert once.tolist() == again.tolist() != other.tolist()
+    half = 1.96 * x.std(ddof=1) / len(x) ** 0.5
+    assert once[0] == pytest.approx([x.mean() - half, x.mean() + half], abs=0.02)
+
+
+def test_groups_are_drawn_by_themselves() -> None:
+    sizes = []
+
+    def seen(first: npt.NDArray[np.intp], second: npt.NDArray[np.intp]) -> Array:
+        sizes.append((len(first), len(second), first.max() < 3, second.max() < 5))
+        return np.array([0.0])
+
+    statistics.bootstrap([3, 5], seen, 1, resamples=50)
+    assert set(sizes) == {(3, 5, True, True)}
