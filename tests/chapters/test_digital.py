@@ -15,6 +15,7 @@ from tests.chapters.support import (
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
     assert_recount_is_equal,
+    assert_rules_are_recounted_equal,
     single_pass,
     told,
 )
@@ -103,6 +104,10 @@ def test_the_recount_is_equal() -> None:
     assert_recount_is_equal(DEFINITIONS, screen, range(20), expected, span_ms=SPAN_MS)
 
 
+def test_friction_of_journeys_is_recounted_equal() -> None:
+    assert_rules_are_recounted_equal(DEFINITIONS, screen, range(4), span_ms=SPAN_MS)
+
+
 Event = tuple[float, str, dict[str, Any]]
 PRESET = DEFINITIONS[: DEFINITIONS.index("[digital]")] + "[digital]\n" + DEFINITIONS[DEFINITIONS.index("[[rule]]") :]
 
@@ -140,6 +145,7 @@ def signals(run: Run) -> dict[str, int]:
 
 def test_three_clicks_on_one_element_in_a_second_are_a_rage_click_once_per_burst() -> None:
     assert signals(folded(*clicks(0, 0.5, 1))) == {"rage_click": 1}
+    assert signals(folded(*clicks(0, 0, 1))) == {"rage_click": 1}, "a pause of a second is none"
     assert signals(folded(*clicks(0, 0.5, 1.001))) == {}
     assert signals(folded(*clicks(0, 0.5, 1, 1.5, 2, 2.5))) == {"rage_click": 1}, "it goes on"
     assert signals(folded(*clicks(0, 0.5, 1, 2.001, 2.4, 2.8))) == {"rage_click": 2}, "a pause of more than a second"
@@ -231,6 +237,8 @@ def test_what_is_seen_in_raw_events_is_friction_of_the_journey_it_names() -> Non
     assert run.total("FRICTION_INSTANCES") == 1
     assert [alert.rule.id for alert in run.alerts if alert.state == "firing"] == ["friction"]
     assert folded(begun, *clicks(60, 60.1, 60.2, session="t")).total("FRICTION_INSTANCES") == 0
+    said: Event = (1, "friction.signal", {"session_id": "s", "friction": {"kind": "rage_click"}})
+    assert folded(begun, said).alerts[-1].metric.signals == {"friction": 1}, "what a client says is one signal, not two"
     searched: Event = (1, "knowledge.searched", {"session_id": "s", "search": {"results": 0}})
     assert folded(begun, searched).total("FRICTION_INSTANCES") == 0, "a search without results is none"
 

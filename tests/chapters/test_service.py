@@ -15,6 +15,7 @@ from tests.chapters.support import (
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
     assert_recount_is_equal,
+    assert_rules_are_recounted_equal,
     single_pass,
     told,
 )
@@ -102,6 +103,10 @@ def test_the_recount_is_equal() -> None:
 
 def test_the_recount_is_equal_while_contacts_wait() -> None:
     assert_recount_is_equal(DEFINITIONS, service, range(20, 26), set(), after_ms=0)
+
+
+def test_friction_of_journeys_is_recounted_equal() -> None:
+    assert_rules_are_recounted_equal(DEFINITIONS, service, range(4))
 
 
 Event = tuple[float, str, dict[str, Any]]

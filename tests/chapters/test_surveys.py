@@ -191,6 +191,7 @@ def test_an_answer_answers_the_oldest_open_invitation_of_its_instrument() -> Non
     assert first not in [pane for (counter, _, pane) in run.sums if counter == "INVITATIONS_ANSWERED"], "a second later it is too old"
     assert run.total("INVITATIONS_ANSWERED") == 1
     assert folded(*events, responded(62, instrument="nps")).total("INVITATIONS_ANSWERED") == 0
+    assert folded(*events, responded(20, instrument="ces")).total("INVITATIONS_ANSWERED") == 0, "nobody was asked that"
 
 
 def test_an_answer_that_names_nothing_is_about_the_last_touchpoint() -> None:
@@ -239,6 +240,8 @@ def test_what_is_kept_of_a_customer_is_bounded_and_forgotten() -> None:
     run = folded(*sent, *orders, definitions=lasting)
     assert run.processor.accounting["cut_invitations"] == 2
     assert run.processor.accounting["cut_survey_touchpoints"] == 3
+    again = [(n / 60, "order.completed", {"commerce": {"order_id": "o-1"}}) for n in range(TOUCHPOINTS_MAX + 3)]
+    assert "cut_survey_touchpoints" not in folded(*again).processor.accounting, "of one order only the last is kept"
     run.advance(run.processor.clock_ms + 10 * 24 * 60 * 60_000)
     run.drain()
     assert [row.due for row in run.rows.values()] == [NEVER]
