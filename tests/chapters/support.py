@@ -6,6 +6,7 @@ A chapter's tests give a maker of events; everything here is the same for all of
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
@@ -70,9 +71,10 @@ def told(*events: tuple[float, str, dict[str, Any]]) -> list[LogRecord]:
 
 
 def shuffled(seed: int, log: Sequence[LogRecord], within_ms: int = LATENESS - MINUTE) -> list[LogRecord]:
-    """The log in another order of arrival, no event later than `within_ms`; duplicates of some."""
+    """The log in another order of arrival, no event later than `within_ms`; duplicates of some. Those of one moment keep their order."""
     random = Random(seed)
-    arrivals = [(one.timestamp + random.randrange(within_ms), one) for one in log]
+    delays = sorted((one.timestamp, random.randrange(within_ms)) for one in log)
+    arrivals = [(time + delay, one) for (time, delay), one in zip(delays, log, strict=True)]
     arrivals += [(arrival + random.randrange(MINUTE), one) for arrival, one in arrivals if random.random() < 0.1]
     arrivals.sort(key=lambda pair: pair[0])
     return [LogRecord(offset, arrival, one.key, one.value) for offset, (arrival, one) in enumerate(arrivals)]
@@ -114,7 +116,7 @@ def with_crashes(seed: int, definitions: str, log: Sequence[LogRecord], after_ms
 
 
 def assert_crashes_change_nothing(
-    definitions: str, make: Maker, seed: int, after_ms: int = 40 * 24 * HOUR, span_ms: int = 4 * HOUR
+    definitions: str, make: Maker, seed: int, after_ms: int = 40 * 24 * HOUR, *, span_ms: int = 4 * HOUR
 ) -> None:
     """Invariants I1 and I3: batches, checkpoints, crashes and restores give the same sums per tick and the same alerts."""
     log = shuffled(seed, history(seed, make, span_ms=span_ms))
@@ -124,7 +126,9 @@ def assert_crashes_change_nothing(
     assert again.written_rows.keys() == once.written_rows.keys()
 
 
-def assert_order_changes_nothing(definitions: str, make: Maker, seed: int, after_ms: int = 40 * 24 * HOUR, span_ms: int = 4 * HOUR) -> None:
+def assert_order_changes_nothing(
+    definitions: str, make: Maker, seed: int, after_ms: int = 40 * 24 * HOUR, *, span_ms: int = 4 * HOUR
+) -> None:
     """Any order of arrival within the lateness gives the sums per pane and the alerts in force of the sorted single pass."""
     log = history(seed, make, span_ms=span_ms)
     inorder, other = single_pass(definitions, log, after_ms), single_pass(definitions, shuffled(seed, log), after_ms)
@@ -132,8 +136,21 @@ def assert_order_changes_nothing(definitions: str, make: Maker, seed: int, after
     assert {alert.fingerprint for alert in other.in_force} == {alert.fingerprint for alert in inorder.in_force}
 
 
+def assert_rules_are_recounted_equal(definitions: str, make: Maker, seeds: Sequence[int], *, span_ms: int = 4 * HOUR) -> None:
+    """The SQL recount agrees about every alert of the rules on journeys, with its numbers, of histories in order."""
+    fired = 0
+    for seed in seeds:
+        log = [Record(0, one.offset, one.timestamp, one.key, one.value) for one in history(seed, make, span_ms=span_ms)]
+        end_ms = log[-1].arrival + 2 * HOUR
+        mine = counted(log, parse(definitions), end_ms)
+        found = differing(mine, log, parse(definitions), end_ms, rules=True)
+        assert {name for name, verdict in found.items() if verdict.status != "not verified"} == set()
+        fired += sum(told.holding.journey != "" for told in mine.told)
+    assert fired, "a rule that never fires shows nothing"
+
+
 def assert_recount_is_equal(
-    definitions: str, make: Maker, seeds: Sequence[int], expected: set[str], after_ms: int = 2 * HOUR, span_ms: int = 4 * HOUR
+    definitions: str, make: Maker, seeds: Sequence[int], expected: set[str], after_ms: int = 2 * HOUR, *, span_ms: int = 4 * HOUR
 ) -> None:
     """The SQL recount agrees, of histories that make every one of the `expected` counters count."""
     seen: set[str] = set()
@@ -146,14 +163,6 @@ def assert_recount_is_equal(
     assert expected <= seen, f"nothing counts {sorted(expected - seen)}"
 
 
-def assert_rules_are_recounted_equal(definitions: str, make: Maker, seeds: Sequence[int], span_ms: int = 4 * HOUR) -> None:
-    """The SQL recount agrees about every alert of the rules on journeys, with its numbers, of histories in order."""
-    fired = 0
-    for seed in seeds:
-        log = [Record(0, one.offset, one.timestamp, one.key, one.value) for one in history(seed, make, span_ms=span_ms)]
-        end_ms = log[-1].arrival + 2 * HOUR
-        mine = counted(log, parse(definitions), end_ms)
-        found = differing(mine, log, parse(definitions), end_ms, rules=True)
-        assert {name for name, verdict in found.items() if verdict.status != "not verified"} == set()
-        fired += sum(told.holding.journey != "" for told in mine.told)
-    assert fired, "a rule that never fires shows nothing"
+def in_seconds(definitions: str) -> str:
+    """The definitions after SLICES with every minute as a second: then events meet deadlines, and each other, at the very moment."""
+    return SLICES + re.sub(r'(\d)m"', r'\1s"', definitions.removeprefix(SLICES))

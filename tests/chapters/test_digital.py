@@ -16,6 +16,7 @@ from tests.chapters.support import (
     assert_order_changes_nothing,
     assert_recount_is_equal,
     assert_rules_are_recounted_equal,
+    in_seconds,
     single_pass,
     told,
 )
@@ -37,7 +38,7 @@ start = ["checkout.started"]
 complete = ["order.completed"]
 activity = ["page.viewed"]
 identified_by = ["checkout_id", "session"]
-deadline = "3h"
+deadline = "180m"
 [digital]
 session_gap = "10m"
 rage_within = "3m"
@@ -97,6 +98,16 @@ def test_crashes_and_batches_change_nothing(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
     assert_order_changes_nothing(DEFINITIONS, screen, seed, span_ms=SPAN_MS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nor_does_either_where_moments_collide(seed: int) -> None:
+    assert_crashes_change_nothing(in_seconds(DEFINITIONS), screen, seed, span_ms=SPAN_MS // 60)
+    assert_order_changes_nothing(in_seconds(DEFINITIONS), screen, seed, span_ms=SPAN_MS // 60)
+
+
+def test_the_recount_is_equal_where_moments_collide() -> None:
+    assert_recount_is_equal(in_seconds(DEFINITIONS), screen, range(8), set(), span_ms=SPAN_MS // 60)
 
 
 def test_the_recount_is_equal() -> None:

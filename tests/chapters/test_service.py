@@ -16,6 +16,7 @@ from tests.chapters.support import (
     assert_order_changes_nothing,
     assert_recount_is_equal,
     assert_rules_are_recounted_equal,
+    in_seconds,
     single_pass,
     told,
 )
@@ -35,7 +36,7 @@ start = ["case.opened"]
 complete = ["case.resolved"]
 activity = ["info.captured"]
 identified_by = ["case_id"]
-deadline = "3h"
+deadline = "180m"
 [contacts]
 window = "70m"
 [service]
@@ -94,6 +95,16 @@ def test_crashes_and_batches_change_nothing(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
     assert_order_changes_nothing(DEFINITIONS, service, seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nor_does_either_where_moments_collide(seed: int) -> None:
+    assert_crashes_change_nothing(in_seconds(DEFINITIONS), service, seed, span_ms=4 * MINUTE)
+    assert_order_changes_nothing(in_seconds(DEFINITIONS), service, seed, span_ms=4 * MINUTE)
+
+
+def test_the_recount_is_equal_where_moments_collide() -> None:
+    assert_recount_is_equal(in_seconds(DEFINITIONS), service, range(8), set(), span_ms=4 * MINUTE)
 
 
 def test_the_recount_is_equal() -> None:

@@ -15,9 +15,11 @@ from tests.chapters.support import (
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
     assert_recount_is_equal,
+    in_seconds,
     single_pass,
     told,
 )
+from tests.journeys_support import MINUTE
 
 if TYPE_CHECKING:
     from random import Random
@@ -34,7 +36,7 @@ id = "checkout"
 start = ["checkout.started"]
 complete = ["order.completed"]
 [surveys]
-latest_within = "2h"
+latest_within = "120m"
 attribute_within = "40m"
 invitation_within = "50m"
 satisfied_share = 0.6
@@ -94,6 +96,16 @@ def test_crashes_and_batches_change_nothing(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
     assert_order_changes_nothing(DEFINITIONS, answer, seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nor_does_either_where_moments_collide(seed: int) -> None:
+    assert_crashes_change_nothing(in_seconds(DEFINITIONS), answer, seed, span_ms=4 * MINUTE)
+    assert_order_changes_nothing(in_seconds(DEFINITIONS), answer, seed, span_ms=4 * MINUTE)
+
+
+def test_the_recount_is_equal_where_moments_collide() -> None:
+    assert_recount_is_equal(in_seconds(DEFINITIONS), answer, range(8), set(), span_ms=4 * MINUTE)
 
 
 def test_the_recount_is_equal() -> None:
