@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streamer.definitions import parse
 from streamer.journeys.chapters.digital import HELP_MAX, RUNS_MAX, SESSIONS_MAX
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.digital import METRICS
 from streamer.rollup.estimates import counters_of
+from streamer.verify.raw_log import Record
 from tests.chapters.support import (
     SLICES,
     assert_crashes_change_nothing,
@@ -21,6 +23,7 @@ from tests.chapters.support import (
     told,
 )
 from tests.journeys_support import BASE_MS, MINUTE
+from tests.verify_support import counted, differing
 
 if TYPE_CHECKING:
     from random import Random
@@ -268,7 +271,7 @@ def test_what_is_kept_of_a_customer_is_bounded_and_forgotten() -> None:
         *((5 + n / 60, "knowledge.searched", {"session_id": "s", "issue": {"reason": f"r-{n}"}}) for n in range(HELP_MAX + 4)),
     )
     cut = run.processor.accounting
-    assert cut["cut_sessions"] == 3
+    assert cut["cut_digital_sessions"] == 3
     assert cut["cut_bursts"] == 3
     assert cut["cut_help"] == 4
     run.advance(run.processor.clock_ms + 10 * 24 * 60 * MINUTE)
@@ -279,3 +282,14 @@ def test_what_is_kept_of_a_customer_is_bounded_and_forgotten() -> None:
 def test_bursts_that_have_ended_make_room_without_a_cut() -> None:
     events = [event for n in range(RUNS_MAX + 3) for event in viewed(n * 16, page=f"p-{n}")]
     assert "cut_bursts" not in folded(*events).processor.accounting
+
+
+def test_a_limit_that_cut_is_named_by_the_recount_and_is_no_mismatch() -> None:
+    events = [event for n in range(RUNS_MAX + 5) for event in viewed(n / 10, page=f"p-{n}")]
+    events += [event for n in range(3) for event in viewed(6 + n / 10, page="p-0")]
+    log = [Record(0, one.offset, one.timestamp, one.key, one.value) for one in told(*events)]
+    wanted = parse(PRESET.replace("[digital]", "[digital]\nloop_pages = 4"))
+    end_ms = log[-1].arrival + 60 * MINUTE
+    found = differing(counted(log, wanted, end_ms), log, wanted, end_ms)
+    assert {verdict.status for verdict in found.values()} == {"not verified"}
+    assert "cut_bursts" in found["SESSIONS_PAGE_LOOP"].reason

@@ -108,7 +108,7 @@ class Digital(Chapter):
         if session is None:
             if len(sessions) >= SESSIONS_MAX:
                 del sessions[min(sessions, key=lambda other: (sessions[other]["last"], other))]
-                sink.note("cut_sessions")
+                sink.note("cut_digital_sessions")
             cell = self.cells.of(EVENT, event.journey, event)
             session = sessions[event.session_id] = {
                 "start": event.time, "cell": cell.packed, "last": 0, "runs": {}, "steps": ["", "", 0], "help": {}, "said": [], "counts": {},
