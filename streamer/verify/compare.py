@@ -157,7 +157,7 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
         else:
             told = [one for one in counted.told if one.rule == rule.id]
             rows = [*_moments(told, recounted.holdings[rule.id]), *_firsts(told, recounted.holdings[rule.id], recounted.refusing)]
-            cut = next((name for name in ("cut_episodes", "cut_repeats", *LIMITS) if counted.cut.get(name)), "")
+            cut = next((name for name in ("cut_episodes", "cut_repeats", *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
             excuse = f"a limit per customer cut {counted.cut[cut]} times ({cut}), which the recount does not know" if cut else ""
             rows = [row for row in rows if within.holds(row[0][1].time_ms)]
             verdicts.append(_verdict(rule.id, rows, _told_rule, most, excuse))
@@ -232,9 +232,26 @@ def _near(mine: Sample, theirs: Sample) -> bool:
     )
 
 
+_SERVICE: Final = frozenset(c for c in Counter if Counter.CONTACTS_INFORMED <= c <= Counter.CONTACTS_RESOLVED_IN_TIME)
+_DIGITAL: Final = frozenset(c for c in Counter if Counter.DIGITAL_SESSIONS <= c <= Counter.DIGITAL_SIGNALS)
+_SURVEYS: Final = frozenset(c for c in Counter if Counter.NPS_EXPERIENCE_ANSWERS <= c <= Counter.INVITATIONS_ANSWERED)
+# The same of these chapters, docs/reference/chapters; what they find is friction of journeys, too.
+CHAPTER_LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
+    "cut_survey_touchpoints": _SURVEYS,
+    "cut_invitations": frozenset({Counter.INVITATIONS, Counter.INVITATIONS_ANSWERED}),
+    "cut_service_issues": _SERVICE | {Counter.FRICTION_INSTANCES},
+    "cut_waiting_contacts": _SERVICE,
+    "cut_info_fields": _SERVICE | {Counter.FRICTION_INSTANCES},
+    "cut_templates": _SERVICE | {Counter.FRICTION_INSTANCES},
+    "cut_digital_sessions": _DIGITAL | {Counter.FRICTION_INSTANCES},
+    "cut_bursts": _DIGITAL | {Counter.FRICTION_INSTANCES},
+    "cut_help": _DIGITAL,
+}
+
+
 def _cut(name: str, counted: Counted, recounted: Recount) -> str:
     """Why a difference of this counter need not be one: a limit that the recount does not know has cut."""
-    for limit, touched in LIMITS.items():
+    for limit, touched in [*LIMITS.items(), *CHAPTER_LIMITS.items()]:
         if counted.cut.get(limit) and Counter[name] in touched:
             return f"a limit per customer cut {counted.cut[limit]} times ({limit}), which the recount does not know"
     if counted.cut.get("cut_events") and counted.records.get("late") != recounted.records.get("late", 0):

@@ -6,19 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streamer.definitions import parse
 from streamer.journeys.chapters.digital import HELP_MAX, RUNS_MAX, SESSIONS_MAX
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.digital import METRICS
 from streamer.rollup.estimates import counters_of
+from streamer.verify.raw_log import Record
 from tests.chapters.support import (
     SLICES,
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
     assert_recount_is_equal,
+    assert_rules_are_recounted_equal,
+    in_seconds,
     single_pass,
     told,
 )
 from tests.journeys_support import BASE_MS, MINUTE
+from tests.verify_support import counted, differing
 
 if TYPE_CHECKING:
     from random import Random
@@ -36,7 +41,7 @@ start = ["checkout.started"]
 complete = ["order.completed"]
 activity = ["page.viewed"]
 identified_by = ["checkout_id", "session"]
-deadline = "3h"
+deadline = "180m"
 [digital]
 session_gap = "10m"
 rage_within = "3m"
@@ -98,9 +103,23 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
     assert_order_changes_nothing(DEFINITIONS, screen, seed, span_ms=SPAN_MS)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_nor_does_either_where_moments_collide(seed: int) -> None:
+    assert_crashes_change_nothing(in_seconds(DEFINITIONS), screen, seed, span_ms=SPAN_MS // 60)
+    assert_order_changes_nothing(in_seconds(DEFINITIONS), screen, seed, span_ms=SPAN_MS // 60)
+
+
+def test_the_recount_is_equal_where_moments_collide() -> None:
+    assert_recount_is_equal(in_seconds(DEFINITIONS), screen, range(8), set(), span_ms=SPAN_MS // 60)
+
+
 def test_the_recount_is_equal() -> None:
     expected = {counter.name for metric in METRICS for counter in counters_of(metric)} | {"FRICTION_INSTANCES"}
     assert_recount_is_equal(DEFINITIONS, screen, range(20), expected, span_ms=SPAN_MS)
+
+
+def test_friction_of_journeys_is_recounted_equal() -> None:
+    assert_rules_are_recounted_equal(DEFINITIONS, screen, range(4), span_ms=SPAN_MS)
 
 
 Event = tuple[float, str, dict[str, Any]]
@@ -140,6 +159,7 @@ def signals(run: Run) -> dict[str, int]:
 
 def test_three_clicks_on_one_element_in_a_second_are_a_rage_click_once_per_burst() -> None:
     assert signals(folded(*clicks(0, 0.5, 1))) == {"rage_click": 1}
+    assert signals(folded(*clicks(0, 0, 1))) == {"rage_click": 1}, "a pause of a second is none"
     assert signals(folded(*clicks(0, 0.5, 1.001))) == {}
     assert signals(folded(*clicks(0, 0.5, 1, 1.5, 2, 2.5))) == {"rage_click": 1}, "it goes on"
     assert signals(folded(*clicks(0, 0.5, 1, 2.001, 2.4, 2.8))) == {"rage_click": 2}, "a pause of more than a second"
@@ -231,6 +251,8 @@ def test_what_is_seen_in_raw_events_is_friction_of_the_journey_it_names() -> Non
     assert run.total("FRICTION_INSTANCES") == 1
     assert [alert.rule.id for alert in run.alerts if alert.state == "firing"] == ["friction"]
     assert folded(begun, *clicks(60, 60.1, 60.2, session="t")).total("FRICTION_INSTANCES") == 0
+    said: Event = (1, "friction.signal", {"session_id": "s", "friction": {"kind": "rage_click"}})
+    assert folded(begun, said).alerts[-1].metric.signals == {"friction": 1}, "what a client says is one signal, not two"
     searched: Event = (1, "knowledge.searched", {"session_id": "s", "search": {"results": 0}})
     assert folded(begun, searched).total("FRICTION_INSTANCES") == 0, "a search without results is none"
 
@@ -249,7 +271,7 @@ def test_what_is_kept_of_a_customer_is_bounded_and_forgotten() -> None:
         *((5 + n / 60, "knowledge.searched", {"session_id": "s", "issue": {"reason": f"r-{n}"}}) for n in range(HELP_MAX + 4)),
     )
     cut = run.processor.accounting
-    assert cut["cut_sessions"] == 3
+    assert cut["cut_digital_sessions"] == 3
     assert cut["cut_bursts"] == 3
     assert cut["cut_help"] == 4
     run.advance(run.processor.clock_ms + 10 * 24 * 60 * MINUTE)
@@ -260,3 +282,14 @@ def test_what_is_kept_of_a_customer_is_bounded_and_forgotten() -> None:
 def test_bursts_that_have_ended_make_room_without_a_cut() -> None:
     events = [event for n in range(RUNS_MAX + 3) for event in viewed(n * 16, page=f"p-{n}")]
     assert "cut_bursts" not in folded(*events).processor.accounting
+
+
+def test_a_limit_that_cut_is_named_by_the_recount_and_is_no_mismatch() -> None:
+    events = [event for n in range(RUNS_MAX + 5) for event in viewed(n / 10, page=f"p-{n}")]
+    events += [event for n in range(3) for event in viewed(6 + n / 10, page="p-0")]
+    log = [Record(0, one.offset, one.timestamp, one.key, one.value) for one in told(*events)]
+    wanted = parse(PRESET.replace("[digital]", "[digital]\nloop_pages = 4"))
+    end_ms = log[-1].arrival + 60 * MINUTE
+    found = differing(counted(log, wanted, end_ms), log, wanted, end_ms)
+    assert {verdict.status for verdict in found.values()} == {"not verified"}
+    assert "cut_bursts" in found["SESSIONS_PAGE_LOOP"].reason

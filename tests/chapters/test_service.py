@@ -15,6 +15,8 @@ from tests.chapters.support import (
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
     assert_recount_is_equal,
+    assert_rules_are_recounted_equal,
+    in_seconds,
     single_pass,
     told,
 )
@@ -34,7 +36,7 @@ start = ["case.opened"]
 complete = ["case.resolved"]
 activity = ["info.captured"]
 identified_by = ["case_id"]
-deadline = "3h"
+deadline = "180m"
 [contacts]
 window = "70m"
 [service]
@@ -95,6 +97,16 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
     assert_order_changes_nothing(DEFINITIONS, service, seed)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_nor_does_either_where_moments_collide(seed: int) -> None:
+    assert_crashes_change_nothing(in_seconds(DEFINITIONS), service, seed, span_ms=4 * MINUTE)
+    assert_order_changes_nothing(in_seconds(DEFINITIONS), service, seed, span_ms=4 * MINUTE)
+
+
+def test_the_recount_is_equal_where_moments_collide() -> None:
+    assert_recount_is_equal(in_seconds(DEFINITIONS), service, range(8), set(), span_ms=4 * MINUTE)
+
+
 def test_the_recount_is_equal() -> None:
     expected = {counter.name for metric in METRICS for counter in counters_of(metric)} | {"FRICTION_INSTANCES"}
     assert_recount_is_equal(DEFINITIONS, service, range(20), expected)
@@ -102,6 +114,10 @@ def test_the_recount_is_equal() -> None:
 
 def test_the_recount_is_equal_while_contacts_wait() -> None:
     assert_recount_is_equal(DEFINITIONS, service, range(20, 26), set(), after_ms=0)
+
+
+def test_friction_of_journeys_is_recounted_equal() -> None:
+    assert_rules_are_recounted_equal(DEFINITIONS, service, range(4))
 
 
 Event = tuple[float, str, dict[str, Any]]

@@ -15,9 +15,11 @@ from tests.chapters.support import (
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
     assert_recount_is_equal,
+    in_seconds,
     single_pass,
     told,
 )
+from tests.journeys_support import MINUTE
 
 if TYPE_CHECKING:
     from random import Random
@@ -34,7 +36,7 @@ id = "checkout"
 start = ["checkout.started"]
 complete = ["order.completed"]
 [surveys]
-latest_within = "2h"
+latest_within = "120m"
 attribute_within = "40m"
 invitation_within = "50m"
 satisfied_share = 0.6
@@ -94,6 +96,16 @@ def test_crashes_and_batches_change_nothing(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
     assert_order_changes_nothing(DEFINITIONS, answer, seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nor_does_either_where_moments_collide(seed: int) -> None:
+    assert_crashes_change_nothing(in_seconds(DEFINITIONS), answer, seed, span_ms=4 * MINUTE)
+    assert_order_changes_nothing(in_seconds(DEFINITIONS), answer, seed, span_ms=4 * MINUTE)
+
+
+def test_the_recount_is_equal_where_moments_collide() -> None:
+    assert_recount_is_equal(in_seconds(DEFINITIONS), answer, range(8), set(), span_ms=4 * MINUTE)
 
 
 def test_the_recount_is_equal() -> None:
@@ -191,6 +203,7 @@ def test_an_answer_answers_the_oldest_open_invitation_of_its_instrument() -> Non
     assert first not in [pane for (counter, _, pane) in run.sums if counter == "INVITATIONS_ANSWERED"], "a second later it is too old"
     assert run.total("INVITATIONS_ANSWERED") == 1
     assert folded(*events, responded(62, instrument="nps")).total("INVITATIONS_ANSWERED") == 0
+    assert folded(*events, responded(20, instrument="ces")).total("INVITATIONS_ANSWERED") == 0, "nobody was asked that"
 
 
 def test_an_answer_that_names_nothing_is_about_the_last_touchpoint() -> None:
@@ -239,6 +252,8 @@ def test_what_is_kept_of_a_customer_is_bounded_and_forgotten() -> None:
     run = folded(*sent, *orders, definitions=lasting)
     assert run.processor.accounting["cut_invitations"] == 2
     assert run.processor.accounting["cut_survey_touchpoints"] == 3
+    again = [(n / 60, "order.completed", {"commerce": {"order_id": "o-1"}}) for n in range(TOUCHPOINTS_MAX + 3)]
+    assert "cut_survey_touchpoints" not in folded(*again).processor.accounting, "of one order only the last is kept"
     run.advance(run.processor.clock_ms + 10 * 24 * 60 * 60_000)
     run.drain()
     assert [row.due for row in run.rows.values()] == [NEVER]

@@ -58,7 +58,7 @@ class Digital(Chapter):
         self._contact = definitions.contacts.started
         self._activity = (*_OWN, *settings.activity)
         self.types = (*self._activity, *self._contact)
-        self._roles: dict[str, tuple[bool, bool]] = {}
+        self._roles: dict[str, tuple[bool, bool, bool]] = {}
         self._gap_ms, self._help_within = int(settings.session_gap), int(settings.help_within)
         self._help_pages = settings.help_pages
         self._ignored_words, self._ignored_kinds = settings.ignore_elements, frozenset(settings.ignore_kinds)
@@ -75,11 +75,11 @@ class Digital(Chapter):
         """Only signals."""
         return self._signalled
 
-    def _roles_of(self, event_type: str) -> tuple[bool, bool]:
-        """Whether it belongs to a session, and whether it is a contact."""
+    def _roles_of(self, event_type: str) -> tuple[bool, bool, bool]:
+        """Whether it belongs to a session, whether it is a contact, and whether it can be a signal by itself."""
         roles = self._roles.get(event_type)
         if roles is None:
-            roles = (matches(event_type, self._activity), matches(event_type, self._contact))
+            roles = (matches(event_type, self._activity), matches(event_type, self._contact), event_type in _OWN)
             if len(self._roles) < PLANS_MAX:
                 self._roles[event_type] = roles
         return roles
@@ -87,17 +87,20 @@ class Digital(Chapter):
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event; signals seen in raw events are friction."""
         self._signalled = False
-        in_session, is_contact = self._roles_of(event.type)
+        in_session, is_contact, looked_for = self._roles_of(event.type)
         if is_contact and event.initiator not in ("company", "system"):
             self._after_help(kept, event, sink)
         if not in_session:
             return 0
         session = self._session(kept, event, sink)
-        seen = self._seen(session, event, sink)
-        if seen and seen not in self._ignored_kinds:
-            self._signal(session, seen, event, sink)
         self._set_due(kept)
-        return int(seen in _FRICTION and seen not in self._ignored_kinds and event.type != "friction.signal")
+        if not looked_for:
+            return 0
+        seen = self._seen(session, event, sink)
+        if not seen or seen in self._ignored_kinds:
+            return 0
+        self._signal(session, seen, event, sink)
+        return int(seen in _FRICTION and event.type != "friction.signal")
 
     def _session(self, kept: Kept, event: Touchpoint, sink: Sink) -> dict[str, Any]:
         sessions: dict[str, dict[str, Any]] = kept.data.setdefault("sessions", {})
@@ -105,7 +108,7 @@ class Digital(Chapter):
         if session is None:
             if len(sessions) >= SESSIONS_MAX:
                 del sessions[min(sessions, key=lambda other: (sessions[other]["last"], other))]
-                sink.note("cut_sessions")
+                sink.note("cut_digital_sessions")
             cell = self.cells.of(EVENT, event.journey, event)
             session = sessions[event.session_id] = {
                 "start": event.time, "cell": cell.packed, "last": 0, "runs": {}, "steps": ["", "", 0], "help": {}, "said": [], "counts": {},
