@@ -22,9 +22,10 @@ _UNITS: Final = {"": "short", "seconds": "s", "hours": "h", "days": "d"}
 
 
 PURPOSE: Final = """\
-**Every metric of the chapters that the definitions file switches on**, over all customers, in the rolling *Window* of event time. The shaded area is the
-95 % interval; grey and dashed is a sample too small to be relied on. What each number is, with a worked example: `docs/reference/catalogue.md`.
-**Owner:** customer experience · **Runbooks:** `docs/runbooks/checkout-abandonment.md` and those named by the rules that fire."""
+**Every metric of the chapters that the definitions file switches on**, over all customers, in the rolling *Window* of event time.
+The shaded area is the 95 % interval; grey and dashed is a sample too small to be relied on. What each number is, with a worked
+example: `docs/reference/catalogue.md`. **Owner:** customer experience · **Runbooks:** `docs/runbooks/checkout-abandonment.md` and
+those named by the rules that fire."""
 
 
 def _panel(panel_id: int, metric: Metric) -> sdk.timeseries.Panel:
