@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamer import deltas, topics
@@ -18,6 +19,9 @@ from streamer.journeys.row import Emitted
 from streamer.journeys.write_behind import Behind
 from streamer.metrics.counters import Counter as Name
 from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord, Output
+
+# The default definitions without chapters.
+CORE_DEFINITIONS = Path(__file__).parents[1] / "bench" / "definitions-core.toml"
 
 BASE_MS = 1_795_256_100_000  # 2026-11-21T10:15:00Z, the beginning of a pane
 SECOND = 1_000

@@ -15,6 +15,7 @@ from streamer.errors import DefinitionsError
 from streamer.journeys.outbox import PUT_ASIDE_BYTES_MAX
 from streamer.journeys.processor import JourneysProcessor
 from streamer.processor import LogRecord, Output
+from tests.journeys_support import CORE_DEFINITIONS
 
 T = 1_790_000_000_000
 HOUR = 3_600_000
@@ -47,7 +48,7 @@ def test_a_record_too_large_for_any_topic_is_dead_lettered_as_much_as_fits() -> 
 
 
 def test_deltas_are_split_into_records_far_below_the_topics_limit_and_only_the_last_completes_their_ticks() -> None:
-    processor = opened()
+    processor = opened(CORE_DEFINITIONS.read_text())
     processor.process([event(0, T, "page.viewed")], 1)
     [before] = [deltas.decode(o.value or b"") for o in processor.drain().outputs]
     label = {"platform": "p" * 60, "journey": "j" * 60}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.definitions import default_text
 from streamer.processor import ROW_PREFIX
-from tests.journeys_support import BASE_MS, Story
+from tests.journeys_support import BASE_MS, CORE_DEFINITIONS, Story
 
 DAY = 86_400
 ROW = ROW_PREFIX + b"c-1"
 
+CORE_TEXT = CORE_DEFINITIONS.read_text(encoding="utf-8")
 LIMITS = """
 [limits]
 events_per_customer = 20
@@ -22,7 +22,7 @@ evidence_per_alert = 3
 
 
 def story(extra: str = "") -> Story:
-    return Story(default_text() + LIMITS + extra)
+    return Story(CORE_TEXT + LIMITS + extra)
 
 
 def cuts(one: Story) -> dict[str, int]:
@@ -134,9 +134,9 @@ def test_a_duplicate_of_the_newest_event_folded_away_is_still_known(restart: boo
 
 
 def test_a_duplicate_is_known_after_a_change_of_definitions() -> None:
-    one = Story(default_text())
+    one = Story(CORE_TEXT)
     one.event("checkout.started", 0, id="x", checkout_id="k1")
-    one.run.upgrade(default_text().replace("revision = 1", "revision = 2"))
+    one.run.upgrade(CORE_TEXT.replace("revision = 1", "revision = 2"))
     one.event("page.viewed", 0)
     one.event("checkout.started", 0, id="x", checkout_id="k1")
     assert one.run.total("STARTED") == 1
@@ -188,10 +188,7 @@ def test_a_customer_is_forgotten_also_when_a_new_owner_has_only_its_row() -> Non
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_customer_whose_last_deadline_was_taken_back_is_forgotten_with_the_last_event(restart: bool) -> None:
-    text = default_text()
-    for kept in ('horizon = "30d"', 'correct_within = "90d"', 'customer_for = "730d"'):  # of orders, which would be kept that long
-        text = text.replace(kept, kept.partition("=")[0] + '= "1ms"')
-    one = Story(text + LIMITS)
+    one = Story(CORE_TEXT + LIMITS)
     one.event("checkout.started", 0, checkout_id="k1")
     one.clock(2 * DAY)  # abandoned, and no longer recoverable
     one.event("order.completed", 60, checkout_id="k1", delay=2 * DAY)
@@ -205,9 +202,9 @@ def test_a_customer_whose_last_deadline_was_taken_back_is_forgotten_with_the_las
 
 
 def test_a_customer_is_forgotten_under_the_definitions_of_its_events() -> None:
-    one = Story(default_text())
+    one = Story(CORE_TEXT)
     one.event("page.viewed", 0, session_id="s1")
-    viewed = default_text().replace('start = ["checkout.started"]', 'start = ["checkout.started", "page.viewed"]')
+    viewed = CORE_TEXT.replace('start = ["checkout.started"]', 'start = ["checkout.started", "page.viewed"]')
     one.run.upgrade(viewed.replace("revision = 1", "revision = 2"))
     one.customer = "c-2"
     one.event("ui.clicked", 15 * 60 + 1)

@@ -254,7 +254,7 @@ def test_a_batch_that_contradicts_itself_is_a_dead_letter(batch: deltas.DeltaBat
 
 def test_a_counter_of_a_newer_version_is_counted_and_left_alone() -> None:
     feed = Feed(SLICES)
-    feed.send(T + 1, {T: [(PANE, CHECKOUT, 99, 1), *abandoned(2)]})
+    feed.send(T + 1, {T: [(PANE, CHECKOUT, 239, 1), *abandoned(2)]})
     assert feed.rollup.accounting["unknown_counters"] == 1
     assert feed.gauge("journeys_abandoned", LIFETIME).k == 2
 

@@ -15,13 +15,14 @@ from streamer.definitions import default
 from streamer.errors import InputError
 from streamer.journeys import instances
 from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL
+from tests.journeys_support import CORE_DEFINITIONS
 
 if TYPE_CHECKING:
     from typer.testing import Result
 
 GOLDEN = Path(__file__).parents[2] / "data/verify/report.json"
 # Without chapters, so that what is expected does not change with the catalogue.
-CORE_ONLY = ("--definitions", str(GOLDEN.parent / "core.toml"))
+CORE_ONLY = ("--definitions", str(CORE_DEFINITIONS))
 START = "2026-01-01T0"
 
 
