@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from streamer.journeys.cells import Cells
     from streamer.journeys.chapter import Chapter
 
-_CHAPTERS: Final[tuple[type[Chapter], ...]] = (Surveys, Operations, Value)
+# By name: the attribute `id` of a class that is compiled is not its text.
+_CHAPTERS: Final[dict[str, type[Chapter]]] = {"surveys": Surveys, "operations": Operations, "value": Value}
 
 
 def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:
     """The chapters that are on."""
-    return [chapter(definitions, cells) for chapter in _CHAPTERS if chapter.id in definitions.chapters]
+    return [chapter(definitions, cells) for name, chapter in _CHAPTERS.items() if name in definitions.chapters]
