@@ -108,11 +108,11 @@ class Operations(Chapter):
             if name in data and not data[name]:
                 del data[name]
         due = self._shipments.next_due(data.get("shipments", {}))
-        for time, _ in data.get("messages", {}).values():
-            due = min(due, time + self._opened_within)
+        for message in data.get("messages", {}).values():
+            due = min(due, message[0] + self._opened_within)
         if "contact" in data:
-            time, _, overdue = data["contact"]
-            due = min(due, time + (self._keep_for if overdue else self._overdue_after))
+            contact = data["contact"]
+            due = min(due, contact[0] + (self._keep_for if contact[2] else self._overdue_after))
         if "informed" in data:
             due = min(due, data["informed"][0] + self._per_customer)
         kept.due = due if data else NEVER

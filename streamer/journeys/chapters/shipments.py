@@ -104,9 +104,9 @@ class ShipmentFold:
         told = details.shipped_ms if self._shipped_is_enough else details.delivered_ms
         there = event.time if told is None else min(told, event.time)
         shipment["there"] = there
-        for name, (target, settled) in shipment["targets"].items():
-            if settled and there <= target:  # it was on time after all
-                sink.count(_TARGETS[name][1], self._cells.unpack(shipment["cell"]), target)
+        for name, target in shipment["targets"].items():
+            if target[1] and there <= target[0]:  # it was on time after all
+                sink.count(_TARGETS[name][1], self._cells.unpack(shipment["cell"]), target[0])
 
     def _settle(self, shipment: Shipment, now: int, sink: Sink) -> None:
         """Count the targets that are past."""
@@ -133,9 +133,9 @@ class ShipmentFold:
         for shipment in shipments.values():
             due = min(due, shipment["last"] + self._keep_for)
             if "cancelled" not in shipment:
-                for target, settled in shipment["targets"].values():
-                    if not settled:
-                        due = min(due, target + 1)
+                for target in shipment["targets"].values():
+                    if not target[1]:
+                        due = min(due, target[0] + 1)
         return due
 
     def overdue(self, shipments: dict[str, Shipment]) -> int:
@@ -149,4 +149,4 @@ class ShipmentFold:
 
 
 def _is_open(shipment: Shipment) -> bool:
-    return "cancelled" not in shipment and ("there" not in shipment or not all(settled for _, settled in shipment["targets"].values()))
+    return "cancelled" not in shipment and ("there" not in shipment or not all(target[1] for target in shipment["targets"].values()))
