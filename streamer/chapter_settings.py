@@ -223,3 +223,15 @@ class Value(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     goal_within: Duration = Duration(90 * _DAY)
     preferences_per_customer: AtLeastOne = 50
     goals_per_customer: AtLeastOne = 20
+
+
+class Contracts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Renewals (B7). grace: a contract can still be renewed so long after its due date [H]. ahead: a due date farther away is none [H]."""
+
+    grace: Duration = Duration(30 * _DAY)
+    ahead: Duration = Duration(400 * _DAY)
+    contracts_per_customer: AtLeastOne = 50
+
+    def __post_init__(self) -> None:
+        if not self.grace or not self.ahead:
+            raise ValueError("contracts: grace and ahead must be above 0")

@@ -18,6 +18,7 @@ from streamer.chapter_settings import (
     Causes,
     Commerce,
     Communication,
+    Contracts,
     Digital,
     Handoffs,
     Operations,
@@ -200,6 +201,7 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wallet: Wallet | None = None
     operations: Operations | None = None
     value: Value | None = None
+    contracts: Contracts | None = None
     limits: Limits = Limits()
     slice: tuple[Slice, ...] = (Slice(by=()),)
     rule: tuple[Rule, ...] = ()
@@ -252,6 +254,8 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             spans.append(self.browsing.gap)
         if self.operations is not None:
             spans.append(self.operations.keep_for)
+        if self.contracts is not None:
+            spans.append(self.contracts.grace)
         return max([*spans, self.contacts.window, self.contacts.repeat_within])
 
     def stall_after_ms(self, journey: Journey) -> int:

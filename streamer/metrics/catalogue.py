@@ -16,6 +16,7 @@ from streamer.metrics.chapters import (
     commerce,
     communication,
     contacts,
+    contracts,
     digital,
     handoffs,
     journeys,
@@ -34,6 +35,7 @@ CHAPTERS: Final[dict[str, tuple[Metric, ...]]] = {
     "journeys": journeys.METRICS,
     "contacts": contacts.METRICS,
     "cases": cases.METRICS,
+    "contracts": contracts.METRICS,
     "surveys": surveys.METRICS,
     "service": service.METRICS,
     "digital": digital.METRICS,
@@ -54,6 +56,7 @@ CHAPTER_OF: Final = {metric.id: chapter for chapter, metrics in CHAPTERS.items()
 
 # What an entity rule on a customer may name besides what the core knows, by chapter: name -> what it is.
 SIGNALS: Final[dict[str, dict[str, str]]] = {
+    "contracts": contracts.SIGNALS,
     "surveys": surveys.SIGNALS,
     "service": service.SIGNALS,
     "digital": digital.SIGNALS,

@@ -249,6 +249,9 @@ class Counter(IntEnum):
     INFORMATION = 232  # * messages that inform
     INFORMATION_OPENED = 233  # pane of the sending: of these opened
     CUSTOMERS_INFORMED = 234  # * each customer's latest of them
+    # 235-236 contracts
+    CONTRACTS_DUE = 235  # pane of the due date: due dates that are decided
+    CONTRACTS_RENEWED = 236  # the same: of these renewed
     # 240-249 causes
     CAUSES = 240  # * friction signals with their `cause`
     CAUSE_CUSTOMERS_HOUR = 241  # stock: customers with the cause within the last hour; leave by a timer

@@ -41,6 +41,7 @@ LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
     "cut_cases": _CASES | _EFFORT,
     "cut_orders": _COMMERCE,
+    "cut_contracts": _of_chapter("contracts"),
     "cut_refunds": _COMMERCE,
     "cut_offers": frozenset({Counter.UPGRADES_SHOWN, Counter.UPGRADES_ACCEPTED}),
     "cut_sessions": frozenset({Counter.SESSIONS_BROWSED, Counter.SESSIONS_HESITATED}),

@@ -8,6 +8,7 @@ from streamer.journeys.chapters.browsing import Browsing
 from streamer.journeys.chapters.causes import Causes
 from streamer.journeys.chapters.commerce import Commerce
 from streamer.journeys.chapters.communication import Communication
+from streamer.journeys.chapters.contracts import Contracts
 from streamer.journeys.chapters.digital import Digital
 from streamer.journeys.chapters.handoffs import Handoffs
 from streamer.journeys.chapters.operations import Operations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _CHAPTERS: Final[dict[str, type[Chapter]]] = {
     "commerce": Commerce, "browsing": Browsing, "wallet": Wallet, "surveys": Surveys, "service": Service, "digital": Digital,
     "steps": Steps, "handoffs": Handoffs, "communication": Communication, "causes": Causes, "operations": Operations,
-    "value": Value,
+    "value": Value, "contracts": Contracts,
 }  # fmt: skip
 
 

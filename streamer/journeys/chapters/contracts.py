@@ -1,0 +1,79 @@
+"""Contracts (B7): each due date is decided once, by renewal, cancellation or the end of the grace, and counted in the pane of the date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from streamer.journeys.cells import EVENT
+from streamer.journeys.chapter import Chapter
+from streamer.journeys.state import NEVER
+from streamer.metrics.counters import Counter
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
+    from streamer.journeys.cells import Cells
+    from streamer.journeys.sinks import Sink
+    from streamer.journeys.state import Kept, State
+    from streamer.rules.language import Value
+    from streamer.touchpoints.touchpoint import Touchpoint
+
+_DUE: Final = int(Counter.CONTRACTS_DUE)
+_RENEWED: Final = int(Counter.CONTRACTS_RENEWED)
+
+
+class Contracts(Chapter):
+    """data: `contracts`: contract id -> [due time, packed cell], of those that are not decided."""
+
+    id = "contracts"
+
+    def __init__(self, definitions: Definitions, cells: Cells) -> None:
+        super().__init__(definitions, cells)
+        assert definitions.contracts is not None  # noqa: S101  otherwise the chapter is off
+        self.types = ("contract.due", "contract.renewed", "contract.cancelled")
+        self._grace = int(definitions.contracts.grace)
+        self._ahead = int(definitions.contracts.ahead)
+        self._limit = definitions.contracts.contracts_per_customer
+
+    def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
+        """Note a due date, or decide it."""
+        details = event.details
+        contract = "" if details is None else details.contract_id
+        open_: dict[str, Any] = kept.data.get("contracts", {})
+        if event.type == "contract.due":
+            due = event.time if details is None or details.due_ms is None else details.due_ms
+            if not event.time - self._grace < due <= event.time + self._ahead:
+                sink.note("contract_due_out_of_range")
+                return 0
+            if contract not in open_ and len(open_) >= self._limit:
+                del open_[min(open_, key=lambda name: (open_[name][0], name))]
+                sink.note("cut_contracts")
+            open_[contract] = [due, self.cells.of(EVENT, event.journey, event).packed]
+        elif contract in open_:
+            self._decide(open_.pop(contract), sink, renewed=event.type == "contract.renewed")
+        self._keep(kept, open_)
+        return 0
+
+    def _decide(self, contract: list[Any], sink: Sink, *, renewed: bool) -> None:
+        due, packed = contract
+        cell = self.cells.unpack(packed)
+        sink.count(_DUE, cell, due)
+        if renewed:
+            sink.count(_RENEWED, cell, due)
+
+    def _keep(self, kept: Kept, open_: dict[str, Any]) -> None:
+        if open_:
+            kept.data["contracts"] = open_
+        else:
+            kept.data.pop("contracts", None)
+        kept.due = min([contract[0] + self._grace for contract in open_.values()], default=NEVER)
+
+    def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
+        """The grace is over: not renewed."""
+        open_ = kept.data["contracts"]
+        for name in [name for name, contract in open_.items() if contract[0] + self._grace <= due]:
+            self._decide(open_.pop(name), sink, renewed=False)
+        self._keep(kept, open_)
+
+    def signal(self, kept: Kept, name: str) -> Value:
+        """`contracts_undecided`."""
+        return len(kept.data.get("contracts", {}))

@@ -1,0 +1,38 @@
+"""Contracts: how many that fall due are renewed (B7)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streamer.metrics.counters import Counter
+from streamer.metrics.metric import Metric
+
+C = Counter
+
+METRICS: Final = (
+    Metric(
+        "renewal_rate",
+        "cx_renewal_ratio",
+        "ratio",
+        (C.CONTRACTS_RENEWED,),
+        (C.CONTRACTS_DUE,),
+        "contracts renewed / contracts due in the window, decided by renewal, cancellation, or the end of the grace after the due date",
+        False,
+        "B7; grace [H]",
+    ),
+    Metric(
+        "contracts_due",
+        "cx_contracts_due",
+        "count",
+        (C.CONTRACTS_DUE,),
+        (),
+        "contracts with a due date in the window that is decided",
+        False,
+        "B7",
+        unit="contracts",
+    ),
+)
+
+SIGNALS: Final = {
+    "contracts_undecided": "contracts whose due date is known and that are neither renewed, cancelled, nor past the grace",
+}

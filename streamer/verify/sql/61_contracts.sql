@@ -1,0 +1,28 @@
+-- Contracts. Definitions: docs/reference/chapters/contracts.md.
+-- In: events, chapter_settings, ends, settings. Out: chapter_changes, undecided_chapter_changes.
+
+-- What the next event of the same contract finds: a due date that is still open, unless the grace after it has passed by then. A due date
+-- out of range is no event of the contract.
+CREATE TABLE contract_dates AS
+SELECT *, lead(type) OVER so_on AS next_type, lead(t) OVER so_on AS next_t
+FROM (
+    SELECT event, part, key, place, t, type, id(details ->> '$.contract.contract_id') AS contract,
+        CASE WHEN coalesce(details ->> '$.contract.due_at', '') <> '' THEN rfc3339_ms(details ->> '$.contract.due_at') ELSE t END AS due,
+        setting('contracts', 'grace')::BIGINT AS grace
+    FROM events
+    WHERE type IN ('contract.due', 'contract.renewed', 'contract.cancelled')
+)
+WHERE type <> 'contract.due' OR (due > t - grace AND due <= t + setting('contracts', 'ahead')::BIGINT)
+WINDOW so_on AS (PARTITION BY key, contract ORDER BY place);
+
+-- A new due date before the decision takes the place of the old one, which is then never decided.
+CREATE TABLE contract_changes AS
+SELECT unnest(CASE WHEN next_type = 'contract.renewed' AND next_t < due + grace
+              THEN ['CONTRACTS_DUE', 'CONTRACTS_RENEWED'] ELSE ['CONTRACTS_DUE'] END) AS counter,
+    due AS t, event, CASE WHEN next_t < due + grace THEN NULL ELSE due + grace END AS decided_at
+FROM contract_dates JOIN ends USING (part)
+WHERE type = 'contract.due'
+    AND ((next_t < due + grace AND next_type <> 'contract.due') OR (coalesce(next_t >= due + grace, true) AND due + grace <= greatest(ends.clock, coalesce(next_t, 0))));
+
+INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM contract_changes, settings WHERE coalesce(decided_at < decided + 1000, true);
+INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM contract_changes, settings WHERE decided_at >= decided + 1000;

@@ -1,0 +1,96 @@
+"""The chapter contracts: B7."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamer.metrics.chapters.contracts import METRICS
+from streamer.rollup.estimates import counters_of
+from tests.chapters.support import SLICES, assert_crashes_change_nothing, assert_order_changes_nothing, assert_recount_is_equal
+from tests.journeys_support import HOUR, MINUTE, Story
+
+if TYPE_CHECKING:
+    from random import Random
+
+DEFINITIONS = (
+    SLICES
+    + """
+[contracts]
+grace = "30m"
+ahead = "2h"
+[[rule]]
+id = "undecided"
+on = "customer"
+when = "contracts_undecided >= 1"
+"""
+)
+SEEDS = range(12)
+
+
+def at(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def event(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
+    kind = random.choice(["due", "due", "renewed", "cancelled"])
+    contract: dict[str, Any] = {"contract_id": random.choice(["k1", "k2"])} if random.random() < 0.9 else {}
+    if kind == "due" and random.random() < 0.8:
+        contract["due_at"] = at(time_ms + random.choice([-40, -30, -29, 0, 10, 60, 120, 121]) * MINUTE)
+    return {"type": f"contract.{kind}", "contract": contract}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_crashes_and_batches_change_nothing(seed: int) -> None:
+    assert_crashes_change_nothing(DEFINITIONS, event, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
+    assert_order_changes_nothing(DEFINITIONS, event, seed)
+
+
+@pytest.mark.parametrize("after_ms", [MINUTE, 3 * HOUR])
+def test_the_recount_is_equal(after_ms: int) -> None:
+    expected = {counter.name for metric in METRICS for counter in counters_of(metric)}
+    assert_recount_is_equal(DEFINITIONS, event, SEEDS, expected, after_ms=after_ms)
+
+
+def told(story: Story, kind: str, minutes: float, **contract: str) -> int:
+    return story.event(f"contract.{kind}", 60 * minutes, contract={"contract_id": "k1", **contract})
+
+
+def test_a_renewal_counts_in_the_pane_of_the_due_date_and_ends_the_alert() -> None:
+    story = Story(DEFINITIONS)
+    due = told(story, "due", 0) + HOUR
+    told(story, "due", 1, due_at=at(due))  # a new date takes the place of the old one
+    assert len(story.run.in_force) == 1
+    told(story, "renewed", 2)
+    assert (story.run.at("CONTRACTS_DUE", due), story.run.total("CONTRACTS_DUE")) == (1, 1)
+    assert story.run.at("CONTRACTS_RENEWED", due) == 1
+    assert not story.run.in_force
+
+
+def test_at_the_very_end_of_the_grace_it_is_too_late() -> None:
+    story = Story(DEFINITIONS)
+    told(story, "due", 0)
+    told(story, "renewed", 30)
+    assert (story.run.total("CONTRACTS_DUE"), story.run.total("CONTRACTS_RENEWED")) == (1, 0)
+
+
+def test_a_renewal_a_moment_before_the_end_of_the_grace_counts() -> None:
+    story = Story(DEFINITIONS)
+    told(story, "due", 0)
+    told(story, "renewed", 30 - 1 / 60)
+    assert story.run.total("CONTRACTS_RENEWED") == 1
+
+
+def test_beyond_the_limit_the_contract_due_first_makes_room_and_is_counted() -> None:
+    story = Story(DEFINITIONS.replace('ahead = "2h"', 'ahead = "2h"\ncontracts_per_customer = 1'))
+    told(story, "due", 0)
+    story.event("contract.due", 60, contract={"contract_id": "k2"})
+    assert story.run.processor.accounting["cut_contracts"] == 1
+    told(story, "renewed", 2)
+    assert story.run.total("CONTRACTS_DUE") == 0
