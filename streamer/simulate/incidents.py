@@ -76,6 +76,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("channel_switches", "up", until_later_ms=HOUR_MS),
             Move("repeat_rate", "up", until_later_ms=HOUR_MS),
             Move("effort_mean", "up", until_later_ms=HOUR_MS),
+            Move("high_effort_rate", "up", until_later_ms=2 * HOUR_MS),
             Move("contacts", "up", until_later_ms=HOUR_MS),
         ),
     ),
