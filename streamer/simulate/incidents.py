@@ -106,7 +106,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "silent-cases": Kind(  # also: cases in silence, inquiries about the status
         {},
         {"region": REGIONS},
-        (Move("contacts", "up", {"journey": "service_case"}, from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),),
+        (
+            Move("contacts", "up", {"journey": "service_case"}, from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),
+            Move("friction_rate", "up", {"journey": "service_case"}),
+        ),
         "service_case",
     ),
     "survey-drop": Kind(  # also: satisfaction and customer effort
