@@ -120,7 +120,7 @@ def _wait(life: Life, channel: str, *, queued: bool) -> int:
     """How long it is until somebody attends to it: a mail waits for minutes, others for seconds, in a slow queue for long."""
     if queued:
         return int(15 * MINUTE + life.exponential(12 * MINUTE))
-    return int(10 * MINUTE + life.exponential(25 * MINUTE) if channel == "email" else 5_000 + life.exponential(30_000))
+    return int(30_000 + life.exponential(3 * MINUTE) if channel == "email" else 5_000 + life.exponential(30_000))
 
 
 def _tell(life: Life, time_ms: int, origin: Origin, contact: str, field: str) -> int:

@@ -76,6 +76,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("channel_switches", "up", until_later_ms=HOUR_MS),
             Move("repeat_rate", "up", until_later_ms=HOUR_MS),
             Move("effort_mean", "up", until_later_ms=HOUR_MS),
+            Move("high_effort_rate", "up", until_later_ms=2 * HOUR_MS),
             Move("contacts", "up", until_later_ms=HOUR_MS),
         ),
     ),
@@ -105,7 +106,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "silent-cases": Kind(  # also: cases in silence, inquiries about the status
         {},
         {"region": REGIONS},
-        (Move("contacts", "up", {"journey": "service_case"}, from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),),
+        (
+            Move("contacts", "up", {"journey": "service_case"}, from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),
+            Move("friction_rate", "up", {"journey": "service_case"}),
+        ),
         "service_case",
     ),
     "survey-drop": Kind(  # also: satisfaction and customer effort

@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 
 HOURS, RATE = 12, 3
 # Hours after the start, and for how many; long where answers are few.
-SPANS = {"late-shipments": (1, 7), "survey-drop": (2, 9)}
+SPANS = {"slow-queue": (2, 3), "late-shipments": (1, 7), "survey-drop": (2, 9)}
 PANE_MS = 10_000
 DEFINITIONS = msgspec.structs.replace(definitions.default(), surveys=Surveys())
-# A difference of so many standard errors is not chance. Runs share all that an incident does not touch, so that chance is in fact less.
-BEYOND_CHANCE = 3.0
+# A difference of so many standard errors is not chance; of less, it need not be more. What an incident does not touch is the same in both
+# runs, so that there is in fact less chance than the errors say.
+BEYOND_CHANCE, WITHIN_CHANCE = 3.0, 2.5
 
 # Rates that every incident is held to, named or not. A metric of a new chapter belongs here once the labels know what moves it.
 WATCHED = (
@@ -133,14 +134,16 @@ def test_an_incident_moves_the_metrics_it_names_and_no_others(kind: str) -> None
         found = distance(kind, move.metric, where, from_ms, until_ms)
         assert (found if move.direction == "up" else -found) > BEYOND_CHANCE, (move, where, found)
     named = {move.metric for move, *_ in it.moves()}
-    moved = {name: distance(kind, name, {}, it.start_ms, T0 + HOURS * HOUR) for name in WATCHED if name not in named}
-    assert {name: found for name, found in moved.items() if abs(found) > BEYOND_CHANCE} == {}
+    for until_ms in (it.end_ms, it.end_ms + 2 * HOUR, T0 + HOURS * HOUR):
+        moved = {name: distance(kind, name, {}, it.start_ms, until_ms) for name in WATCHED if name not in named}
+        assert {name: found for name, found in moved.items() if abs(found) > WITHIN_CHANCE} == {}
 
 
 def test_a_calm_life_fires_no_aggregate_rule_and_the_others_at_their_base_rate() -> None:
     fired = Tally(alert.rule.id for alert in calm().alerts if alert.state == "firing")
-    on = {rule.id: rule.on for rule in DEFINITIONS.rule}
-    assert not [rule for rule in fired if not on[rule]]
+    # A rule on a count fires by volume, whatever the customers are like.
+    rates = {rule.id for rule in DEFINITIONS.rule if rule.metric and METRIC_BY_ID[rule.metric].kind not in ("count", "stock")}
+    assert not fired.keys() & rates
     checkouts, contacts = calm_total("journeys_started", {"journey": "checkout"}), calm_total("contacts", {})
     shares = {
         "abandoned-with-friction": fired["abandoned-with-friction"] / checkouts,
