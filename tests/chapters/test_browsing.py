@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chapters.support import SLICES, assert_crashes_change_nothing, assert_order_changes_nothing, assert_recount_is_equal
+from tests.chapters.support import (
+    RECOUNTED,
+    SEEDS,
+    SLICES,
+    assert_crashes_change_nothing,
+    assert_order_changes_nothing,
+    assert_recount_is_equal,
+)
 from tests.journeys_support import Story
 
 if TYPE_CHECKING:
@@ -25,7 +32,6 @@ on = "customer"
 when = "product_views >= 3"
 """
 )
-SEEDS = range(12)
 COUNTERS = {"SESSIONS_BROWSED", "SESSIONS_HESITATED"}
 
 
@@ -46,7 +52,7 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
 
 @pytest.mark.parametrize(("after_ms", "expected"), [(0, set()), (500, set()), (5 * 60_000, set()), (2 * 3_600_000, COUNTERS)])
 def test_the_recount_is_equal(after_ms: int, expected: set[str]) -> None:
-    assert_recount_is_equal(DEFINITIONS, touchpoint, SEEDS, expected, after_ms)
+    assert_recount_is_equal(DEFINITIONS, touchpoint, RECOUNTED, expected, after_ms)
 
 
 def session(*events: tuple[str, float]) -> Story:

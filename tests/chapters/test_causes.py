@@ -8,7 +8,14 @@ import pytest
 
 from streamer.metrics.chapters.causes import METRICS
 from streamer.rollup.estimates import counters_of
-from tests.chapters.support import SLICES, assert_crashes_change_nothing, assert_order_changes_nothing, assert_recount_is_equal
+from tests.chapters.support import (
+    RECOUNTED,
+    SEEDS,
+    SLICES,
+    assert_crashes_change_nothing,
+    assert_order_changes_nothing,
+    assert_recount_is_equal,
+)
 from tests.journeys_support import HOUR, Story
 
 if TYPE_CHECKING:
@@ -29,7 +36,6 @@ on = "customer"
 when = "repeated_cause >= 3"
 """
 )
-SEEDS = range(8)
 COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
 
 
@@ -65,7 +71,7 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
 
 @pytest.mark.parametrize("after_ms", [HOUR // 2, 2 * HOUR, 30 * HOUR])
 def test_the_recount_is_equal(after_ms: int) -> None:
-    assert_recount_is_equal(DEFINITIONS, event, SEEDS, COUNTERS, after_ms)
+    assert_recount_is_equal(DEFINITIONS, event, RECOUNTED, COUNTERS, after_ms)
 
 
 def fail(one: Story, seconds: float, code: str = "declined", **fields: Any) -> int:

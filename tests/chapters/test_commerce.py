@@ -10,7 +10,14 @@ from streamer.definitions import parse
 from streamer.errors import DefinitionsError
 from streamer.metrics.chapters.commerce import METRICS
 from streamer.rollup.estimates import counters_of
-from tests.chapters.support import SLICES, assert_crashes_change_nothing, assert_order_changes_nothing, assert_recount_is_equal
+from tests.chapters.support import (
+    RECOUNTED,
+    SEEDS,
+    SLICES,
+    assert_crashes_change_nothing,
+    assert_order_changes_nothing,
+    assert_recount_is_equal,
+)
 from tests.journeys_support import MINUTE, Story
 
 if TYPE_CHECKING:
@@ -37,7 +44,6 @@ attach = { bike = ["helmet", "lock"], sofa = ["lamp"] }
 """
     + RULES
 )
-SEEDS = range(12)
 AMOUNTS = [
     None, 0, "1.23", "5", "5.01", "9.5", "20", 35, 60.125, "100", "100.01", 300, 700, 1500, "3000", "9999.99", "10000.01", 1_000_000,
     "1000000.01", -3,
@@ -96,7 +102,7 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
 
 def test_the_recount_is_equal() -> None:
     expected = {counter.name for metric in METRICS for counter in counters_of(metric)}
-    assert_recount_is_equal(DEFINITIONS, touchpoint, SEEDS, expected)
+    assert_recount_is_equal(DEFINITIONS, touchpoint, RECOUNTED, expected)
 
 
 @pytest.mark.parametrize("after_ms", [0, 500, 1000, 20 * MINUTE])

@@ -10,6 +10,8 @@ from streamer.definitions import parse
 from streamer.metrics.chapters.communication import METRICS
 from streamer.rollup.estimates import counters_of
 from tests.chapters.support import (
+    RECOUNTED,
+    SEEDS,
     SLICES,
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
@@ -43,7 +45,6 @@ on = "customer"
 when = "unowned_cases >= 1"
 """
 )
-SEEDS = range(10)
 # The second meets deadlines at the very moment.
 BOTH = [pytest.param(DEFINITIONS, 4 * HOUR, id="minutes"), pytest.param(in_seconds(DEFINITIONS), 4 * MINUTE, id="seconds")]
 COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
@@ -90,12 +91,12 @@ def test_the_order_of_arrival_changes_nothing(definitions: str, span_ms: int, se
 
 @pytest.mark.parametrize("after_ms", [5 * MINUTE, 3 * HOUR])
 def test_the_recount_is_equal(after_ms: int) -> None:
-    assert_recount_is_equal(DEFINITIONS, event, SEEDS, COUNTERS, after_ms)
+    assert_recount_is_equal(DEFINITIONS, event, RECOUNTED, COUNTERS, after_ms)
 
 
 @pytest.mark.parametrize("after_ms", [3_500, HOUR])
 def test_the_recount_is_equal_where_moments_collide(after_ms: int) -> None:
-    assert_recount_is_equal(in_seconds(DEFINITIONS), event, SEEDS, COUNTERS, after_ms, span_ms=4 * MINUTE)
+    assert_recount_is_equal(in_seconds(DEFINITIONS), event, RECOUNTED, COUNTERS, after_ms, span_ms=4 * MINUTE)
 
 
 def opened(one: Story, seconds: float = 0, **fields: Any) -> int:

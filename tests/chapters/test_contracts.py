@@ -9,7 +9,14 @@ import pytest
 
 from streamer.metrics.chapters.contracts import METRICS
 from streamer.rollup.estimates import counters_of
-from tests.chapters.support import SLICES, assert_crashes_change_nothing, assert_order_changes_nothing, assert_recount_is_equal
+from tests.chapters.support import (
+    RECOUNTED,
+    SEEDS,
+    SLICES,
+    assert_crashes_change_nothing,
+    assert_order_changes_nothing,
+    assert_recount_is_equal,
+)
 from tests.journeys_support import HOUR, MINUTE, Story
 
 if TYPE_CHECKING:
@@ -27,7 +34,6 @@ on = "customer"
 when = "contracts_undecided >= 1"
 """
 )
-SEEDS = range(12)
 
 
 def at(time_ms: int) -> str:
@@ -55,7 +61,7 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
 @pytest.mark.parametrize("after_ms", [MINUTE, 3 * HOUR])
 def test_the_recount_is_equal(after_ms: int) -> None:
     expected = {counter.name for metric in METRICS for counter in counters_of(metric)}
-    assert_recount_is_equal(DEFINITIONS, event, SEEDS, expected, after_ms=after_ms)
+    assert_recount_is_equal(DEFINITIONS, event, RECOUNTED, expected, after_ms=after_ms)
 
 
 def told(story: Story, kind: str, minutes: float, **contract: str) -> int:

@@ -13,6 +13,7 @@ from streamer.metrics.chapters.digital import METRICS
 from streamer.rollup.estimates import counters_of
 from streamer.verify.raw_log import Record
 from tests.chapters.support import (
+    SEEDS,
     SLICES,
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
@@ -61,7 +62,6 @@ on = "journey"
 when = "friction >= 1"
 """
 )
-SEEDS = range(12)
 SPAN_MS = 45 * MINUTE
 
 

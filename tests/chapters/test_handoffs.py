@@ -10,6 +10,8 @@ from streamer.definitions import parse
 from streamer.metrics.chapters.handoffs import LATENCIES, METRICS
 from streamer.rollup.estimates import counters_of
 from tests.chapters.support import (
+    RECOUNTED,
+    SEEDS,
     SLICES,
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
@@ -37,7 +39,6 @@ when = "handoffs_failed >= 1"
 show = ["handoffs_waiting"]
 """
 )
-SEEDS = range(10)
 # The second meets deadlines at the very moment.
 BOTH = [pytest.param(DEFINITIONS, 4 * HOUR, id="minutes"), pytest.param(in_seconds(DEFINITIONS), 4 * MINUTE, id="seconds")]
 COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
@@ -82,17 +83,17 @@ def test_the_order_of_arrival_changes_nothing(definitions: str, span_ms: int, se
 
 
 def test_the_recount_is_equal() -> None:
-    assert_recount_is_equal(DEFINITIONS, event, SEEDS, COUNTERS - TOO_LONG)
+    assert_recount_is_equal(DEFINITIONS, event, RECOUNTED, COUNTERS - TOO_LONG)
 
 
 def test_the_recount_is_equal_while_some_still_wait() -> None:
-    assert_recount_is_equal(DEFINITIONS, event, SEEDS, {"HANDOFFS_FAILED"}, after_ms=3 * MINUTE)
+    assert_recount_is_equal(DEFINITIONS, event, RECOUNTED, {"HANDOFFS_FAILED"}, after_ms=3 * MINUTE)
 
 
 @pytest.mark.parametrize("after_ms", [3_500, HOUR])
 def test_the_recount_is_equal_where_moments_collide(after_ms: int) -> None:
     expected = {"HANDOFFS_FAILED", "HANDOFF_TIME_30S", "HANDOFF_TIME_1M"}
-    assert_recount_is_equal(in_seconds(DEFINITIONS), event, SEEDS, expected, after_ms, span_ms=4 * MINUTE)
+    assert_recount_is_equal(in_seconds(DEFINITIONS), event, RECOUNTED, expected, after_ms, span_ms=4 * MINUTE)
 
 
 def initiate(one: Story, seconds: float, case: str = "k1", **fields: Any) -> int:

@@ -13,6 +13,8 @@ from streamer.metrics.chapters.operations import METRICS
 from streamer.processor import LogRecord
 from streamer.rollup.estimates import counters_of
 from tests.chapters.support import (
+    RECOUNTED,
+    SEEDS,
     SLICES,
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
@@ -43,7 +45,6 @@ on = "customer"
 when = "contact_overdue"
 """
 DEFINITIONS = SLICES + CHAPTER + RULES
-SEEDS = range(12)
 TYPES = ["shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed"]
 
 
@@ -91,7 +92,7 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
 def test_the_recount_is_equal(on_time: str, after_ms: int) -> None:
     definitions = DEFINITIONS.replace("[operations]", f'[operations]\non_time = "{on_time}"')
     expected = {counter.name for metric in METRICS for counter in counters_of(metric)}
-    assert_recount_is_equal(definitions, dispatch, SEEDS, expected, after_ms=after_ms + 10 * MINUTE)
+    assert_recount_is_equal(definitions, dispatch, RECOUNTED, expected, after_ms=after_ms + 10 * MINUTE)
 
 
 def totals(*events: tuple[int, str, dict[str, Any]], after_ms: int = 3 * HOUR, more: str = "") -> dict[str, int]:

@@ -11,6 +11,7 @@ from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.service import METRICS
 from streamer.rollup.estimates import counters_of
 from tests.chapters.support import (
+    SEEDS,
     SLICES,
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
@@ -58,7 +59,6 @@ on = "journey"
 when = "friction >= 1"
 """
 )
-SEEDS = range(12)
 
 
 def service(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:

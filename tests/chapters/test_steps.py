@@ -12,6 +12,8 @@ from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.steps import METRICS, STAYS
 from streamer.rollup.estimates import counters_of
 from tests.chapters.support import (
+    RECOUNTED,
+    SEEDS,
     SLICES,
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
@@ -62,7 +64,6 @@ RANDOM = (
     .replace('deadline = "10m"', 'deadline = "25m"')
     .replace('stall_after = "5m"', 'stall_after = "15m"')
 )
-SEEDS = range(10)
 # The second meets deadlines at the very moment.
 BOTH = [pytest.param(RANDOM, HOUR, id="minutes"), pytest.param(in_seconds(RANDOM), MINUTE, id="seconds")]
 COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
@@ -102,16 +103,16 @@ def test_the_order_of_arrival_changes_nothing(definitions: str, span_ms: int, se
 
 
 def test_the_recount_is_equal() -> None:
-    assert_recount_is_equal(RANDOM, event, SEEDS, COUNTERS - LONG - {"STEP_TIME_10S"}, span_ms=HOUR)
+    assert_recount_is_equal(RANDOM, event, RECOUNTED, COUNTERS - LONG - {"STEP_TIME_10S"}, span_ms=HOUR)
 
 
 def test_the_recount_is_equal_while_much_is_open() -> None:
-    assert_recount_is_equal(RANDOM, event, SEEDS, {"STEPS_ABANDONED"}, after_ms=7 * MINUTE + 500, span_ms=2 * HOUR)
+    assert_recount_is_equal(RANDOM, event, RECOUNTED, {"STEPS_ABANDONED"}, after_ms=7 * MINUTE + 500, span_ms=2 * HOUR)
 
 
 @pytest.mark.parametrize("after_ms", [3_500, HOUR])
 def test_the_recount_is_equal_where_moments_collide(after_ms: int) -> None:
-    assert_recount_is_equal(in_seconds(RANDOM), event, SEEDS, COUNTERS - NOT_SHORT, after_ms, span_ms=MINUTE)
+    assert_recount_is_equal(in_seconds(RANDOM), event, RECOUNTED, COUNTERS - NOT_SHORT, after_ms, span_ms=MINUTE)
 
 
 def story() -> Story:

@@ -11,6 +11,7 @@ from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.surveys import METRICS, SCOPES
 from streamer.rollup.estimates import counters_of
 from tests.chapters.support import (
+    SEEDS,
     SLICES,
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
@@ -50,7 +51,6 @@ on = "customer"
 when = "csat_lowest <= 2 or ces_lowest <= 3 or ces1_highest >= 4"
 """
 )
-SEEDS = range(12)
 IDS = ["", "", "1", "2"]
 SCALES: dict[str, list[tuple[Any, Any]]] = {
     "nps": [(None, None), (0, 10), (1, 10)],

@@ -10,6 +10,8 @@ from streamer.metrics.chapters.value import METRICS
 from streamer.processor import LogRecord
 from streamer.rollup.estimates import counters_of
 from tests.chapters.support import (
+    RECOUNTED,
+    SEEDS,
     SLICES,
     assert_crashes_change_nothing,
     assert_order_changes_nothing,
@@ -56,7 +58,6 @@ on = "customer"
 when = "sacrifice_index >= 0.5 and preferences_stated >= 2"
 """
 DEFINITIONS = SLICES + CHAPTER + JOURNEYS + RULES
-SEEDS = range(12)
 TAGS: dict[str, list[Any]] = {
     "value_level": ["functional", "personal", "catalytic", "spiritual", None],
     "product_category": ["shoes", ""],
@@ -98,7 +99,7 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
 
 
 def test_the_recount_is_equal() -> None:
-    assert_recount_is_equal(DEFINITIONS, live, SEEDS, {counter.name for metric in METRICS for counter in counters_of(metric)})
+    assert_recount_is_equal(DEFINITIONS, live, RECOUNTED, {counter.name for metric in METRICS for counter in counters_of(metric)})
 
 
 def log_of(*events: tuple[int, str, dict[str, Any]]) -> list[LogRecord]:

@@ -10,7 +10,14 @@ from streamer.journeys.chapters.wallet import declared_share, ranked_share
 from streamer.metrics.chapters.wallet import METRICS
 from streamer.rollup.estimates import counters_of
 from streamer.touchpoints.details import Details
-from tests.chapters.support import SLICES, assert_crashes_change_nothing, assert_order_changes_nothing, assert_recount_is_equal
+from tests.chapters.support import (
+    RECOUNTED,
+    SEEDS,
+    SLICES,
+    assert_crashes_change_nothing,
+    assert_order_changes_nothing,
+    assert_recount_is_equal,
+)
 from tests.journeys_support import Story
 
 if TYPE_CHECKING:
@@ -27,7 +34,6 @@ on = "customer"
 when = "share_of_wallet < 0.3"
 """
 )
-SEEDS = range(12)
 
 
 def answer(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
@@ -53,7 +59,7 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
 
 
 def test_the_recount_is_equal() -> None:
-    assert_recount_is_equal(DEFINITIONS, answer, SEEDS, {counter.name for metric in METRICS for counter in counters_of(metric)})
+    assert_recount_is_equal(DEFINITIONS, answer, RECOUNTED, {counter.name for metric in METRICS for counter in counters_of(metric)})
 
 
 @pytest.mark.parametrize(
