@@ -83,7 +83,7 @@ class EpisodeFold:
         self._evidence = definitions.limits.evidence_per_alert
         self._limit = definitions.limits.episodes_per_customer
         on_customer = frozenset[str]().union(*(entry.rule.names for entry in self._on["customer"]))
-        self._on_chapters = [entry for entry in self._on["customer"] if not entry.rule.names.isdisjoint(CHAPTER_OF_SIGNAL)]
+        self._after: dict[tuple[tuple[str, ...], bool], list[EntityRule]] = {}
         self._chapters = {name: chapters[CHAPTER_OF_SIGNAL[name]] for name in sorted(on_customer) if name in CHAPTER_OF_SIGNAL}
         self.watched_chapters = frozenset(chapter.id for chapter in self._chapters.values())
 
@@ -141,17 +141,15 @@ class EpisodeFold:
         value: language.Value = getattr(issue, _ISSUE_FIELDS[name])
         return value
 
-    def customer(self, state: State, time_ms: int, sink: Sink) -> None:
-        """Evaluate the customer rules: sums over the open issues and known cases, repetitions within the repeat window."""
-        self._customer(self._on["customer"], state, time_ms, sink)
-
-    def chapters(self, state: State, time_ms: int, sink: Sink) -> None:
-        """Evaluate the customer rules that name a signal of a chapter, where nothing else can have changed."""
-        self._customer(self._on_chapters, state, time_ms, sink)
-
-    def _customer(self, entries: Sequence[EntityRule], state: State, time_ms: int, sink: Sink) -> None:
+    def customer(self, state: State, time_ms: int, sink: Sink, chapters: tuple[str, ...] = (), core: bool = True) -> None:
+        """Evaluate the customer rules that name a signal of these chapters or of the core (sums over open issues and known cases,
+        repetitions within the repeat window), where nothing else can have changed.
+        """
         if state.refused:
             return
+        entries = self._after.get((chapters, core))
+        if entries is None:
+            entries = self._after[chapters, core] = [entry for entry in self._on["customer"] if _is_touched(entry, chapters, core=core)]
         for entry in entries:
             self._evaluate(
                 state,
@@ -241,6 +239,13 @@ class EpisodeFold:
         """The cooldown is over. Numbers go on from the greatest ever used, so that no episode's identity comes twice."""
         state.pruned = max(state.pruned, episode.n)
         del state.episodes[key]
+
+
+def _is_touched(entry: EntityRule, chapters: Sequence[str], *, core: bool) -> bool:
+    """Whether a rule names what may have changed."""
+    of_chapters = {CHAPTER_OF_SIGNAL[name] for name in entry.rule.names if name in CHAPTER_OF_SIGNAL}
+    of_core = not entry.rule.names or any(name not in CHAPTER_OF_SIGNAL for name in entry.rule.names)
+    return (core and of_core) or not of_chapters.isdisjoint(chapters)
 
 
 def instance_id(instance: Instance) -> str:

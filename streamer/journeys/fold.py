@@ -110,11 +110,16 @@ class Fold:
             self._friction(state, event, int(plan.friction) + friction + effort, signals, sink)
         if issue is not None and signals is not NONE:
             self.episodes.issue(state, issue, event.time, sink, effort=effort > 0)
-        if plan.contact or plan.case:
-            self.episodes.customer(state, event.time, sink)
-        elif plan.chapters or (self._rules_on_steps and (plan.journeys or plan.links)):
-            self.episodes.chapters(state, event.time, sink)
+        self._customer_rules(state, plan, event, sink)
         return plan.active or event.analytics_consent is not None
+
+    def _customer_rules(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
+        chapters = plan.chapter_ids
+        if self._rules_on_steps and (plan.journeys or plan.links):
+            chapters = (*chapters, _STEPS)
+        core = plan.contact or plan.case
+        if core or chapters:
+            self.episodes.customer(state, event.time, sink, chapters, core)
 
     def _chapters(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> int:
         """What the chapters of the catalogue make of it; returns the friction signals it is."""
@@ -260,12 +265,12 @@ class Fold:
         return due
 
     def _fire_at(self, state: State, due: int, sink: Sink) -> None:
-        of_chapters = False
+        changed: list[str] = []
         for instance in [i for i in state.instances if i.due == due and not i.abandoned_at]:
             instances.fire(state, instance, sink)
             if self._steps is not None:
                 self._steps.abandoned(state, instance, sink)
-                of_chapters = self._rules_on_steps
+                changed = [_STEPS] if self._rules_on_steps else []
             self.episodes.journey(state, instance, due, sink)
         for instance in [i for i in state.instances if i.due == due and i.abandoned_at]:
             instances.fire(state, instance, sink)
@@ -286,11 +291,9 @@ class Fold:
             self.chapters[name].fire(kept, due, state, sink)
             if not kept.data:
                 del state.kept[name]
-            of_chapters = True
-        if ended or closed:
-            self.episodes.customer(state, due, sink)
-        elif of_chapters:
-            self.episodes.chapters(state, due, sink)
+            changed.append(name)
+        if ended or closed or changed:
+            self.episodes.customer(state, due, sink, tuple(changed), bool(ended or closed))
         for reason in [r for r, at in state.resolved.items() if at + self._repeat_within < due]:
             del state.resolved[reason]
         for key, episode in list(state.episodes.items()):

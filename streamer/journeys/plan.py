@@ -47,8 +47,8 @@ class Plan:
     """
 
     __slots__ = (
-        "active", "case", "chapters", "contact", "friction", "journey", "journeys", "links", "reopens", "resolves", "starts_contact",
-        "switches", "transfers",
+        "active", "case", "chapter_ids", "chapters", "contact", "friction", "journey", "journeys", "links", "reopens", "resolves",
+        "starts_contact", "switches", "transfers",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,7 @@ class Plan:
         self.contact = self.starts_contact or self.switches or self.transfers or self.resolves or self.reopens
         self.case, self.friction = matches(event_type, definitions.cases.events), event_type in FRICTION_TYPES
         self.links = event_type == LINK_TYPE
+        self.chapter_ids = tuple([chapter.id for chapter in chapters if matches(event_type, chapter.types)])
         self.chapters = [chapter for chapter in chapters if matches(event_type, chapter.types)]
         self.active = bool(journeys) or self.contact or self.case or self.friction or self.links or bool(self.chapters)
 
