@@ -15,7 +15,18 @@ from streamer.metrics.counters import DIMENSIONS_OF
 from streamer.metrics.metric import BOUNDED, Metric
 
 _UNITS: Final = {"ratio": "share, 0-1", "odds": "odds", "difference": "points", "count": "events", "stock": "instances"}
-_COLUMNS: Final = ("metric", "source", "definition", "unit", "interval", "gauge", "dimensions", "leading or lagging", "version")
+_COLUMNS: Final = (
+    "metric", "source", "definition", "unit", "interval", "gauge", "slices by", "leading or lagging", "version", "example and test",
+)  # fmt: skip
+# What needs a history rather than a stream: row of the domain catalogue, what is asked, how.
+_ANALYSES: Final = (
+    ("F3", "spend after a good and after a bad score, with Spearman's rank correlation", "spend"),
+    ("F4", "where a customer's spend is heading beside the scores; silent decliners", "trajectory"),
+    ("F5", "what an initiative has returned against its control group; `not_causal` without one", "initiative"),
+    ("D1", "which measures go with a score: Johnson's relative weights, with bootstrap intervals", "drivers"),
+    ("D2", "which alerts were right, and how early: precision, recall, lead time", "alerts"),
+    ("J6", "touchpoints where friction goes with another outcome: Newcombe's interval of the difference", "moments"),
+)
 _HEAD: Final = """\
 # The catalogue
 
@@ -35,21 +46,23 @@ def markdown(examples: Path) -> str:
     for chapter, metrics in CHAPTERS.items():
         test = f"`tests/chapters/test_{chapter}.py`" if chapter not in CORE else "`tests/unit/journeys`, `tests/property`"
         parts.append(f"\n## {chapter.capitalize()}\n\nTested by {test}.\n")
-        parts.append(
-            "| metric | row | definition | unit | interval | gauge | dimensions | L/L | version |\n|---|---|---|---|---|---|---|---|---|"
-        )
-        parts += [_row(metric) for metric in metrics]
+        parts.append("| " + " | ".join(_COLUMNS) + " |\n" + "|---" * len(_COLUMNS) + "|")
+        parts += [_row(metric, test) for metric in metrics]
         if signals := SIGNALS.get(chapter):
             parts.append("\nSignals for rules on the customer: " + "; ".join(f"`{name}`: {text}" for name, text in signals.items()) + ".")
         parts += [_example(metric, examples) for metric in metrics]
+    parts.append("\n## Asked of a whole history\n\nTables, JSON and pictures by [streamer analyze](../how-to/analyze.md).\n")
+    parts.append("| source | question | command | test |\n|---|---|---|---|")
+    parts += [f"| {row} | {asked} | `streamer analyze {name}` | `tests/unit/analysis` |" for row, asked, name in _ANALYSES]
     return "\n".join(parts) + "\n"
 
 
-def _row(metric: Metric) -> str:
+def _row(metric: Metric, test: str) -> str:
     dimensions = ", ".join(DIMENSIONS_OF[metric.numerator[0]])
     cells = [
         f"[{metric.title}](#{_anchor(metric)})", metric.source, metric.formula, unit_of(metric), _interval(metric), f"`{metric.gauge}`",
         dimensions, "leading" if metric.leading else "lagging", str(metric.version),
+        f"[{metric.id}.toml](examples/{metric.id}.toml), {test}",
     ]  # fmt: skip
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
