@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 PAST: Final = ("simulate", "--hours", "2", "--rate", "8", "--customers", "2000", "--seed", "7")
 PRESENT: Final = ("simulate", "--hours", "0", "--live", "--rate", "80", "--customers", "2000", "--seed", "8", "--poison")
 WAIT_SECONDS: Final = 150
+CATALOGUE: Final = "Catalogue"
 CHOSEN: Final = {"job": ".+", "instance": ".+", "journey": "checkout", "window": "24h", "platform": "^$"}
 # Empty as long as all is well, each with the panel's other expression that has data.
 QUIET: Final = {
@@ -108,7 +109,7 @@ def chain(kafka: Kafka, redis_server: Redis, prometheus: PrometheusFactory, uniq
 
 
 def test_every_expression_returns_data_from_the_running_product(chain: Chain) -> None:
-    targets = [target for target in dashboards.targets(annotations=False) if str(target) not in QUIET]
+    targets = [target for target in dashboards.targets(annotations=False) if str(target) not in QUIET and target.dashboard != CATALOGUE]
     estimates = [target for target in targets if target.ref != "I"]  # "I" is the estimate as long as it is insufficient
     missing = chain.wait_for(estimates)
     assert not missing, f"no data for {[str(target) for target in missing]}; log: {chain.log.read_text()[-3000:]}"
@@ -116,6 +117,7 @@ def test_every_expression_returns_data_from_the_running_product(chain: Chain) ->
     _check_ranges(chain)
     _check_platforms(chain)
     _check_quiet(chain)
+    _check_catalogue(chain)
     for note in dashboards.targets():
         if note.panel == "annotations":
             chain.values(note.expr)  # Prometheus understands it; whether something happened just now is another matter
@@ -167,6 +169,14 @@ def _check_quiet(chain: Chain) -> None:
         if str(target) in QUIET:
             siblings = [each for each in dashboards.targets(annotations=False) if each[:2] == target[:2] and str(each) not in QUIET]
             assert any(chain.values(each.expr) for each in siblings), str(target)
+
+
+def _check_catalogue(chain: Chain) -> None:
+    """Prometheus understands every panel, and most have data; what takes weeks or is rare has not happened in two hours."""
+    shown = [target for target in dashboards.targets(annotations=False) if target.dashboard == CATALOGUE]
+    filled = {target.panel for target in shown if chain.values(target.expr)}
+    every = {target.panel for target in shown}
+    assert len(filled) > len(every) / 2, sorted(every - filled)
 
 
 def _only(chain: Chain, panel: str) -> float:

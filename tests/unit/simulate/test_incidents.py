@@ -23,6 +23,7 @@ from streamer.simulate.customers import Simulation
 from streamer.simulate.incidents import KINDS, Incident, parse_incident
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Touchpoint
+from tests.journeys_support import CORE_DEFINITIONS
 from tests.unit.simulate.support import HOUR, MINUTE, T0, scenario, touchpoint
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ HOURS, RATE = 12, 3
 # Hours after the start, and for how many; long where answers are few.
 SPANS = {"slow-queue": (2, 3), "late-shipments": (1, 7), "survey-drop": (2, 9)}
 PANE_MS = 10_000
-DEFINITIONS = msgspec.structs.replace(definitions.default(), surveys=Surveys())
+# What labels name; the whole catalogue would take three times as long.
+DEFINITIONS = msgspec.structs.replace(definitions.parse(CORE_DEFINITIONS.read_text(encoding="utf-8")), surveys=Surveys())
 # A difference of so many standard errors is not chance; of less, it need not be more. What an incident does not touch is the same in both
 # runs, so that there is in fact less chance than the errors say.
 BEYOND_CHANCE, WITHIN_CHANCE = 3.0, 2.5
