@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 # Test processes side by side, each with servers of its own.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 
 BIN := .venv/bin
 UV := .state/tools/bin/uv
