@@ -293,7 +293,7 @@ class Fold:
                 del state.kept[name]
             changed.append(name)
         if ended or closed or changed:
-            self.episodes.customer(state, due, sink, tuple(changed), bool(ended or closed))
+            self.episodes.customer(state, due, sink, tuple(sorted(changed)), bool(ended or closed))
         for reason in [r for r, at in state.resolved.items() if at + self._repeat_within < due]:
             del state.resolved[reason]
         for key, episode in list(state.episodes.items()):

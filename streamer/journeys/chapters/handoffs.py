@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
@@ -90,9 +91,7 @@ class Handoffs(Chapter):
             sink.count(_FAILED, self.cells.unpack(handoff["cell"]), handoff["t"])
 
     def _accept(self, handoff: _Handoff, time_ms: int, sink: Sink) -> None:
-        latency, bucket = time_ms - handoff["t"], 0
-        while bucket < len(_EDGES_MS) and latency > _EDGES_MS[bucket]:
-            bucket += 1
+        bucket = bisect_left(_EDGES_MS, time_ms - handoff["t"])
         sink.count(_LATENCIES[bucket], self.cells.unpack(handoff["cell"]), time_ms)
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:

@@ -6,6 +6,7 @@ first: so of the instances that came to a step in a window, some are abandoned o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT, Cell
@@ -191,11 +192,7 @@ class Steps(Chapter):
         """The stay on the step has ended."""
         if not record["on"]:
             return
-        stay = time_ms - record["since"]
-        bucket = 0
-        while bucket < len(_STAY_EDGES_MS) and stay > _STAY_EDGES_MS[bucket]:
-            bucket += 1
-        sink.count(_STAYS[bucket], self._cell_of_step(record), time_ms)
+        sink.count(_STAYS[bisect_left(_STAY_EDGES_MS, time_ms - record["since"])], self._cell_of_step(record), time_ms)
 
     def _complete(self, instance: Instance, record: _Record, time_ms: int, abandoned_at: int, sink: Sink) -> None:
         if abandoned_at:
