@@ -35,6 +35,7 @@ from streamer.metrics.chapters.causes import SPANS_MS as CAUSE_SPANS_MS
 from streamer.metrics.counters import DIMENSIONS
 from streamer.metrics.metric import Metric
 from streamer.rules import language
+from streamer.rules.quiet import QuietHours, zone_of
 
 Identifier = Literal["journey_id", "checkout_id", "order_id", "cart_id", "case_id", "session"]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -137,11 +138,21 @@ class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise ValueError(f"unknown dimension {dimension!r}; known are {', '.join(DIMENSIONS)}")
 
 
+_OF_ENTITY_RULES = ("show", "cooldown", "max_per_day", "quiet")
+_OF_AGGREGATE_RULES = ("by", "windows", "for_", "baseline", "clear", "group_by")
+
+
 class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When it matters. `metric` makes an aggregate rule (evaluated by rollup), `on` an entity rule (evaluated by journeys).
 
     when: an expression over the names of `rules.language`; all `windows` must hold for an aggregate rule. show: names whose values an
-    entity alert carries besides those in `when`; a change of theirs alone is no amendment.
+    entity alert carries besides those in `when`; a change of theirs alone is no amendment. mode: a `draft` is evaluated and counted,
+    but nobody is told; `off` is not evaluated. Of entity rules: cooldown: the time from one firing to the next of the same entity;
+    max_per_day: the most firings of one entity in any 24 hours, 0 for no limit; quiet: spans such as `22:00-07:00`, in the file's
+    `timezone`, in which nothing begins to fire. What these hold back fires when they allow it, if the condition still holds then.
+    Of aggregate rules: baseline: a fixed target, or `hour-of-week` for the median of the same hour of the last `baseline_weeks` weeks;
+    clear: while it fires, what must hold for an evaluation to be clean, in place of `when` not holding; group_by: dimensions by which
+    firing series are told as one alert, `[]` for one of the whole rule. dashboard: a link, else the file's.
     """
 
     id: str
@@ -154,10 +165,18 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_n: int = 30
     for_: Duration = msgspec.field(name="for", default=Duration(0))
     cooldown: Duration = Duration(0)
+    max_per_day: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    quiet: tuple[str, ...] = ()
+    mode: Literal["enabled", "draft", "off"] = "enabled"
+    baseline: float | Literal["hour-of-week"] | None = None
+    baseline_weeks: Annotated[int, msgspec.Meta(ge=3, le=8)] = 4
+    clear: str = ""
+    group_by: tuple[str, ...] | None = None
     version: int = 1
     action: str = ""
     owner_team: str = ""
     runbook: str = ""
+    dashboard: str = ""
     show: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -167,11 +186,25 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"rule {self.id!r} names the unknown metric {self.metric!r}")
         names = language.AGGREGATE_NAMES if self.metric else language.ENTITY_NAMES[self.on or "customer"]
         language.compile_expression(self.when, names)
-        if self.metric and self.show:
-            raise ValueError(f"rule {self.id!r} is an aggregate rule: `show` is for entity rules")
+        kind, others = ("an aggregate", _OF_ENTITY_RULES) if self.metric else ("an entity", _OF_AGGREGATE_RULES)
+        for field in others:
+            if getattr(self, field) not in (None, "", 0, ()):
+                raise ValueError(f"rule {self.id!r} is {kind} rule: `{field}` is for {'entity' if self.metric else 'aggregate'} rules")
+        QuietHours(self.quiet, zone_of("UTC"))
+        if self.metric:
+            self._check_aggregate(names)
         for name in self.show:
             if name not in names:
                 raise ValueError(f"rule {self.id!r} shows the unknown name {name!r}; known are {', '.join(sorted(names))}")
+
+    def _check_aggregate(self, names: frozenset[str]) -> None:
+        if self.clear:
+            language.compile_expression(self.clear, names)
+        used = language.names_in(self.when) | (language.names_in(self.clear) if self.clear else frozenset())
+        if used & language.BASELINE_NAMES and self.baseline is None:
+            raise ValueError(f"rule {self.id!r} names {min(used & language.BASELINE_NAMES)!r} and has no `baseline`")
+        if self.group_by is not None and not set(self.group_by) < set(self.by):
+            raise ValueError(f"rule {self.id!r}: `group_by` must leave out at least one dimension of `by`, and name no other")
 
     @property
     def names(self) -> frozenset[str]:
@@ -180,11 +213,17 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file. `digest` identifies its content; changed content needs a higher `revision`."""
+    """The whole file. `digest` identifies its content; changed content needs a higher `revision`.
+
+    timezone: of what goes by the clock on the wall (quiet hours, baselines by hour of the week), an IANA name. dashboard: the link that
+    alerts carry, completed by their time and slice.
+    """
 
     revision: int
     allowed_lateness: Duration = Duration(15 * 60_000)
     windows: tuple[str, ...] = ("5m", "1h", "24h")
+    timezone: str = "UTC"
+    dashboard: str = ""
     journey: tuple[Journey, ...] = ()
     contacts: Contacts = Contacts()
     effort: Effort = Effort()
@@ -215,6 +254,7 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     raise ValueError(f"{kind} {name!r} is defined twice")
         for text in self.windows:
             parse_duration(text)
+        zone_of(self.timezone)
         for rule in self.rule:
             if rule.metric and rule.by not in [s.by for s in self.slice]:
                 raise ValueError(f"rule {rule.id!r} is by {rule.by}, which is not a slice of this file")

@@ -42,7 +42,10 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The numbers put into the rule. k, n and the interval for rates; `signals` for entity rules."""
+    """The numbers put into the rule. k, n and the interval for rates; `signals` for entity rules.
+
+    baseline, delta: what is usual, and how far the value is from it. confidence: of the interval, if it is not 0.95.
+    """
 
     name: str
     value: float | None = None
@@ -50,6 +53,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     n: int | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    confidence: float | None = None
+    baseline: float | None = None
+    delta: float | None = None
     signals: dict[str, float | int | bool | str] = {}
 
 
@@ -60,11 +66,23 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     end: str
 
 
+class Child(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A series that fires under a group's alert, and its numbers."""
+
+    slice: dict[str, str]
+    value: float | None = None
+    k: int | None = None
+    n: int | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One transition. Times are RFC 3339 in UTC with milliseconds.
 
     event_time: of the cause; detected_at: the arrival of the cause or the journalled clock; expires_at: when a consumer may
-    forget an episode that nobody ended. `published_at` exists in Redis only.
+    forget an episode that nobody ended. children: of a group, the series that fire, at most 20 of `children_count`.
+    `published_at` exists in Redis only.
     """
 
     alert_id: str
@@ -78,12 +96,16 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     slice: dict[str, str] | None = None
     metric: Measured
     window: Window | None = None
+    children: list[Child] = []
+    children_count: int = 0
     evidence: list[Evidence] = []
     evidence_count: int = 0
     why: str
+    counterfactual: str = ""
     suggested_action: str = ""
     owner_team: str = ""
     runbook: str = ""
+    dashboard: str = ""
     event_time: str
     detected_at: str
     expires_at: str

@@ -1,7 +1,8 @@
 """Entity rules: whether a customer's journey, issue or whole self is worth an alert now, and the episodes that come of it.
 
-A rule is evaluated when a signal it may name has changed, in the fold's own time; cooldown is kept here and nowhere else, so that
-live, replay and backtest agree.
+A rule is evaluated when a signal it may name has changed, in the fold's own time. Cooldown, the daily maximum and quiet hours are kept
+here and nowhere else, so that live, replay and backtest agree: a firing that they hold back comes when they allow it, if its condition
+still holds then.
 """
 
 from __future__ import annotations
@@ -10,136 +11,81 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.definitions import Rule
-from streamer.journeys.chapter import NOTHING, Chapter
-from streamer.journeys.state import Cause, Episode, Instance, Issue, State
+from streamer.journeys.chapter import Chapter
+from streamer.journeys.signals import Entity, Signals, of_issue, of_journey
+from streamer.journeys.state import DAY_MS, Episode, Instance, Issue, State
 from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL
 from streamer.rules import language
-from streamer.touchpoints.money import exponent_of
+from streamer.rules.quiet import QuietHours, zone_of
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
     from streamer.journeys.sinks import Sink
 
 CUSTOMER: Final = "customer"
-_WHO: Final = ("channel", "platform", "segment", "region")
+_ISSUE: Final = "issue:"
 # What only an effort signal changes.
 _EFFORT: Final = frozenset({"channel_switches", "recent_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 
-# Where the signals of `language.ENTITY_NAMES` stand.
-_JOURNEY_FIELDS: Final = {
-    "journey": "journey", "friction": "friction", "step": "step", "channel_switches": "switches", "repeat_contacts": "repeats",
-    "transfers": "transfers", "cold_transfers": "cold",
-}  # fmt: skip
-_ISSUE_FIELDS: Final = {
-    "contacts": "contacts", "channel_switches": "switches", "repeat_contacts": "repeats", "transfers": "transfers",
-    "cold_transfers": "cold", "severity": "severity", "reason": "reason",
-}  # fmt: skip
-_CUSTOMER_SIGNALS: Final[dict[str, Callable[[State], language.Value]]] = {
-    "repeat_contacts": lambda state: len(state.repeats),
-    "contacts": lambda state: sum(issue.contacts for issue in state.issues.values()),
-    "channel_switches": lambda state: sum(issue.switches for issue in state.issues.values()),
-    "recent_switches": lambda state: sum(len(issue.recent_switches) for issue in state.issues.values()),
-    "transfers": lambda state: sum(issue.transfers for issue in state.issues.values()),
-    "cold_transfers": lambda state: sum(issue.cold for issue in state.issues.values()),
-    "effort_index": lambda state: sum(issue.effort_tenths for issue in state.issues.values()) / 10,
-    "handoffs": lambda state: sum(case.handoffs for case in state.cases.values()),
-    "ping_pongs": lambda state: sum(case.ping_pongs for case in state.cases.values()),
-}
-_OF_CUSTOMER: Final = {"customer_contacts": "contacts", "customer_switches": "channel_switches"}
+Read = Callable[[str], language.Value]
 
 
 class EntityRule(NamedTuple):
-    """A rule with its compiled expression and the names it uses."""
+    """A rule with its compiled expression, the names it uses, and its quiet hours, if it has any."""
 
     rule: Rule
     holds: language.Expression
     names: frozenset[str]
-
-
-class _Entity(NamedTuple):
-    """Whom an alert is about: evidence, and when nothing is left of it (0: no fixed time)."""
-
-    causes: list[Cause]
-    cause_count: int
-    expires: int
-    journey: str = ""
+    quiet: QuietHours | None
 
 
 class EpisodeFold:
     """Evaluates the entity rules of a definitions file."""
 
     def __init__(self, definitions: Definitions, dimensions: Sequence[str], chapters: Mapping[str, Chapter]) -> None:
+        zone = zone_of(definitions.timezone)
         self.rules = {
-            rule.id: EntityRule(rule, language.compile_expression(rule.when, names), language.names_in(rule.when))
+            rule.id: EntityRule(
+                rule,
+                language.compile_expression(rule.when, language.ENTITY_NAMES[rule.on]),
+                language.names_in(rule.when),
+                QuietHours(rule.quiet, zone) if rule.quiet else None,
+            )
             for rule in definitions.rule
-            if rule.on and (names := language.ENTITY_NAMES[rule.on])
+            if rule.on and rule.mode != "off"
         }
         self._on = {kind: [entry for entry in self.rules.values() if entry.rule.on == kind] for kind in ("journey", "issue", "customer")}
         self.watches_progress = any(entry.names & {"step", "value"} for entry in self._on["journey"])
         self._on_contact = [entry for entry in self._on["issue"] if entry.names - _EFFORT]
-        self._where = {name: dimensions.index(name) for name in _WHO if name in dimensions}
-        self._effort = definitions.effort
-        self._repeat_within = definitions.contacts.repeat_within
-        self._evidence = definitions.limits.evidence_per_alert
         self._limit = definitions.limits.episodes_per_customer
         on_customer = frozenset[str]().union(*(entry.rule.names for entry in self._on["customer"]))
         self._after: dict[tuple[tuple[str, ...], bool], list[EntityRule]] = {}
-        self._chapters = {name: chapters[CHAPTER_OF_SIGNAL[name]] for name in sorted(on_customer) if name in CHAPTER_OF_SIGNAL}
-        self.watched_chapters = frozenset(chapter.id for chapter in self._chapters.values())
+        watched = {name: chapters[CHAPTER_OF_SIGNAL[name]] for name in sorted(on_customer) if name in CHAPTER_OF_SIGNAL}
+        self.watched_chapters = frozenset(chapter.id for chapter in watched.values())
+        self._signals = Signals(definitions, dimensions, watched)
 
     def journey(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
         """Evaluate the journey rules for an instance whose signals have changed."""
         if state.refused:
             return
         for entry in self._on["journey"]:
-            self._evaluate(
-                state, entry, instance_id(instance), lambda name: self._journey_signal(state, instance, name), time_ms, sink,
-                lambda: self._journey_entity(instance),
-            )  # fmt: skip
+            self._of_journey(state, entry, instance, time_ms, sink)
 
-    def _journey_signal(self, state: State, instance: Instance, name: str) -> language.Value:
-        if name in _OF_CUSTOMER:
-            return _CUSTOMER_SIGNALS[_OF_CUSTOMER[name]](state)
-        if name == "abandoned":
-            return instance.abandoned_at > 0
-        if name == "value":
-            return instance.value_minor / float(10 ** exponent_of(instance.currency))
-        if name == "effort_index":
-            effort, warm = self._effort, instance.transfers - instance.cold
-            points: float = (
-                instance.repeats * effort.repeat_contact + instance.switches * effort.channel_switch
-                + instance.cold * effort.cold_transfer + warm * effort.warm_transfer + instance.ping_pongs * effort.ping_pong
-            )  # fmt: skip
-            return points
-        if name in _WHO:
-            return instance.cell.values[self._where[name]]
-        value: language.Value = getattr(instance, _JOURNEY_FIELDS[name])
-        return value
-
-    def _journey_entity(self, instance: Instance) -> _Entity:
-        causes = [*instance.causes, instance.last] if instance.last not in instance.causes else instance.causes
-        expires = instance.due if instance.abandoned_at else instance.due + instance.recoverable_ms
-        return _Entity(causes, instance.cause_count, expires, instance.journey)
+    def _of_journey(self, state: State, entry: EntityRule, instance: Instance, t: int, sink: Sink) -> None:
+        self._evaluate(
+            state, entry, instance_id(instance), lambda name: self._signals.journey(state, instance, name), t, sink,
+            lambda: of_journey(instance),
+        )  # fmt: skip
 
     def issue(self, state: State, issue: Issue, time_ms: int, sink: Sink, *, effort: bool) -> None:
         """Evaluate the issue rules for an issue that has had an event; without new `effort` only those that name more than effort."""
         if state.refused:
             return
         for entry in self._on["issue"] if effort else self._on_contact:
-            self._evaluate(
-                state, entry, "issue:" + issue.key, lambda name: self._issue_signal(issue, name), time_ms, sink,
-                lambda: _Entity(issue.causes, issue.cause_count, issue.due),
-            )  # fmt: skip
+            self._of_issue(state, entry, issue, time_ms, sink)
 
-    def _issue_signal(self, issue: Issue, name: str) -> language.Value:
-        if name == "effort_index":
-            return issue.effort_tenths / 10
-        if name == "recent_switches":
-            return len(issue.recent_switches)
-        if name in _WHO:
-            return issue.cell.values[self._where[name]]
-        value: language.Value = getattr(issue, _ISSUE_FIELDS[name])
-        return value
+    def _of_issue(self, state: State, entry: EntityRule, issue: Issue, t: int, sink: Sink) -> None:
+        self._evaluate(state, entry, _ISSUE + issue.key, lambda name: self._signals.issue(issue, name), t, sink, lambda: of_issue(issue))
 
     def customer(self, state: State, time_ms: int, sink: Sink, chapters: tuple[str, ...] = (), core: bool = True) -> None:
         """Evaluate the customer rules that name a signal of these chapters or of the core (sums over open issues and known cases,
@@ -151,38 +97,25 @@ class EpisodeFold:
         if entries is None:
             entries = self._after[chapters, core] = [entry for entry in self._on["customer"] if _is_touched(entry, chapters, core=core)]
         for entry in entries:
-            self._evaluate(
-                state,
-                entry,
-                CUSTOMER,
-                lambda name: self._customer_signal(state, name),
-                time_ms,
-                sink,
-                lambda: self._customer_entity(state),
-            )
+            self._of_customer(state, entry, time_ms, sink)
 
-    def _customer_signal(self, state: State, name: str) -> language.Value:
-        chapter = self._chapters.get(name)
-        return _CUSTOMER_SIGNALS[name](state) if chapter is None else chapter.signal(state.kept.get(chapter.id, NOTHING), name)
-
-    def _customer_entity(self, state: State) -> _Entity:
-        causes = {cause for issue in state.issues.values() for cause in issue.causes}
-        causes.update(cause for kept in state.kept.values() for cause in kept.causes)
-        count = sum(issue.cause_count for issue in state.issues.values()) + sum(kept.cause_count for kept in state.kept.values())
-        expires = state.repeats[-1] + self._repeat_within if state.repeats else 0
-        return _Entity(sorted(causes)[-self._evidence :], count, expires)
+    def _of_customer(self, state: State, entry: EntityRule, t: int, sink: Sink) -> None:
+        self._evaluate(
+            state, entry, CUSTOMER, lambda name: self._signals.customer(state, name), t, sink, lambda: self._signals.of_customer(state)
+        )
 
     def _evaluate(
-        self, state: State, entry: EntityRule, entity_id: str, read: Callable[[str], language.Value], t: int, sink: Sink,
-        entity_of: Callable[[], _Entity],
-    ) -> None:  # fmt: skip
+        self, state: State, entry: EntityRule, entity_id: str, read: Read, t: int, sink: Sink, entity_of: Callable[[], Entity]
+    ) -> None:
         names = {name: read(name) for name in entry.names}
         key = entry.rule.id + "\x1f" + entity_id
         episode = state.episodes.get(key)
         if not _holds(entry, names):
-            if episode is not None and episode.firing:
-                episode.signals = _shown(entry, names, read)
-                self._end(state, key, episode, t, sink)
+            if episode is not None:
+                episode.waiting = False
+                if episode.firing:
+                    episode.signals = _shown(entry, names, read)
+                    self._end(state, key, episode, t, sink)
             return
         entity = entity_of()
         if episode is None:
@@ -190,17 +123,49 @@ class EpisodeFold:
                 return
             episode = state.episodes[key] = Episode(entry.rule.id, entity_id, state.pruned, entity.journey)
         episode.expires = entity.expires
-        if not episode.firing and t >= episode.cooldown_until:
-            episode.n += 1
-            episode.firing, episode.since, episode.cooldown_until = True, t, t + entry.rule.cooldown
-            self._fill(episode, _shown(entry, names, read), entity)
-            sink.transition("firing", key, episode, t)
-        elif episode.firing and any(episode.signals.get(name) != value for name, value in names.items()):
-            self._fill(episode, _shown(entry, names, read), entity)
+        if not episode.firing:
+            self._begin(state, key, entry, episode, t, sink, lambda: _fill(episode, _shown(entry, names, read), entity))
+        elif any(episode.signals.get(name) != value for name, value in names.items()):
+            _fill(episode, _shown(entry, names, read), entity)
             sink.transition("amended", key, episode, t)
 
-    def _fill(self, episode: Episode, signals: dict[str, language.Value], entity: _Entity) -> None:
-        episode.signals, episode.causes, episode.cause_count = signals, list(entity.causes), max(entity.cause_count, len(entity.causes))
+    def _begin(self, state: State, key: str, entry: EntityRule, episode: Episode, t: int, sink: Sink, fill: Callable[[], None]) -> None:
+        """Fire, or wait until that is allowed."""
+        rule = entry.rule
+        allowed = max(t, episode.cooldown_until)
+        if rule.max_per_day and len(episode.fired) >= rule.max_per_day:
+            allowed = max(allowed, episode.fired[-rule.max_per_day] + DAY_MS)
+        if entry.quiet is not None and allowed == t:
+            allowed = entry.quiet.until(t)
+        if allowed > t:
+            episode.waiting, episode.cooldown_until = True, allowed
+            return
+        episode.n += 1
+        episode.firing, episode.waiting, episode.since, episode.cooldown_until = True, False, t, t + rule.cooldown
+        if rule.max_per_day:
+            episode.fired = [*episode.fired[1 - rule.max_per_day :], t] if rule.max_per_day > 1 else [t]
+        fill()
+        sink.transition("firing", key, episode, t)
+
+    def wake(self, state: State, key: str, episode: Episode, due: int, sink: Sink) -> None:
+        """The time that held a firing back is over: evaluate again, and forget what has nothing to wait for."""
+        entry = self.rules.get(episode.rule)
+        if episode.waiting and entry is not None and not state.refused:
+            episode.waiting = False
+            self._again(state, entry, episode.entity, due, sink)
+        if not episode.firing and episode.wakes_at <= due:
+            self._forget(state, key, episode)
+
+    def _again(self, state: State, entry: EntityRule, entity: str, due: int, sink: Sink) -> None:
+        if entry.rule.on == "customer":
+            self._of_customer(state, entry, due, sink)
+        elif entry.rule.on == "issue":
+            issue = state.issues.get(entity.removeprefix(_ISSUE))
+            if issue is not None:
+                self._of_issue(state, entry, issue, due, sink)
+        else:
+            for instance in [one for one in state.instances if instance_id(one) == entity]:
+                self._of_journey(state, entry, instance, due, sink)
 
     def _make_room(self, state: State, sink: Sink) -> bool:
         """Forget the alert whose cooldown ends first; False if all are in force, and no more can be."""
@@ -208,14 +173,19 @@ class EpisodeFold:
         cooling = [(episode.cooldown_until, key) for key, episode in state.episodes.items() if not episode.firing]
         if cooling:
             key = min(cooling)[1]
-            self.forget(state, key, state.episodes[key])
+            self._forget(state, key, state.episodes[key])
         return bool(cooling)
 
-    def end_removed(self, state: State, time_ms: int, sink: Sink) -> None:
-        """Alerts of rules that are no longer defined end."""
+    def end_changed(self, state: State, before: EpisodeFold, time_ms: int, sink: Sink) -> None:
+        """Alerts of rules that are no longer defined end, and of those that were drafts or now are: told and untold never mix."""
         for key, episode in list(state.episodes.items()):
-            if episode.firing and episode.rule not in self.rules:
+            now, was = self.rules.get(episode.rule), before.rules.get(episode.rule)
+            if now is not None and was is not None and now.rule.mode == was.rule.mode:
+                continue
+            if episode.firing:
                 self._end(state, key, episode, time_ms, sink)
+            if now is None and key in state.episodes:
+                self._forget(state, key, episode)
 
     def end_entity(self, state: State, entity: str, time_ms: int, sink: Sink) -> None:
         """Nothing is left of the entity: every alert about it ends."""
@@ -232,13 +202,17 @@ class EpisodeFold:
     def _end(self, state: State, key: str, episode: Episode, t: int, sink: Sink) -> None:
         episode.firing = False
         sink.transition("resolved", key, episode, t)
-        if episode.cooldown_until <= t:
-            self.forget(state, key, episode)
+        if episode.wakes_at <= t:
+            self._forget(state, key, episode)
 
-    def forget(self, state: State, key: str, episode: Episode) -> None:
-        """The cooldown is over. Numbers go on from the greatest ever used, so that no episode's identity comes twice."""
+    def _forget(self, state: State, key: str, episode: Episode) -> None:
+        """Nothing to wait for. Numbers go on from the greatest ever used, so that no episode's identity comes twice."""
         state.pruned = max(state.pruned, episode.n)
         del state.episodes[key]
+
+
+def _fill(episode: Episode, signals: dict[str, language.Value], entity: Entity) -> None:
+    episode.signals, episode.causes, episode.cause_count = signals, list(entity.causes), max(entity.cause_count, len(entity.causes))
 
 
 def _is_touched(entry: EntityRule, chapters: Sequence[str], *, core: bool) -> bool:

@@ -249,7 +249,7 @@ class Fold:
             due = min(due, kept.due)
         for episode in state.episodes.values():
             if not episode.firing:
-                due = min(due, episode.cooldown_until)
+                due = min(due, episode.wakes_at)
         if state.repeats:
             due = min(due, state.repeats[0] + self._repeat_within + 1)
         if state.resolved:
@@ -297,5 +297,5 @@ class Fold:
         for reason in [r for r, at in state.resolved.items() if at + self._repeat_within < due]:
             del state.resolved[reason]
         for key, episode in list(state.episodes.items()):
-            if not episode.firing and episode.cooldown_until <= due:
-                self.episodes.forget(state, key, episode)
+            if not episode.firing and episode.wakes_at <= due:
+                self.episodes.wake(state, key, episode, due, sink)

@@ -82,8 +82,8 @@ def _last_known(before: CustomerState, key: str, told: Emitted) -> Episode:
     return episode
 
 
-def tell(customer: Customer, transition: Transition) -> tuple[int, int]:
-    """Note that a transition goes out; returns (number of the episode, number of the transition)."""
+def tell(customer: Customer, transition: Transition, *, draft: bool) -> Emitted:
+    """Note that a transition goes out, or would but for the rule being a draft when it fired; `n` and `transitions` number it."""
     episode = transition.episode
     told = customer.emitted.get(transition.episode_key)
     n = told.n if told is not None and transition.state in ("resolved", "retracted") else episode.n
@@ -98,25 +98,25 @@ def tell(customer: Customer, transition: Transition) -> tuple[int, int]:
         over = [key for key, kept in customer.emitted.items() if not kept.in_force and kept is not told]
         for key in over[: EMITTED_MAX // 4]:
             del customer.emitted[key]
+    if transition.state == "firing":
+        told.muted = draft
     told.transitions += 1
     told.taken_back = transition.state == "retracted"
     told.in_force = transition.state in ("firing", "amended")
     told.signals = dict(episode.signals)
-    return n, told.transitions
+    return told
 
 
-def alert_of(
-    customer: Customer, rule: Rule, transition: Transition, numbers: tuple[int, int], place: Place, event_ms: int, detected_ms: int
-) -> Alert:
+def alert_of(customer: Customer, rule: Rule, transition: Transition, told: Emitted, place: Place, event_ms: int, detected_ms: int) -> Alert:
     """The alert record of a transition. event_ms: when it happened; detected_ms: arrival of the cause, or the clock."""
     episode, topic, partition = transition.episode, place.topic, place.partition
     canonical_id = customer.key.decode(errors="replace")
     fingerprint = fingerprint_of(rule.id, canonical_id, episode.entity)
-    episode_id = episode_id_of(f"{fingerprint}.{customer.born}", numbers[0])
+    episode_id = episode_id_of(f"{fingerprint}.{customer.born}", told.n)
     kind, _, rest = episode.entity.partition(":")
     expires = episode.expires or event_ms + _EXPIRES_DEFAULT_MS
     return Alert(
-        alert_id=alert_id_of(episode_id, numbers[1]),
+        alert_id=alert_id_of(episode_id, told.transitions),
         episode_id=episode_id,
         fingerprint=fingerprint,
         schema_version=SCHEMA_VERSION,

@@ -456,19 +456,23 @@ class JourneysProcessor:
         newest_first = (self._folds[revision].episodes.rules for revision in sorted(self._folds, reverse=True))
         rule = next((rules[transition.episode.rule] for rules in newest_first if transition.episode.rule in rules), None)
         assert customer is not None  # noqa: S101  transitions come out of a customer's fold only
-        numbers = notices.tell(customer, transition)
+        told = notices.tell(customer, transition, draft=rule is not None and rule.rule.mode == "draft")
         if rule is None:
             return
-        record = notices.alert_of(customer, rule.rule, transition, numbers, self._place, event_ms, self._detected)
+        if told.muted:
+            self._sink.note(f"draft:{transition.state}:{rule.rule.id}")
+            return
+        record = notices.alert_of(customer, rule.rule, transition, told, self._place, event_ms, self._detected)
         if self._silent:
             record = msgspec.structs.replace(record, during_source_silence=True)
         self._outbox.tell(record)
 
     def _adopt(self, customer: Customer, clock: int) -> None:
         """Let a customer go on under the definitions in force: their deadlines may be due already, and rules may be gone."""
-        state = customer.adopt(self._folds[customer.revision], self._fold, self._definitions.revision, clock)
+        before = self._folds[customer.revision]
+        state = customer.adopt(before, self._fold, self._definitions.revision, clock)
         self._customer, self._detected, self._silent = customer, clock, False
-        self._fold.episodes.end_removed(state, clock, self._sink)
+        self._fold.episodes.end_changed(state, before.episodes, clock, self._sink)
         customer.base = self._fold.pack(state)
         customer.due = self._fold.fire(state, clock, self._sink)
         self._changed(customer)

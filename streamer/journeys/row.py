@@ -6,14 +6,15 @@ from typing import Final
 
 import msgspec
 
-# 2: retained events are arrays in place of maps. 3: a state has what chapters keep, a retained event its details.
-ROW_SCHEMA: Final = 3
+# 2: retained events are arrays in place of maps. 3: a state has what chapters keep, a retained event its details. 4: firings that wait.
+ROW_SCHEMA: Final = 4
 
 
 class Emitted(msgspec.Struct, array_like=True):
     """What consumers were told of one episode: how many transitions, whether it is in force, and the numbers told last.
 
-    taken_back: it was retracted. newest: the greatest number of any episode told under the same key; highest: the most transitions of any.
+    taken_back: it was retracted. muted: nobody was told after all, because the rule was a draft when it fired. newest: the greatest number
+    of any episode told under the same key; highest: the most transitions of any.
     """
 
     n: int
@@ -23,6 +24,7 @@ class Emitted(msgspec.Struct, array_like=True):
     newest: int = 0
     highest: int = 0
     taken_back: bool = False
+    muted: bool = False
 
 
 class Row(msgspec.Struct, array_like=True):

@@ -18,6 +18,7 @@ from streamer.journeys.cells import Cell
 
 # Later than any deadline: milliseconds of the year 9999 and more.
 NEVER: Final = 1 << 60
+DAY_MS: Final = 86_400_000
 # A contributing event: (time, offset, type, id).
 Cause = tuple[int, int, str, str]
 # The cell of its packed form.
@@ -147,9 +148,16 @@ class Case:
 @final
 @mypyc_attr(acyclic=True)
 class Episode:
-    """An alert in force or cooling down. n: its number among the firings of this fingerprint; expires: 0 means never."""
+    """An alert in force or cooling down. n: its number among the firings of this fingerprint; expires: 0 means never.
 
-    __slots__ = ("cause_count", "causes", "cooldown_until", "entity", "expires", "firing", "journey", "n", "rule", "signals", "since")
+    waiting: its condition held when it could not fire, which is looked at again at `cooldown_until`. fired: the latest firings, of
+    a rule that has a daily maximum.
+    """
+
+    __slots__ = (
+        "cause_count", "causes", "cooldown_until", "entity", "expires", "fired", "firing", "journey", "n", "rule", "signals", "since",
+        "waiting",
+    )  # fmt: skip
 
     def __init__(self, rule: str, entity: str, n: int, journey: str) -> None:
         self.rule = rule
@@ -161,12 +169,19 @@ class Episode:
         self.causes: list[Cause] = []
         self.cause_count = 0
         self.journey = journey
+        self.waiting = False
+        self.fired: list[int] = []
+
+    @property
+    def wakes_at(self) -> int:
+        """When one that does not fire is to be looked at again, or can be forgotten."""
+        return self.cooldown_until if self.waiting or not self.fired else max(self.cooldown_until, self.fired[-1] + DAY_MS)
 
     def packed(self) -> tuple[object, ...]:
         """As the values of a row, in its order."""
         return (
             self.rule, self.entity, self.n, self.firing, self.since, self.cooldown_until, self.expires, self.signals, self.causes,
-            self.cause_count, self.journey,
+            self.cause_count, self.journey, self.waiting, self.fired,
         )  # fmt: skip
 
 
@@ -248,6 +263,7 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
     Case: ("key", "started", "due", "cell", "owner", "previous", "handoffs", "ping_pongs"),
     Episode: (
         "rule", "entity", "n", "firing", "since", "cooldown_until", "expires", "signals", "causes", "cause_count", "journey",
+        "waiting", "fired",
     ),
     Kept: ("due", "data", "causes", "cause_count"),
     State: ("instances", "issues", "cases", "resolved", "repeats", "episodes", "fired", "refused", "pruned", "kept"),
@@ -258,7 +274,7 @@ Row = Sequence[Any]  # the values of a packed structure, perhaps of an older sch
 _INSTANCE_ADDED: Final[Row] = (0, "", 0, 0, 0, 0, 0, 0, "", (), 0, 0, -1, 0)
 _ISSUE_ADDED: Final[Row] = ("", "", "", 0, 0, 0, 0, 0, 0, 0, 0, None, False, (), 0, ())
 _CASE_ADDED: Final[Row] = ("", 0, 0)
-_EPISODE_ADDED: Final[Row] = ({}, (), 0, "")
+_EPISODE_ADDED: Final[Row] = ({}, (), 0, "", False, ())
 _STATE_ADDED: Final[Row] = ((), {}, {}, {}, (), {}, 0, False, 0, {})
 
 
@@ -320,6 +336,7 @@ def _episode_of(packed: Row) -> Episode:
     one = Episode(row[0], row[1], row[2], row[10])
     one.firing, one.since, one.cooldown_until, one.expires = row[3], row[4], row[5], row[6]
     one.signals, one.causes, one.cause_count = dict(row[7]), _causes_of(row[8]), row[9]
+    one.waiting, one.fired = row[11], list(row[12])
     return one
 
 

@@ -4,86 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import TYPE_CHECKING, NamedTuple
 
-from streamer.alerts import alert, identity
-from streamer.alerts.times import rfc3339
 from streamer.definitions import Definitions, Rule
-from streamer.deltas import PANE_MS
-from streamer.durations import parse_duration
-from streamer.errors import DefinitionsError
-from streamer.metrics.catalogue import LIFETIME, METRIC_BY_ID
-from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
-from streamer.metrics.metric import SAMPLED, Metric
+from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.readings import RuleReading
-from streamer.rollup.estimates import COUNTER_BITS, Estimate, counters_of, estimate
-from streamer.rollup.panes import TICK_MS, granularity_ms
-from streamer.rollup.series import Series
-from streamer.rollup.sums import WindowSums
-from streamer.rules import language
-from streamer.rules.evaluate import Episode, Outcome, Policy, Transition, idle, step
+from streamer.rollup import groups, telling
+from streamer.rollup.baselines import Week, last_tick_of_hour
+from streamer.rollup.estimates import COUNTER_BITS, Estimate, counters_of
+from streamer.rollup.groups import Group
+from streamer.rollup.panes import TICK_MS
+from streamer.rollup.plans import Case, Plan
+from streamer.rules.evaluate import Episode, Outcome, Transition, idle, step
+from streamer.rules.quiet import zone_of
 
-# When a consumer may forget an episode of which nobody said that it ended [H]; every episode here ends by itself sooner,
-# unless the condition goes on holding.
-EXPIRES_AFTER_MS: Final = 7 * 86_400_000
+if TYPE_CHECKING:
+    from streamer.alerts.alert import Alert
+    from streamer.rollup.series import Series
+    from streamer.rollup.sums import WindowSums
 
-_NO_LABELS: Final[dict[str, language.Value]] = dict.fromkeys(DIMENSIONS, "")
-
-
-class Plan:
-    """A rule, compiled. `windows`: (name, length in milliseconds), in the rule's order; `sums`: where each one's numbers are."""
-
-    def __init__(self, index: int, rule: Rule, metric: Metric) -> None:
-        for counter in counters_of(metric):
-            if not set(rule.by) <= set(DIMENSIONS_OF[counter]):
-                raise DefinitionsError(f"rule {rule.id!r}: {metric.id} is not broken down by {', '.join(rule.by)}")
-        if not rule.windows:
-            raise DefinitionsError(f"rule {rule.id!r} needs at least one of the file's windows")
-        self.index = index
-        self.rule = rule
-        self.metric = metric
-        self.windows = [(name, int(parse_duration(name))) for name in rule.windows]
-        # A stock is summed for ever, whatever the windows say.
-        self.sums = [LIFETIME if metric.kind == "stock" else name for name in rule.windows]
-        self.longest = max(range(len(self.windows)), key=lambda i: self.windows[i][1])
-        self.policy = Policy(
-            for_ticks=_ticks(rule.for_),
-            longest=self.longest,
-            longest_ticks=_ticks(self.windows[self.longest][1]),
-            pane_ticks=PANE_MS // TICK_MS,
-        )
-        self.holds = language.compile_expression(rule.when, language.AGGREGATE_NAMES)
-        # A count is its own sample, and has no least one.
-        self.min_n = max(rule.min_n, 1) if metric.kind in SAMPLED else None
+Identity = tuple[str, tuple[str, ...], tuple[str, ...]]
+_CHANGED_MODE = Transition("resolved", "a change of how the rule is told")
 
 
-class Case:
-    """A rule on one series. `names`: what its expression may name, filled in at each evaluation."""
+class Told(NamedTuple):
+    """An alert; `muted` if nobody is to be told."""
 
-    __slots__ = ("dirty", "episode", "excluded", "index", "names", "number", "plan", "series", "values")
+    alert: Alert
+    muted: bool
 
-    def __init__(self, index: int, plan: Plan, number: int, values: tuple[str, ...]) -> None:
-        self.index = index
-        self.plan = plan
-        self.number = number
-        self.values = values
-        self.series = dict(zip(plan.rule.by, values, strict=True))
-        self.names: dict[str, language.Value] = {**_NO_LABELS, **self.series}
-        self.episode = Episode()
-        self.dirty = False
-        self.excluded = self._excluded_by_labels()
 
-    def _excluded_by_labels(self) -> bool:
-        """Whether the labels alone decide that the condition never holds, as in `journey == 'checkout' and ...` elsewhere."""
-        try:
-            return not self.plan.holds(self.names)
-        except (KeyError, ZeroDivisionError, TypeError):
-            return False
+class Gone(NamedTuple):
+    """A firing state whose rule or slice the definitions no longer have; `rule` as it was, as far as it is known."""
 
-    @property
-    def identity(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """(rule id, by, values)."""
-        return (self.plan.rule.id, self.plan.rule.by, self.values)
+    identity: Identity
+    episode: Episode
+    rule: Rule
 
 
 class Decisions:
@@ -91,16 +47,25 @@ class Decisions:
 
     def __init__(self, definitions: Definitions) -> None:
         self.plans = [
-            Plan(index, rule, METRIC_BY_ID[rule.metric]) for index, rule in enumerate(definitions.rule) if rule.metric is not None
+            Plan(index, rule, METRIC_BY_ID[rule.metric], definitions.dashboard)
+            for index, rule in enumerate(definitions.rule)
+            if rule.metric is not None and rule.mode != "off"
         ]
         self.windows = sorted({name for plan in self.plans for name, _ in plan.windows})
         self.counters = {int(counter) for plan in self.plans for counter in counters_of(plan.metric)}
         self.watch: dict[int, tuple[Case, ...]] = {}
         self.errors = 0
         self._cases: list[Case] = []
-        self._by_identity: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Case] = {}
+        self._by_identity: dict[Identity, Case | Group] = {}
+        self._groups: dict[tuple[int, tuple[str, ...]], Group] = {}
+        self._gone: list[Gone] = []
+        self._dirty_gone: list[Gone] = []
         self._timers: list[tuple[int, int]] = []
         self._sums: WindowSums = {}
+        self._week = Week(zone_of(definitions.timezone))
+        self._learns = any(plan.learns for plan in self.plans)
+        self._hour_ends: int | None = None
+        self._tick = 0
 
     def look_at(self, sums: WindowSums) -> None:
         """Where the windows' sums are; the mappings stay the same objects."""
@@ -114,30 +79,49 @@ class Decisions:
             case = Case(len(self._cases), plan, number, series.values)
             self._cases.append(case)
             self._by_identity[case.identity] = case
+            if plan.rule.group_by is not None:
+                self._join(case)
+            plan.series += not case.excluded
             for counter in counters_of(plan.metric):
                 key = number << COUNTER_BITS | counter
                 # An excluded case needs no evaluation, only its sums for the state it shows.
                 self.watch[key] = (*self.watch.get(key, ()), *(() if case.excluded else (case,)))
 
+    def _join(self, case: Case) -> None:
+        values = groups.values_of(case)
+        group = self._groups.get((case.plan.index, values))
+        if group is None:
+            group = self._groups[case.plan.index, values] = Group(case.plan, values)
+            self._by_identity[group.identity] = group
+        group.cases.append(case)
+
     @property
     def next_due(self) -> int | None:
         """The earliest tick at which time alone may decide."""
-        return self._timers[0][0] if self._timers else None
+        due = [self._timers[0][0]] if self._timers else []
+        if self._hour_ends is not None:
+            due.append(self._hour_ends)
+        if self._gone:
+            due.append(self._tick)
+        return min(due, default=None)
 
-    def evaluate(self, tick: int, changed: Iterable[int]) -> list[alert.Alert]:
+    def evaluate(self, tick: int, changed: Iterable[int]) -> list[Told]:
         """Decide every case that looks at a changed key or is due; in the order of rules and label values."""
+        self._tick = tick
+        told = [Told(telling.of_gone(gone.rule, gone.rule.metric or "", dict(zip(*gone.identity[1:], strict=True)), gone.episode,
+                                     tick * TICK_MS), muted=False) for gone in self._take_gone()]  # fmt: skip
         watch = self.watch
         cases = {case for key in changed for case in watch.get(key, ())}
         while self._timers and self._timers[0][0] <= tick:
             cases.add(self._cases[heappop(self._timers)[1]])
-        if not cases:
-            return []
-        alerts = []
+        touched: dict[Group, None] = {}
         for case in sorted(cases, key=lambda case: (case.plan.index, case.values)):
-            told = self._decide(case, tick)
-            if told is not None:
-                alerts.append(told)
-        return alerts
+            told += self._decide(case, tick, touched)
+        for group in touched:
+            told += self._decide_group(group, tick)
+        if self._learns and tick >= self._end_of_hour(tick):
+            self._learn(tick)
+        return told
 
     def states(self) -> Iterator[RuleReading]:
         """For the exporter."""
@@ -145,25 +129,66 @@ class Decisions:
             rule = case.plan.rule
             status = case.episode.status
             if case.excluded and status != "firing":
-                status = idle(self._outcomes(case)[1])
+                status = idle(self._outcomes(case, self._tick)[1])
             yield RuleReading(rule.id, rule.severity, rule.by, case.values, status)
 
-    def take_dirty(self) -> list[Case]:
-        """Cases whose state changed since the last call."""
-        dirty = [case for case in self._cases if case.dirty]
-        for case in dirty:
-            case.dirty = False
-        return dirty
+    def take_dirty(self) -> list[tuple[Identity, Episode]]:
+        """States that changed since the last call."""
+        dirty = []
+        for case in self._cases:
+            if case.dirty:
+                case.dirty = False
+                dirty.append((case.identity, case.episode))
+        for group in self._groups.values():
+            if group.dirty:
+                group.dirty = False
+                dirty.append((group.identity, group.episode))
+        gone, self._dirty_gone = self._dirty_gone, []
+        return dirty + [(one.identity, one.episode) for one in gone]
 
-    def cases(self) -> list[Case]:
+    def take_dirty_baselines(self) -> list[tuple[Identity, int, list[float]]]:
+        """(identity, hour of the week, values) that changed since the last call."""
+        found = []
+        for case in self._cases if self._learns else ():
+            if case.baseline is not None and case.baseline.dirty:
+                found += [(case.identity, hour, case.baseline.values[hour]) for hour in sorted(case.baseline.dirty)]
+                case.baseline.dirty.clear()
+        return found
+
+    def all_states(self) -> list[tuple[Identity, Episode]]:
         """All of them."""
-        return self._cases
+        return [
+            *((case.identity, case.episode) for case in self._cases),
+            *((group.identity, group.episode) for group in self._groups.values()),
+            *((one.identity, one.episode) for one in self._gone),
+        ]
 
-    def restore(self, rule_id: str, by: tuple[str, ...], values: tuple[str, ...], episode: Episode) -> None:
-        """Put a case's state back, after its series; one the definitions no longer have rests in the changelog."""
-        case = self._by_identity.get((rule_id, by, values))
-        if case is not None:
-            case.episode = episode
+    def all_baselines(self) -> list[tuple[Identity, int, list[float]]]:
+        """All of them."""
+        return [
+            (case.identity, hour, values)
+            for case in self._cases
+            if case.baseline is not None
+            for hour, values in case.baseline.values.items()
+        ]
+
+    def restore(self, identity: Identity, episode: Episode, rules: dict[str, Rule]) -> None:
+        """Put a state back, after its series; one that fires and that the definitions no longer have ends at the next tick.
+
+        rules: of the definitions that the state was of, as far as they are known.
+        """
+        known = self._by_identity.get(identity)
+        if known is not None:
+            known.episode = episode
+        elif episode.status == "firing":
+            rule = groups.rule_of(identity[0])
+            self._gone.append(Gone(identity, episode, rules.get(rule) or Rule(id=rule, when="1 == 0", on="customer")))
+
+    def restore_baseline(self, identity: Identity, hour: int, values: list[float]) -> None:
+        """Put back what was usual at an hour of the week."""
+        case = self._by_identity.get(identity)
+        if isinstance(case, Case) and case.baseline is not None:
+            case.baseline.load(hour, values)
 
     def look_again(self, tick: int) -> None:
         """The definitions changed: what fires or is about to is evaluated anew at `tick`."""
@@ -172,94 +197,89 @@ class Decisions:
                 case.episode.due = tick
                 case.dirty = True  # an owner who comes before `tick` is decided must know, too
 
-    def rebuild(self) -> None:
-        """Timers from states, after `restore`."""
+    def rebuild(self, tick: int | None) -> None:
+        """Timers from states, after `restore`; `tick` is the first that is not decided."""
         self._timers = [(case.episode.due, case.index) for case in self._cases if case.episode.due is not None]
         heapify(self._timers)
+        if tick is not None:
+            self._tick = tick
+            self._hour_ends = last_tick_of_hour(tick) if self._learns else None
 
-    def _decide(self, case: Case, tick: int) -> alert.Alert | None:
-        estimates, outcomes = self._outcomes(case)
-        episode = case.episode
+    def _decide(self, case: Case, tick: int, touched: dict[Group, None]) -> list[Told]:
+        estimates, outcomes = self._outcomes(case, tick)
+        episode, plan = case.episode, case.plan
         before = (episode.status, episode.since, episode.clean, episode.starved_since, episode.due)
-        transition = step(episode, case.plan.policy, tick, outcomes)
+        told = []
+        if episode.status == "firing" and episode.muted != plan.untold:
+            episode.status, episode.transitions = idle(outcomes), episode.transitions + 1
+            told.append(self._tell(case, _CHANGED_MODE, tick, estimates))
+        transition = step(episode, plan.policy, tick, outcomes)
         if before != (episode.status, episode.since, episode.clean, episode.starved_since, episode.due):
             case.dirty = True
             if episode.due is not None and episode.due != before[-1]:
                 heappush(self._timers, (episode.due, case.index))
-        return None if transition is None else _tell(case, transition, tick * TICK_MS, estimates)
+        if transition is not None and transition.state == "firing":
+            episode.muted = plan.untold
+        if plan.rule.group_by is not None:
+            group = self._groups[plan.index, groups.values_of(case)]
+            if transition is not None or group.is_of_another_mode:
+                touched[group] = None
+        elif transition is not None:
+            told.append(self._tell(case, transition, tick, estimates))
+        return told
 
-    def _outcomes(self, case: Case) -> tuple[list[Estimate], list[Outcome]]:
-        estimates = [estimate(case.plan.metric, self._sums[name], case.number) for name in case.plan.sums]
-        return estimates, [self._outcome(case, found) for found in estimates]
+    def _decide_group(self, group: Group, tick: int) -> list[Told]:
+        told = []
+        if group.is_of_another_mode:
+            group.step([])
+            told.append(self._tell_group(group, [], _CHANGED_MODE, tick))
+        firing = group.firing()
+        transition = group.step(firing)
+        if transition is not None:
+            told.append(self._tell_group(group, firing, transition, tick))
+        return told
 
-    def _outcome(self, case: Case, found: Estimate) -> Outcome:
-        if found.value is None or (case.plan.min_n is not None and found.n < case.plan.min_n):
-            return Outcome.INSUFFICIENT
-        names = case.names
-        names["value"] = found.value
-        names["lower"] = found.value if found.lower is None else found.lower
-        names["upper"] = found.value if found.upper is None else found.upper
-        names["n"], names["k"] = found.n, found.k
-        try:
-            return Outcome.HOLDS if case.plan.holds(names) else Outcome.FAILS
-        except (ZeroDivisionError, TypeError):
-            # Only the numbers show it: a division by a count of 0, or a label compared with a number.
-            self.errors += 1
-            return Outcome.FAILS
+    def _tell_group(self, group: Group, firing: list[Case], transition: Transition, tick: int) -> Told:
+        numbers = [(case, case.estimates(self._sums), self._usual(case, tick)) for case in firing]
+        record = telling.of_group(group.plan, group.labels, group.episode, transition, tick * TICK_MS, numbers)
+        return Told(record, group.episode.muted)
 
+    def _tell(self, case: Case, transition: Transition, tick: int, estimates: list[Estimate]) -> Told:
+        usual = self._usual(case, tick)
+        return Told(telling.of_case(case, transition, tick * TICK_MS, estimates, usual), case.episode.muted)
 
-def _ticks(duration_ms: int) -> int:
-    return -(-duration_ms // TICK_MS)
+    def _usual(self, case: Case, tick: int) -> float | None:
+        return case.usual(self._week.hour(tick)) if case.baseline is not None else case.plan.target
 
+    def _outcomes(self, case: Case, tick: int) -> tuple[list[Estimate], list[Outcome]]:
+        estimates = case.estimates(self._sums)
+        usual = self._usual(case, tick)
+        outcomes = []
+        for found in estimates:
+            outcome, failed = case.outcome(found, usual)
+            self.errors += failed
+            outcomes.append(outcome)
+        return estimates, outcomes
 
-def _tell(case: Case, transition: Transition, now_ms: int, estimates: list[Estimate]) -> alert.Alert:
-    plan, rule, episode = case.plan, case.plan.rule, case.episode
-    found = estimates[plan.longest]
-    width_ms = plan.windows[plan.longest][1]
-    granularity = granularity_ms(width_ms)
-    fingerprint = identity.fingerprint_of(rule.id, *rule.by, *case.values)
-    episode_id = identity.episode_id_of(fingerprint, episode.firings)
-    return alert.Alert(
-        alert_id=identity.alert_id_of(episode_id, episode.transitions),
-        episode_id=episode_id,
-        fingerprint=fingerprint,
-        schema_version=alert.SCHEMA_VERSION,
-        state=transition.state,
-        severity=rule.severity,
-        rule=alert.RuleRef(id=rule.id, version=rule.version, text=rule.when),
-        slice=case.series,
-        metric=alert.Measured(name=plan.metric.id, value=found.value, k=found.k, n=found.n, ci_low=found.lower, ci_high=found.upper),
-        window=alert.Window(start=rfc3339(now_ms - now_ms % granularity - width_ms + granularity), end=rfc3339(now_ms)),
-        why=_why(case, transition, estimates),
-        suggested_action=rule.action,
-        owner_team=rule.owner_team,
-        runbook=rule.runbook,
-        event_time=rfc3339(now_ms),
-        detected_at=rfc3339(now_ms),
-        expires_at=rfc3339(now_ms + EXPIRES_AFTER_MS),
-    )
+    def _end_of_hour(self, tick: int) -> int:
+        if self._hour_ends is None:
+            self._hour_ends = last_tick_of_hour(tick)
+        return self._hour_ends
 
+    def _learn(self, tick: int) -> None:
+        """An hour is over: what it was like will be usual."""
+        hour = self._week.hour(tick)
+        for case in self._cases:
+            if case.baseline is None or case.excluded or case.episode.status in ("firing", "pending"):
+                continue
+            found = case.estimates(self._sums)[case.plan.longest]
+            if found.value is not None and found.n >= (case.plan.min_n or 1):
+                case.baseline.learn(hour, found.value)
+        self._hour_ends = last_tick_of_hour(tick + 1)
 
-def _why(case: Case, transition: Transition, estimates: list[Estimate]) -> str:
-    """One sentence with the numbers."""
-    plan = case.plan
-    where = ", ".join(f"{name} {value}" for name, value in case.series.items()) or "all"
-    numbers = " and ".join(_number(plan.metric, found, name) for (name, _), found in zip(plan.windows, estimates, strict=True))
-    sentence = f"{plan.metric.id} ({where}) is {numbers}"
-    if transition.state == "firing":
-        held = f" for {plan.policy.for_ticks} s" if plan.policy.for_ticks else ""
-        return f"{sentence}: `{plan.rule.when}` held{held}."
-    return f"{sentence}: `{plan.rule.when}` ended after {transition.reason}."
-
-
-def _number(metric: Metric, found: Estimate, window: str) -> str:
-    if found.value is None:
-        return f"unknown over {window}"
-    percent = metric.kind == "ratio"
-
-    def show(value: float) -> str:
-        return f"{value * 100:.1f} %" if percent else f"{value:.6g}"
-
-    interval = "" if found.lower is None or found.upper is None else f"95 % interval {show(found.lower)} to {show(found.upper)}, "
-    sample = f" ({interval}n = {found.n})" if metric.kind in SAMPLED else ""
-    return f"{show(found.value)} over {window}{sample}"
+    def _take_gone(self) -> list[Gone]:
+        gone, self._gone = self._gone, []
+        for one in gone:
+            one.episode.status, one.episode.transitions = "ok", one.episode.transitions + 1
+        self._dirty_gone += gone
+        return [one for one in gone if not one.episode.muted]

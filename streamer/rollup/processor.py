@@ -135,6 +135,7 @@ class RollupProcessor:
         counts["unknown_counters"] = self.tally["unknown_counters"]
         counts["left_out_sources"] = self.tally["left_out_sources"]
         counts["label_overflow"] = sum(self.table.overflow.values())
+        counts.update((name, self.tally[name]) for name in sorted(self.tally) if name.startswith("draft:"))
         return counts
 
     def rows(self) -> Mapping[bytes, bytes]:
@@ -210,8 +211,11 @@ class RollupProcessor:
             for held, flat in due:
                 self._add(held, flat, live)
             self.watched.add(live, changed)
-        for told in self.decisions.evaluate(tick, changed):
-            self._outputs.append(Output(topics.AGGREGATE_ALERTS, told.fingerprint.encode(), alert.encode(told)))
+        for told, muted in self.decisions.evaluate(tick, changed):
+            if muted:
+                self.tally[f"draft:{told.state}:{told.rule.id}"] += 1
+            else:
+                self._outputs.append(Output(topics.AGGREGATE_ALERTS, told.fingerprint.encode(), alert.encode(told)))
 
     def _admit(self, due: list[tuple[Held, list[int]]]) -> None:
         """Give every new cell of a tick its series, all at once: who comes first must not depend on the order of records."""

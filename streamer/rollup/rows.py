@@ -7,7 +7,8 @@
 | `l` chunk | lifetime sums: key -> n |
 | `p` granularity, pane start, chunk | the pane's sums: key -> n |
 | `h` offset | a record whose ticks are not all decided |
-| `r` rule id, by, values | state of a rule on a series |
+| `r` rule id, by, values | state of a rule on a series, or on a group of them |
+| `b` (rule id, by, values), hour of the week | the values of that hour in the last weeks |
 | `d` | text of the definitions in force |
 
 A key is series << COUNTER_BITS | counter; a chunk is `CHUNK_SERIES` series, so that a change rewrites little.
@@ -24,7 +25,8 @@ from streamer.errors import StateError
 from streamer.processor import ROW_PREFIX
 from streamer.rules.evaluate import Episode
 
-SCHEMA: Final = 1
+# 2: what is usual, groups, and whether anybody was told.
+SCHEMA: Final = 2
 
 VOCABULARY: Final = ROW_PREFIX + b"v"
 SERIES: Final = ROW_PREFIX + b"s"
@@ -32,6 +34,7 @@ LIFETIME: Final = ROW_PREFIX + b"l"
 PANE: Final = ROW_PREFIX + b"p"
 HELD: Final = ROW_PREFIX + b"h"
 RULE: Final = ROW_PREFIX + b"r"
+BASELINE: Final = ROW_PREFIX + b"b"
 DEFINITIONS: Final = ROW_PREFIX + b"d"
 
 
@@ -66,7 +69,9 @@ decode_series = msgspec.msgpack.Decoder(list[Labels]).decode
 decode_sums = msgspec.msgpack.Decoder(dict[int, int]).decode
 decode_held = msgspec.msgpack.Decoder(HeldRow).decode
 decode_episode = msgspec.msgpack.Decoder(Episode).decode
+decode_values_of_hour = msgspec.msgpack.Decoder(list[float]).decode
 _decode_identity = msgspec.msgpack.Decoder(Identity).decode
+_decode_hour = msgspec.msgpack.Decoder(tuple[Identity, int]).decode
 
 
 class Marker(msgspec.Struct, kw_only=True):
@@ -149,6 +154,17 @@ def rule_of(key: bytes) -> Identity:
     """(rule id, by, values) of a `RULE` row."""
     rule, by, values = _decode_identity(key[2:])
     return rule, by, values
+
+
+def baseline_key(identity: Identity, hour: int) -> bytes:
+    """Key of a `BASELINE` row."""
+    return BASELINE + encode((identity, hour))
+
+
+def baseline_of(key: bytes) -> tuple[Identity, int]:
+    """(rule id, by, values) and hour of the week of a `BASELINE` row."""
+    identity, hour = _decode_hour(key[2:])
+    return identity, hour
 
 
 def by_kind(key: bytes) -> bytes:

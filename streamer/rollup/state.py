@@ -47,7 +47,9 @@ def changed_rows(processor: RollupProcessor) -> list[Row]:
     store.dirty_lifetime.clear()
     changed += _pane_rows(processor)
     changed += _held_rows(processor)
-    changed += [(rows.rule_key(case.identity), rows.encode(case.episode)) for case in processor.decisions.take_dirty()]
+    decisions = processor.decisions
+    changed += [(rows.rule_key(identity), rows.encode(episode)) for identity, episode in decisions.take_dirty()]
+    changed += [(rows.baseline_key(identity, hour), rows.encode(values)) for identity, hour, values in decisions.take_dirty_baselines()]
     if written.definitions != processor.definitions.digest:
         changed.append((rows.DEFINITIONS, processor.definitions.text.encode()))
         written.definitions = processor.definitions.digest
@@ -65,7 +67,8 @@ def all_rows(processor: RollupProcessor) -> dict[bytes, bytes]:
         for start, chunk in panes.rows():
             state[rows.pane_key(panes.granularity_ms, start, chunk)] = rows.encode(_without_zeros(panes.cells(start, chunk) or {}))
     state.update((rows.held_key(held.offset), rows.encode(held.row(processor.hold.clock))) for held in processor.hold.live())
-    state.update((rows.rule_key(case.identity), rows.encode(case.episode)) for case in decisions.cases())
+    state.update((rows.rule_key(identity), rows.encode(episode)) for identity, episode in decisions.all_states())
+    state.update((rows.baseline_key(identity, hour), rows.encode(values)) for identity, hour, values in decisions.all_baselines())
     state[rows.DEFINITIONS] = processor.definitions.text.encode()
     state[MARKER_KEY] = rows.encode(_marker(processor))
     return state
@@ -82,7 +85,7 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
             kinds.setdefault(rows.by_kind(key), []).append((key, value))
     if marker is None:
         return
-    _settle_definitions(processor, marker, dict(kinds.get(rows.DEFINITIONS, [])).get(rows.DEFINITIONS))
+    _settle_definitions(processor, marker, _kept_text(kinds))
     _restore_series(processor, kinds)
     _restore_sums(processor, kinds)
     processor.offset = marker.next_offset
@@ -94,14 +97,28 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
     for key, value in sorted(kinds.get(rows.HELD, [])):
         hold.put(Held(rows.held_offset(key), rows.decode_held(value)))
         processor.written.held.add(rows.held_offset(key))
-    for key, value in kinds.get(rows.RULE, []):
-        processor.decisions.restore(*rows.rule_of(key), rows.decode_episode(value))
-    if marker.clock is not None and marker.revision != processor.definitions.revision:
-        processor.decisions.look_again(marker.clock)
-    processor.decisions.rebuild()
+    _restore_decisions(processor, kinds, marker)
     if marker.clock is not None:
         processor.store.rebuild((marker.clock - 1) * TICK_MS)
         processor.watched.rebuild(processor.store, (marker.clock - 1) * TICK_MS)
+
+
+def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]], marker: rows.Marker) -> None:
+    decisions, kept = processor.decisions, _kept_text(kinds)
+    of_before = processor.definitions if kept is None else parse(kept.decode(), "the definitions kept with the state")
+    rules = {rule.id: rule for rule in of_before.rule}
+    for key, value in kinds.get(rows.RULE, []):
+        decisions.restore(rows.rule_of(key), rows.decode_episode(value), rules)
+    for key, value in kinds.get(rows.BASELINE, []):
+        decisions.restore_baseline(*rows.baseline_of(key), rows.decode_values_of_hour(value))
+    if marker.clock is not None and marker.revision != processor.definitions.revision:
+        decisions.look_again(marker.clock)
+    decisions.rebuild(marker.clock)
+
+
+def _kept_text(kinds: dict[bytes, list[tuple[bytes, bytes]]]) -> bytes | None:
+    """The definitions that the rows are of."""
+    return dict(kinds.get(rows.DEFINITIONS, [])).get(rows.DEFINITIONS)
 
 
 def _settle_definitions(processor: RollupProcessor, marker: rows.Marker, kept: bytes | None) -> None:

@@ -2,7 +2,8 @@
 
 `firing` when the condition has held in all windows for `for_ticks` without a break. A firing episode ends
 - after three clean evaluations at pane boundaries [H] (hysteresis), clean meaning that a window with enough sample contradicts
-  the condition; a moment in which it holds again starts the count anew, one without enough sample does not count; or
+  the condition, and fulfils what clears the alert if the rule says that; a moment in which it holds or lingers starts the count anew,
+  one without enough sample does not count; or
 - when the longest window has had too small a sample for its own length [H]: nothing is known any more.
 Otherwise too small a sample in any window is `insufficient`, neither ok nor firing; a firing episode goes on firing through it.
 """
@@ -21,11 +22,12 @@ Status = Literal["insufficient", "ok", "pending", "firing"]
 
 
 class Outcome(IntEnum):
-    """Of the condition in one window."""
+    """Of the condition in one window. LINGERS: it does not hold, but what clears the alert does not hold either."""
 
     INSUFFICIENT = 0
     FAILS = 1
-    HOLDS = 2
+    LINGERS = 2
+    HOLDS = 3
 
 
 class Policy(NamedTuple):
@@ -42,7 +44,7 @@ class Episode(msgspec.Struct, array_like=True):
 
     since: tick the condition began to hold (pending). clean: clean evaluations so far. starved_since: tick from which the
     longest window's sample has been too small. firings, transitions: counted for the ids of alerts. due: the next tick at
-    which time alone may change the state.
+    which time alone may change the state. muted: nobody was told that it fires.
     """
 
     status: Status = "insufficient"
@@ -52,12 +54,13 @@ class Episode(msgspec.Struct, array_like=True):
     firings: int = 0
     transitions: int = 0
     due: int | None = None
+    muted: bool = False
 
 
 class Transition(NamedTuple):
-    """What happened: `firing`, or `resolved` and why."""
+    """What happened: `firing`, `amended`, or `resolved` and why."""
 
-    state: Literal["firing", "resolved"]
+    state: Literal["firing", "amended", "resolved"]
     reason: str
 
 

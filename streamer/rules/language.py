@@ -28,8 +28,10 @@ ENTITY_NAMES: Final[dict[str, frozenset[str]]] = {
     "issue": _SIGNALS | (_WHO - {"journey"}) | {"contacts", "recent_switches", "severity", "reason"},
     "customer": _SIGNALS | {"contacts", "recent_switches", "handoffs", "ping_pongs"} | frozenset(CHAPTER_OF_SIGNAL),
 }
-# What an aggregate rule may name: the estimate, its 95 % interval, its sample, and the slice's labels.
-AGGREGATE_NAMES: Final = frozenset({"value", "lower", "upper", "n", "k", *DIMENSIONS})
+# What only an aggregate rule with a `baseline` may name: what is usual, and the value's distance from it.
+BASELINE_NAMES: Final = frozenset({"baseline", "delta"})
+# What an aggregate rule may name: the estimate, its interval, its sample, and the slice's labels.
+AGGREGATE_NAMES: Final = frozenset({"value", "lower", "upper", "n", "k", *DIMENSIONS}) | BASELINE_NAMES
 
 _BINARY: Final[dict[type[ast.operator], Callable[..., Value]]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,

@@ -125,30 +125,62 @@ def _moments(world: World) -> list[Moment]:
     return sorted(moments + [Moment(time, EVENT, i + 1) for i, time in enumerate(times)])
 
 
+class _Told:
+    """What is in force, when each last fired, and what waits for its cooldown to be over."""
+
+    def __init__(self) -> None:
+        self.in_force: dict[Entity, Signals] = {}
+        self.fired: dict[Entity, int] = {}
+        self.waiting: dict[Entity, tuple[int, Mapping[str, Any]]] = {}
+        # By entity and rule: what the rule was last evaluated with.
+        self.before: dict[tuple[int, str], Signals | None] = {}
+        self.named: dict[tuple[Entity, int], None] = {}
+
+    def holds(self, rule: Mapping[str, Any], key: Entity, signals: Signals, time: int) -> None:
+        if key not in self.in_force:
+            allowed = self.fired.get(key, -(10**15)) + duration_ms(rule.get("cooldown", "0s"))
+            if time < allowed:
+                self.waiting[key] = (allowed, rule)
+                return
+            self.fired[key] = time
+            self.waiting.pop(key, None)
+        self.in_force[key] = {name: value for name, value in signals.items() if name in _names(rule["when"])}
+
+    def wake(self, until: int) -> None:
+        """Cooldowns that are over by then: what still holds fires, with the numbers as they are."""
+        for key, (time, rule) in sorted(self.waiting.items(), key=lambda item: (item[1][0], item[0])):
+            if time > until:
+                continue
+            del self.waiting[key]
+            for named, entity in self.named:
+                signals = self.before.get((entity, rule["id"]))
+                if named == key and signals is not None and _holds(rule["when"], signals):
+                    self.holds(rule, key, signals, time)
+
+
 def _in_force(world: World) -> dict[Entity, Signals]:
-    in_force: dict[Entity, Signals] = {}
-    fired: dict[Entity, int] = {}
-    before: dict[tuple[int, str], Signals | None] = {}  # by entity and rule: what the rule was last evaluated with
+    told = _Told()
     for moment in _moments(world):
+        # At the time of an event its deadlines are over; of deadlines at one time this is the last.
+        told.wake(moment.time if moment.phase == EVENT else moment.time - 1)
         consents = [event.get("analytics_consent") for event in world.events[: moment.seen]]
         refused = [consent for consent in consents if consent is not None][-1:] == [False]
         for rule in world.plan.rules:
             for entity, (journey, name), signals in _entities(world, rule["on"], moment):
                 key = (rule["id"], rule["on"], journey, name)
-                changed = before.get((entity, rule["id"])) != signals
-                before[entity, rule["id"]] = signals
+                changed = told.before.get((entity, rule["id"])) != signals
+                told.before[entity, rule["id"]] = signals
+                told.named[key, entity] = None
                 if not changed and not refused and not _looked_at(world, rule, entity, moment):
                     continue
                 if refused or signals is None or not _holds(rule["when"], signals):
                     if signals is not None or changed:  # an entity long gone says nothing about its successor of the same name
-                        in_force.pop(key, None)
+                        told.in_force.pop(key, None)
+                        told.waiting.pop(key, None)
                     continue
-                if key not in in_force:
-                    if key in fired and moment.time - fired[key] < duration_ms(rule.get("cooldown", "0s")):
-                        continue
-                    fired[key] = moment.time
-                in_force[key] = {name: value for name, value in signals.items() if name in _names(rule["when"])}
-    return in_force
+                told.holds(rule, key, signals, moment.time)
+    told.wake(world.end.time)
+    return told.in_force
 
 
 def _looked_at(world: World, rule: Mapping[str, Any], entity: int, at: Moment) -> bool:

@@ -1,0 +1,113 @@
+"""Where the signals that entity rules name stand in a customer's state (`language.ENTITY_NAMES`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamer.journeys.chapter import NOTHING, Chapter
+from streamer.journeys.state import Cause, Instance, Issue, State
+from streamer.rules.language import Value
+from streamer.touchpoints.money import exponent_of
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
+
+_WHO: Final = ("channel", "platform", "segment", "region")
+
+_JOURNEY_FIELDS: Final = {
+    "journey": "journey", "friction": "friction", "step": "step", "channel_switches": "switches", "repeat_contacts": "repeats",
+    "transfers": "transfers", "cold_transfers": "cold",
+}  # fmt: skip
+_ISSUE_FIELDS: Final = {
+    "contacts": "contacts", "channel_switches": "switches", "repeat_contacts": "repeats", "transfers": "transfers",
+    "cold_transfers": "cold", "severity": "severity", "reason": "reason",
+}  # fmt: skip
+_CUSTOMER_SIGNALS: Final[dict[str, Callable[[State], Value]]] = {
+    "repeat_contacts": lambda state: len(state.repeats),
+    "contacts": lambda state: sum(issue.contacts for issue in state.issues.values()),
+    "channel_switches": lambda state: sum(issue.switches for issue in state.issues.values()),
+    "recent_switches": lambda state: sum(len(issue.recent_switches) for issue in state.issues.values()),
+    "transfers": lambda state: sum(issue.transfers for issue in state.issues.values()),
+    "cold_transfers": lambda state: sum(issue.cold for issue in state.issues.values()),
+    "effort_index": lambda state: sum(issue.effort_tenths for issue in state.issues.values()) / 10,
+    "handoffs": lambda state: sum(case.handoffs for case in state.cases.values()),
+    "ping_pongs": lambda state: sum(case.ping_pongs for case in state.cases.values()),
+}
+_OF_CUSTOMER: Final = {"customer_contacts": "contacts", "customer_switches": "channel_switches"}
+
+
+class Entity(NamedTuple):
+    """Whom an alert is about: evidence, and when nothing is left of it (0: no fixed time)."""
+
+    causes: list[Cause]
+    cause_count: int
+    expires: int
+    journey: str = ""
+
+
+class Signals:
+    """Reads signals and evidence out of states. chapters: by the name of their signals, as far as rules name any."""
+
+    def __init__(self, definitions: Definitions, dimensions: Sequence[str], chapters: Mapping[str, Chapter]) -> None:
+        self._where = {name: dimensions.index(name) for name in _WHO if name in dimensions}
+        self._effort = definitions.effort
+        self._repeat_within = definitions.contacts.repeat_within
+        self._evidence = definitions.limits.evidence_per_alert
+        self._chapters = chapters
+
+    def journey(self, state: State, instance: Instance, name: str) -> Value:
+        """Of a journey instance."""
+        if name in _OF_CUSTOMER:
+            return _CUSTOMER_SIGNALS[_OF_CUSTOMER[name]](state)
+        if name == "abandoned":
+            return instance.abandoned_at > 0
+        if name == "value":
+            return instance.value_minor / float(10 ** exponent_of(instance.currency))
+        if name == "effort_index":
+            effort, warm = self._effort, instance.transfers - instance.cold
+            points: float = (
+                instance.repeats * effort.repeat_contact + instance.switches * effort.channel_switch
+                + instance.cold * effort.cold_transfer + warm * effort.warm_transfer + instance.ping_pongs * effort.ping_pong
+            )  # fmt: skip
+            return points
+        if name in _WHO:
+            return instance.cell.values[self._where[name]]
+        value: Value = getattr(instance, _JOURNEY_FIELDS[name])
+        return value
+
+    def issue(self, issue: Issue, name: str) -> Value:
+        """Of an issue."""
+        if name == "effort_index":
+            return issue.effort_tenths / 10
+        if name == "recent_switches":
+            return len(issue.recent_switches)
+        if name in _WHO:
+            return issue.cell.values[self._where[name]]
+        value: Value = getattr(issue, _ISSUE_FIELDS[name])
+        return value
+
+    def customer(self, state: State, name: str) -> Value:
+        """Of the customer."""
+        chapter = self._chapters.get(name)
+        return _CUSTOMER_SIGNALS[name](state) if chapter is None else chapter.signal(state.kept.get(chapter.id, NOTHING), name)
+
+    def of_customer(self, state: State) -> Entity:
+        """The customer as whom an alert is about."""
+        causes = {cause for issue in state.issues.values() for cause in issue.causes}
+        causes.update(cause for kept in state.kept.values() for cause in kept.causes)
+        count = sum(issue.cause_count for issue in state.issues.values()) + sum(kept.cause_count for kept in state.kept.values())
+        expires = state.repeats[-1] + self._repeat_within if state.repeats else 0
+        return Entity(sorted(causes)[-self._evidence :], count, expires)
+
+
+def of_journey(instance: Instance) -> Entity:
+    """A journey instance as what an alert is about."""
+    causes = [*instance.causes, instance.last] if instance.last not in instance.causes else instance.causes
+    expires = instance.due if instance.abandoned_at else instance.due + instance.recoverable_ms
+    return Entity(causes, instance.cause_count, expires, instance.journey)
+
+
+def of_issue(issue: Issue) -> Entity:
+    """An issue as what an alert is about."""
+    return Entity(issue.causes, issue.cause_count, issue.due)

@@ -1,0 +1,134 @@
+"""An aggregate rule made ready, and the rule on one series: what its condition sees in each window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from streamer.deltas import PANE_MS
+from streamer.durations import parse_duration
+from streamer.errors import DefinitionsError
+from streamer.metrics.catalogue import LIFETIME
+from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
+from streamer.metrics.metric import SAMPLED, Metric
+from streamer.rollup.baselines import Baseline
+from streamer.rollup.estimates import Z99, Estimate, Z, counters_of, estimate
+from streamer.rollup.panes import TICK_MS
+from streamer.rules import language
+from streamer.rules.evaluate import Episode, Outcome, Policy
+
+if TYPE_CHECKING:
+    from streamer.definitions import Rule
+    from streamer.rollup.sums import WindowSums
+
+# With more series than this a rule looks at 99 % intervals: of 20 bounds at 95 % one is wrong on either side by chance.
+SLICES_AT_95: Final = 20
+
+_NO_LABELS: Final[dict[str, language.Value]] = dict.fromkeys(DIMENSIONS, "")
+
+
+class Plan:
+    """A rule, compiled. `windows`: (name, length in milliseconds), in the rule's order; `sums`: where each one's numbers are.
+
+    untold: whether its series' alerts are told to nobody, by a draft or because a group tells them. series: how many it looks at.
+    """
+
+    def __init__(self, index: int, rule: Rule, metric: Metric, dashboard: str = "") -> None:
+        for counter in counters_of(metric):
+            if not set(rule.by) <= set(DIMENSIONS_OF[counter]):
+                raise DefinitionsError(f"rule {rule.id!r}: {metric.id} is not broken down by {', '.join(rule.by)}")
+        if not rule.windows:
+            raise DefinitionsError(f"rule {rule.id!r} needs at least one of the file's windows")
+        self.index = index
+        self.rule = rule
+        self.metric = metric
+        self.windows = [(name, int(parse_duration(name))) for name in rule.windows]
+        # A stock is summed for ever, whatever the windows say.
+        self.sums = [LIFETIME if metric.kind == "stock" else name for name in rule.windows]
+        self.longest = max(range(len(self.windows)), key=lambda i: self.windows[i][1])
+        self.policy = Policy(
+            for_ticks=_ticks(rule.for_),
+            longest=self.longest,
+            longest_ticks=_ticks(self.windows[self.longest][1]),
+            pane_ticks=PANE_MS // TICK_MS,
+        )
+        self.holds = language.compile_expression(rule.when, language.AGGREGATE_NAMES)
+        self.clears = language.compile_expression(rule.clear, language.AGGREGATE_NAMES) if rule.clear else None
+        # A count is its own sample, and has no least one.
+        self.min_n = max(rule.min_n, 1) if metric.kind in SAMPLED else None
+        self.target = rule.baseline if isinstance(rule.baseline, float) else None
+        self.learns = rule.baseline is not None and self.target is None
+        self.untold = rule.mode == "draft" or rule.group_by is not None
+        self.dashboard = rule.dashboard or dashboard
+        self.series = 0
+
+    @property
+    def z(self) -> float:
+        """How wide the intervals are that the condition sees."""
+        return Z if self.series <= SLICES_AT_95 else Z99
+
+    @property
+    def confidence(self) -> float | None:
+        """Of those intervals, if it is not 0.95."""
+        return None if self.series <= SLICES_AT_95 else 0.99
+
+
+class Case:
+    """A rule on one series. `names`: what its expression may name, filled in at each evaluation."""
+
+    __slots__ = ("baseline", "dirty", "episode", "excluded", "index", "names", "number", "plan", "series", "values")
+
+    def __init__(self, index: int, plan: Plan, number: int, values: tuple[str, ...]) -> None:
+        self.index = index
+        self.plan = plan
+        self.number = number
+        self.values = values
+        self.series = dict(zip(plan.rule.by, values, strict=True))
+        self.names: dict[str, language.Value] = {**_NO_LABELS, **self.series}
+        self.episode = Episode()
+        self.dirty = False
+        self.baseline = Baseline(plan.rule.baseline_weeks) if plan.learns else None
+        self.excluded = self._excluded_by_labels()
+
+    def _excluded_by_labels(self) -> bool:
+        """Whether the labels alone decide that the condition never holds, as in `journey == 'checkout' and ...` elsewhere."""
+        try:
+            return not self.plan.holds(self.names)
+        except (KeyError, ZeroDivisionError, TypeError):
+            return False
+
+    @property
+    def identity(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """(rule id, by, values)."""
+        return (self.plan.rule.id, self.plan.rule.by, self.values)
+
+    def estimates(self, sums: WindowSums) -> list[Estimate]:
+        """The metric in each of the rule's windows."""
+        return [estimate(self.plan.metric, sums[name], self.number, self.plan.z) for name in self.plan.sums]
+
+    def usual(self, hour: int) -> float | None:
+        """The baseline at this hour of the week, None if the rule has none or nothing is known."""
+        return self.plan.target if self.baseline is None else self.baseline.at(hour)
+
+    def outcome(self, found: Estimate, usual: float | None) -> tuple[Outcome, bool]:
+        """What the condition says of one window, and whether it could not be evaluated."""
+        plan, names = self.plan, self.names
+        if found.value is None or (plan.min_n is not None and found.n < plan.min_n) or (plan.learns and usual is None):
+            return Outcome.INSUFFICIENT, False
+        names["value"] = found.value
+        names["lower"] = found.value if found.lower is None else found.lower
+        names["upper"] = found.value if found.upper is None else found.upper
+        names["n"], names["k"] = found.n, found.k
+        if usual is not None:
+            names["baseline"], names["delta"] = usual, found.value - usual
+        try:
+            if plan.holds(names):
+                return Outcome.HOLDS, False
+            lingers = self.episode.status == "firing" and plan.clears is not None and not plan.clears(names)
+            return Outcome.LINGERS if lingers else Outcome.FAILS, False
+        except (ZeroDivisionError, TypeError, OverflowError):
+            # Only the numbers show it: a division by a count of 0, or a label compared with a number.
+            return Outcome.FAILS, True
+
+
+def _ticks(duration_ms: int) -> int:
+    return -(-duration_ms // TICK_MS)

@@ -1,0 +1,156 @@
+"""The alert records of aggregate rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from streamer.alerts import alert, identity
+from streamer.alerts.times import rfc3339
+from streamer.metrics.metric import SAMPLED
+from streamer.rollup.panes import granularity_ms
+
+if TYPE_CHECKING:
+    from streamer.definitions import Rule
+    from streamer.rollup.estimates import Estimate
+    from streamer.rollup.plans import Case, Plan
+    from streamer.rules.evaluate import Episode, Transition
+
+# When a consumer may forget an episode of which nobody said that it ended [H]; every episode here ends by itself sooner,
+# unless the condition goes on holding.
+EXPIRES_AFTER_MS: Final = 7 * 86_400_000
+# Series that a group's alert lists.
+CHILDREN_MAX: Final = 20
+# What a link to a dashboard shows before and after the moment.
+_AROUND_MS: Final = 3_600_000
+
+
+def of_case(case: Case, transition: Transition, now_ms: int, estimates: Sequence[Estimate], usual: float | None) -> alert.Alert:
+    """A rule on one series."""
+    plan = case.plan
+    numbers = _numbers(plan, estimates)
+    where = _where(case.series)
+    return _record(plan, case.series, case.episode, transition, now_ms, _measured(plan, estimates[plan.longest], usual),
+                   f"{plan.metric.id} ({where}) is {numbers}: {_said(plan, transition)}")  # fmt: skip
+
+
+def of_group(
+    plan: Plan, labels: Mapping[str, str], episode: Episode, transition: Transition, now_ms: int,
+    firing: Sequence[tuple[Case, list[Estimate], float | None]],
+) -> alert.Alert:  # fmt: skip
+    """Several series of one rule; the numbers are those of the one with the largest sample."""
+    if not firing:
+        why = f"no series of {plan.metric.id} ({_where(labels)}) fires any more."
+        return _record(plan, labels, episode, transition, now_ms, alert.Measured(name=plan.metric.id), why)
+    ranked = sorted(firing, key=lambda one: (-one[1][plan.longest].n, one[0].values))
+    children = [_child(case, estimates[plan.longest]) for case, estimates, _ in ranked[:CHILDREN_MAX]]
+    case, estimates, usual = ranked[0]
+    count = f"{len(ranked)} series fire" if len(ranked) > 1 else "one series fires"
+    why = (
+        f"{plan.metric.id} ({_where(labels)}): {count}, the largest, {_where(case.series)}, with {_numbers(plan, estimates)}:"
+        f" {_said(plan, transition)}"
+    )
+    measured = _measured(plan, estimates[plan.longest], usual)
+    return _record(plan, labels, episode, transition, now_ms, measured, why, children, len(ranked))
+
+
+def of_gone(rule: Rule, metric: str, labels: Mapping[str, str], episode: Episode, now_ms: int) -> alert.Alert:
+    """What was firing when its rule or its slice was taken out of the definitions."""
+    fingerprint = identity.fingerprint_of(rule.id, *labels, *labels.values())
+    episode_id = identity.episode_id_of(fingerprint, episode.firings)
+    return alert.Alert(
+        alert_id=identity.alert_id_of(episode_id, episode.transitions), episode_id=episode_id, fingerprint=fingerprint,
+        schema_version=alert.SCHEMA_VERSION, state="resolved", severity=rule.severity,
+        rule=alert.RuleRef(id=rule.id, version=rule.version, text=rule.when), slice=dict(labels), metric=alert.Measured(name=metric),
+        why=f"rule {rule.id} on {_where(labels)} is not in the definitions any more.", event_time=rfc3339(now_ms),
+        detected_at=rfc3339(now_ms), expires_at=rfc3339(now_ms + EXPIRES_AFTER_MS),
+    )  # fmt: skip
+
+
+def link(base: str, from_ms: int, until_ms: int, labels: Mapping[str, str]) -> str:
+    """A dashboard's address with the time around the alert and its slice, as Grafana takes them."""
+    if not base:
+        return ""
+    query = {"from": from_ms - _AROUND_MS, "to": until_ms + _AROUND_MS, **{f"var-{name}": value for name, value in labels.items()}}
+    return f"{base}{'&' if '?' in base else '?'}{urlencode(query)}"
+
+
+def _record(
+    plan: Plan, labels: Mapping[str, str], episode: Episode, transition: Transition, now_ms: int, measured: alert.Measured, why: str,
+    children: Sequence[alert.Child] = (), children_count: int = 0,
+) -> alert.Alert:  # fmt: skip
+    rule = plan.rule
+    width_ms = plan.windows[plan.longest][1]
+    granularity = granularity_ms(width_ms)
+    fingerprint = identity.fingerprint_of(rule.id, *labels, *labels.values())
+    episode_id = identity.episode_id_of(fingerprint, episode.firings)
+    start_ms = now_ms - now_ms % granularity - width_ms + granularity
+    return alert.Alert(
+        alert_id=identity.alert_id_of(episode_id, episode.transitions),
+        episode_id=episode_id,
+        fingerprint=fingerprint,
+        schema_version=alert.SCHEMA_VERSION,
+        state=transition.state,
+        severity=rule.severity,
+        rule=alert.RuleRef(id=rule.id, version=rule.version, text=rule.when),
+        slice=dict(labels),
+        metric=measured,
+        window=alert.Window(start=rfc3339(start_ms), end=rfc3339(now_ms)),
+        children=list(children),
+        children_count=children_count,
+        why=why,
+        suggested_action=rule.action,
+        owner_team=rule.owner_team,
+        runbook=rule.runbook,
+        dashboard=link(plan.dashboard, start_ms, now_ms, labels),
+        event_time=rfc3339(now_ms),
+        detected_at=rfc3339(now_ms),
+        expires_at=rfc3339(now_ms + EXPIRES_AFTER_MS),
+    )
+
+
+def _measured(plan: Plan, found: Estimate, usual: float | None) -> alert.Measured:
+    delta = None if usual is None or found.value is None else found.value - usual
+    return alert.Measured(
+        name=plan.metric.id, value=found.value, k=found.k, n=found.n, ci_low=found.lower, ci_high=found.upper,
+        confidence=None if found.lower is None else plan.confidence, baseline=usual, delta=delta,
+    )  # fmt: skip
+
+
+def _child(case: Case, found: Estimate) -> alert.Child:
+    return alert.Child(slice=case.series, value=found.value, k=found.k, n=found.n, ci_low=found.lower, ci_high=found.upper)
+
+
+def _where(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in labels.items()) or "all"
+
+
+def _said(plan: Plan, transition: Transition) -> str:
+    if transition.state == "resolved":
+        return f"`{plan.rule.when}` ended after {transition.reason}."
+    held = f" for {plan.policy.for_ticks} s" if plan.policy.for_ticks else ""
+    return f"`{plan.rule.when}` held{held}."
+
+
+def _numbers(plan: Plan, estimates: Sequence[Estimate]) -> str:
+    return " and ".join(_number(plan, found, name) for (name, _), found in zip(plan.windows, estimates, strict=True))
+
+
+def _number(plan: Plan, found: Estimate, window: str) -> str:
+    if found.value is None:
+        return f"unknown over {window}"
+    show = _percent if plan.metric.kind == "ratio" else _plain
+    confidence = 95 if plan.confidence is None else 99
+    bounds = found.lower is not None and found.upper is not None
+    interval = f"{confidence} % interval {show(found.lower or 0.0)} to {show(found.upper or 0.0)}, " if bounds else ""
+    sample = f" ({interval}n = {found.n})" if plan.metric.kind in SAMPLED else ""
+    return f"{show(found.value)} over {window}{sample}"
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.1f} %"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.6g}"
