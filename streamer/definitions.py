@@ -138,8 +138,9 @@ class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise ValueError(f"unknown dimension {dimension!r}; known are {', '.join(DIMENSIONS)}")
 
 
-_OF_ENTITY_RULES = ("show", "cooldown", "max_per_day", "quiet")
-_OF_AGGREGATE_RULES = ("by", "windows", "for_", "baseline", "clear", "group_by")
+# Fields of one kind of rule only, and what they are if they are not given.
+_OF_ENTITY_RULES: dict[str, object] = {"show": (), "cooldown": 0, "max_per_day": 0, "quiet": ()}
+_OF_AGGREGATE_RULES: dict[str, object] = {"by": (), "windows": (), "for_": 0, "baseline": None, "clear": "", "group_by": None}
 
 
 class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,9 +188,10 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         names = language.AGGREGATE_NAMES if self.metric else language.ENTITY_NAMES[self.on or "customer"]
         language.compile_expression(self.when, names)
         kind, others = ("an aggregate", _OF_ENTITY_RULES) if self.metric else ("an entity", _OF_AGGREGATE_RULES)
-        for field in others:
-            if getattr(self, field) not in (None, "", 0, ()):
-                raise ValueError(f"rule {self.id!r} is {kind} rule: `{field}` is for {'entity' if self.metric else 'aggregate'} rules")
+        for field, absent in others.items():
+            if getattr(self, field) != absent:
+                other = "entity" if self.metric else "aggregate"
+                raise ValueError(f"rule {self.id!r} is {kind} rule: `{field.rstrip('_')}` is for {other} rules")
         QuietHours(self.quiet, zone_of("UTC"))
         if self.metric:
             self._check_aggregate(names)

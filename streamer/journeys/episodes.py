@@ -16,6 +16,7 @@ from streamer.journeys.signals import Entity, Signals, of_issue, of_journey
 from streamer.journeys.state import DAY_MS, Episode, Instance, Issue, State
 from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL
 from streamer.rules import language
+from streamer.rules.explain import Explainer
 from streamer.rules.quiet import QuietHours, zone_of
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ Read = Callable[[str], language.Value]
 
 
 class EntityRule(NamedTuple):
-    """A rule with its compiled expression, the names it uses, and its quiet hours, if it has any."""
+    """A rule with its compiled expression, the names it uses, its quiet hours, if it has any, and who says why."""
 
     rule: Rule
     holds: language.Expression
     names: frozenset[str]
     quiet: QuietHours | None
+    explainer: Explainer
 
 
 class EpisodeFold:
@@ -50,6 +52,7 @@ class EpisodeFold:
                 language.compile_expression(rule.when, language.ENTITY_NAMES[rule.on]),
                 language.names_in(rule.when),
                 QuietHours(rule.quiet, zone) if rule.quiet else None,
+                Explainer(rule.when, language.ENTITY_NAMES[rule.on]),
             )
             for rule in definitions.rule
             if rule.on and rule.mode != "off"

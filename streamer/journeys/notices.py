@@ -15,9 +15,11 @@ from streamer.alerts.alert import (
     State,
 )
 from streamer.alerts.identity import alert_id_of, episode_id_of, fingerprint_of
+from streamer.alerts.links import link
 from streamer.alerts.times import rfc3339
 from streamer.definitions import Rule
 from streamer.journeys.customer import Customer, Happened
+from streamer.journeys.episodes import EntityRule
 from streamer.journeys.row import Emitted
 from streamer.journeys.state import Episode
 from streamer.journeys.state import State as CustomerState
@@ -31,10 +33,11 @@ EMITTED_MAX = 1_000
 
 
 class Place(NamedTuple):
-    """Where the causing events lie."""
+    """Where the causing events lie, and the dashboard of those who look at them."""
 
     topic: str
     partition: int
+    dashboard: str = ""
 
 
 class Transition(NamedTuple):
@@ -107,9 +110,11 @@ def tell(customer: Customer, transition: Transition, *, draft: bool) -> Emitted:
     return told
 
 
-def alert_of(customer: Customer, rule: Rule, transition: Transition, told: Emitted, place: Place, event_ms: int, detected_ms: int) -> Alert:
+def alert_of(
+    customer: Customer, entry: EntityRule, transition: Transition, told: Emitted, place: Place, event_ms: int, detected_ms: int
+) -> Alert:
     """The alert record of a transition. event_ms: when it happened; detected_ms: arrival of the cause, or the clock."""
-    episode, topic, partition = transition.episode, place.topic, place.partition
+    rule, episode, topic, partition = entry.rule, transition.episode, place.topic, place.partition
     canonical_id = customer.key.decode(errors="replace")
     fingerprint = fingerprint_of(rule.id, canonical_id, episode.entity)
     episode_id = episode_id_of(f"{fingerprint}.{customer.born}", told.n)
@@ -133,9 +138,11 @@ def alert_of(customer: Customer, rule: Rule, transition: Transition, told: Emitt
         evidence=[Evidence(id_, type_, rfc3339(time), topic, partition, offset) for time, offset, type_, id_ in episode.causes],
         evidence_count=episode.cause_count,
         why=_why(rule, transition, canonical_id, kind, rest),
+        counterfactual=entry.explainer.counterfactual(episode.signals) if transition.state in ("firing", "amended") else "",
         suggested_action=rule.action,
         owner_team=rule.owner_team,
         runbook=rule.runbook,
+        dashboard=link(rule.dashboard or place.dashboard, event_ms, event_ms, {}),
         event_time=rfc3339(event_ms),
         detected_at=rfc3339(detected_ms),
         expires_at=rfc3339(expires),

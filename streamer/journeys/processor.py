@@ -55,7 +55,7 @@ class JourneysProcessor:
         topic: str = "cx.touchpoints.v1",
         behind: Behind = BEHIND,
     ) -> None:
-        self._place = notices.Place(topic, partition)
+        self._place = notices.Place(topic, partition, definitions.dashboard)
         self._partitions = partitions
         self._build = build
         self._definitions = definitions
@@ -462,7 +462,7 @@ class JourneysProcessor:
         if told.muted:
             self._sink.note(f"draft:{transition.state}:{rule.rule.id}")
             return
-        record = notices.alert_of(customer, rule.rule, transition, told, self._place, event_ms, self._detected)
+        record = notices.alert_of(customer, rule, transition, told, self._place, event_ms, self._detected)
         if self._silent:
             record = msgspec.structs.replace(record, during_source_silence=True)
         self._outbox.tell(record)

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 # More values than this of one open-ended label become `other`; they come from code, so it only guards against a mistake.
 LABEL_VALUES_MAX: Final = 50
 OTHER: Final = "other"
-# Prefixes of accounting keys: what a limit cut, and dead letters by reason. Keys of neither kind are notes, except these.
+# Prefixes of accounting keys: what a limit cut, dead letters by reason, and `draft:<transition>:<rule>`. Keys of no such kind are notes,
+# except these.
 CUT: Final = "cut_"
 REASON: Final = "dead_"
+DRAFT: Final = "draft:"
 CUTS: Final = frozenset({"label_overflow", "left_out_sources", "unknown_counters"})
 ALERT_TOPICS: Final = frozenset({topics.ALERTS, topics.AGGREGATE_ALERTS})
 # Known label values exist from the start, at 0: otherwise the first failure is no increase.
@@ -272,6 +274,10 @@ class PartitionMetrics:
         if name.startswith(CUT) or name in CUTS:
             limit = self._pipeline.bounded("limit", name.removeprefix(CUT))
             return self._pipeline.counter("streamer_limit_cuts_total", partition=self._partition, limit=limit)
+        if name.startswith(DRAFT):
+            transition, _, rule = name.removeprefix(DRAFT).partition(":")
+            labels = {"rule": self._pipeline.bounded("rule", rule), "transition": transition}
+            return self._pipeline.counter("streamer_rule_drafts_total", partition=self._partition, **labels)
         return self._pipeline.counter("streamer_notes_total", partition=self._partition, note=self._pipeline.bounded("note", name))
 
     def drained(self, outputs: Iterable[Output]) -> None:

@@ -15,6 +15,7 @@ from streamer.rollup.estimates import Z99, Estimate, Z, counters_of, estimate
 from streamer.rollup.panes import TICK_MS
 from streamer.rules import language
 from streamer.rules.evaluate import Episode, Outcome, Policy
+from streamer.rules.explain import Explainer
 
 if TYPE_CHECKING:
     from streamer.definitions import Rule
@@ -52,6 +53,7 @@ class Plan:
             pane_ticks=PANE_MS // TICK_MS,
         )
         self.holds = language.compile_expression(rule.when, language.AGGREGATE_NAMES)
+        self.explainer = Explainer(rule.when, language.AGGREGATE_NAMES)
         self.clears = language.compile_expression(rule.clear, language.AGGREGATE_NAMES) if rule.clear else None
         # A count is its own sample, and has no least one.
         self.min_n = max(rule.min_n, 1) if metric.kind in SAMPLED else None
@@ -109,17 +111,28 @@ class Case:
         """The baseline at this hour of the week, None if the rule has none or nothing is known."""
         return self.plan.target if self.baseline is None else self.baseline.at(hour)
 
+    def named(self, found: Estimate, usual: float | None) -> dict[str, language.Value]:
+        """What the condition sees of one window; a value that is unknown is missing."""
+        if found.value is None:
+            return {**_NO_LABELS, **self.series}
+        self._fill(found, found.value, usual)
+        return dict(self.names)
+
+    def _fill(self, found: Estimate, value: float, usual: float | None) -> None:
+        names = self.names
+        names["value"] = value
+        names["lower"] = value if found.lower is None else found.lower
+        names["upper"] = value if found.upper is None else found.upper
+        names["n"], names["k"] = found.n, found.k
+        if usual is not None:
+            names["baseline"], names["delta"] = usual, value - usual
+
     def outcome(self, found: Estimate, usual: float | None) -> tuple[Outcome, bool]:
         """What the condition says of one window, and whether it could not be evaluated."""
         plan, names = self.plan, self.names
         if found.value is None or (plan.min_n is not None and found.n < plan.min_n) or (plan.learns and usual is None):
             return Outcome.INSUFFICIENT, False
-        names["value"] = found.value
-        names["lower"] = found.value if found.lower is None else found.lower
-        names["upper"] = found.value if found.upper is None else found.upper
-        names["n"], names["k"] = found.n, found.k
-        if usual is not None:
-            names["baseline"], names["delta"] = usual, found.value - usual
+        self._fill(found, found.value, usual)
         try:
             if plan.holds(names):
                 return Outcome.HOLDS, False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
 
 from streamer.alerts import alert, identity
+from streamer.alerts.links import link
 from streamer.alerts.times import rfc3339
 from streamer.metrics.metric import SAMPLED
 from streamer.rollup.panes import granularity_ms
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 EXPIRES_AFTER_MS: Final = 7 * 86_400_000
 # Series that a group's alert lists.
 CHILDREN_MAX: Final = 20
-# What a link to a dashboard shows before and after the moment.
-_AROUND_MS: Final = 3_600_000
 
 
 def of_case(case: Case, transition: Transition, now_ms: int, estimates: Sequence[Estimate], usual: float | None) -> alert.Alert:
@@ -31,8 +29,9 @@ def of_case(case: Case, transition: Transition, now_ms: int, estimates: Sequence
     plan = case.plan
     numbers = _numbers(plan, estimates)
     where = _where(case.series)
-    return _record(plan, case.series, case.episode, transition, now_ms, _measured(plan, estimates[plan.longest], usual),
-                   f"{plan.metric.id} ({where}) is {numbers}: {_said(plan, transition)}")  # fmt: skip
+    why = f"{plan.metric.id} ({where}) is {numbers}: {_said(plan, transition)}"
+    otherwise = _counterfactual(case, estimates, usual) if transition.state == "firing" else ""
+    return _record(plan, case.series, case.episode, transition, now_ms, _measured(plan, estimates[plan.longest], usual), why, otherwise)
 
 
 def of_group(
@@ -52,7 +51,8 @@ def of_group(
         f" {_said(plan, transition)}"
     )
     measured = _measured(plan, estimates[plan.longest], usual)
-    return _record(plan, labels, episode, transition, now_ms, measured, why, children, len(ranked))
+    otherwise = _counterfactual(case, estimates, usual) if len(ranked) == 1 else ""
+    return _record(plan, labels, episode, transition, now_ms, measured, why, otherwise, children, len(ranked))
 
 
 def of_gone(rule: Rule, metric: str, labels: Mapping[str, str], episode: Episode, now_ms: int) -> alert.Alert:
@@ -68,17 +68,9 @@ def of_gone(rule: Rule, metric: str, labels: Mapping[str, str], episode: Episode
     )  # fmt: skip
 
 
-def link(base: str, from_ms: int, until_ms: int, labels: Mapping[str, str]) -> str:
-    """A dashboard's address with the time around the alert and its slice, as Grafana takes them."""
-    if not base:
-        return ""
-    query = {"from": from_ms - _AROUND_MS, "to": until_ms + _AROUND_MS, **{f"var-{name}": value for name, value in labels.items()}}
-    return f"{base}{'&' if '?' in base else '?'}{urlencode(query)}"
-
-
 def _record(
     plan: Plan, labels: Mapping[str, str], episode: Episode, transition: Transition, now_ms: int, measured: alert.Measured, why: str,
-    children: Sequence[alert.Child] = (), children_count: int = 0,
+    counterfactual: str = "", children: Sequence[alert.Child] = (), children_count: int = 0,
 ) -> alert.Alert:  # fmt: skip
     rule = plan.rule
     width_ms = plan.windows[plan.longest][1]
@@ -100,6 +92,7 @@ def _record(
         children=list(children),
         children_count=children_count,
         why=why,
+        counterfactual=counterfactual,
         suggested_action=rule.action,
         owner_team=rule.owner_team,
         runbook=rule.runbook,
@@ -116,6 +109,12 @@ def _measured(plan: Plan, found: Estimate, usual: float | None) -> alert.Measure
         name=plan.metric.id, value=found.value, k=found.k, n=found.n, ci_low=found.lower, ci_high=found.upper,
         confidence=None if found.lower is None else plan.confidence, baseline=usual, delta=delta,
     )  # fmt: skip
+
+
+def _counterfactual(case: Case, estimates: Sequence[Estimate], usual: float | None) -> str:
+    """What would have had to be different for the series not to fire."""
+    windows = {name: case.named(found, usual) for (name, _), found in zip(case.plan.windows, estimates, strict=True)}
+    return case.plan.explainer.counterfactual_over(windows)
 
 
 def _child(case: Case, found: Estimate) -> alert.Child:

@@ -15,6 +15,7 @@ WRITTEN = f'streamer_alerts_written_total{{{JOB}, transition="firing"}}'
 def row() -> Row:
     """Row 500."""
     fired = f'sum by (rule, severity) (streamer_rule_alerts_total{{{JOB}, transition="firing"}})'
+    drafts = f'sum by (rule) (streamer_rule_drafts_total{{{JOB}, transition="firing"}})'
     states = f"sum by (rule, severity, state) ({RULE_STATE}{{{JOB}}})"
     return Row(
         500,
@@ -35,8 +36,10 @@ def row() -> Row:
             common.bars(
                 503,
                 "Fired, by rule",
-                "Alerts fired by each rule since the workers started. A rule appears with its first alert.",
-                common.queries((f"sort_desc({fired})", "{{rule}} ({{severity}})"), (f"sum({WRITTEN})", "all")),
+                "Alerts fired by each rule since the workers started. A rule appears with its first alert; drafts tell nobody.",
+                common.queries(
+                    (f"sort_desc({fired})", "{{rule}} ({{severity}})"), (f"sum({WRITTEN})", "all"), (drafts, "{{rule}} (draft)")
+                ),
                 unit="short",
                 decimals=0,
                 width=6,

@@ -1,0 +1,154 @@
+"""Entity alerts that may not fire yet: cooldown, daily maximum, quiet hours, drafts; and what becomes of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamer.errors import DefinitionsError
+from tests.journeys_support import Story
+from tests.unit.journeys.test_alerts import BARE, DAY, HOUR, MS
+
+RULE = '[[rule]]\nid = "r"\non = "{on}"\nwhen = "{when}"\n{more}\n'
+
+
+def ruled(on: str, when: str, *more: str, file: str = "") -> Story:
+    return Story(file + BARE + RULE.format(on=on, when=when, more="\n".join(more)))
+
+
+def told(story: Story) -> list[tuple[str, str]]:
+    return [(alert.state, alert.event_time[8:19]) for alert in story.run.alerts]
+
+
+def reopened(story: Story, *at: float) -> None:
+    """A case's journey; each reopening is a friction signal."""
+    story.event("case.opened", 0, case_id="q1")
+    for seconds in at:
+        story.event("case.reopened", seconds, case_id="q1")
+
+
+def test_what_still_holds_when_the_cooldown_is_over_fires_then() -> None:
+    story = ruled("journey", "friction == 1 or friction == 3", 'cooldown = "24h"')
+    reopened(story, 10, 20, 30)
+    story.clock(10 + DAY - MS)
+    assert told(story) == [("firing", "21T10:15:10"), ("resolved", "21T10:15:20")]
+    story.clock(10 + DAY)
+    assert told(story)[2:] == [("firing", "22T10:15:10")]
+
+
+def test_what_no_longer_holds_by_then_does_not() -> None:
+    story = ruled("journey", "friction == 1 or friction == 3", 'cooldown = "24h"')
+    reopened(story, 10, 20, 30, 40)
+    story.clock(2 * DAY)
+    assert [state for state, _ in told(story)] == ["firing", "resolved"]
+
+
+def test_what_waits_for_its_cooldown_survives_a_restart() -> None:
+    story = ruled("journey", "friction == 1 or friction == 3", 'cooldown = "24h"')
+    reopened(story, 10, 20, 30)
+    story.run.drain()
+    story.run.crash()
+    story.clock(10 + DAY)
+    assert told(story)[2:] == [("firing", "22T10:15:10")]
+
+
+def test_an_entity_that_has_ended_meanwhile_does_not_fire() -> None:
+    story = ruled("journey", "friction == 1 or friction == 3", 'cooldown = "24h"')
+    reopened(story, 10, 20, 30)
+    story.event("case.closed", 40, case_id="q1")
+    story.clock(3 * DAY)
+    assert [state for state, _ in told(story)] == ["firing", "resolved"]
+
+
+def test_the_daily_maximum_counts_the_firings_of_any_24_hours() -> None:
+    # It holds at 1, 3 and 5: the third firing would be the third within a day.
+    story = ruled("journey", "friction == 1 or friction == 3 or friction == 5", "max_per_day = 2")
+    reopened(story, 10, 20, HOUR, HOUR + 10, 2 * HOUR)
+    fired = [("firing", "21T10:15:10"), ("resolved", "21T10:15:20"), ("firing", "21T11:15:00"), ("resolved", "21T11:15:10")]
+    assert told(story) == fired
+    story.clock(10 + DAY)
+    assert told(story)[4:] == [("firing", "22T10:15:10")], "the first one is a day old"
+
+
+@pytest.mark.parametrize(
+    ("zone", "until"), [("UTC", 45 * 60), ("Europe/Berlin", 0), ("America/New_York", 45 * 60 + 5 * HOUR), ("Asia/Kathmandu", 0)]
+)
+def test_in_quiet_hours_nothing_begins_to_fire_and_then_what_holds_does(zone: str, until: float) -> None:
+    # The story begins at 10:15 UTC, which is 11:15, 05:15 and 16:00 in the others.
+    quiet = 'quiet = ["22:00-05:30", "05:30-11:00"]'
+    story = ruled("customer", "contacts >= 1", quiet, file=f'timezone = "{zone}"\n')
+    story.event("contact.started", 0, reason="bill")
+    if until:
+        assert told(story) == []
+        story.clock(until - MS)
+        assert told(story) == []
+        story.clock(until)
+    assert [state for state, _ in told(story)] == ["firing"]
+
+
+def test_what_fires_before_quiet_hours_is_amended_and_ends_in_them() -> None:
+    story = ruled("customer", "contacts >= 1 and contacts < 3", 'quiet = ["10:16-12:00"]')
+    for at in (0, 120, 240):
+        story.event("contact.started", at, reason="bill")
+    assert [state for state, _ in told(story)] == ["firing", "amended", "resolved"]
+
+
+def test_an_event_out_of_order_is_held_back_as_it_would_have_been_in_order() -> None:
+    story = ruled("customer", "contacts >= 2", 'quiet = ["10:00-12:00"]')
+    story.event("contact.started", 100, reason="bill")
+    story.event("contact.started", 50, reason="bill")
+    assert told(story) == []
+    story.clock(2 * HOUR)
+    assert [state for state, _ in told(story)] == ["firing"]
+
+
+def test_nobody_is_told_of_a_draft_but_it_is_counted() -> None:
+    story = ruled("customer", "contacts >= 1 and contacts < 3", 'mode = "draft"')
+    for at in (0, 120, 240):
+        story.event("contact.started", at, reason="bill")
+    assert told(story) == []
+    counted = {name: n for name, n in story.run.processor.accounting.items() if name.startswith("draft:")}
+    assert counted == {"draft:amended:r": 1, "draft:firing:r": 1, "draft:resolved:r": 1}
+
+
+def test_a_rule_that_is_off_is_not_evaluated() -> None:
+    story = ruled("customer", "contacts >= 1", 'mode = "off"')
+    story.event("contact.started", 0, reason="bill")
+    assert told(story) == []
+    assert not [name for name in story.run.processor.accounting if name.startswith("draft:")]
+
+
+@pytest.mark.parametrize(("before", "after", "states"), [
+    ("enabled", "draft", ["firing", "resolved"]),
+    ("enabled", "off", ["firing", "resolved"]),
+    ("draft", "enabled", ["firing"]),
+    ("off", "enabled", ["firing"]),
+    ("draft", "off", []),
+])  # fmt: skip
+def test_told_and_untold_do_not_mix_when_a_rule_changes_its_mode(before: str, after: str, states: list[str]) -> None:
+    story = ruled("customer", "contacts >= 1", f'mode = "{before}"')
+    story.event("contact.started", 0, reason="bill")
+    story.run.drain()
+    file = BARE.replace("revision = 1", "revision = 2") + RULE.format(on="customer", when="contacts >= 1", more=f'mode = "{after}"')
+    story.run.upgrade(file)
+    story.event("contact.started", 60, reason="bill")
+    assert [state for state, _ in told(story)] == states
+
+
+@pytest.mark.parametrize(("more", "why"), [
+    ('quiet = ["22-07"]', "written as 22:00-07:00"),
+    ('quiet = ["24:00-07:00"]', "written as 22:00-07:00"),
+    ('quiet = ["07:00-07:00"]', "a whole day"),
+    ('quiet = ["07:00-20:00", "19:00-07:00"]', "cover the whole day"),
+    ("max_per_day = -1", "max_per_day"),
+    ('mode = "maybe"', "mode"),
+    ('baseline = 0.5', "is for aggregate rules"),
+    ('group_by = []', "is for aggregate rules"),
+])  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(more: str, why: str) -> None:
+    with pytest.raises(DefinitionsError, match=why):
+        ruled("customer", "contacts >= 1", more)
+
+
+def test_an_unknown_time_zone_is_refused() -> None:
+    with pytest.raises(DefinitionsError, match="unknown time zone 'Berlin'"):
+        ruled("customer", "contacts >= 1", file='timezone = "Berlin"\n')
