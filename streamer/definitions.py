@@ -30,7 +30,7 @@ from streamer.chapter_settings import (
 )
 from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
-from streamer.metrics.catalogue import CHAPTER_OF, CHAPTER_OF_SIGNAL, CHAPTERS, CORE, METRIC_BY_ID
+from streamer.metrics.catalogue import CHAPTER_OF, CHAPTERS, CORE, METRIC_BY_ID, PATTERN_PREFIX, PATTERNS, chapter_of_signal
 from streamer.metrics.chapters.causes import SPANS_MS as CAUSE_SPANS_MS
 from streamer.metrics.counters import DIMENSIONS
 from streamer.metrics.metric import Metric
@@ -38,6 +38,7 @@ from streamer.rules import language
 from streamer.rules.quiet import QuietHours, zone_of
 
 Identifier = Literal["journey_id", "checkout_id", "order_id", "cart_id", "case_id", "session"]
+EventId = Literal["journey_id", "session_id", "checkout_id", "order_id", "cart_id", "issue_id", "case_id", "contact_id"]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -138,6 +139,34 @@ class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise ValueError(f"unknown dimension {dimension!r}; known are {', '.join(DIMENSIONS)}")
 
 
+class Pattern(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sequence or an absence: events of a customer that rules on customers name as `pattern_<id>`, which is how often it was seen.
+
+    events: types, or `prefix.*`, in this order, others in between, from the first to the last within `within`. without: types of which
+    none may follow, before it is over, within `absent_for`, which is `within` if it is not said; then it is seen at that moment. same:
+    an id that all of these events share. counts_for: rules see it for so long.
+    """
+
+    id: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*$")]
+    events: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=20)]
+    within: Duration
+    without: tuple[str, ...] = ()
+    absent_for: Duration | None = None
+    same: EventId | None = None
+    counts_for: Duration = Duration(24 * 3_600_000)
+
+    def __post_init__(self) -> None:
+        if not self.within or not self.counts_for or self.absent_for == 0:
+            raise ValueError(f"pattern {self.id!r}: durations must be above 0")
+        if self.absent_for is not None and not self.without:
+            raise ValueError(f"pattern {self.id!r} says `absent_for`, and not of what: add `without`")
+
+    @property
+    def absence_ms(self) -> int:
+        """How long after the last event none of `without` may come; 0 if there is none."""
+        return int(self.within if self.absent_for is None else self.absent_for) if self.without else 0
+
+
 # Fields of one kind of rule only, and what they are if they are not given.
 _OF_ENTITY_RULES: dict[str, object] = {"show": (), "cooldown": 0, "max_per_day": 0, "quiet": ()}
 _OF_AGGREGATE_RULES: dict[str, object] = {"by": (), "windows": (), "for_": 0, "baseline": None, "clear": "", "group_by": None}
@@ -196,7 +225,7 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.metric:
             self._check_aggregate(names)
         for name in self.show:
-            if name not in names:
+            if not language.knows(names, name):
                 raise ValueError(f"rule {self.id!r} shows the unknown name {name!r}; known are {', '.join(sorted(names))}")
 
     def _check_aggregate(self, names: frozenset[str]) -> None:
@@ -243,6 +272,7 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     operations: Operations | None = None
     value: Value | None = None
     contracts: Contracts | None = None
+    pattern: tuple[Pattern, ...] = ()
     limits: Limits = Limits()
     slice: tuple[Slice, ...] = (Slice(by=()),)
     rule: tuple[Rule, ...] = ()
@@ -250,7 +280,12 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     text: str = ""
 
     def __post_init__(self) -> None:
-        for kind, ids in (("journey", [j.id for j in self.journey]), ("rule", [r.id for r in self.rule])):
+        ids_of = {
+            "journey": [one.id for one in self.journey],
+            "rule": [one.id for one in self.rule],
+            "pattern": [one.id for one in self.pattern],
+        }
+        for kind, ids in ids_of.items():
             for name in ids:
                 if ids.count(name) > 1:
                     raise ValueError(f"{kind} {name!r} is defined twice")
@@ -263,8 +298,11 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for text in rule.windows:
                 if text not in self.windows:
                     raise ValueError(f"rule {rule.id!r} uses the window {text!r}, which is not among `windows`")
-            needed = {CHAPTER_OF[rule.metric]} if rule.metric else {CHAPTER_OF_SIGNAL.get(name, CORE[0]) for name in rule.names}
-            for chapter in sorted(needed - self.chapters):
+            needed = {CHAPTER_OF[rule.metric]} if rule.metric else {chapter_of_signal(name) or CORE[0] for name in rule.names}
+            for name in sorted(rule.names):
+                if name.startswith(PATTERN_PREFIX) and name.removeprefix(PATTERN_PREFIX) not in [p.id for p in self.pattern]:
+                    raise ValueError(f"rule {rule.id!r} names {name!r}, and the file has no such pattern")
+            for chapter in sorted(needed - self.chapters - {PATTERNS}):
                 raise ValueError(f"rule {rule.id!r} needs the chapter `{chapter}`, which is off: add the table [{chapter}]")
 
     @property
@@ -298,6 +336,7 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             spans.append(self.operations.keep_for)
         if self.contracts is not None:
             spans.append(self.contracts.grace)
+        spans += [pattern.absence_ms for pattern in self.pattern]
         return max([*spans, self.contacts.window, self.contacts.repeat_within])
 
     def stall_after_ms(self, journey: Journey) -> int:

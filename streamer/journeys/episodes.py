@@ -14,7 +14,7 @@ from streamer.definitions import Rule
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.signals import Entity, Signals, of_issue, of_journey
 from streamer.journeys.state import DAY_MS, Episode, Instance, Issue, State
-from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL
+from streamer.metrics.catalogue import chapter_of_signal
 from streamer.rules import language
 from streamer.rules.explain import Explainer
 from streamer.rules.quiet import QuietHours, zone_of
@@ -63,7 +63,7 @@ class EpisodeFold:
         self._limit = definitions.limits.episodes_per_customer
         on_customer = frozenset[str]().union(*(entry.rule.names for entry in self._on["customer"]))
         self._after: dict[tuple[tuple[str, ...], bool], list[EntityRule]] = {}
-        watched = {name: chapters[CHAPTER_OF_SIGNAL[name]] for name in sorted(on_customer) if name in CHAPTER_OF_SIGNAL}
+        watched = {name: chapters[chapter] for name in sorted(on_customer) if (chapter := chapter_of_signal(name)) is not None}
         self.watched_chapters = frozenset(chapter.id for chapter in watched.values())
         self._signals = Signals(definitions, dimensions, watched)
 
@@ -220,9 +220,8 @@ def _fill(episode: Episode, signals: dict[str, language.Value], entity: Entity) 
 
 def _is_touched(entry: EntityRule, chapters: Sequence[str], *, core: bool) -> bool:
     """Whether a rule names what may have changed."""
-    of_chapters = {CHAPTER_OF_SIGNAL[name] for name in entry.rule.names if name in CHAPTER_OF_SIGNAL}
-    of_core = not entry.rule.names or any(name not in CHAPTER_OF_SIGNAL for name in entry.rule.names)
-    return (core and of_core) or not of_chapters.isdisjoint(chapters)
+    named = {chapter_of_signal(name) for name in entry.rule.names}
+    return (core and (not named or None in named)) or not named.isdisjoint(chapters)
 
 
 def instance_id(instance: Instance) -> str:

@@ -71,6 +71,15 @@ SIGNALS: Final[dict[str, dict[str, str]]] = {
     "value": value.SIGNALS,
 }
 CHAPTER_OF_SIGNAL: Final = {name: chapter for chapter, names in SIGNALS.items() for name in names}
+# Signals that the definitions file names itself: how often a [[pattern]] was seen.
+PATTERNS: Final = "patterns"
+PATTERN_PREFIX: Final = "pattern_"
+
+
+def chapter_of_signal(name: str) -> str | None:
+    """The part of the fold that knows a signal of customers, None for the core."""
+    return PATTERNS if name.startswith(PATTERN_PREFIX) else CHAPTER_OF_SIGNAL.get(name)
+
 
 # Types of events that a chapter may find to be friction, by chapter.
 FRICTION_TYPES: Final[dict[str, tuple[str, ...]]] = {"service": service.FRICTION_TYPES, "digital": digital.FRICTION_TYPES}

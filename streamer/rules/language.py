@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from streamer.errors import DefinitionsError
-from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL
+from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL, PATTERN_PREFIX
 from streamer.metrics.counters import DIMENSIONS
 
 Value = float | int | bool | str
@@ -22,11 +22,12 @@ _SIGNALS: Final = frozenset({"channel_switches", "repeat_contacts", "transfers",
 _WHO: Final = frozenset({"journey", "channel", "platform", "segment", "region"})
 
 # What an entity rule may name. friction: signals in the instance (design section 6); value: revenue in major units; recent_switches:
-# channel switches of the burst going on (`contacts.switch_within`); customer_*: over all open issues of the journey's customer.
+# channel switches of the burst going on (`contacts.switch_within`); customer_*: over all open issues of the journey's customer;
+# pattern_*: `pattern_` and the id of a [[pattern]] of the file.
 ENTITY_NAMES: Final[dict[str, frozenset[str]]] = {
     "journey": _SIGNALS | _WHO | {"abandoned", "friction", "value", "step", "customer_contacts", "customer_switches"},
     "issue": _SIGNALS | (_WHO - {"journey"}) | {"contacts", "recent_switches", "severity", "reason"},
-    "customer": _SIGNALS | {"contacts", "recent_switches", "handoffs", "ping_pongs"} | frozenset(CHAPTER_OF_SIGNAL),
+    "customer": _SIGNALS | {"contacts", "recent_switches", "handoffs", "ping_pongs", PATTERN_PREFIX + "*"} | frozenset(CHAPTER_OF_SIGNAL),
 }
 # What only an aggregate rule with a `baseline` may name: what is usual, and the value's distance from it.
 BASELINE_NAMES: Final = frozenset({"baseline", "delta"})
@@ -50,12 +51,17 @@ def compile_expression(text: str, names: frozenset[str]) -> Expression:
     return _compile(tree.body, text, names)
 
 
+def knows(names: frozenset[str], name: str) -> bool:
+    """Whether a name is one of `names`."""
+    return name in names or (name.startswith(PATTERN_PREFIX) and PATTERN_PREFIX + "*" in names)
+
+
 def _compile(node: ast.expr, text: str, names: frozenset[str]) -> Expression:
     match node:
         case ast.Constant(value=bool() | int() | float() | str() as value):
             return lambda env: value
         case ast.Name(id=name):
-            if name not in names:
+            if not knows(names, name):
                 close = difflib.get_close_matches(name, names, 1)
                 hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(names))}"
                 raise DefinitionsError(f"unknown name {name!r} in {text!r}: {hint}")

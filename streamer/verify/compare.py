@@ -12,7 +12,7 @@ from streamer.metrics.catalogue import CHAPTERS, METRICS
 from streamer.metrics.counters import FIRST_CHAPTERS, Counter
 from streamer.rollup.estimates import counters_of
 from streamer.verify.recount import Place, Recount, Sample, Series
-from streamer.verify.rules import UNKNOWN, Holding, names_of
+from streamer.verify.rules import Holding, obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -153,11 +153,13 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
             reason = "what was said before a late event corrected it cannot be recounted from the whole log: verify it in order"
             verdicts += unverified([rule.id], reason)
         elif rule.id not in recounted.holdings:
-            reason = f"the recount does not know the signal {', '.join(sorted(UNKNOWN & set(names_of(rule))))}"
-            verdicts += unverified([rule.id], reason)
+            verdicts += unverified([rule.id], obstacle(rule))
         else:
             told = [one for one in counted.told if one.rule == rule.id]
-            rows = [*_moments(told, recounted.holdings[rule.id]), *_firsts(told, recounted.holdings[rule.id], recounted.refusing)]
+            rows = [
+                *_moments(told, recounted.holdings[rule.id], rule.cooldown),
+                *_firsts(told, recounted.holdings[rule.id], recounted.refusing),
+            ]
             cut = next((name for name in ("cut_episodes", "cut_repeats", *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
             excuse = f"a limit per customer cut {counted.cut[cut]} times ({cut}), which the recount does not know" if cut else ""
             rows = [row for row in rows if within.holds(row[0][1].time_ms)]
@@ -169,14 +171,22 @@ _Moment = tuple[str, Holding]  # what it is about, and of whom and when
 _Answer = dict[str, Any] | None
 
 
-def _moments(told: Sequence[Told], holding: Sequence[Holding]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
-    """Each alert's signals, and those of the recount at the same moment of the same entity."""
+def _moments(told: Sequence[Told], holding: Sequence[Holding], cooldown_ms: int) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
+    """Each alert's signals, and those of the recount at the same moment of the same entity; not of a firing that its cooldown has held
+    back until then, because the recount knows only the moments of events and deadlines.
+    """
     known: dict[tuple[Any, ...], list[Holding]] = {}
     for one in holding:
         known.setdefault(one[:4], []).append(one)
+    fired: dict[tuple[Any, ...], int] = {}
     for transition in told:
         mine = transition.holding
         theirs = known.get(mine[:4], [])
+        if transition.state == "firing":
+            held_back = cooldown_ms and mine.time_ms == fired.get(mine[:3], 0) + cooldown_ms
+            fired[mine[:3]] = mine.time_ms
+            if held_back:
+                continue
         equal = any(_same_signals(mine.signals, other.signals) for other in theirs)
         yield (transition.state, mine), mine.signals, mine.signals if equal else theirs[-1].signals if theirs else None
 

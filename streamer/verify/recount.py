@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from streamer.errors import InputError
 from streamer.metrics.catalogue import CHAPTERS
 from streamer.verify.raw_log import Clocks, Record, as_columns
-from streamer.verify.rules import UNKNOWN, Holding, holdings, names_of
+from streamer.verify.rules import Holding, holdings, obstacle
 from streamer.verify.tables import tables, used_dimensions
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, 
         return connection.execute(query).fetchall()
 
     slices = [part.by for part in definitions.slice]
-    known = [rule for rule in definitions.rule if rule.on and not UNKNOWN & set(names_of(rule))] if signals else []
+    known = [rule for rule in definitions.rule if rule.on and not obstacle(rule)] if signals else []
     return Recount(
         used_dimensions(definitions),
         {(counter, tuple(cell), pane): n for counter, cell, pane, n in fetched("SELECT counter, cell, pane, n FROM sums WHERE n <> 0")},

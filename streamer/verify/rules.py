@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL
+from streamer.metrics.catalogue import chapter_of_signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,12 +14,22 @@ if TYPE_CHECKING:
 
 # Whether the switches of a burst are still in it is told by the processor at the next switch only: not in the SQL. Nor are the
 # signals of chapters, whose counters are.
-UNKNOWN: Final = frozenset({"recent_switches"}.union(CHAPTER_OF_SIGNAL))
+_UNKNOWN: Final = "recent_switches"
 _BINARY: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _COMPARE: Final[dict[type[ast.cmpop], str]] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=", ast.NotEq: "<>"}
 # Which rows of a table of moments a rule is evaluated at, besides that analytics is not refused.
 _EVALUATED: Final = {"issue": "true", "customer": "looked_at", "journey": "NOT coalesce(ends_it, false)"}
 _ENTITY: Final = {"issue": "'', name", "customer": "'', ''", "journey": "journey, name"}
+
+
+def obstacle(rule: Rule) -> str:
+    """Why an entity rule cannot be recounted, empty if it can."""
+    unknown = sorted(name for name in names_of(rule) if name == _UNKNOWN or chapter_of_signal(name) is not None)
+    if rule.mode != "enabled":
+        return f"nobody is told of a rule that is {'a draft' if rule.mode == 'draft' else rule.mode}"
+    if rule.quiet or rule.max_per_day:
+        return "the recount does not know quiet hours and daily maxima"
+    return f"the recount does not know the signal {', '.join(unknown)}" if unknown else ""
 
 
 class Holding(NamedTuple):

@@ -17,6 +17,7 @@ from streamer.journeys.chapters.steps import Steps
 from streamer.journeys.chapters.surveys import Surveys
 from streamer.journeys.chapters.value import Value
 from streamer.journeys.chapters.wallet import Wallet
+from streamer.journeys.patterns import Patterns
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
@@ -32,5 +33,6 @@ _CHAPTERS: Final[dict[str, type[Chapter]]] = {
 
 
 def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:
-    """The chapters that are on."""
-    return [chapter(definitions, cells) for name, chapter in _CHAPTERS.items() if name in definitions.chapters]
+    """The chapters that are on, and the file's patterns."""
+    on = [chapter(definitions, cells) for name, chapter in _CHAPTERS.items() if name in definitions.chapters]
+    return [*on, Patterns(definitions, cells)] if definitions.pattern else on
