@@ -24,7 +24,7 @@ HOT: Final = (
     "streamer/alerts/identity.py", "streamer/alerts/times.py",
 )  # fmt: skip
 # Left as they are: what is not on the hot path, and what declares structures, whose options and defaults mypyc does not understand.
-LEFT: Final = ("__init__.py", "check.py", "schema.py")
+LEFT: Final = ("__init__.py", "check.py", "explain.py", "roots.py", "schema.py")
 _STRUCTURE: Final = re.compile(r"^class \w+\((msgspec\.Struct|Closed)\b", re.MULTILINE)
 _SETUP: Final = """
 from mypyc.build import mypycify
