@@ -7,9 +7,11 @@ documented default; a user's file replaces it entirely.
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
+from collections.abc import Iterator
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -32,9 +34,12 @@ from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTER_OF_SIGNAL, CHAPTERS, CORE, METRIC_BY_ID
 from streamer.metrics.chapters.causes import SPANS_MS as CAUSE_SPANS_MS
-from streamer.metrics.counters import DIMENSIONS
-from streamer.metrics.metric import Metric
+from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
+from streamer.metrics.metric import Metric, counters_of
 from streamer.rules import language
+from streamer.suggestions import hint, quoted
+from streamer.toml_places import Path, Place, locate, nearest_place
+from streamer.validation import PartError, Reader, Remark, refuse
 
 Identifier = Literal["journey_id", "checkout_id", "order_id", "cart_id", "case_id", "session"]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -62,7 +67,7 @@ class Journey(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if len(set(self.steps)) < len(self.steps):
-            raise ValueError(f"journey {self.id!r} names a step twice")
+            raise ValueError("names a step twice in `steps`")
 
 
 class Contacts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,9 +137,7 @@ class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for dimension in self.by:
-            if dimension not in DIMENSIONS:
-                raise ValueError(f"unknown dimension {dimension!r}; known are {', '.join(DIMENSIONS)}")
+        refuse(Remark(f"unknown dimension {quoted(name)}: {hint(name, DIMENSIONS)}", "by") for name in self.by if name not in DIMENSIONS)
 
 
 class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,17 +164,37 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     show: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        refuse(self._wrong())
+
+    def _wrong(self) -> Iterator[Remark]:
+        """Everything that is wrong with the rule itself, whatever the rest of the file says."""
         if (self.metric is None) == (self.on is None):
-            raise ValueError(f"rule {self.id!r} needs either `metric` (aggregate) or `on` (entity)")
-        if self.metric is not None and self.metric not in METRIC_BY_ID:
-            raise ValueError(f"rule {self.id!r} names the unknown metric {self.metric!r}")
+            yield Remark("needs either `metric` (aggregate rule) or `on` (entity rule)", "on" if self.on else "")
+            return
+        if self.metric is not None:
+            yield from self._wrong_aggregate(self.metric)
         names = language.AGGREGATE_NAMES if self.metric else language.ENTITY_NAMES[self.on or "customer"]
-        language.compile_expression(self.when, names)
-        if self.metric and self.show:
-            raise ValueError(f"rule {self.id!r} is an aggregate rule: `show` is for entity rules")
-        for name in self.show:
+        for fault in language.faults(self.when, names):
+            yield Remark(fault, "when")
+        for name in self.show if self.on else ():
             if name not in names:
-                raise ValueError(f"rule {self.id!r} shows the unknown name {name!r}; known are {', '.join(sorted(names))}")
+                yield Remark(f"`show` has the unknown name {quoted(name)}: {hint(name, names)}", "show")
+
+    def _wrong_aggregate(self, metric: str) -> Iterator[Remark]:
+        if metric not in METRIC_BY_ID:
+            yield Remark(f"unknown metric {quoted(metric)}: {hint(metric, METRIC_BY_ID, 'docs/reference/catalogue.md')}", "metric")
+        unknown = [name for name in self.by if name not in DIMENSIONS]
+        for name in unknown:
+            yield Remark(f"unknown dimension {quoted(name)}: {hint(name, DIMENSIONS)}", "by")
+        if metric in METRIC_BY_ID and not unknown:
+            has = set.intersection(*(set(DIMENSIONS_OF[counter]) for counter in counters_of(METRIC_BY_ID[metric])))
+            for name in self.by:
+                if name not in has:
+                    yield Remark(f"{metric} is not broken down by {name}; it is by {', '.join(sorted(has))}", "by")
+        if not self.windows:
+            yield Remark("needs at least one of the file's `windows`", "windows")
+        if self.show:
+            yield Remark("is an aggregate rule: `show` is for entity rules", "show")
 
     @property
     def names(self) -> frozenset[str]:
@@ -209,21 +232,38 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     text: str = ""
 
     def __post_init__(self) -> None:
-        for kind, ids in (("journey", [j.id for j in self.journey]), ("rule", [r.id for r in self.rule])):
-            for name in ids:
-                if ids.count(name) > 1:
-                    raise ValueError(f"{kind} {name!r} is defined twice")
+        refuse(self._contradictions())
+
+    def _contradictions(self) -> Iterator[Remark]:
+        """Where parts that are right by themselves do not go together."""
+        for kind, parts in (("journey", self.journey), ("rule", self.rule)):
+            seen = set()
+            for part in parts:
+                if part.id in seen:
+                    yield Remark(f"{kind} {quoted(part.id)} is defined twice", "id", part)
+                seen.add(part.id)
         for text in self.windows:
-            parse_duration(text)
+            try:
+                parse_duration(text)
+            except ValueError as exc:
+                yield Remark(f"`windows`: {exc}", "windows")
         for rule in self.rule:
-            if rule.metric and rule.by not in [s.by for s in self.slice]:
-                raise ValueError(f"rule {rule.id!r} is by {rule.by}, which is not a slice of this file")
-            for text in rule.windows:
-                if text not in self.windows:
-                    raise ValueError(f"rule {rule.id!r} uses the window {text!r}, which is not among `windows`")
+            if rule.metric:
+                yield from self._missing_for(rule)
             needed = {CHAPTER_OF[rule.metric]} if rule.metric else {CHAPTER_OF_SIGNAL.get(name, CORE[0]) for name in rule.names}
             for chapter in sorted(needed - self.chapters):
-                raise ValueError(f"rule {rule.id!r} needs the chapter `{chapter}`, which is off: add the table [{chapter}]")
+                yield Remark(f"needs the chapter `{chapter}`, which is off: add the table [{chapter}]", "", rule, chapter)
+
+    def _missing_for(self, rule: Rule) -> Iterator[Remark]:
+        """What an aggregate rule needs of the file and does not find."""
+        if rule.by not in [part.by for part in self.slice]:
+            listed = ", ".join(quoted(name) for name in rule.by)
+            yield Remark(f"is by [{listed}], which is not a slice of this file: add [[slice]] by = [{listed}]", "by", rule, "slice")
+        for text in rule.windows:
+            if text not in self.windows:
+                yield Remark(
+                    f"uses the window {quoted(text)}, which is not among `windows`: {hint(text, self.windows)}", "windows", rule, "windows"
+                )
 
     @property
     def chapters(self) -> frozenset[str]:
@@ -266,21 +306,81 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return int(stall_after)
 
 
-def _hook(kind: type, value: object) -> Any:
-    if kind is Duration and isinstance(value, str):
-        return parse_duration(value)
-    raise ValueError(f"expected a duration such as 30m, got {value!r}")
+class Problem(NamedTuple):
+    """Something wrong, and where in the file."""
+
+    line: int
+    column: int
+    message: str
+
+
+# Problems that a refusal names; `streamer rules check` names all.
+_NAMED_MAX: Final = 3
+# Set by `parse`, not by the file.
+_NO_KEYS: Final = ("digest", "text")
 
 
 def parse(text: str, where: str = "definitions") -> Definitions:
     """Definitions of a TOML text. Raises DefinitionsError with what is wrong and where."""
+    found = examine(text)
+    if isinstance(found, Definitions):
+        return found
+    named = "; ".join(f"{where}:{problem.line}: {problem.message}" for problem in found[:_NAMED_MAX])
+    more = len(found) - _NAMED_MAX
+    raise DefinitionsError(named + (f"; and {more} more: `streamer rules check FILE` lists all" if more > 0 else ""))
+
+
+def examine(text: str) -> Definitions | list[Problem]:
+    """Definitions of a TOML text, or everything that is wrong with it, from top to bottom."""
     try:
         raw = tomllib.loads(text)
-        raw["digest"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        raw["text"] = text
-        return msgspec.convert(raw, Definitions, dec_hook=_hook)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, DefinitionsError) as exc:
-        raise DefinitionsError(f"{where}: {exc}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        return [_no_toml(text, str(exc))]
+    except RecursionError:
+        return [Problem(1, 1, "no TOML that can be read: it is nested too deeply")]
+    reader = Reader()
+    values = reader.fields(Definitions, raw, hidden=_NO_KEYS)
+    # Also of a file with faults: what its other parts contradict is to be said as well.
+    values = {"revision": 0, **values, "digest": hashlib.sha256(text.encode()).hexdigest()[:16], "text": text}
+    try:
+        definitions = Definitions(**values)
+    except PartError as exc:
+        reader.remarks(exc.remarks)
+    else:
+        if not reader.faults:
+            return definitions
+    places = locate(text)
+    return sorted({_problem(places, raw, fault.path, fault.message) for fault in reader.faults})
+
+
+def _problem(places: dict[Path, Place], raw: dict[str, Any], path: Path, message: str) -> Problem:
+    return Problem(*nearest_place(places, path), _labelled(raw, path, message))
+
+
+def _labelled(raw: dict[str, Any], path: Path, message: str) -> str:
+    """The message, after whose it is: `rule "checkout-abandonment": ...`."""
+    match path:
+        case [str(table), int(index), *_]:
+            part = raw[table][index]
+            name = part.get("id") if isinstance(part, dict) else None
+            label = f"{table} {quoted(name) if isinstance(name, str) else index + 1}"
+            if isinstance(name, str):
+                message = message.removeprefix(f"{table} {name!r}").removeprefix(f"{table} {quoted(name)}").removeprefix(":").lstrip()
+        case [str(table), _, *_] | [str(table)] if isinstance(raw.get(table), dict):
+            label = f"[{table}]"
+            message = message.removeprefix(f"{table}: ")
+        case _:
+            return message
+    return f"{label}: {message}"
+
+
+def _no_toml(text: str, message: str) -> Problem:
+    """The parser's message has the place in its end."""
+    found = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", message, re.DOTALL)
+    if found is None:
+        return Problem(1, 1, f"no TOML: {message}")
+    line = int(found[2] or text.count("\n") + 1)
+    return Problem(line, int(found[3] or 1), f"no TOML: {found[1][:1].lower()}{found[1][1:]}")
 
 
 def default() -> Definitions:

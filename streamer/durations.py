@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from streamer.suggestions import quoted
+
 # Ten years: far beyond any deadline, and dates stay printable.
 DURATION_MAX_MS: Final = 3_650 * 86_400_000
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -20,10 +22,10 @@ def parse_duration(text: str) -> Duration:
     """Milliseconds of e.g. `"30m"`. Raises ValueError."""
     match = re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)
     if not match:
-        raise ValueError(f"expected a duration such as 30s, 30m, 24h or 7d, got {text!r}")
+        raise ValueError(f"expected a duration such as 30s, 30m, 24h or 7d, got {quoted(text)}")
     duration = Duration(int(match[1]) * _UNITS_MS[match[2]])
     if duration > DURATION_MAX_MS:
-        raise ValueError(f"{text!r} is longer than {DURATION_MAX_MS // 86_400_000} days")
+        raise ValueError(f"{quoted(text)} is longer than {DURATION_MAX_MS // 86_400_000} days")
     return duration
 
 

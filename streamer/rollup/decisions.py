@@ -11,12 +11,11 @@ from streamer.alerts.times import rfc3339
 from streamer.definitions import Definitions, Rule
 from streamer.deltas import PANE_MS
 from streamer.durations import parse_duration
-from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import LIFETIME, METRIC_BY_ID
-from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
-from streamer.metrics.metric import SAMPLED, Metric
+from streamer.metrics.counters import DIMENSIONS
+from streamer.metrics.metric import SAMPLED, Metric, counters_of
 from streamer.metrics.readings import RuleReading
-from streamer.rollup.estimates import COUNTER_BITS, Estimate, counters_of, estimate
+from streamer.rollup.estimates import COUNTER_BITS, Estimate, estimate
 from streamer.rollup.panes import TICK_MS, granularity_ms
 from streamer.rollup.series import Series
 from streamer.rollup.sums import WindowSums
@@ -34,11 +33,6 @@ class Plan:
     """A rule, compiled. `windows`: (name, length in milliseconds), in the rule's order; `sums`: where each one's numbers are."""
 
     def __init__(self, index: int, rule: Rule, metric: Metric) -> None:
-        for counter in counters_of(metric):
-            if not set(rule.by) <= set(DIMENSIONS_OF[counter]):
-                raise DefinitionsError(f"rule {rule.id!r}: {metric.id} is not broken down by {', '.join(rule.by)}")
-        if not rule.windows:
-            raise DefinitionsError(f"rule {rule.id!r} needs at least one of the file's windows")
         self.index = index
         self.rule = rule
         self.metric = metric
@@ -77,7 +71,7 @@ class Case:
         """Whether the labels alone decide that the condition never holds, as in `journey == 'checkout' and ...` elsewhere."""
         try:
             return not self.plan.holds(self.names)
-        except (KeyError, ZeroDivisionError, TypeError):
+        except (KeyError, *language.NO_VALUE):
             return False
 
     @property
@@ -202,7 +196,7 @@ class Decisions:
         names["n"], names["k"] = found.n, found.k
         try:
             return Outcome.HOLDS if case.plan.holds(names) else Outcome.FAILS
-        except (ZeroDivisionError, TypeError):
+        except language.NO_VALUE:
             # Only the numbers show it: a division by a count of 0, or a label compared with a number.
             self.errors += 1
             return Outcome.FAILS
