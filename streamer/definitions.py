@@ -7,11 +7,9 @@ documented default; a user's file replaces it entirely.
 from __future__ import annotations
 
 import hashlib
-import re
-import tomllib
 from collections.abc import Iterator
 from importlib import resources
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -38,8 +36,7 @@ from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
 from streamer.metrics.metric import Metric, counters_of
 from streamer.rules import language
 from streamer.suggestions import hint, quoted
-from streamer.toml_places import Path, Place, locate, nearest_place
-from streamer.validation import PartError, Reader, Remark, refuse
+from streamer.validation import Problem, Remark, read, refuse
 
 Identifier = Literal["journey_id", "checkout_id", "order_id", "cart_id", "case_id", "session"]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -49,8 +46,10 @@ class Journey(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of journey: which events start, advance, complete or fail an instance, and when it counts as abandoned.
 
     Event types may end in `.*`. Types named `journey.*` count only when the event's `journey` field is this id.
-    `identified_by` names the ids that tell instances apart, strongest first; `session` is the last resort.
-    Of the chapter `steps`: steps: the names of the journey's steps in their order, if it is to be said how far instances have come;
+    id: its name. start, complete, fail: types that begin an instance, and end it well or badly. activity: types that keep it alive.
+    identified_by: the ids that tell instances apart, strongest first; `session` is the last resort.
+    deadline: so long after its last activity an open instance is abandoned. recoverable_for: so long after that it can still be completed.
+    Of the chapter `steps`. steps: the names of the journey's steps in their order, if it is to be said how far instances have come;
     stall_after: for this journey in place of the chapter's.
     """
 
@@ -132,7 +131,10 @@ class Limits(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A bounded break-down: counters are added up for each combination of these dimensions."""
+    """A bounded break-down: counters are added up for each combination of these dimensions.
+
+    by: the dimensions; an empty list is the sum over everything.
+    """
 
     by: tuple[str, ...]
 
@@ -143,7 +145,11 @@ class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When it matters. `metric` makes an aggregate rule (evaluated by rollup), `on` an entity rule (evaluated by journeys).
 
-    when: an expression over the names of `rules.language`; all `windows` must hold for an aggregate rule. show: names whose values an
+    id: its name, for ever: alerts are put together by it. when: an expression over the documented names. metric: of the catalogue.
+    on: whom the rule is about. by: dimensions, of a slice of the file. windows: of those of the file; the condition must hold in all of
+    them. min_n: below this sample nothing is known. for: so long the condition must hold first. cooldown: so long after it fired it does
+    not fire again. severity: how bad it is. action: what is to be done, one sentence. owner_team: who is told. runbook: where it says more.
+    version: of the rule itself; alerts of entity rules carry the revision of the file. show: names whose values an
     entity alert carries besides those in `when`; a change of theirs alone is no amendment.
     """
 
@@ -203,7 +209,12 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file. `digest` identifies its content; changed content needs a higher `revision`."""
+    """The whole file: journeys, what is counted of them, how it is broken down, and rules.
+
+    revision: raise it with every change. allowed_lateness: events this much older than the newest are late and change nothing any more.
+    windows: rolling windows of the gauges and of rules. journey: the kinds of journeys. slice: the break-downs. rule: when somebody is
+    told. `digest` identifies the content.
+    """
 
     revision: int
     allowed_lateness: Duration = Duration(15 * 60_000)
@@ -306,18 +317,10 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return int(stall_after)
 
 
-class Problem(NamedTuple):
-    """Something wrong, and where in the file."""
-
-    line: int
-    column: int
-    message: str
-
-
 # Problems that a refusal names; `streamer rules check` names all.
 _NAMED_MAX: Final = 3
-# Set by `parse`, not by the file.
-_NO_KEYS: Final = ("digest", "text")
+# Set by `examine`, not by the file.
+NO_KEYS: Final = ("digest", "text")
 
 
 def parse(text: str, where: str = "definitions") -> Definitions:
@@ -325,62 +328,20 @@ def parse(text: str, where: str = "definitions") -> Definitions:
     found = examine(text)
     if isinstance(found, Definitions):
         return found
+    raise DefinitionsError(refusal(found, where))
+
+
+def refusal(found: list[Problem], where: str) -> str:
+    """The problems as one sentence."""
     named = "; ".join(f"{where}:{problem.line}: {problem.message}" for problem in found[:_NAMED_MAX])
     more = len(found) - _NAMED_MAX
-    raise DefinitionsError(named + (f"; and {more} more: `streamer rules check FILE` lists all" if more > 0 else ""))
+    return named + (f"; and {more} more: `streamer rules check FILE` lists all" if more > 0 else "")
 
 
 def examine(text: str) -> Definitions | list[Problem]:
     """Definitions of a TOML text, or everything that is wrong with it, from top to bottom."""
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        return [_no_toml(text, str(exc))]
-    except RecursionError:
-        return [Problem(1, 1, "no TOML that can be read: it is nested too deeply")]
-    reader = Reader()
-    values = reader.fields(Definitions, raw, hidden=_NO_KEYS)
-    # Also of a file with faults: what its other parts contradict is to be said as well.
-    values = {"revision": 0, **values, "digest": hashlib.sha256(text.encode()).hexdigest()[:16], "text": text}
-    try:
-        definitions = Definitions(**values)
-    except PartError as exc:
-        reader.remarks(exc.remarks)
-    else:
-        if not reader.faults:
-            return definitions
-    places = locate(text)
-    return sorted({_problem(places, raw, fault.path, fault.message) for fault in reader.faults})
-
-
-def _problem(places: dict[Path, Place], raw: dict[str, Any], path: Path, message: str) -> Problem:
-    return Problem(*nearest_place(places, path), _labelled(raw, path, message))
-
-
-def _labelled(raw: dict[str, Any], path: Path, message: str) -> str:
-    """The message, after whose it is: `rule "checkout-abandonment": ...`."""
-    match path:
-        case [str(table), int(index), *_]:
-            part = raw[table][index]
-            name = part.get("id") if isinstance(part, dict) else None
-            label = f"{table} {quoted(name) if isinstance(name, str) else index + 1}"
-            if isinstance(name, str):
-                message = message.removeprefix(f"{table} {name!r}").removeprefix(f"{table} {quoted(name)}").removeprefix(":").lstrip()
-        case [str(table), _, *_] | [str(table)] if isinstance(raw.get(table), dict):
-            label = f"[{table}]"
-            message = message.removeprefix(f"{table}: ")
-        case _:
-            return message
-    return f"{label}: {message}"
-
-
-def _no_toml(text: str, message: str) -> Problem:
-    """The parser's message has the place in its end."""
-    found = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", message, re.DOTALL)
-    if found is None:
-        return Problem(1, 1, f"no TOML: {message}")
-    line = int(found[2] or text.count("\n") + 1)
-    return Problem(line, int(found[3] or 1), f"no TOML: {found[1][:1].lower()}{found[1][1:]}")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return read(Definitions, text, given={"digest": digest, "text": text}, meanwhile={"revision": 0})
 
 
 def default() -> Definitions:

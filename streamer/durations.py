@@ -29,5 +29,13 @@ def parse_duration(text: str) -> Duration:
     return duration
 
 
+def written(duration: Duration) -> str:
+    """A duration as the file has it, in the largest unit that needs no fraction."""
+    for unit, length_ms in reversed(_UNITS_MS.items()):
+        if duration and duration % length_ms == 0:
+            return f"{duration // length_ms}{unit}"
+    return "0s"
+
+
 class Part(msgspec.Struct, frozen=True):
     """A part of the file: closed, so that a misspelt key is an error."""

@@ -6,6 +6,8 @@ one of its keys.
 
 from __future__ import annotations
 
+import re
+import tomllib
 import types
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -16,7 +18,7 @@ import msgspec
 from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.suggestions import hint, quoted
-from streamer.toml_places import Path
+from streamer.toml_places import Path, locate, nearest_place
 
 P = TypeVar("P", bound=Part)
 _WRONG: Final = object()  # in place of a value
@@ -56,6 +58,14 @@ class Fault(NamedTuple):
     message: str
 
 
+class Problem(NamedTuple):
+    """Something wrong, and where in the file."""
+
+    line: int
+    column: int
+    message: str
+
+
 class Reader:
     """Makes structures of one file; `faults` are all that was wrong so far."""
 
@@ -92,7 +102,7 @@ class Reader:
         self.faults.append(Fault(path, message))
 
     def _value(self, kind: Any, value: Any, path: Path) -> Any:
-        kind = _without_none(kind)
+        kind = without_none(kind)
         if isinstance(kind, type) and issubclass(kind, Part):
             return self._part(kind, value, path)
         if get_origin(kind) is tuple:
@@ -153,12 +163,70 @@ class Reader:
         return _WRONG if _WRONG in values.values() else values
 
 
+def read(kind: type[P], text: str, *, given: dict[str, Any] | None = None, meanwhile: dict[str, Any] | None = None) -> P | list[Problem]:
+    """The structure of a whole TOML text, or everything that is wrong with it, from top to bottom.
+
+    given: fields that are no keys of the file. meanwhile: values for required keys that are wrong, so that what the other parts
+    contradict is said as well.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        return [_no_toml(text, str(exc))]
+    except RecursionError:
+        return [Problem(1, 1, "no TOML that can be read: it is nested too deeply")]
+    reader = Reader()
+    values = {**(meanwhile or {}), **reader.fields(kind, raw, hidden=tuple(given or ())), **(given or {})}
+    if all(field.name in values for field in _fields(kind) if field.required):
+        try:
+            made = kind(**values)
+        except PartError as exc:
+            reader.remarks(exc.remarks)
+        else:
+            if not reader.faults:
+                return made
+    return placed(text, raw, reader.faults)
+
+
+def placed(text: str, raw: dict[str, Any], faults: Iterable[Fault]) -> list[Problem]:
+    """Faults with the places they are about, in their order. raw: the parsed text."""
+    places = locate(text)
+    return sorted({Problem(*nearest_place(places, fault.path), _labelled(raw, fault)) for fault in faults})
+
+
+def _labelled(raw: dict[str, Any], fault: Fault) -> str:
+    """The message, after whose it is: `rule "checkout-abandonment": ...`."""
+    message = fault.message
+    match fault.path:
+        case [str(table), int(index), *_]:
+            part = raw[table][index]
+            name = (part.get("id") or part.get("name")) if isinstance(part, dict) else None
+            if not isinstance(name, str):
+                return f"{table} {index + 1}: {message}"
+            message = message.removeprefix(f"{table} {name!r}").removeprefix(f"{table} {quoted(name)}").removeprefix(":").lstrip()
+            return f"{table} {quoted(name)}: {message}"
+        case [str(table), *_] if isinstance(raw.get(table), dict):
+            return f"[{table}]: {message.removeprefix(f'{table}: ')}"
+        case _:
+            return message
+
+
+def _no_toml(text: str, message: str) -> Problem:
+    """The parser's message has the place in its end."""
+    found = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", message, re.DOTALL)
+    if found is None:
+        return Problem(1, 1, f"no TOML: {message}")
+    line = int(found[2] or text.count("\n") + 1)
+    column = int(found[3] or len(text) - text.rfind("\n"))
+    return Problem(line, column, f"no TOML: {found[1][:1].lower()}{found[1][1:]}")
+
+
 @cache
 def _fields(kind: type[Part]) -> tuple[msgspec.structs.FieldInfo, ...]:
     return msgspec.structs.fields(kind)
 
 
-def _without_none(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
     """TOML has no null: what may be None may be left out."""
     if get_origin(kind) in (Union, types.UnionType):
         kinds = [member for member in get_args(kind) if member is not type(None)]
