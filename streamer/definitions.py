@@ -253,11 +253,11 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 if part.id in seen:
                     yield Remark(f"{kind} {quoted(part.id)} is defined twice", "id", part)
                 seen.add(part.id)
-        for text in self.windows:
+        for index, text in enumerate(self.windows):
             try:
                 parse_duration(text)
             except ValueError as exc:
-                yield Remark(f"`windows`: {exc}", "windows")
+                yield Remark(f"`windows`: {exc}", "windows", index=index)
         for rule in self.rule:
             if rule.metric:
                 yield from self._missing_for(rule)
@@ -328,14 +328,9 @@ def parse(text: str, where: str = "definitions") -> Definitions:
     found = examine(text)
     if isinstance(found, Definitions):
         return found
-    raise DefinitionsError(refusal(found, where))
-
-
-def refusal(found: list[Problem], where: str) -> str:
-    """The problems as one sentence."""
     named = "; ".join(f"{where}:{problem.line}: {problem.message}" for problem in found[:_NAMED_MAX])
     more = len(found) - _NAMED_MAX
-    return named + (f"; and {more} more: `streamer rules check FILE` lists all" if more > 0 else "")
+    raise DefinitionsError(named + (f"; and {more} more: `streamer rules check FILE` lists all" if more > 0 else ""))
 
 
 def examine(text: str) -> Definitions | list[Problem]:

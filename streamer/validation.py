@@ -27,13 +27,20 @@ _WRONG: Final = object()  # in place of a value
 class Remark(NamedTuple):
     """One thing that is wrong. key: of the structure, if it is about one. part: the structure, if not the one that says so.
 
-    given: a key of the file by which this is judged: if that one is wrong itself, nothing can be said.
+    index: of the element, if the key is a list. given: a key of the file by which this is judged: if that one is wrong itself, nothing
+    can be said.
     """
 
     message: str
     key: str = ""
     part: Part | None = None
     given: str = ""
+    index: int | None = None
+
+    def under(self, path: Path) -> Path:
+        """Where it is, of a structure that is at `path`."""
+        keyed = (*path, self.key) if self.key else path
+        return keyed if self.index is None else (*keyed, self.index)
 
 
 class PartError(ValueError):
@@ -96,7 +103,7 @@ class Reader:
         for remark in remarks:
             if remark.given not in wrong:
                 at = path if remark.part is None else self._paths.get(id(remark.part), path)
-                self._fault((*at, remark.key) if remark.key else at, remark.message)
+                self._fault(remark.under(at), remark.message)
 
     def _fault(self, path: Path, message: str) -> None:
         self.faults.append(Fault(path, message))

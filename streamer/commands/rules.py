@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
 
-from streamer.authoring import advice
+from streamer.authoring import advice, rule_tests
 from streamer.authoring.definitions_schema import schema_text
+from streamer.commands.replay import load_definitions
 from streamer.definitions import Definitions, examine
 from streamer.errors import DefinitionsError, InputError
+from streamer.suggestions import quoted
+from streamer.toml_places import locate
 from streamer.validation import Problem
 
 group = typer.Typer(no_args_is_help=True, help="Check and test definitions, and see which are in force.")
@@ -46,6 +50,64 @@ def check(
         typer.echo(_conclusion(file, found, len(warnings)))
     if errors:
         raise typer.Exit(DefinitionsError.exit_code)
+
+
+@group.command("test")
+def run_tests(
+    files: Annotated[list[Path], typer.Argument(help="Files of tests.")],
+    *,
+    definitions: Annotated[Path | None, typer.Option(help="Definitions file, in place of the one that the tests name.")] = None,
+    name: Annotated[str, typer.Option(help="Only tests whose name has this in it.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Fold the events of each test and compare the alerts with those expected.
+
+    Exit code 0: all are as expected. 1: a test failed. 2: a file cannot be used.
+    """
+    tested = [(file, *one) for file in files for one in _tested(file, definitions, name)]
+    failed = sum(not outcome.ok for _, _, outcome in tested)
+    if as_json:
+        tests = [{"file": str(file), "line": line, "ok": outcome.ok, **_plain(outcome)} for file, line, outcome in tested]
+        typer.echo(orjson.dumps({"ok": not failed, "tests": tests}))
+    else:
+        for file, line, outcome in tested:
+            _print_outcome(f"{file}:{line}", outcome)
+        typer.echo(f"{_count(len(tested), 'test')}, {failed} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tested(file: Path, definitions: Path | None, name: str) -> Iterator[tuple[int, rule_tests.Outcome]]:
+    """The line of each test of a file, and what came of it. Raises InputError, DefinitionsError."""
+    text = read(file)
+    loaded = rule_tests.load(text)
+    if isinstance(loaded, list):
+        raise InputError("; ".join(f"{file}:{problem.line}: {problem.message}" for problem in loaded))
+    wanted = load_definitions(definitions or file.parent / loaded.definitions)
+    places = locate(text)
+    for index, test in enumerate(loaded.test):
+        if name not in test.name:
+            continue
+        line = places["test", index].line
+        if unknown := rule_tests.unknown_rules(test, wanted):
+            raise InputError(f"{file}:{line}: test {quoted(test.name)}: {'; '.join(unknown)}")
+        yield line, rule_tests.run(test, wanted)
+
+
+def _plain(outcome: rule_tests.Outcome) -> dict[str, Any]:
+    told = {part: [{"rule": one.rule, **one.says} for one in getattr(outcome, part)] for part in ("missing", "unexpected", "told")}
+    return {"name": outcome.name, **told}
+
+
+def _print_outcome(place: str, outcome: rule_tests.Outcome) -> None:
+    typer.echo(f"{place}: {outcome.name}: {'OK' if outcome.ok else 'FAILED'}")
+    if not outcome.ok:
+        for one in outcome.missing:
+            typer.echo(f"    expected: {one}")
+        for one in outcome.unexpected:
+            typer.echo(f"    not expected: {one}")
+        for got in outcome.told or ["nothing of these rules"]:
+            typer.echo(f"    got: {got}")
 
 
 @group.command()
