@@ -257,7 +257,7 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             try:
                 parse_duration(text)
             except ValueError as exc:
-                yield Remark(f"`windows`: {exc}", "windows", index=index)
+                yield Remark(f"`windows`: {exc}", "windows", element=index)
         for rule in self.rule:
             if rule.metric:
                 yield from self._missing_for(rule)

@@ -27,7 +27,7 @@ _WRONG: Final = object()  # in place of a value
 class Remark(NamedTuple):
     """One thing that is wrong. key: of the structure, if it is about one. part: the structure, if not the one that says so.
 
-    index: of the element, if the key is a list. given: a key of the file by which this is judged: if that one is wrong itself, nothing
+    element: its number, if the key is a list. given: a key of the file by which this is judged: if that one is wrong itself, nothing
     can be said.
     """
 
@@ -35,12 +35,12 @@ class Remark(NamedTuple):
     key: str = ""
     part: Part | None = None
     given: str = ""
-    index: int | None = None
+    element: int | None = None
 
     def under(self, path: Path) -> Path:
         """Where it is, of a structure that is at `path`."""
         keyed = (*path, self.key) if self.key else path
-        return keyed if self.index is None else (*keyed, self.index)
+        return keyed if self.element is None else (*keyed, self.element)
 
 
 class PartError(ValueError):

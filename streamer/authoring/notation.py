@@ -32,7 +32,10 @@ def arrivals(lines: Iterable[str]) -> list[Arrival]:
 
 def time_ms(text: str) -> int:
     """Milliseconds since the epoch of `10:00:00` or `2026-11-21T10:00:00`. Raises ValueError."""
-    return milliseconds(_instant(text))
+    try:
+        return milliseconds(_instant(text))
+    except ValueError as exc:
+        raise ValueError(f"expected a time such as 10:00:00 or {DAY}T10:00:00, got {text!r}") from exc
 
 
 def shown(ms: int) -> str:

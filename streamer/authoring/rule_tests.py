@@ -43,7 +43,7 @@ class Expected(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         refuse(_wrong_times(at=self.at))
 
     @property
-    def wanted(self) -> dict[str, str]:
+    def wanted(self) -> dict[str, str | dict[str, str]]:
         """What must be as the alert says, in words."""
         given = {name: getattr(self, name) for name in _PARTS if getattr(self, name) is not None}
         return given | {"at": notation.shown(notation.time_ms(self.at))} if self.at else given
@@ -72,12 +72,12 @@ class RuleTest(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             try:
                 told = notation.arrivals([line])
             except ValueError as exc:
-                yield Remark(str(exc), "events", index=index)
+                yield Remark(str(exc), "events", element=index)
                 continue
             finding = check(told[0].value or b"", told[0].arrival_ms)
             if finding.reason != OK:
                 becomes = "is read in part" if finding.accepted else "would be a dead letter"
-                yield Remark(f"{quoted(line)} {becomes}: {finding.detail}. {finding.advice}", "events", index=index)
+                yield Remark(f"{quoted(line)} {becomes}: {finding.detail}. {finding.advice}", "events", element=index)
         if not self.events:
             yield Remark("`events` is empty", "events")
 
@@ -95,7 +95,7 @@ def _wrong_times(**times: str | None) -> Iterator[Remark]:
             try:
                 notation.time_ms(text)
             except ValueError as exc:
-                yield Remark(f"`{key}`: {exc}, or 10:00:00; got {quoted(text)}", key)
+                yield Remark(f"`{key}`: {exc}", key)
 
 
 def load(text: str) -> RuleTests | list[Problem]:

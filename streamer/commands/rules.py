@@ -106,8 +106,10 @@ def _print_outcome(place: str, outcome: rule_tests.Outcome) -> None:
             typer.echo(f"    expected: {one}")
         for one in outcome.unexpected:
             typer.echo(f"    not expected: {one}")
-        for got in outcome.told or ["nothing of these rules"]:
-            typer.echo(f"    got: {got}")
+        for one in outcome.told:
+            typer.echo(f"    got: {one}")
+        if not outcome.told:
+            typer.echo("    got: nothing of these rules")
 
 
 @group.command()

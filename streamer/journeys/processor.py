@@ -28,7 +28,7 @@ from streamer.journeys.routing import Router
 from streamer.journeys.sinks import Live
 from streamer.journeys.state import NEVER, Episode, State
 from streamer.journeys.write_behind import BEHIND, Behind, WriteBehind
-from streamer.processor import MARKER_KEY, Drained, Pending, Record
+from streamer.processor import MARKER_KEY, Drained, InForce, Pending, Record
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Control, Rejected, Touchpoint
 
@@ -260,6 +260,11 @@ class JourneysProcessor:
         """Outcomes of all records, then what limits cut and which ids told instances."""
         return {**self._count, **{kind: self.notes[kind] for kind in sorted(self.notes)}}
 
+    @property
+    def in_force(self) -> InForce:
+        """The definitions in force."""
+        return InForce(self._definitions.revision, self._definitions.digest, self._marker.since)
+
     def rows(self) -> Mapping[bytes, bytes]:
         """The customers as rows."""
         return RowsView(self._customers)
@@ -482,6 +487,7 @@ class JourneysProcessor:
         if state.revision < newest.revision:
             after = (state.next_offset or 0) - 1
             self._journal.append(marker.JournalEntry(after=after, revision=newest.revision, digest=newest.digest))
+            state.since = after
             # What would be folded again would be folded under the old ones.
             self._new_definitions = self._write_all = True
         state.revision, state.digest, state.build = newest.revision, newest.digest, self._build
