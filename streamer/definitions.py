@@ -149,7 +149,7 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     on: whom the rule is about. by: dimensions, of a slice of the file. windows: of those of the file; the condition must hold in all of
     them. min_n: below this sample nothing is known. for: so long the condition must hold first. cooldown: so long after it fired it does
     not fire again. severity: how bad it is. action: what is to be done, one sentence. owner_team: who is told. runbook: where it says more.
-    version: of the rule itself; alerts of entity rules carry the revision of the file. show: names whose values an
+    version: of the rule; its alerts carry it. show: names whose values an
     entity alert carries besides those in `when`; a change of theirs alone is no amendment.
     """
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from streamer import settings
 from streamer.authoring import advice, rule_tests
 from streamer.authoring.definitions_schema import schema_text
+from streamer.commands import rules_status
 from streamer.commands.replay import load_definitions
 from streamer.definitions import Definitions, examine
 from streamer.errors import DefinitionsError, InputError
@@ -110,6 +112,27 @@ def _print_outcome(place: str, outcome: rule_tests.Outcome) -> None:
             typer.echo(f"    got: {one}")
         if not outcome.told:
             typer.echo("    got: nothing of these rules")
+
+
+@group.command()
+def status(
+    *,
+    definitions: Annotated[Path | None, typer.Option(help="Definitions file, in place of the setting.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which definitions the worker on this machine has in force, since which offsets, and whether the file is the same.
+
+    Exit code 0: the file is in force in every partition. 1: it is not, the file cannot be used, or a role does not answer.
+    """
+    config = settings.load(**({"definitions": definitions} if definitions else {}))
+    report = rules_status.report(config)
+    if as_json:
+        typer.echo(orjson.dumps(report))
+    else:
+        for line in rules_status.lines(report):
+            typer.echo(line)
+    if not report["ok"]:
+        raise typer.Exit(1)
 
 
 @group.command()
