@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import IllegalStateError, KafkaError, ProducerFenced
 from faust.types import TP
@@ -19,7 +19,7 @@ from streamer.engine.opening import Kept, Opener
 from streamer.engine.preflight import wrong_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from streamer.engine.batches import Batch
     from streamer.engine.clocks import Linger
@@ -64,6 +64,7 @@ class Partitions:
         self._starting: asyncio.Task[None] | None = None
         self._rebalance = 0
         self._edition = 0
+        self._renewing: asyncio.Task[None] | None = None
         self.rebalance_began = time.monotonic()
         self.assigned = False
         self.progressed = time.monotonic()  # of opening, for the watchdog
@@ -222,11 +223,10 @@ class Partitions:
         if not isinstance(error, KafkaError) or denial(error) is not None:  # opening again grants nothing
             end_for(error, f"the checkpoint of partition {owner.partition}")
         self._note_failed(owner, error)
-        self._in_background(self._reopen(owner, error), f"reopen partition {owner.partition}")
+        self._until_rebalance(asyncio.create_task(self._reopen(owner, error), name=f"reopen partition {owner.partition}"))
 
-    def _in_background(self, opening: Coroutine[Any, Any, None], name: str) -> None:
-        """Run it until it ends or the next rebalance begins."""
-        task = asyncio.create_task(opening, name=name)
+    def _until_rebalance(self, task: asyncio.Task[None]) -> None:
+        """The next rebalance cancels the task, and waits for it."""
         self._reopening.add(task)
         task.add_done_callback(self._reopening.discard)
 
@@ -281,14 +281,18 @@ class Partitions:
 
     def _renew_outdated(self) -> None:
         """While partitions are assigned; those that are being opened are looked at when they are."""
-        if self.assigned and any(owner.edition != self._edition for owner in self._owners.values()):
-            self._in_background(self._renew_one_by_one(), "renew partitions")
+        if self.assigned and self._outdated() is not None and (self._renewing is None or self._renewing.done()):
+            self._renewing = asyncio.create_task(self._renew_one_by_one(), name="renew partitions")
+            self._until_rebalance(self._renewing)
+
+    def _outdated(self) -> Owner | None:
+        return next((owner for owner in self._owners.values() if owner.edition != self._edition), None)
 
     async def _renew_one_by_one(self) -> None:
-        for owner in list(self._owners.values()):
+        while (owner := self._outdated()) is not None:
             try:
                 async with self._locks[owner.partition]:
-                    if self._owners.get(owner.partition) is owner and owner.edition != self._edition:
+                    if self._owners.get(owner.partition) is owner:
                         await self._renew(owner)
             except IllegalStateError:
                 return  # revoked meanwhile
