@@ -207,7 +207,9 @@ def _labelled(raw: dict[str, Any], fault: Fault) -> str:
     match fault.path:
         case [str(table), int(index), *_]:
             part = raw[table][index]
-            name = (part.get("id") or part.get("name")) if isinstance(part, dict) else None
+            if not isinstance(part, dict):
+                return message
+            name = part.get("id") or part.get("name")
             if not isinstance(name, str):
                 return f"{table} {index + 1}: {message}"
             message = message.removeprefix(f"{table} {name!r}").removeprefix(f"{table} {quoted(name)}").removeprefix(":").lstrip()

@@ -76,7 +76,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         ("", 1, 1, "`revision` is missing"),
         ("revision = true", 1, 1, "`revision`: expected a whole number, got true"),
         ("revision = 1\n[rule]\nid = 'x'", 2, 1, "[rule]: `rule`: expected a table [[rule]], got a table"),
-        ("revision = 1\nrule = [1]", 2, 9, "rule 1: `rule`, item 1: expected a table, got 1"),
+        ("revision = 1\nrule = [1]", 2, 9, "`rule`, item 1: expected a table, got 1"),
         ("revision = 1\ncontacts = []", 2, 1, "`contacts`: expected a table, got a list"),
         ("revision = 1\nwindows = '5m'", 2, 1, "`windows`: expected a list, each a text, got \"5m\""),
         ("revision = 1\ndigest = 'x'", 2, 1, 'unknown key "digest": '),
