@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "worker": ("worker",),
     "topics": ("topics",),
     "events": ("events",),
+    "rules": ("rules",),
     "simulate": ("simulate",),
     "ingest": ("ingest",),
     "replay": ("replay",),

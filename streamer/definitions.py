@@ -7,9 +7,9 @@ documented default; a user's file replaces it entirely.
 from __future__ import annotations
 
 import hashlib
-import tomllib
+from collections.abc import Iterator
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -32,10 +32,12 @@ from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTERS, CORE, METRIC_BY_ID, PATTERN_PREFIX, PATTERNS, chapter_of_signal
 from streamer.metrics.chapters.causes import SPANS_MS as CAUSE_SPANS_MS
-from streamer.metrics.counters import DIMENSIONS
-from streamer.metrics.metric import Metric
+from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
+from streamer.metrics.metric import Metric, counters_of
 from streamer.rules import language
 from streamer.rules.quiet import QuietHours, zone_of
+from streamer.suggestions import hint, quoted
+from streamer.validation import Problem, Remark, read, refuse
 
 Identifier = Literal["journey_id", "checkout_id", "order_id", "cart_id", "case_id", "session"]
 EventId = Literal["journey_id", "session_id", "checkout_id", "order_id", "cart_id", "issue_id", "case_id", "contact_id"]
@@ -46,8 +48,10 @@ class Journey(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of journey: which events start, advance, complete or fail an instance, and when it counts as abandoned.
 
     Event types may end in `.*`. Types named `journey.*` count only when the event's `journey` field is this id.
-    `identified_by` names the ids that tell instances apart, strongest first; `session` is the last resort.
-    Of the chapter `steps`: steps: the names of the journey's steps in their order, if it is to be said how far instances have come;
+    id: its name. start, complete, fail: types that begin an instance, and end it well or badly. activity: types that keep it alive.
+    identified_by: the ids that tell instances apart, strongest first; `session` is the last resort.
+    deadline: so long after its last activity an open instance is abandoned. recoverable_for: so long after that it can still be completed.
+    Of the chapter `steps`. steps: the names of the journey's steps in their order, if it is to be said how far instances have come;
     stall_after: for this journey in place of the chapter's.
     """
 
@@ -64,7 +68,7 @@ class Journey(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if len(set(self.steps)) < len(self.steps):
-            raise ValueError(f"journey {self.id!r} names a step twice")
+            raise ValueError("names a step twice in `steps`")
 
 
 class Contacts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,14 +133,15 @@ class Limits(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A bounded break-down: counters are added up for each combination of these dimensions."""
+    """A bounded break-down: counters are added up for each combination of these dimensions.
+
+    by: the dimensions; an empty list is the sum over everything.
+    """
 
     by: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for dimension in self.by:
-            if dimension not in DIMENSIONS:
-                raise ValueError(f"unknown dimension {dimension!r}; known are {', '.join(DIMENSIONS)}")
+        refuse(Remark(f"unknown dimension {quoted(name)}: {hint(name, DIMENSIONS)}", "by") for name in self.by if name not in DIMENSIONS)
 
 
 class Pattern(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -175,14 +180,20 @@ _OF_AGGREGATE_RULES: dict[str, object] = {"by": (), "windows": (), "for_": 0, "b
 class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When it matters. `metric` makes an aggregate rule (evaluated by rollup), `on` an entity rule (evaluated by journeys).
 
-    when: an expression over the names of `rules.language`; all `windows` must hold for an aggregate rule. show: names whose values an
-    entity alert carries besides those in `when`; a change of theirs alone is no amendment. mode: a `draft` is evaluated and counted,
-    but nobody is told; `off` is not evaluated. Of entity rules: cooldown: the time from one firing to the next of the same entity;
-    max_per_day: the most firings of one entity in any 24 hours, 0 for no limit; quiet: spans such as `22:00-07:00`, in the file's
-    `timezone`, in which nothing begins to fire. What these hold back fires when they allow it, if the condition still holds then.
-    Of aggregate rules: baseline: a fixed target, or `hour-of-week` for the median of the same hour of the last `baseline_weeks` weeks;
-    clear: while it fires, what must hold for an evaluation to be clean, in place of `when` not holding; group_by: dimensions by which
-    firing series are told as one alert, `[]` for one of the whole rule. dashboard: a link, else the file's.
+    id: its name, for ever: alerts are put together by it. when: an expression over the documented names. severity: how bad it is. action:
+    what is to be done, one sentence. owner_team: who is told. runbook: where it says more. dashboard: a link, else the file's. version: of
+    the rule; its alerts carry it. mode: a `draft` is evaluated and counted, but nobody is told; `off` is not evaluated.
+
+    Of entity rules: on: whom the rule is about. cooldown: so long after it fired it does not fire again for the same one. max_per_day:
+    the most firings for one in any 24 hours, 0 for no limit. quiet: spans such as `22:00-07:00`, in the file's `timezone`, in which
+    nothing begins to fire. What these hold back fires when they allow it, if the condition still holds then. show: names whose values an
+    alert carries besides those in `when`; a change of theirs alone is no amendment.
+
+    Of aggregate rules: metric: of the catalogue. by: dimensions, of a slice of the file. windows: of those of the file; the condition must
+    hold in all of them. min_n: below this sample nothing is known. for: so long the condition must hold first. baseline: a fixed target, or
+    `hour-of-week` for the median of the same hour of the last weeks. baseline_weeks: how many, 3 to 8. clear: while it fires, what must
+    hold for an evaluation to be clean, in place of `when` not holding. group_by: dimensions by which firing series are told as one alert,
+    `[]` for one of the whole rule.
     """
 
     id: str
@@ -210,32 +221,61 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     show: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if (self.metric is None) == (self.on is None):
-            raise ValueError(f"rule {self.id!r} needs either `metric` (aggregate) or `on` (entity)")
-        if self.metric is not None and self.metric not in METRIC_BY_ID:
-            raise ValueError(f"rule {self.id!r} names the unknown metric {self.metric!r}")
-        names = language.AGGREGATE_NAMES if self.metric else language.ENTITY_NAMES[self.on or "customer"]
-        language.compile_expression(self.when, names)
-        kind, others = ("an aggregate", _OF_ENTITY_RULES) if self.metric else ("an entity", _OF_AGGREGATE_RULES)
-        for field, absent in others.items():
-            if getattr(self, field) != absent:
-                other = "entity" if self.metric else "aggregate"
-                raise ValueError(f"rule {self.id!r} is {kind} rule: `{field.rstrip('_')}` is for {other} rules")
-        QuietHours(self.quiet, zone_of("UTC"))
-        if self.metric:
-            self._check_aggregate(names)
-        for name in self.show:
-            if not language.knows(names, name):
-                raise ValueError(f"rule {self.id!r} shows the unknown name {name!r}; known are {', '.join(sorted(names))}")
+        refuse(self._wrong())
 
-    def _check_aggregate(self, names: frozenset[str]) -> None:
-        if self.clear:
-            language.compile_expression(self.clear, names)
-        used = language.names_in(self.when) | (language.names_in(self.clear) if self.clear else frozenset())
-        if used & language.BASELINE_NAMES and self.baseline is None:
-            raise ValueError(f"rule {self.id!r} names {min(used & language.BASELINE_NAMES)!r} and has no `baseline`")
+    def _wrong(self) -> Iterator[Remark]:
+        """Everything that is wrong with the rule itself, whatever the rest of the file says."""
+        if (self.metric is None) == (self.on is None):
+            yield Remark("needs either `metric` (aggregate rule) or `on` (entity rule)", "on" if self.on else "")
+            return
+        if self.metric is not None:
+            yield from self._wrong_aggregate(self.metric)
+        names = language.AGGREGATE_NAMES if self.metric else language.ENTITY_NAMES[self.on or "customer"]
+        faults = list(language.faults(self.when, names))
+        for fault in faults:
+            yield Remark(fault, "when")
+        if self.metric is not None and not faults:
+            yield from self._wrong_comparison(names)
+        kind, other, fields = (
+            ("an aggregate", "entity", _OF_ENTITY_RULES) if self.metric else ("an entity", "aggregate", _OF_AGGREGATE_RULES)
+        )
+        for field, absent in fields.items():
+            if getattr(self, field) != absent:
+                key = field.rstrip("_")
+                yield Remark(f"is {kind} rule: `{key}` is for {other} rules", key)
+        try:
+            QuietHours(self.quiet, zone_of("UTC"))
+        except DefinitionsError as exc:
+            yield Remark(str(exc), "quiet")
+        for name in self.show if self.on else ():
+            if not language.knows(names, name):
+                yield Remark(f"`show` has the unknown name {quoted(name)}: {hint(name, names)}", "show")
+
+    def _wrong_aggregate(self, metric: str) -> Iterator[Remark]:
+        if metric not in METRIC_BY_ID:
+            yield Remark(f"unknown metric {quoted(metric)}: {hint(metric, METRIC_BY_ID, 'docs/reference/catalogue.md')}", "metric")
+        unknown = [name for name in self.by if name not in DIMENSIONS]
+        for name in unknown:
+            yield Remark(f"unknown dimension {quoted(name)}: {hint(name, DIMENSIONS)}", "by")
+        if metric in METRIC_BY_ID and not unknown:
+            has = set.intersection(*(set(DIMENSIONS_OF[counter]) for counter in counters_of(METRIC_BY_ID[metric])))
+            for name in self.by:
+                if name not in has:
+                    yield Remark(f"{metric} is not broken down by {name}; it is by {', '.join(sorted(has))}", "by")
+        if not self.windows:
+            yield Remark("needs at least one of the file's `windows`", "windows")
+
+    def _wrong_comparison(self, names: frozenset[str]) -> Iterator[Remark]:
+        """What it is compared with, and what its alerts are put together by."""
+        faults = list(language.faults(self.clear, names)) if self.clear else []
+        for fault in faults:
+            yield Remark(fault, "clear")
+        for key, text in (("when", self.when), ("clear", "" if faults else self.clear)):
+            named = language.names_in(text) & language.BASELINE_NAMES if text else frozenset()
+            if named and self.baseline is None:
+                yield Remark(f"names {quoted(min(named))} and has no `baseline`", key)
         if self.group_by is not None and not set(self.group_by) < set(self.by):
-            raise ValueError(f"rule {self.id!r}: `group_by` must leave out at least one dimension of `by`, and name no other")
+            yield Remark("`group_by` must leave out at least one dimension of `by`, and name no other", "group_by")
 
     @property
     def names(self) -> frozenset[str]:
@@ -244,10 +284,13 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file. `digest` identifies its content; changed content needs a higher `revision`.
+    """The whole file: journeys, what is counted of them, how it is broken down, and rules.
 
-    timezone: of what goes by the clock on the wall (quiet hours, baselines by hour of the week), an IANA name. dashboard: the link that
-    alerts carry, completed by their time and slice.
+    revision: raise it with every change. allowed_lateness: events this much older than the newest are late and change nothing any more.
+    windows: rolling windows of the gauges and of rules. timezone: of what goes by the clock on the wall (quiet hours, baselines by hour of
+    the week), an IANA name. dashboard: the link that alerts carry, completed by their time and slice. journey: the kinds of journeys.
+    pattern: sequences and absences that rules on customers name. slice: the break-downs. rule: when somebody is told. `digest` identifies
+    the content.
     """
 
     revision: int
@@ -280,30 +323,46 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     text: str = ""
 
     def __post_init__(self) -> None:
-        ids_of = {
-            "journey": [one.id for one in self.journey],
-            "rule": [one.id for one in self.rule],
-            "pattern": [one.id for one in self.pattern],
-        }
-        for kind, ids in ids_of.items():
-            for name in ids:
-                if ids.count(name) > 1:
-                    raise ValueError(f"{kind} {name!r} is defined twice")
-        for text in self.windows:
-            parse_duration(text)
-        zone_of(self.timezone)
+        refuse(self._contradictions())
+
+    def _contradictions(self) -> Iterator[Remark]:
+        """Where parts that are right by themselves do not go together."""
+        patterns = [PATTERN_PREFIX + pattern.id for pattern in self.pattern]
+        for kind, parts in (("journey", self.journey), ("pattern", self.pattern), ("rule", self.rule)):
+            seen = set()
+            for part in parts:
+                if part.id in seen:
+                    yield Remark(f"{kind} {quoted(part.id)} is defined twice", "id", part)
+                seen.add(part.id)
+        for index, text in enumerate(self.windows):
+            try:
+                parse_duration(text)
+            except ValueError as exc:
+                yield Remark(f"`windows`: {exc}", "windows", element=index)
+        try:
+            zone_of(self.timezone)
+        except DefinitionsError as exc:
+            yield Remark(str(exc), "timezone")
         for rule in self.rule:
-            if rule.metric and rule.by not in [s.by for s in self.slice]:
-                raise ValueError(f"rule {rule.id!r} is by {rule.by}, which is not a slice of this file")
-            for text in rule.windows:
-                if text not in self.windows:
-                    raise ValueError(f"rule {rule.id!r} uses the window {text!r}, which is not among `windows`")
+            if rule.metric:
+                yield from self._missing_for(rule)
+            for name in sorted(rule.names) if rule.on else ():
+                if name.startswith(PATTERN_PREFIX) and name not in patterns:
+                    yield Remark(f"names {quoted(name)}, and the file has no such pattern: {hint(name, patterns)}", "when", rule, "pattern")
             needed = {CHAPTER_OF[rule.metric]} if rule.metric else {chapter_of_signal(name) or CORE[0] for name in rule.names}
-            for name in sorted(rule.names):
-                if name.startswith(PATTERN_PREFIX) and name.removeprefix(PATTERN_PREFIX) not in [p.id for p in self.pattern]:
-                    raise ValueError(f"rule {rule.id!r} names {name!r}, and the file has no such pattern")
             for chapter in sorted(needed - self.chapters - {PATTERNS}):
-                raise ValueError(f"rule {rule.id!r} needs the chapter `{chapter}`, which is off: add the table [{chapter}]")
+                yield Remark(f"needs the chapter `{chapter}`, which is off: add the table [{chapter}]", "", rule, chapter)
+
+    def _missing_for(self, rule: Rule) -> Iterator[Remark]:
+        """What an aggregate rule needs of the file and does not find."""
+        if rule.by not in [part.by for part in self.slice]:
+            listed = ", ".join(quoted(name) for name in rule.by)
+            yield Remark(f"is by [{listed}], which is not a slice of this file: add [[slice]] by = [{listed}]", "by", rule, "slice")
+        for text in rule.windows:
+            if text not in self.windows:
+                yield Remark(
+                    f"uses the window {quoted(text)}, which is not among `windows`: {hint(text, self.windows)}", "windows", rule, "windows"
+                )
 
     @property
     def chapters(self) -> frozenset[str]:
@@ -347,21 +406,26 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return int(stall_after)
 
 
-def _hook(kind: type, value: object) -> Any:
-    if kind is Duration and isinstance(value, str):
-        return parse_duration(value)
-    raise ValueError(f"expected a duration such as 30m, got {value!r}")
+# Problems that a refusal names; `streamer rules check` names all.
+_NAMED_MAX: Final = 3
+# Set by `examine`, not by the file.
+NO_KEYS: Final = ("digest", "text")
 
 
 def parse(text: str, where: str = "definitions") -> Definitions:
     """Definitions of a TOML text. Raises DefinitionsError with what is wrong and where."""
-    try:
-        raw = tomllib.loads(text)
-        raw["digest"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        raw["text"] = text
-        return msgspec.convert(raw, Definitions, dec_hook=_hook)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, DefinitionsError) as exc:
-        raise DefinitionsError(f"{where}: {exc}") from exc
+    found = examine(text)
+    if isinstance(found, Definitions):
+        return found
+    named = "; ".join(f"{where}:{problem.line}: {problem.message}" for problem in found[:_NAMED_MAX])
+    more = len(found) - _NAMED_MAX
+    raise DefinitionsError(named + (f"; and {more} more: `streamer rules check FILE` lists all" if more > 0 else ""))
+
+
+def examine(text: str) -> Definitions | list[Problem]:
+    """Definitions of a TOML text, or everything that is wrong with it, from top to bottom."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return read(Definitions, text, given={"digest": digest, "text": text}, meanwhile={"revision": 0})
 
 
 def default() -> Definitions:

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from streamer.suggestions import quoted
+
 # Ten years: far beyond any deadline, and dates stay printable.
 DURATION_MAX_MS: Final = 3_650 * 86_400_000
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -20,11 +22,19 @@ def parse_duration(text: str) -> Duration:
     """Milliseconds of e.g. `"30m"`. Raises ValueError."""
     match = re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)
     if not match:
-        raise ValueError(f"expected a duration such as 30s, 30m, 24h or 7d, got {text!r}")
+        raise ValueError(f"expected a duration such as 30s, 30m, 24h or 7d, got {quoted(text)}")
     duration = Duration(int(match[1]) * _UNITS_MS[match[2]])
     if duration > DURATION_MAX_MS:
-        raise ValueError(f"{text!r} is longer than {DURATION_MAX_MS // 86_400_000} days")
+        raise ValueError(f"{quoted(text)} is longer than {DURATION_MAX_MS // 86_400_000} days")
     return duration
+
+
+def written(duration: Duration) -> str:
+    """A duration as the file has it, in the largest unit that needs no fraction."""
+    for unit, length_ms in reversed(_UNITS_MS.items()):
+        if duration and duration % length_ms == 0:
+            return f"{duration // length_ms}{unit}"
+    return "0s"
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -83,6 +83,14 @@ class Pending(NamedTuple):
     size_bytes: int
 
 
+class InForce(NamedTuple):
+    """The definitions that a partition is folded with. after: the source offset after which they came into force, None for the first."""
+
+    revision: int
+    digest: str
+    after: int | None
+
+
 class Processor(Protocol):
     """A pure fold over one partition. Times are milliseconds since the epoch."""
 

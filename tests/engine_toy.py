@@ -2,15 +2,17 @@
 
 Each event makes one output, `{"key", "count", "partition", "offset"}`, to the topic of deltas. Keys beginning with `alert`
 wait as alerts; the key `poison` raises, `stall` blocks the event loop, `miscount` is not accounted for. As a program it is a
-worker; see `main`.
+worker; see `main`. SIGUSR1 renews its partitions.
 `TOY_RESTORE_SECONDS` is how long a restore takes; with `TOY_STOP_HANGS` Faust's stop never returns.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -128,6 +130,8 @@ async def report(app: MachineApp) -> AsyncIterator[None]:
     path = Path(os.environ["TOY_REPORT"])
     if "TOY_STOP_HANGS" in os.environ:
         app.stop = threading.Event().wait  # type: ignore[method-assign, assignment]  # blocks the loop: nothing on it can end this
+    # As if the definitions had changed: every partition is opened anew.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: app.partitions.renew())
     stopped = threading.Event()
 
     def write() -> None:

@@ -11,10 +11,13 @@ from typing import Annotated
 import typer
 
 from streamer import settings
+from streamer.errors import UnreachableError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 # Shorter than what container engines give a health check.
 ANSWER_SECONDS = 3.0
+# Far more than a process with a thousand partitions has to say.
+ANSWER_SIZE_MAX_BYTES = 1 << 20
 
 
 class Process(StrEnum):
@@ -53,9 +56,18 @@ def healthcheck(
 
 def _ask(config: settings.Settings, role: str, path: str) -> str:
     """`ok`, or why not."""
+    try:
+        status, text = answer_of(config, role, path)
+    except UnreachableError as exc:
+        return str(exc)
+    return text[:1000].strip() if status == 200 else text[:1000].strip() or f"status {status}"
+
+
+def answer_of(config: settings.Settings, role: str, path: str) -> tuple[int, str]:
+    """Status and text of an endpoint of the worker on this machine. Raises UnreachableError."""
     port = config.metrics_port_of(role)
     if port == 0:
-        return "metrics_port is 0, so its port is not known"
+        raise UnreachableError("metrics_port is 0, so its port is not known")
     # What listens on all addresses is asked on the loopback.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.metrics_host, config.metrics_host)  # noqa: S104
     connection = (
@@ -66,10 +78,9 @@ def _ask(config: settings.Settings, role: str, path: str) -> str:
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        text = answer.read(1000).decode(errors="replace").strip()
-        return text if answer.status == 200 else text or f"status {answer.status}"
+        return answer.status, answer.read(ANSWER_SIZE_MAX_BYTES).decode(errors="replace")
     except (OSError, http.client.HTTPException) as exc:
-        return f"does not answer on {host}:{port} ({exc})"
+        raise UnreachableError(f"does not answer on {host}:{port} ({exc})") from exc
     finally:
         connection.close()
 

@@ -59,7 +59,7 @@ def load_definitions(path: Path | None) -> definitions_file.Definitions:
     if path is None:
         return definitions_file.default()
     try:
-        return definitions_file.parse(path.read_text(encoding="utf-8"), str(path))
+        return definitions_file.parse(path.read_bytes().decode(), str(path))
     except OSError as exc:
         raise DefinitionsError(f"{path}: the definitions file cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:

@@ -3,6 +3,7 @@
 GET /metrics   the registry, as Prometheus text or OpenMetrics by the Accept header
 GET /healthz   liveness: the event loop turned lately and nothing reported itself stuck (never "Kafka is reachable")
 GET /readyz    readiness: partitions assigned and restored
+GET /definitions   which definitions are in force, as JSON; only where there are any
 
 It has no user data and no password of its own, so it listens on the loopback only, unless it is told to check client
 certificates (mTLS) or that insecure is accepted. prometheus_client's own server would listen on every interface, and
@@ -15,7 +16,7 @@ import asyncio
 import contextlib
 import errno
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
@@ -66,7 +67,7 @@ class Endpoint:
     """Serves one process's metrics and health from the running event loop.
 
     `ready` and `alive` return None or the reason why not. `collectors` (e.g. the business gauges) join the registry.
-    `before_scrape` sets gauges that are read rather than counted.
+    `before_scrape` sets gauges that are read rather than counted; `definitions` tells which are in force.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Endpoint:
         alive: Callable[[], str | None] = lambda: None,
         collectors: Iterable[Collector] = (),
         before_scrape: Callable[[], None] = lambda: None,
+        definitions: Callable[[], dict[str, Any]] | None = None,
         stale_after_seconds: float | None = None,
     ) -> None:
         self._settings = settings
@@ -85,6 +87,7 @@ class Endpoint:
         self._checks = {"/healthz": self._stale, "/readyz": ready}
         self._alive = alive
         self._before_scrape = before_scrape
+        self._definitions = definitions
         self._stale_after_seconds = stale_after_seconds or settings.watchdog_seconds
         for collector in collectors:
             pipeline.registry.register(collector)
@@ -105,6 +108,8 @@ class Endpoint:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._check)
         app.router.add_get("/readyz", self._check)
+        if self._definitions is not None:
+            app.router.add_get("/definitions", self._in_force)
         app.on_response_prepare.append(_hide_versions)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -149,6 +154,10 @@ class Endpoint:
     async def _check(self, request: web.Request) -> web.Response:
         reason = self._checks[request.path]()
         return web.Response(text="ok\n" if reason is None else f"{reason}\n", status=200 if reason is None else 503)
+
+    async def _in_force(self, _request: web.Request) -> web.Response:
+        assert self._definitions is not None  # noqa: S101  there is no route otherwise
+        return web.json_response(self._definitions())
 
     async def _metrics(self, request: web.Request) -> web.Response:
         self._before_scrape()

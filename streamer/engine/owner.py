@@ -35,7 +35,8 @@ class Owner:
     """One open partition of this process.
 
     epoch: of the seek its batches must belong to; None until it may fold. changelog_end: the changelog's stable end after our
-    last commit, None if unknown. commit_began: on the monotonic clock, None while none is in flight.
+    last commit, None if unknown. commit_began: on the monotonic clock, None while none is in flight. edition: of what the machine made
+    the processor of, see `Partitions.renew`.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Owner:
         self.changelog_end = changelog_end
         self.epoch: int | None = None
         self.commit_began: float | None = None
+        self.edition = 0
         self.moved = time.monotonic()
         self._transactions = transactions
         self._settings = settings

@@ -59,10 +59,12 @@ class Partitions:
         self._kept: dict[int, Kept] = {}
         self._opening: dict[int, asyncio.Task[Owner]] = {}
         self._locks: dict[int, asyncio.Lock] = {}
-        self._reopening: dict[int, asyncio.Task[None]] = {}
+        self._reopening: set[asyncio.Task[None]] = set()
         self._reopened: dict[int, float] = {}
         self._starting: asyncio.Task[None] | None = None
         self._rebalance = 0
+        self._edition = 0
+        self._renewing: asyncio.Task[None] | None = None
         self.rebalance_began = time.monotonic()
         self.assigned = False
         self.progressed = time.monotonic()  # of opening, for the watchdog
@@ -138,10 +140,15 @@ class Partitions:
 
     async def _open(self, partition: int) -> Owner:
         async with self._locks.setdefault(partition, asyncio.Lock()):
-            owner = await self._opener.open(partition, self._kept.get(partition), self._progress)
-            self._kept.pop(partition, None)
-            self._owners[partition] = owner
-            return owner
+            return await self._open_owner(partition, self._kept.get(partition))
+
+    async def _open_owner(self, partition: int, kept: Kept | None) -> Owner:
+        edition = self._edition
+        owner = await self._opener.open(partition, kept, self._progress)
+        owner.edition = edition
+        self._kept.pop(partition, None)
+        self._owners[partition] = owner
+        return owner
 
     def _progress(self) -> None:
         self.progressed = time.monotonic()
@@ -155,6 +162,7 @@ class Partitions:
             waiting = [owner for owner in self._owners.values() if owner.epoch is None]
             await self._position(waiting)
             self._pipeline.rebalanced(time.monotonic() - self.rebalance_began)
+            self._renew_outdated()
             logger.info("partitions %s", sorted(self._owners) or "none", extra={"action": "assigned"})
         except IllegalStateError:
             pass  # revoked meanwhile; the next rebalance opens and starts again
@@ -185,7 +193,7 @@ class Partitions:
             end_for(exc, "closing the partitions")
 
     async def _cancel_opening(self) -> None:
-        tasks = [*self._opening.values(), *self._reopening.values()]
+        tasks = [*self._opening.values(), *self._reopening]
         if self._starting is not None:
             tasks.append(self._starting)
         for task in tasks:
@@ -205,7 +213,7 @@ class Partitions:
             await self._give_up(owner, exc)
             return
         self._owners.pop(owner.partition, None)
-        if owner.changelog_end is not None:
+        if owner.changelog_end is not None and owner.edition == self._edition:
             self._kept[owner.partition] = Kept(owner.processor, owner.changelog_end)
 
     # -- fencing
@@ -215,9 +223,12 @@ class Partitions:
         if not isinstance(error, KafkaError) or denial(error) is not None:  # opening again grants nothing
             end_for(error, f"the checkpoint of partition {owner.partition}")
         self._note_failed(owner, error)
-        task = asyncio.create_task(self._reopen(owner, error), name=f"reopen partition {owner.partition}")
-        self._reopening[owner.partition] = task
-        task.add_done_callback(lambda _: self._reopening.pop(owner.partition, None))
+        self._until_rebalance(asyncio.create_task(self._reopen(owner, error), name=f"reopen partition {owner.partition}"))
+
+    def _until_rebalance(self, task: asyncio.Task[None]) -> None:
+        """The next rebalance cancels the task, and waits for it."""
+        self._reopening.add(task)
+        task.add_done_callback(self._reopening.discard)
 
     def _note_failed(self, owner: Owner, error: BaseException) -> None:
         fenced = isinstance(error, ProducerFenced)
@@ -248,14 +259,57 @@ class Partitions:
             self.progressed = time.monotonic()
             async with self._locks[partition]:
                 await self._give_up(owner, error)
-                again = await self._opener.open(partition, None, self._progress)
-                self._owners[partition] = again
-                await self._position([again])
+                await self._position([await self._open_owner(partition, None)])
                 self._pipeline.reopened_after_fencing()
+            self._renew_outdated()
         except IllegalStateError:
             pass  # revoked meanwhile
         except Exception as exc:
             end_for(exc, f"opening partition {partition} again")
+
+    # -- other definitions
+
+    def renew(self) -> None:
+        """What the machine makes of a partition's rows is another from now on: close each one and open it from its state.
+
+        This is the way of a restart, and right under crashes as that is; it takes as long as reading the state, and the other
+        partitions go on meanwhile.
+        """
+        self._edition += 1
+        self._kept.clear()
+        self._renew_outdated()
+
+    def _renew_outdated(self) -> None:
+        """While partitions are assigned; those that are being opened are looked at when they are."""
+        if self.assigned and self._outdated() is not None and (self._renewing is None or self._renewing.done()):
+            self._renewing = asyncio.create_task(self._renew_one_by_one(), name="renew partitions")
+            self._until_rebalance(self._renewing)
+
+    def _outdated(self) -> Owner | None:
+        return next((owner for owner in self._owners.values() if owner.edition != self._edition), None)
+
+    async def _renew_one_by_one(self) -> None:
+        while (owner := self._outdated()) is not None:
+            try:
+                async with self._locks[owner.partition]:
+                    if self._owners.get(owner.partition) is owner:
+                        await self._renew(owner)
+            except IllegalStateError:
+                return  # revoked meanwhile
+            except Exception as exc:
+                end_for(exc, f"opening partition {owner.partition} with other definitions")
+
+    async def _renew(self, owner: Owner) -> None:
+        self.progressed = time.monotonic()
+        try:
+            await owner.close(for_good=True)  # what is not in the rows would be folded again
+            self._owners.pop(owner.partition, None)
+        except KafkaError as exc:
+            self._note_failed(owner, exc)
+            await self._give_up(owner, exc)
+        again = await self._open_owner(owner.partition, None)
+        await self._position([again])
+        again.mark_changed()  # that the definitions are others is to be committed now, not with the next event
 
     def _tp(self, partition: int) -> TP:
         return TP(self._source, partition)

@@ -7,11 +7,13 @@ import gc
 import logging
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamer import __version__, topics
 from streamer.engine import topic_admin
+from streamer.engine.definitions_file import DefinitionsFile
 from streamer.engine.endpoint import Endpoint
+from streamer.engine.exits import end_for
 from streamer.metrics.families import CONSUMED
 from streamer.metrics.pipeline import Pipeline
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from streamer.definitions import Definitions
     from streamer.engine.app import MachineApp
-    from streamer.processor import Processor
+    from streamer.processor import InForce, Processor
     from streamer.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ def _journeys(settings: Settings, definitions: Definitions) -> int:
     from streamer.journeys.processor import JourneysProcessor
     from streamer.journeys.write_behind import Behind
 
-    def make(partition: int) -> Processor:
+    def made_of(definitions: Definitions, partition: int) -> JourneysProcessor:
         return JourneysProcessor(
             definitions,
             partition=partition,
@@ -64,15 +66,17 @@ def _journeys(settings: Settings, definitions: Definitions) -> int:
             behind=Behind(settings.state_rows_per_checkpoint, settings.state_replay_events, settings.state_customers_in_use),
         )
 
-    pipeline = _pipeline("journeys", definitions)
+    pipeline = Pipeline("journeys")
+    file = DefinitionsFile(definitions, settings.definitions, pipeline, lambda tried: made_of(tried, 0))
 
     def beside(running: MachineApp) -> AbstractAsyncContextManager[None]:
-        lateness_ms = int(definitions.allowed_lateness)
-        return _endpoint(
-            settings, pipeline, running, lambda: refresh(pipeline, running.owners(), lateness_ms=lateness_ms, with_entries=True)
-        )
+        def before_scrape() -> None:
+            refresh(pipeline, running.owners(), lateness_ms=int(file.current.allowed_lateness), with_entries=True)
 
-    return app.run(machine.Machine("journeys", topics.TOUCHPOINTS, settings.partitions, make), settings, pipeline, beside)
+        return _beside(settings, pipeline, running, file, before_scrape)
+
+    folding = machine.Machine("journeys", topics.TOUCHPOINTS, settings.partitions, lambda partition: made_of(file.current, partition))
+    return app.run(folding, settings, pipeline, beside)
 
 
 def _rollup(settings: Settings, definitions: Definitions) -> int:
@@ -80,18 +84,20 @@ def _rollup(settings: Settings, definitions: Definitions) -> int:
     from streamer.metrics.exporter import BusinessCollector
     from streamer.rollup.processor import RollupProcessor
 
-    def make(partition: int) -> Processor:
+    def made_of(definitions: Definitions, partition: int) -> RollupProcessor:
         return RollupProcessor(definitions, partition=partition, partitions=settings.rollup_partitions, build=__version__)
 
-    pipeline = _pipeline("rollup", definitions)
+    pipeline = Pipeline("rollup")
+    file = DefinitionsFile(definitions, settings.definitions, pipeline, lambda tried: made_of(tried, 0))
 
     def beside(running: MachineApp) -> AbstractAsyncContextManager[None]:
         def readers() -> Iterable[RollupProcessor]:
             return [processor for processor in running.owners().values() if isinstance(processor, RollupProcessor)]
 
-        return _endpoint(settings, pipeline, running, lambda: refresh(pipeline, running.owners()), [BusinessCollector(readers)])
+        return _beside(settings, pipeline, running, file, lambda: refresh(pipeline, running.owners()), [BusinessCollector(readers)])
 
-    return app.run(machine.Machine("rollup", topics.DELTAS, settings.rollup_partitions, make), settings, pipeline, beside)
+    folding = machine.Machine("rollup", topics.DELTAS, settings.rollup_partitions, lambda partition: made_of(file.current, partition))
+    return app.run(folding, settings, pipeline, beside)
 
 
 def _publisher(settings: Settings, _definitions: Definitions) -> int:
@@ -100,23 +106,52 @@ def _publisher(settings: Settings, _definitions: Definitions) -> int:
     return publisher.run(settings)
 
 
-def _pipeline(role: str, definitions: Definitions) -> Pipeline:
-    pipeline = Pipeline(role)
-    pipeline.reloaded("accepted", revision=definitions.revision, digest=definitions.digest)
-    return pipeline
-
-
 @asynccontextmanager
-async def _endpoint(
-    settings: Settings, pipeline: Pipeline, app: MachineApp, before_scrape: Callable[[], None], collectors: Iterable[Collector] = ()
+async def _beside(
+    settings: Settings,
+    pipeline: Pipeline,
+    app: MachineApp,
+    file: DefinitionsFile,
+    before_scrape: Callable[[], None],
+    collectors: Iterable[Collector] = (),
 ) -> AsyncIterator[None]:
-    endpoint = Endpoint(settings, pipeline, ready=app.ready, alive=app.alive, collectors=collectors, before_scrape=before_scrape)
+    """The endpoint, and the eye on the definitions file."""
+    endpoint = Endpoint(
+        settings, pipeline, ready=app.ready, alive=app.alive, collectors=collectors, before_scrape=before_scrape,
+        definitions=lambda: described(file, in_force(app.owners())),
+    )  # fmt: skip
     port = await endpoint.start()
     logger.info("listening on %s:%d", settings.metrics_host, port, extra={"action": "endpoint.listening", "port": port})
+    following = asyncio.create_task(
+        file.follow(lambda: in_force(app.owners()).values(), app.partitions.renew), name="follow the definitions file"
+    )
+    following.add_done_callback(_end_if_failed)
     try:
         yield
     finally:
+        following.cancel()
         await endpoint.stop()
+
+
+def _end_if_failed(following: asyncio.Task[None]) -> None:
+    if not following.cancelled() and (error := following.exception()) is not None:
+        end_for(error, "following the definitions file")
+
+
+def in_force(processors: Mapping[int, Processor]) -> dict[int, InForce]:
+    """The definitions that each partition is folded with."""
+    return {partition: found for partition, one in processors.items() if (found := getattr(one, "in_force", None)) is not None}
+
+
+def described(file: DefinitionsFile, partitions: Mapping[int, InForce]) -> dict[str, Any]:
+    """For `streamer rules status`: what new partitions are opened with, why the file is not it, and what each partition has."""
+    return {
+        "file": None if file.path is None else str(file.path),
+        "revision": file.current.revision,
+        "digest": file.current.digest,
+        "problem": file.problem,
+        "partitions": {str(partition): one._asdict() for partition, one in sorted(partitions.items())},
+    }
 
 
 def refresh(pipeline: Pipeline, processors: Mapping[int, Processor], *, lateness_ms: int = 0, with_entries: bool = False) -> None:

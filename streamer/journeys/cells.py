@@ -41,6 +41,9 @@ _PANE_SHIFT: Final = _CELL_BITS + COUNTER_BITS
 # Beyond this many interned cells the table is emptied at the next drain: label values come from producers, so it must be bounded.
 INTERNED_MAX: Final = 50_000
 
+# About what one changed counter weighs in a checkpoint.
+_ENTRY_SIZE_BYTES: Final = 12
+
 
 @final
 class Cell:
@@ -137,6 +140,11 @@ class Ledger:
         key = (time_ms // PANE_MS) << _PANE_SHIFT | cell.place << COUNTER_BITS | counter
         now = self._now
         now[key] = now.get(key, 0) + n
+
+    @property
+    def size_bytes(self) -> int:
+        """What the changes since the last drain weigh in a checkpoint, about."""
+        return self.entries * _ENTRY_SIZE_BYTES
 
     def close_tick(self, tick: int) -> None:
         """Everything counted since the last call belongs to `tick`."""

@@ -238,6 +238,5 @@ def _shown(entry: EntityRule, names: dict[str, language.Value], read: Callable[[
 def _holds(entry: EntityRule, names: Mapping[str, language.Value]) -> bool:
     try:
         return bool(entry.holds(names))
-    except (TypeError, ZeroDivisionError, OverflowError):
-        # The user's expression has no value for these numbers (a division by zero, a word compared with a number): it does not hold.
+    except language.NO_VALUE:  # then it does not hold
         return False

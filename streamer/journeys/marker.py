@@ -21,7 +21,8 @@ class Marker(msgspec.Struct):
     """Where a partition is: of the same moment as its rows. Times in milliseconds; -1 is not yet.
 
     high: greatest min(event time, arrival); arrival: of the record that raised it; base: the clock then;
-    start: first clock of a partition never written. replay: from where the source has to be folded again, None if the rows are of
+    start: first clock of a partition never written. since: the source offset after which the definitions came into force, None for those
+    it began with. replay: from where the source has to be folded again, None if the rows are of
     this moment.
     """
 
@@ -37,6 +38,7 @@ class Marker(msgspec.Struct):
     build: str = ""
     accounting: dict[str, int] = {}
     replay: Boundary | None = None
+    since: int | None = None
 
 
 class JournalEntry(msgspec.Struct, omit_defaults=True):

@@ -28,16 +28,13 @@ from streamer.journeys.routing import Router
 from streamer.journeys.sinks import Live
 from streamer.journeys.state import NEVER, Episode, State
 from streamer.journeys.write_behind import BEHIND, Behind, WriteBehind
-from streamer.processor import MARKER_KEY, Drained, Pending, Record
+from streamer.processor import MARKER_KEY, Drained, InForce, Pending, Record
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Control, Rejected, Touchpoint
 
 TICK_MS: Final = 1_000
 # An absence alert of a partition that has been silent for this long says so: it may be a producer's outage. [H]
 SILENCE_MS: Final = 60_000
-# About what one changed row and one counter change weigh in a checkpoint; only decides when the next one is due.
-_ROW_SIZE_BYTES: Final = 500
-_ENTRY_SIZE_BYTES: Final = 12
 
 
 @final
@@ -252,13 +249,18 @@ class JourneysProcessor:
     @property
     def pending(self) -> Pending:
         """What waits for a checkpoint."""
-        size = self._outbox.size_bytes + self._behind.waiting * _ROW_SIZE_BYTES + self._ledger.entries * _ENTRY_SIZE_BYTES
+        size = self._outbox.size_bytes + self._behind.size_bytes + self._ledger.size_bytes
         return Pending(self._events, self._outbox.alerts, size)
 
     @property
     def accounting(self) -> Mapping[str, int]:
         """Outcomes of all records, then what limits cut and which ids told instances."""
         return {**self._count, **{kind: self.notes[kind] for kind in sorted(self.notes)}}
+
+    @property
+    def in_force(self) -> InForce:
+        """The definitions in force."""
+        return InForce(self._definitions.revision, self._definitions.digest, self._marker.since)
 
     def rows(self) -> Mapping[bytes, bytes]:
         """The customers as rows."""
@@ -486,6 +488,7 @@ class JourneysProcessor:
         if state.revision < newest.revision:
             after = (state.next_offset or 0) - 1
             self._journal.append(marker.JournalEntry(after=after, revision=newest.revision, digest=newest.digest))
+            state.since = after
             # What would be folded again would be folded under the old ones.
             self._new_definitions = self._write_all = True
         state.revision, state.digest, state.build = newest.revision, newest.digest, self._build

@@ -23,6 +23,8 @@ from streamer.processor import ROW_PREFIX
 
 # Changelog keys of the idle clock's moves: after which offset.
 CLOCK_PREFIX: Final = b"j"
+# About what one changed row weighs in a checkpoint; only decides when the next one is due.
+_ROW_SIZE_BYTES: Final = 500
 
 
 class Behind(NamedTuple):
@@ -90,9 +92,9 @@ class WriteBehind:
             self._gone[customer.key] = None
 
     @property
-    def waiting(self) -> int:
-        """Rows that the next drain writes, about."""
-        return min(len(self._customers.changed) + len(self._writing), self._rows_per_drain)
+    def size_bytes(self) -> int:
+        """Of the rows that the next drain writes, about."""
+        return min(len(self._customers.changed) + len(self._writing), self._rows_per_drain) * _ROW_SIZE_BYTES
 
     def take(self, now: Boundary, events: int, settle: Callable[[Customer], None], *, everything: bool) -> tuple[Rows, Boundary | None]:
         """The rows to write with a drain that brought so many events, and from where to fold again, None if all rows are of now.

@@ -110,6 +110,12 @@ FAMILIES: Final = (
     # configuration and supervision
     Family("streamer_config_reloads_total", "counter", "Attempts to load definitions: accepted, rejected.", ("role", "outcome")),
     Family("streamer_config_last_reload_success_timestamp_seconds", "gauge", "When definitions were last accepted, Unix time.", ("role",)),
+    Family(
+        "streamer_definitions_reload_failed",
+        "gauge",
+        "1 while the definitions file cannot be used as it is: the last good one stays in force.",
+        ("role",),
+    ),
     Family("streamer_child_restarts_total", "counter", "Times the supervisor started a dead role again.", ("role",)),
     Family("streamer_child_up", "gauge", "1 while the role's process runs.", ("role",)),
 )

@@ -63,3 +63,9 @@ class Metric(NamedTuple):
         """For people."""
         words = self.id.replace("_", " ")
         return words[0].upper() + words[1:]
+
+
+def counters_of(metric: Metric) -> tuple[Counter, ...]:
+    """Every counter the metric is a function of."""
+    sample = () if metric.sample is None else (metric.sample,)
+    return tuple(dict.fromkeys((*metric.numerator, *metric.minus, *metric.denominator, *metric.squares_counters, *sample)))

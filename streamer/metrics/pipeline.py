@@ -139,12 +139,17 @@ class Pipeline:
     def reloaded(self, outcome: Literal["accepted", "rejected"], *, revision: int, digest: str) -> None:
         """Definitions were loaded; `revision` and `digest` are of those now in force."""
         self.counter("streamer_config_reloads_total", outcome=outcome).inc()
+        self.gauge("streamer_definitions_reload_failed").set(outcome == "rejected")
         if outcome == "accepted":
             self.gauge("streamer_config_last_reload_success_timestamp_seconds").set_to_current_time()
         if self._definitions is not None:
             self.forget("streamer_definitions_info", revision=self._definitions[0], digest=self._definitions[1])
         self._definitions = (str(revision), digest)
         self.gauge("streamer_definitions_info", revision=str(revision), digest=digest).set(1)
+
+    def reload_settled(self) -> None:
+        """The definitions file is again what is in force."""
+        self.gauge("streamer_definitions_reload_failed").set(0)
 
     # -- events and checkpoints
 

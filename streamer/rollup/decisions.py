@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from streamer.definitions import Definitions, Rule
 from streamer.metrics.catalogue import METRIC_BY_ID
+from streamer.metrics.metric import counters_of
 from streamer.metrics.readings import RuleReading
 from streamer.rollup import groups, telling
 from streamer.rollup.baselines import Week, last_tick_of_hour
-from streamer.rollup.estimates import COUNTER_BITS, Estimate, counters_of
+from streamer.rollup.estimates import COUNTER_BITS, Estimate
 from streamer.rollup.groups import Group
 from streamer.rollup.panes import TICK_MS
 from streamer.rollup.plans import Case, Plan

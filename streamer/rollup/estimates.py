@@ -7,7 +7,6 @@ from math import sqrt
 from typing import Final, NamedTuple
 
 from streamer.metrics.catalogue import METRICS
-from streamer.metrics.counters import Counter
 from streamer.metrics.metric import Metric
 
 # Quantiles of the standard normal distribution for a two-sided interval of 95 % and of 99 %.
@@ -116,12 +115,6 @@ def estimate(metric: Metric, sums: Mapping[int, int], series: int, z: float = Z)
         squares += get(base | counter, 0)
     lower, upper = mean_interval(k, squares * metric.squares_unit, n, z)
     return Estimate(k / n / metric.scale, lower / metric.scale, upper / metric.scale, k, n)
-
-
-def counters_of(metric: Metric) -> tuple[Counter, ...]:
-    """Every counter the metric is a function of."""
-    sample = () if metric.sample is None else (metric.sample,)
-    return tuple(dict.fromkeys((*metric.numerator, *metric.minus, *metric.denominator, *metric.squares_counters, *sample)))
 
 
 # Plain integers: on the hot path an enumeration's members cost twice.

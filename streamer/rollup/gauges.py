@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from streamer.definitions import Definitions
 from streamer.metrics.catalogue import LIFETIME, METRICS
 from streamer.metrics.counters import DIMENSIONS_OF
-from streamer.metrics.metric import SAMPLED, Metric
+from streamer.metrics.metric import SAMPLED, Metric, counters_of
 from streamer.metrics.readings import SHOW_MINIMUM, Gauge
-from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK, counters_of, estimate
+from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK, estimate
 from streamer.rollup.series import SeriesTable
 from streamer.rollup.sums import Store
 

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from streamer.deltas import PANE_MS
 from streamer.durations import parse_duration
-from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import LIFETIME
-from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
+from streamer.metrics.counters import DIMENSIONS
 from streamer.metrics.metric import SAMPLED, Metric
 from streamer.rollup.baselines import Baseline
-from streamer.rollup.estimates import Z99, Estimate, Z, counters_of, estimate
+from streamer.rollup.estimates import Z99, Estimate, Z, estimate
 from streamer.rollup.panes import TICK_MS
 from streamer.rules import language
 from streamer.rules.evaluate import Episode, Outcome, Policy
@@ -34,11 +33,6 @@ class Plan:
     """
 
     def __init__(self, index: int, rule: Rule, metric: Metric, dashboard: str = "") -> None:
-        for counter in counters_of(metric):
-            if not set(rule.by) <= set(DIMENSIONS_OF[counter]):
-                raise DefinitionsError(f"rule {rule.id!r}: {metric.id} is not broken down by {', '.join(rule.by)}")
-        if not rule.windows:
-            raise DefinitionsError(f"rule {rule.id!r} needs at least one of the file's windows")
         self.index = index
         self.rule = rule
         self.metric = metric
@@ -95,7 +89,7 @@ class Case:
         """Whether the labels alone decide that the condition never holds, as in `journey == 'checkout' and ...` elsewhere."""
         try:
             return not self.plan.holds(self.names)
-        except (KeyError, ZeroDivisionError, TypeError):
+        except (KeyError, *language.NO_VALUE):
             return False
 
     @property
@@ -138,7 +132,7 @@ class Case:
                 return Outcome.HOLDS, False
             lingers = self.episode.status == "firing" and plan.clears is not None and not plan.clears(names)
             return Outcome.LINGERS if lingers else Outcome.FAILS, False
-        except (ZeroDivisionError, TypeError, OverflowError):
+        except language.NO_VALUE:
             # Only the numbers show it: a division by a count of 0, or a label compared with a number.
             return Outcome.FAILS, True
 

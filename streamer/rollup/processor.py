@@ -10,11 +10,13 @@ from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from msgspec.json import encode
+
 from streamer import deltas, topics
 from streamer.alerts import alert
 from streamer.definitions import Definitions
 from streamer.metrics.readings import Gauge, RuleReading, SourceReading
-from streamer.processor import Drained, Output, Pending, Record
+from streamer.processor import Drained, InForce, Output, Pending, Record
 from streamer.rollup import checks, state
 from streamer.rollup.decisions import Decisions
 from streamer.rollup.estimates import COUNTER_BITS
@@ -54,7 +56,9 @@ class RollupProcessor:
         self.raised: tuple[int, int] = (0, 0)
         self._partitions = partitions
         self._series_per_slice = series_per_slice
+        self.since: int | None = None
         self._outputs: list[Output] = []
+        self._journal: list[bytes] = []
         self._events = 0
         self.follow(definitions)
 
@@ -70,6 +74,16 @@ class RollupProcessor:
         self.decisions.look_at(self.watched.windows)
         self._gauges = Gauges(definitions, self.table, self.store)
         self._live = {counter: counter in self.decisions.counters for counter in checks.COUNTERS}
+
+    def came_into_force(self) -> None:
+        """Journal that the definitions are others than those of the state, from here on."""
+        self.since = (self.offset or 0) - 1
+        self._journal.append(encode({"after": self.since, "revision": self.definitions.revision, "digest": self.definitions.digest}))
+
+    @property
+    def in_force(self) -> InForce:
+        """The definitions in force."""
+        return InForce(self.definitions.revision, self.definitions.digest, self.since)
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Load the changelog's rows; if they are of a higher revision of the definitions, that one stays in force.
@@ -100,7 +114,8 @@ class RollupProcessor:
         self._settle()
         rows = state.changed_rows(self)
         outputs, self._outputs, self._events = self._outputs, [], 0
-        return Drained(rows, outputs, [], self.offset if self.offset is not None else 0)
+        journal, self._journal = self._journal, []
+        return Drained(rows, outputs, journal, self.offset if self.offset is not None else 0)
 
     @property
     def next_offset(self) -> int | None:

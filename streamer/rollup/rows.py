@@ -75,7 +75,10 @@ _decode_hour = msgspec.msgpack.Decoder(tuple[Identity, int]).decode
 
 
 class Marker(msgspec.Struct, kw_only=True):
-    """What holds for all rows of one checkpoint. clock: first tick not decided, None before all sources were heard."""
+    """What holds for all rows of one checkpoint. clock: first tick not decided, None before all sources were heard.
+
+    since: the offset after which the definitions came into force, None for those it began with.
+    """
 
     schema: int = SCHEMA
     next_offset: int | None
@@ -89,6 +92,7 @@ class Marker(msgspec.Struct, kw_only=True):
     revision: int
     digest: str
     build: str
+    since: int | None = None
 
 
 class _Schema(msgspec.Struct):

@@ -85,10 +85,10 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
             kinds.setdefault(rows.by_kind(key), []).append((key, value))
     if marker is None:
         return
+    processor.offset, processor.since = marker.next_offset, marker.since
     _settle_definitions(processor, marker, _kept_text(kinds))
     _restore_series(processor, kinds)
     _restore_sums(processor, kinds)
-    processor.offset = marker.next_offset
     processor.raised = marker.reference
     processor.tally = Tally(marker.accounting)
     processor.table.overflow = Tally(marker.overflow)
@@ -132,6 +132,8 @@ def _settle_definitions(processor: RollupProcessor, marker: rows.Marker, kept: b
                 f"the state was made with revision {marker.revision} of the definitions, this is revision {ours.revision}"
             )
         processor.follow(parse(kept.decode(), f"kept revision {marker.revision}"))
+    elif ours.revision > marker.revision:
+        processor.came_into_force()
     if kept is not None:
         processor.written.definitions = marker.digest
 
@@ -228,4 +230,5 @@ def _marker(processor: RollupProcessor) -> rows.Marker:
         revision=processor.definitions.revision,
         digest=processor.definitions.digest,
         build=processor.build,
+        since=processor.since,
     )

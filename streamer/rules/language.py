@@ -1,19 +1,23 @@
 """The expression language of rules: arithmetic, comparison, and / or / not over a documented set of names.
 
 Python's parser reads the text, a white-list of syntax compiles it once into closures; nothing is ever evaluated as Python.
+An expression is small: its length, depth and constants are limited, and arithmetic is for numbers, so that none can take
+memory or time that matters.
 """
 
 from __future__ import annotations
 
 import ast
-import difflib
+import math
 import operator
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL, PATTERN_PREFIX
 from streamer.metrics.counters import DIMENSIONS
+from streamer.suggestions import hint, quoted
 
 Value = float | int | bool | str
 Expression = Callable[[Mapping[str, Value]], Value]
@@ -34,8 +38,36 @@ BASELINE_NAMES: Final = frozenset({"baseline", "delta"})
 # What an aggregate rule may name: the estimate, its interval, its sample, and the slice's labels.
 AGGREGATE_NAMES: Final = frozenset({"value", "lower", "upper", "n", "k", *DIMENSIONS}) | BASELINE_NAMES
 
+# What an expression may be at most. The default rules have up to 60 characters, 4 levels and numbers below 10,000.
+LENGTH_MAX: Final = 1_000
+DEPTH_MAX: Final = 30
+NUMBER_MAX: Final = 10**15
+# An expression has no value for these numbers: a division by zero, a text compared with a number, a number beyond all bounds.
+NO_VALUE: Final = (TypeError, ZeroDivisionError, OverflowError)
+
+SYNTAX: Final = "numbers, texts, names, + - * /, comparisons, and, or, not"
+
+
+def _of_numbers(apply: Callable[..., Value]) -> Callable[..., Value]:
+    """Arithmetic: `'a' * 10` is a mistake, and could take all the memory there is."""
+
+    def applied(left: Value, right: Value) -> Value:
+        if isinstance(left, str) or isinstance(right, str):
+            raise TypeError("arithmetic is for numbers")
+        return apply(left, right)
+
+    return applied
+
+
+def _negated(value: Value) -> Value:
+    if isinstance(value, str):
+        raise TypeError("arithmetic is for numbers")
+    return -value
+
+
 _BINARY: Final[dict[type[ast.operator], Callable[..., Value]]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Add: _of_numbers(operator.add), ast.Sub: _of_numbers(operator.sub), ast.Mult: _of_numbers(operator.mul),
+    ast.Div: _of_numbers(operator.truediv),
 }  # fmt: skip
 _COMPARE: Final[dict[type[ast.cmpop], Callable[..., bool]]] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq, ast.NotEq: operator.ne,
@@ -43,12 +75,51 @@ _COMPARE: Final[dict[type[ast.cmpop], Callable[..., bool]]] = {
 
 
 def compile_expression(text: str, names: frozenset[str]) -> Expression:
-    """A function from names to the expression's value. Raises DefinitionsError naming what is not understood."""
+    """A function from names to the expression's value, which may raise `NO_VALUE` and nothing else if all names have values.
+
+    Raises DefinitionsError naming everything that is not understood.
+    """
+    found = list(faults(text, names))
+    if found:
+        raise DefinitionsError("; ".join(found))
+    return _compile(parse(text))
+
+
+def faults(text: str, names: frozenset[str]) -> Iterator[str]:
+    """Everything that is wrong with an expression, a sentence each."""
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        tree = parse(text)
+    except DefinitionsError as exc:
+        yield str(exc)
+        return
+    unknown = set()
+    nodes = [tree]
+    while nodes:
+        node = nodes.pop()
+        fault = _fault(node)
+        if fault is not None:
+            yield f"{fault} in {quoted(text.strip())}"
+            continue
+        if isinstance(node, ast.Name) and node.id not in unknown and not knows(names, node.id):
+            unknown.add(node.id)
+            yield f"unknown name {quoted(node.id)} in {quoted(text.strip())}: {hint(node.id, names, 'docs/how-to/write-rules.md')}"
+        nodes += reversed(_operands(node))
+
+
+def parse(text: str) -> ast.expr:
+    """The syntax tree of an expression that is not too large. Raises DefinitionsError."""
+    if len(text) > LENGTH_MAX:
+        raise DefinitionsError(f"the expression has {len(text)} characters, at most {LENGTH_MAX} are allowed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what Python merely warns about, as `1or 2`, is an error here
+            tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as exc:
-        raise DefinitionsError(f"cannot read the expression {text!r}: {exc}") from exc
-    return _compile(tree.body, text, names)
+        reason = exc.msg if isinstance(exc, SyntaxError) else str(exc)
+        raise DefinitionsError(f"cannot read the expression {quoted(text.strip())}: {reason or 'it is nested too deeply'}") from exc
+    if _depth(tree) > DEPTH_MAX:
+        raise DefinitionsError(f"the expression {quoted(text.strip())} is nested more than {DEPTH_MAX} levels deep")
+    return tree
 
 
 def knows(names: frozenset[str], name: str) -> bool:
@@ -56,36 +127,59 @@ def knows(names: frozenset[str], name: str) -> bool:
     return name in names or (name.startswith(PATTERN_PREFIX) and PATTERN_PREFIX + "*" in names)
 
 
-def _compile(node: ast.expr, text: str, names: frozenset[str]) -> Expression:
+def _depth(tree: ast.expr) -> int:
+    """Level by level, because what is too deep cannot be walked by recursion."""
+    depth, level = 0, [tree]
+    while level and depth <= DEPTH_MAX:
+        depth += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    return depth
+
+
+def _operands(node: ast.expr) -> list[ast.expr]:
+    return [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+
+
+def _fault(node: ast.expr) -> str | None:
+    """What is wrong with a node itself."""
+    match node:
+        case ast.Constant(value=bool() | str()) | ast.Name() | ast.BoolOp() | ast.UnaryOp(op=ast.Not() | ast.USub()):
+            return None
+        case ast.Constant(value=int() | float() as value):
+            return None if math.isfinite(value) and abs(value) <= NUMBER_MAX else f"a number beyond {NUMBER_MAX:.0e}"
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            texts = [part for part in (left, right) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+            return "arithmetic with a text" if texts else None
+        case ast.Compare(ops=ops) if all(type(op) in _COMPARE for op in ops):
+            return None
+        case _:
+            return f"{quoted(ast.unparse(node))} is not part of the rule language ({SYNTAX})"
+
+
+def _compile(node: ast.expr) -> Expression:
     match node:
         case ast.Constant(value=bool() | int() | float() | str() as value):
             return lambda env: value
         case ast.Name(id=name):
-            if not knows(names, name):
-                close = difflib.get_close_matches(name, names, 1)
-                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(names))}"
-                raise DefinitionsError(f"unknown name {name!r} in {text!r}: {hint}")
             return lambda env: env[name]
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            inner = _compile(operand, text, names)
+            inner = _compile(operand)
             return lambda env: not inner(env)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            inner = _compile(operand, text, names)
-            return lambda env: operator.neg(inner(env))  # type: ignore[arg-type]
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            first, second, apply = _compile(left, text, names), _compile(right, text, names), _BINARY[type(op)]
+        case ast.UnaryOp(operand=operand):
+            inner = _compile(operand)
+            return lambda env: _negated(inner(env))
+        case ast.BinOp(left=left, op=op, right=right):
+            first, second, apply = _compile(left), _compile(right), _BINARY[type(op)]
             return lambda env: apply(first(env), second(env))
         case ast.BoolOp(op=op, values=values):
-            parts = [_compile(value, text, names) for value in values]
+            parts = [_compile(value) for value in values]
             return _every(parts) if isinstance(op, ast.And) else _some(parts)
-        case ast.Compare(left=left, ops=ops, comparators=rights) if all(type(op) in _COMPARE for op in ops):
-            terms = [_compile(term, text, names) for term in [left, *rights]]
+        case ast.Compare(left=left, ops=ops, comparators=rights):
+            terms = [_compile(term) for term in [left, *rights]]
             steps = [_step(_COMPARE[type(op)], a, b) for op, a, b in zip(ops, terms, terms[1:], strict=False)]
             return steps[0] if len(steps) == 1 else _every(steps)
         case _:
-            raise DefinitionsError(
-                f"{ast.unparse(node)!r} in {text!r} is not part of the rule language (numbers, names, + - * /, comparisons, and, or, not)"
-            )
+            raise AssertionError(f"{node} was not looked at by `faults`")
 
 
 def _step(test: Callable[..., bool], left: Expression, right: Expression) -> Expression:
@@ -115,4 +209,4 @@ def _some(parts: list[Expression]) -> Expression:
 
 def names_in(text: str) -> frozenset[str]:
     """The names an expression uses. `text` must have been compiled."""
-    return frozenset(node.id for node in ast.walk(ast.parse(text.strip(), mode="eval")) if isinstance(node, ast.Name))
+    return frozenset(node.id for node in ast.walk(parse(text)) if isinstance(node, ast.Name))

@@ -10,7 +10,7 @@ from streamer.alerts.times import rfc3339
 from streamer.deltas import PANE_MS
 from streamer.metrics.catalogue import CHAPTERS, METRICS
 from streamer.metrics.counters import FIRST_CHAPTERS, Counter
-from streamer.rollup.estimates import counters_of
+from streamer.metrics.metric import counters_of
 from streamer.verify.recount import Place, Recount, Sample, Series
 from streamer.verify.rules import Holding, obstacle
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from streamer.authoring import notation
 from streamer.definitions import Definitions, parse
 from streamer.metrics.catalogue import CHAPTER_OF, CORE
-from streamer.touchpoints.times import milliseconds
 from streamer.verify.counted import count
 from streamer.verify.raw_log import Record
 from streamer.verify.tables import used_dimensions
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference" / "examples"
-DAY: Final = "2026-11-21"
 HOUR_MS: Final = 3_600_000
 _DEFINITIONS: Final = """
 revision = 1
@@ -43,7 +40,6 @@ web = "self_service"
 app = "self_service"
 phone = "phone"
 """
-_EVENT: Final = re.compile(r"(\S+) (\S+) (\S+) *(\{.*\})?")
 
 
 class Example(NamedTuple):
@@ -62,9 +58,9 @@ def load(metric_id: str) -> Example:
     assert raw.keys() <= {"text", "settings", "events", "until", "k", "n", "value"}, raw.keys()
     chapter = CHAPTER_OF[metric_id]
     table = "" if chapter in CORE else f"[{chapter}]\n"
-    in_order = sorted((_record(number, line) for number, line in enumerate(raw["events"])), key=lambda one: one.arrival)
-    log = [one._replace(off=offset) for offset, one in enumerate(in_order)]
-    end_ms = _time(raw["until"]) if "until" in raw else log[-1].arrival + HOUR_MS
+    arrivals = notation.arrivals(raw["events"])
+    log = [Record(0, offset, one.arrival_ms, one.key, one.value) for offset, one in enumerate(arrivals)]
+    end_ms = notation.time_ms(raw["until"]) if "until" in raw else log[-1].arrival + HOUR_MS
     wanted: dict[str, float] = {name: raw[name] for name in ("k", "n", "value") if name in raw}
     return Example(raw["text"], parse(_DEFINITIONS + table + raw.get("settings", "")), log, end_ms, wanted)
 
@@ -75,20 +71,3 @@ def measured(example: Example, metric_id: str) -> dict[str, Any]:
     found = count(example.log, example.definitions, dimensions, begin_ms=example.log[0].arrival, end_ms=example.end_ms)
     assert found.records == {"applied": len(example.log)}, found.records
     return found.metrics[metric_id, (), (), "lifetime"]._asdict()
-
-
-def _record(number: int, line: str) -> Record:
-    match = _EVENT.fullmatch(line)
-    assert match, f"not `time customer type {{...}}`: {line}"
-    time_ms, customer = _time(match[1]), match[2]
-    event = {"id": f"e{number}", "source": "/example", "channel": "web", "customer_id": customer, "type": match[3]}
-    event |= {"time": _instant(match[1]), **json.loads(match[4] or "{}")}
-    return Record(0, number, time_ms, customer.encode(), json.dumps(event).encode())
-
-
-def _instant(text: str) -> str:
-    return (text if "T" in text else f"{DAY}T{text}") + "Z"
-
-
-def _time(text: str) -> int:
-    return milliseconds(_instant(text))

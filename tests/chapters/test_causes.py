@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streamer.metrics.chapters.causes import METRICS
-from streamer.rollup.estimates import counters_of
+from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
     RECOUNTED,
     SEEDS,

@@ -9,7 +9,7 @@ import pytest
 from streamer.definitions import parse
 from streamer.errors import DefinitionsError
 from streamer.metrics.chapters.commerce import METRICS
-from streamer.rollup.estimates import counters_of
+from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
     RECOUNTED,
     SEEDS,

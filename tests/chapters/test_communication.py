@@ -8,7 +8,7 @@ import pytest
 
 from streamer.definitions import parse
 from streamer.metrics.chapters.communication import METRICS
-from streamer.rollup.estimates import counters_of
+from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
     RECOUNTED,
     SEEDS,

@@ -10,7 +10,7 @@ from streamer.definitions import parse
 from streamer.journeys.chapters.digital import HELP_MAX, RUNS_MAX, SESSIONS_MAX
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.digital import METRICS
-from streamer.rollup.estimates import counters_of
+from streamer.metrics.metric import counters_of
 from streamer.verify.raw_log import Record
 from tests.chapters.support import (
     SEEDS,

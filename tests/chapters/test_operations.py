@@ -10,8 +10,8 @@ import pytest
 from streamer.definitions import parse
 from streamer.errors import DefinitionsError
 from streamer.metrics.chapters.operations import METRICS
+from streamer.metrics.metric import counters_of
 from streamer.processor import LogRecord
-from streamer.rollup.estimates import counters_of
 from tests.chapters.support import (
     RECOUNTED,
     SEEDS,

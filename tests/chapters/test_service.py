@@ -9,7 +9,7 @@ import pytest
 from streamer.journeys.chapters.service import FIELDS_MAX, TEMPLATES_MAX, WAITING_MAX
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.service import METRICS
-from streamer.rollup.estimates import counters_of
+from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
     SEEDS,
     SLICES,

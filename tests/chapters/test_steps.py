@@ -10,7 +10,7 @@ from streamer.definitions import parse
 from streamer.errors import DefinitionsError
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.steps import METRICS, STAYS
-from streamer.rollup.estimates import counters_of
+from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
     RECOUNTED,
     SEEDS,

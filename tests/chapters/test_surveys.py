@@ -9,7 +9,7 @@ import pytest
 from streamer.journeys.chapters.surveys import INVITATIONS_MAX, TOUCHPOINTS_MAX
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.surveys import METRICS, SCOPES
-from streamer.rollup.estimates import counters_of
+from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
     SEEDS,
     SLICES,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streamer.metrics.chapters.value import METRICS
+from streamer.metrics.metric import counters_of
 from streamer.processor import LogRecord
-from streamer.rollup.estimates import counters_of
 from tests.chapters.support import (
     RECOUNTED,
     SEEDS,

@@ -8,7 +8,7 @@ import pytest
 
 from streamer.journeys.chapters.wallet import declared_share, ranked_share
 from streamer.metrics.chapters.wallet import METRICS
-from streamer.rollup.estimates import counters_of
+from streamer.metrics.metric import counters_of
 from streamer.touchpoints.details import Details
 from tests.chapters.support import (
     RECOUNTED,

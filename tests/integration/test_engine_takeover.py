@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.local.kafka import Kafka
+    from tests.engine_support import Worker
 
 pytestmark = pytest.mark.integration
 
@@ -40,6 +43,36 @@ async def test_joins_leaves_and_kill_9_lose_and_double_nothing(kafka: Kafka, uni
         second.signal(signal.SIGKILL)
         await until(lambda: third.owned == [0, 1, 2, 3], "the third takes over")
         await stage.finish(third)
+        assert await stage.nothing_lost_or_doubled() > 1000
+
+
+def renewed(worker: Worker, times: int) -> bool:
+    return worker.log.count("restored") >= times
+
+
+async def test_partitions_renewed_under_load_in_rebalances_and_before_a_kill_9_lose_and_double_nothing(
+    kafka: Kafka, unique: str, tmp_path: Path
+) -> None:
+    async with stage_of(kafka, unique, tmp_path, partitions=4) as stage, stage.traffic():
+        first = stage.start()
+        await until(lambda: first.owned == [0, 1, 2, 3], "the first worker owns everything")
+        opened = first.log.count("restored")
+        for _ in range(2):
+            first.signal(signal.SIGUSR1)
+            await until(partial(renewed, first, opened + 4), "each partition is opened once more")
+            opened = first.log.count("restored")
+        consumed = first.said["consumed"]
+        await until(lambda: first.said.get("consumed", 0) > consumed, "it goes on folding")
+        second = stage.start()
+        while len(second.owned or ()) != 2:  # whenever it joins, the first is renewing
+            first.signal(signal.SIGUSR1)
+            await asyncio.sleep(0.3)
+        first.signal(signal.SIGUSR1)
+        second.signal(signal.SIGUSR1)
+        first.signal(signal.SIGKILL)
+        await until(lambda: second.owned == [0, 1, 2, 3], "the second takes over")
+        second.signal(signal.SIGUSR1)
+        await stage.finish(second)
         assert await stage.nothing_lost_or_doubled() > 1000
 
 

@@ -96,9 +96,10 @@ def _deployed() -> Panels:
             common.queries(
                 (total("streamer_config_reloads_total", "role, outcome"), "{{role}} {{outcome}}"),
                 (age("streamer_config_last_reload_success_timestamp_seconds", "role"), "{{role}} age"),
+                (total("streamer_definitions_reload_failed", "role"), "{{role}} file refused"),
             ),
             unit="short",
-            overrides={"/ age$/": {"unit": "s", "custom.axisPlacement": "right"}, "/ rejected$/": colored(RED)},
+            overrides={"/ age$/": {"unit": "s", "custom.axisPlacement": "right"}, "/ (rejected|file refused)$/": colored(RED)},
             width=12,
             height=6,
         ),

@@ -91,7 +91,10 @@ def test_a_change_of_what_is_shown_alone_is_no_amendment() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (('show = ["channel_switches", "contacts"]', 'show = ["channel_switch"]'), "'burst' shows the unknown name 'channel_switch'"),
+        (
+            ('show = ["channel_switches", "contacts"]', 'show = ["channel_switch"]'),
+            '`show` has the unknown name "channel_switch": did you mean',
+        ),
         (
             ('on = "issue"\nwhen = "recent_switches >= 3"', 'metric = "abandon_rate"\nby = ["channel"]\nwhen = "lower > 0"'),
             "aggregate rule",

@@ -146,12 +146,12 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("text", "why"), [
-    (pattern("").replace("pattern_p", "pattern_q"), "names 'pattern_q', and the file has no such pattern"),
+    (pattern("").replace("pattern_p", "pattern_q"), 'names "pattern_q", and the file has no such pattern'),
     (pattern('absent_for = "1h"'), "add `without`"),
     (pattern("", within="0s"), "must be above 0"),
     (pattern("", events=""), "events"),
     (pattern('same = "customer_id"'), "same"),
-    (pattern("").replace('on = "customer"', 'on = "issue"'), "unknown name 'pattern_p'"),
+    (pattern("").replace('on = "customer"', 'on = "issue"'), 'unknown name "pattern_p"'),
     (pattern("").replace('id = "p"', 'id = "P x"'), "id"),
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(text: str, why: str) -> None:

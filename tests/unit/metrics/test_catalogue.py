@@ -8,8 +8,8 @@ import pytest
 from streamer.metrics import reference
 from streamer.metrics.catalogue import METRIC_BY_ID, METRICS
 from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF, STOCKS, Counter
-from streamer.metrics.metric import Metric
-from streamer.rollup.estimates import COUNTER_MASK, counters_of
+from streamer.metrics.metric import Metric, counters_of
+from streamer.rollup.estimates import COUNTER_MASK
 from streamer.rules.language import AGGREGATE_NAMES
 
 ROOT = Path(__file__).parents[3]

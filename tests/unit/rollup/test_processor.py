@@ -188,7 +188,7 @@ def test_an_expression_that_cannot_be_computed_does_not_hold() -> None:
 
 def test_a_rule_by_dimensions_its_metric_does_not_have_is_an_error() -> None:
     text = SLICES + '[[slice]]\nby = ["team"]\n' + RULE.replace('by = ["journey"]', 'by = ["team"]')
-    with pytest.raises(DefinitionsError, match="'abandonment': abandon_rate is not broken down by team"):
+    with pytest.raises(DefinitionsError, match='"abandonment": abandon_rate is not broken down by team'):
         Feed(text)
 
 

@@ -256,9 +256,9 @@ def test_what_fires_ends_when_its_rule_is_gone_or_told_otherwise(before: str, af
 
 
 @pytest.mark.parametrize(("when", "more", "why"), [
-    ("lower > baseline", "", "names 'baseline' and has no `baseline`"),
-    ("lower > 0.5", 'clear = "delta < 0"', "names 'delta' and has no `baseline`"),
-    ("lower > 0.5", 'clear = "uper < 0.5"', "did you mean 'upper'"),
+    ("lower > baseline", "", "names \"baseline\" and has no `baseline`"),
+    ("lower > 0.5", 'clear = "delta < 0"', "names \"delta\" and has no `baseline`"),
+    ("lower > 0.5", 'clear = "uper < 0.5"', "did you mean \"upper\""),
     ("lower > 0.5", 'baseline = "week"', "baseline"),
     ("lower > 0.5", "baseline_weeks = 2", "baseline_weeks"),
     ("lower > 0.5", 'group_by = ["journey"]', "must leave out"),

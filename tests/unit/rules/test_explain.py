@@ -98,7 +98,7 @@ def test_one_window_that_turns_over_is_enough_to_end_it_and_all_that_fail_must_t
 
 
 def test_what_the_language_does_not_know_is_refused_as_there() -> None:
-    with pytest.raises(DefinitionsError, match="did you mean 'flag'"):
+    with pytest.raises(DefinitionsError, match='did you mean "flag"'):
         Explainer("flagg", NAMES)
 
 

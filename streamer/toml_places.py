@@ -1,0 +1,158 @@
+"""Where the keys of a TOML text stand. The standard parser does not say, and messages need it.
+
+The text must be one that `tomllib` accepts: then a small scan is enough, because nothing in it has to be judged.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from bisect import bisect_right
+from typing import Final, NamedTuple
+
+# From the root: keys of tables, indexes of lists. `("rule", 3, "when")` is the key `when` of the fourth [[rule]].
+Path = tuple[str | int, ...]
+
+_SPACE: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BLANK: Final = re.compile(r"[ \t]*")
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_KEY_STRING: Final = re.compile(r'"(?:\\.|[^"\\\n])*"|' + r"'[^'\n]*'")
+# The three quotes that end a text of several lines may follow one or two that belong to it.
+_STRING: Final = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}(?!")|' + r"'''.*?'{3,5}(?!')|" + r'"(?:\\.|[^"\\\n])*"|' + r"'[^'\n]*'",
+    re.DOTALL,
+)
+_PLAIN: Final = re.compile(r"[^,\]}#\r\n]+")
+
+
+class Place(NamedTuple):
+    """Both from 1; of a key, a table's header or an element of a list."""
+
+    line: int
+    column: int
+
+
+def locate(text: str) -> dict[Path, Place]:
+    """The places of all tables, keys and elements of lists. `text` must have been accepted by `tomllib`."""
+    scan = _Scan(text)
+    scan.document()
+    return scan.found
+
+
+def nearest_place(places: dict[Path, Place], path: Path) -> Place:
+    """The place of a path, or of the nearest table around it that was written down; else the first line."""
+    for length in range(len(path), 0, -1):
+        if path[:length] in places:
+            return places[path[:length]]
+    return Place(1, 1)
+
+
+class _Scan:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.found: dict[Path, Place] = {}
+        self._lists: dict[Path, int] = {}
+        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def document(self) -> None:
+        table: Path = ()
+        self._skip(_SPACE)
+        while self.at < len(self.text):
+            if self.text.startswith("[", self.at):
+                table = self._header()
+            else:
+                self._pair(table)
+            self._skip(_SPACE)
+
+    def _skip(self, pattern: re.Pattern[str]) -> str:
+        """Go past what the pattern matches here, and return it."""
+        match = pattern.match(self.text, self.at)
+        if match is None:
+            raise ValueError(f"the text at character {self.at} is no TOML")
+        self.at = match.end()
+        return match[0]
+
+    def _note(self, path: Path, at: int) -> None:
+        line = bisect_right(self._starts, at)
+        self.found.setdefault(path, Place(line, at - self._starts[line - 1] + 1))
+
+    def _header(self) -> Path:
+        start = self.at
+        doubled = self.text.startswith("[[", self.at)
+        self.at += 2 if doubled else 1
+        path: Path = ()
+        keys = self._keys()
+        for number, (key, _) in enumerate(keys):
+            path = (*path, key)
+            if doubled and number == len(keys) - 1:
+                self._lists[path] = self._lists.get(path, -1) + 1
+                self._note(path, start)
+            if path in self._lists:
+                path = (*path, self._lists[path])
+            self._note(path, start)
+        self.at += 2 if doubled else 1
+        return path
+
+    def _keys(self) -> list[tuple[str, int]]:
+        """A dotted key's parts, and where each begins."""
+        keys = []
+        while True:
+            self._skip(_BLANK)
+            start = self.at
+            if self.text[self.at] in "\"'":
+                quoted = self._skip(_KEY_STRING)
+                keys.append((next(iter(tomllib.loads(f"{quoted} = 0"))), start))
+            else:
+                keys.append((self._skip(_BARE_KEY), start))
+            self._skip(_BLANK)
+            if not self.text.startswith(".", self.at):
+                return keys
+            self.at += 1
+
+    def _pair(self, table: Path) -> None:
+        path = table
+        for key, start in self._keys():
+            path = (*path, key)
+            self._note(path, start)
+        self.at += 1  # the equals sign
+        self._value(path)
+
+    def _value(self, path: Path) -> None:
+        self._skip(_BLANK)
+        match self.text[self.at]:
+            case "[":
+                self._list(path)
+            case "{":
+                self._inline_table(path)
+            case '"' | "'":
+                self._skip(_STRING)
+            case _:
+                self._skip(_PLAIN)
+
+    def _list(self, path: Path) -> None:
+        self.at += 1
+        index = 0
+        while True:
+            self._skip(_SPACE)
+            if self.text[self.at] == "]":
+                self.at += 1
+                return
+            if self.text[self.at] == ",":
+                self.at += 1
+                continue
+            self._note((*path, index), self.at)
+            self._value((*path, index))
+            index += 1
+
+    def _inline_table(self, path: Path) -> None:
+        self.at += 1
+        while True:
+            self._skip(_SPACE)
+            if self.text[self.at] == "}":
+                self.at += 1
+                return
+            if self.text[self.at] == ",":
+                self.at += 1
+                continue
+            self._pair(path)

@@ -1,0 +1,126 @@
+"""`streamer rules check`: everything wrong at once, with its line. tests/data/rules/*.txt are what it prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from streamer import cli
+from streamer.definitions import Definitions, default_text, examine, parse
+from streamer.errors import DefinitionsError, InputError
+from streamer.validation import Problem
+
+if TYPE_CHECKING:
+    from typer.testing import Result
+
+DATA = Path(__file__).parents[2] / "data" / "rules"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.application("rules"), ["rules", *arguments])
+
+
+def check(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    monkeypatch.chdir(DATA)
+    return run("check", *arguments)
+
+
+def problems(text: str) -> list[Problem]:
+    found = examine(text)
+    assert isinstance(found, list), "nothing is wrong"
+    return found
+
+
+@pytest.mark.parametrize(("name", "code"), [("broken", 2), ("doubtful", 0)])
+def test_the_output_is_what_it_was(name: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = check(monkeypatch, f"{name}.toml")
+    assert printed.exit_code == code
+    assert printed.stdout == (DATA / f"{name}.txt").read_text(), f"cd tests/data/rules && streamer rules check {name}.toml > {name}.txt"
+
+
+def test_as_json_every_problem_has_its_line_and_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = check(monkeypatch, "broken.toml", "--json")
+    told = json.loads(printed.stdout)
+    assert (printed.exit_code, told["ok"], told["warnings"]) == (2, False, [])
+    lines = (DATA / "broken.toml").read_text().splitlines()
+    wrong = next(one for one in told["errors"] if "item 2" in one["message"])
+    assert lines[wrong["line"] - 1][wrong["column"] - 1 :] == "3]"
+    assert len(told["errors"]) == len((DATA / "broken.txt").read_text().splitlines()) - 1
+
+
+def test_the_default_file_is_without_error_and_warning() -> None:
+    printed = run("check", str(Path(__file__).parents[3] / "streamer" / "default.toml"), "--json")
+    told = json.loads(printed.stdout)
+    assert (printed.exit_code, told["ok"], told["errors"], told["warnings"]) == (0, True, [], [])
+    assert told["digest"] == parse(default_text()).digest
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    assert isinstance(run("check", str(tmp_path / "absent.toml")).exception, InputError)
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9")
+    assert isinstance(run("check", str(tmp_path / "latin.toml")).exception, InputError)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "sentence"),
+    [
+        ("revision = 1\nx = ", 2, 5, "no TOML: invalid value"),
+        ("revision = 1\n[a]\n[a]", 3, 3, "no TOML: cannot declare ('a',) twice"),
+        ('revision = 1\nwindows = ["5m"', 2, 16, "no TOML: unclosed array"),
+        ("[" * 10_000, 1, 3, "no TOML"),
+        ("revision = 1\nrule = " + "[" * 3_000 + "]" * 3_000, 1, 1, "no TOML that can be read: it is nested too deeply"),
+        ("", 1, 1, "`revision` is missing"),
+        ("revision = true", 1, 1, "`revision`: expected a whole number, got true"),
+        ("revision = 1\n[rule]\nid = 'x'", 2, 1, "[rule]: `rule`: expected a table [[rule]], got a table"),
+        ("revision = 1\nrule = [1]", 2, 9, "`rule`, item 1: expected a table, got 1"),
+        ("revision = 1\ncontacts = []", 2, 1, "`contacts`: expected a table, got a list"),
+        ("revision = 1\nwindows = '5m'", 2, 1, "`windows`: expected a list, each a text, got \"5m\""),
+        ("revision = 1\ndigest = 'x'", 2, 1, 'unknown key "digest": '),
+        ("revision = 1\n[contacts.channel_groups]\nweb = 1", 3, 1, "[contacts]: `web`: expected a text, got 1"),
+        ("revision = 1\n[commerce]\ncurrency = 'eur'", 3, 1, "[commerce]: `currency`: expected a text that matches ^[A-Z]{3}$"),
+        ("revision = 1\n[value]\ngoals_per_customer = 0", 3, 1, "[value]: `goals_per_customer`: expected a whole number of"),
+    ],
+)  # fmt: skip
+def test_each_problem_says_where_and_what_was_expected(text: str, line: int, column: int, sentence: str) -> None:
+    (found,) = problems(text)
+    assert found.message.startswith(sentence)
+    assert (found.line, found.column) == (line, column)
+
+
+def test_what_is_wrong_already_is_not_said_again_of_what_depends_on_it() -> None:
+    rule = '[[rule]]\nid = "a"\nmetric = "abandon_rate"\nby = ["journey"]\nwindows = ["5m"]\nwhen = "lower > 0.5"\n'
+    assert [one.message for one in problems('revision = 1\nwindows = ["x"]\n[[slice]]\nby = ["journe"]\n' + rule)] == [
+        '`windows`: expected a duration such as 30s, 30m, 24h or 7d, got "x"',
+        'slice 1: unknown dimension "journe": did you mean "journey"?',
+        'rule "a": uses the window "5m", which is not among `windows`: known are x',
+    ]
+
+
+def test_a_rule_with_a_wrong_key_is_still_looked_at_for_everything_else() -> None:
+    text = 'revision = 1\n[[rule]]\nid = "a"\non = "customer"\nwhen = "contact >= 2"\nseverity = "bad"\ncooldown = 5\n'
+    assert [(one.line, one.message.partition(":")[2].partition(":")[0].strip()) for one in problems(text)] == [
+        (5, 'unknown name "contact" in "contact >= 2"'),
+        (6, "`severity`"),
+        (7, "`cooldown`"),
+    ]
+
+
+def test_the_worker_is_refused_the_same_problems_as_one_sentence() -> None:
+    text = (DATA / "broken.toml").read_text()
+    with pytest.raises(DefinitionsError) as caught:
+        parse(text, "rules.toml")
+    first, second, third = problems(text)[:3]
+    assert str(caught.value) == (
+        f"rules.toml:{first.line}: {first.message}; rules.toml:{second.line}: {second.message}; rules.toml:{third.line}: {third.message}"
+        f"; and {len(problems(text)) - 3} more: `streamer rules check FILE` lists all"
+    )
+
+
+def test_a_file_that_is_right_is_read() -> None:
+    found = examine(default_text())
+    assert isinstance(found, Definitions)
+    assert found == parse(default_text())
