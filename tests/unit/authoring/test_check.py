@@ -109,6 +109,11 @@ def test_a_rule_with_a_wrong_key_is_still_looked_at_for_everything_else() -> Non
     ]
 
 
+def test_a_key_that_is_wrong_is_not_held_against_the_others_as_its_default() -> None:
+    (found,) = problems('revision = 1\n[operations]\nkeep_for = "x"\ncadence = "80d"\n')
+    assert found.message.startswith("[operations]: `keep_for`: expected a duration")
+
+
 def test_the_worker_is_refused_the_same_problems_as_one_sentence() -> None:
     text = (DATA / "broken.toml").read_text()
     with pytest.raises(DefinitionsError) as caught:

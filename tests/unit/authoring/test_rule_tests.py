@@ -85,7 +85,6 @@ def test_every_default_rule_is_tested_firing_and_not_firing() -> None:
         'expect = [{ rule = "twice", at = "2026-11-21T10:05:00Z" }]\nnone = ["many"]',
         'none = ["many"]',
         'expect = [{ rule = "twice" }]\nuntil = "10:05:01"',
-        # The one that says more takes its pick first.
         'expect = [{ rule = "twice", state = "resolved" }, { rule = "twice" }]\nuntil = "2026-11-25T10:00:00"',
     ],
 )
@@ -136,6 +135,11 @@ def test_an_aggregate_rule_is_told_by_its_slice_and_second(here: Path) -> None:
     assert done.exit_code == 0
     (test,) = json.loads(done.stdout)["tests"]
     assert test["told"][0] == {"rule": "many", "state": "firing", "severity": "warning", "at": "10:03:00", "slice": {}}
+
+
+def test_the_expectation_that_says_more_takes_its_pick_first(here: Path) -> None:
+    (here / "t.toml").write_text(TEST.replace("c-1", "c-{1..2}") + 'expect = [{ rule = "twice" }, { rule = "twice", customer = "c-1" }]\n')
+    assert run("t.toml").exit_code == 0
 
 
 def test_only_tests_of_a_name_and_other_definitions(here: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
@@ -51,14 +50,12 @@ def test_what_is_refused_for_its_form_is_invalid(text: str) -> None:
 
 
 def test_every_default_value_is_one_that_its_key_takes() -> None:
-    def walk(schema: Any) -> None:
-        for part in schema.get("properties", {}).values():
+    schema = json_schema()
+    for table in (schema, *schema["$defs"].values()):
+        for key, part in table["properties"].items():
             if "default" in part:
-                jsonschema.validate(part["default"], {**part, "$defs": json_schema()["$defs"]})
-
-    walk(json_schema())
-    for part in json_schema()["$defs"].values():
-        walk(part)
+                errors = CHECKER.evolve(schema={**part, "$defs": schema["$defs"]}).iter_errors(part["default"])
+                assert list(errors) == [], key
 
 
 def test_editors_show_what_a_key_means() -> None:

@@ -123,7 +123,7 @@ def test_an_alert_in_force_ends_when_its_rule_is_removed() -> None:
 
 
 def test_a_deadline_that_new_definitions_bring_forward_is_told_with_the_next_event() -> None:
-    text = definitions.default_text().replace('cooldown = "24h"', 'cooldown = "0s"')
+    text = definitions.default_text().replace('cooldown = "24h"', 'cooldown = "0s"').replace("effort_index > 5", "effort_index > 50")
     issue = {"issue_id": "i", "reason": "r"}
     kinds = ("contact.started", "contact.ended", "contact.started", "contact.started")
     repeats = [event(i, T + i, kind, issue=issue) for i, kind in enumerate(kinds)]
