@@ -42,6 +42,7 @@ from streamer.validation import Problem, Remark, read, refuse
 Identifier = Literal["journey_id", "checkout_id", "order_id", "cart_id", "case_id", "session"]
 EventId = Literal["journey_id", "session_id", "checkout_id", "order_id", "cart_id", "issue_id", "case_id", "contact_id"]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Weight = Annotated[float, msgspec.Meta(ge=0, le=1_000)]
 
 
 class Journey(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,11 +98,11 @@ class Contacts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Effort(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Weights of the effort index (E7), in points; `medium` and `high` are the bands' bounds (high: above it). [H]"""
 
-    repeat_contact: float = 3
-    cold_transfer: float = 2
-    warm_transfer: float = 1
-    channel_switch: float = 1.5
-    ping_pong: float = 1
+    repeat_contact: Weight = 3
+    cold_transfer: Weight = 2
+    warm_transfer: Weight = 1
+    channel_switch: Weight = 1.5
+    ping_pong: Weight = 1
     medium: float = 2
     high: float = 5
 

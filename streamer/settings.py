@@ -47,7 +47,9 @@ class Settings(BaseSettings):
         pattern=r"^[a-z][a-z0-9_-]*$",
     )
     topic_prefix: str = Field("cx.", description="Prefix of the topics that producers and consumers share.")
-    definitions: Path | None = Field(None, description="Definitions file; without it the documented default is in force.")
+    definitions: Path | None = Field(
+        None, description="Definitions file, looked at again while a worker runs; without it the documented default is in force."
+    )
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka brokers, comma separated.")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(

@@ -6,6 +6,7 @@ one of its keys.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 import types
@@ -116,6 +117,9 @@ class Reader:
             return self._list(get_args(kind)[0], value, path)
         if get_origin(kind) is dict:
             return self._mapping(get_args(kind)[1], value, path)
+        if isinstance(value, float) and not math.isfinite(value):
+            self._fault(path, f"{_name(path)}: expected a finite number, got {value}")
+            return _WRONG
         try:
             if kind is Duration and isinstance(value, str):
                 return parse_duration(value)

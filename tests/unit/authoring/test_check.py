@@ -82,6 +82,8 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         ("revision = 1\ndigest = 'x'", 2, 1, 'unknown key "digest": '),
         ("revision = 1\n[contacts.channel_groups]\nweb = 1", 3, 1, "[contacts]: `web`: expected a text, got 1"),
         ("revision = 1\n[commerce]\ncurrency = 'eur'", 3, 1, "[commerce]: `currency`: expected a text that matches ^[A-Z]{3}$"),
+        ("revision = 1\n[effort]\nhigh = nan", 3, 1, "[effort]: `high`: expected a finite number, got nan"),
+        ("revision = 1\n[effort]\nping_pong = -1", 3, 1, "[effort]: `ping_pong`: expected a number from 0 to 1000, got -1"),
         ("revision = 1\n[value]\ngoals_per_customer = 0", 3, 1, "[value]: `goals_per_customer`: expected a whole number of"),
     ],
 )  # fmt: skip
