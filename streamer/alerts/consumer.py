@@ -51,11 +51,13 @@ class Delivery:
     """One alert handed to this consumer.
 
     id: of the entry in the Redis stream. deliveries: how often it was handed out in this group, 1 the first time.
+    data: the record's bytes as they stand there, with fields that only newer versions know.
     """
 
     id: str
     alert: alerts.Alert
     deliveries: int
+    data: bytes = field(default=b"", repr=False)
     _kept: bool = field(default=False, repr=False)
 
     def retry_later(self) -> None:
@@ -155,6 +157,21 @@ class AlertConsumer:
                 raise StopAsyncIteration
             await self._refill()
 
+    async def renew(self) -> None:
+        """Keep the delivery in hand, and what was fetched with it, from going to another consumer: for bodies that take long.
+
+        Call it at least every half `stale_after_seconds`; it does not count as a delivery.
+        """
+        await self._insist(self._renew)
+
+    async def give_up(self, reason: str) -> None:
+        """Move the delivery in hand to the dead stream: no repetition can help. Reason: a word or a few, without secrets."""
+        delivery = self._current
+        if delivery is None:
+            raise RuntimeError("give up a delivery in the body of the loop")
+        delivery.retry_later()  # acknowledged in the transaction that moves it; if we are stopped before, by nobody
+        await self._insist(lambda: self._bury(delivery.id.encode(), {b"alert": delivery.data}, delivery.deliveries, reason))
+
     # -- in memory
 
     def _settle_current(self) -> None:
@@ -233,7 +250,8 @@ class AlertConsumer:
     async def _renew(self) -> None:
         """Tell Redis that the buffer is still being worked on; does not count as a delivery."""
         now = time.monotonic()
-        ids: list[Any] = [delivery.id for delivery in self._buffer]
+        in_hand = [] if self._current is None else [self._current]
+        ids: list[Any] = [delivery.id for delivery in (*in_hand, *self._buffer)]
         await self._client.xclaim(self.keys.stream, self.group, self.name, 0, ids, justid=True)
         self._owned_since = now
 
@@ -303,7 +321,7 @@ class AlertConsumer:
             elif count > self._max_deliveries:
                 await self._bury(entry_id, fields, count - 1, "max_deliveries")
             else:
-                found.append(Delivery(entry_id.decode(), alert, count))
+                found.append(Delivery(entry_id.decode(), alert, count, fields[b"alert"]))
         return found
 
     async def _bury(self, entry_id: bytes, fields: dict[bytes, bytes], deliveries: int, reason: str) -> None:
