@@ -221,6 +221,24 @@ class Pipeline:
         """Commands sent to Redis."""
         self.counter("streamer_redis_commands_total", outcome=outcome).inc(count)
 
+    def redis_refused(self, reason: str) -> None:
+        """A command that Redis did not carry out; one of `connection.REFUSALS`."""
+        self.counter("streamer_redis_refusals_total", reason=reason).inc()
+
+    # -- forwarder
+
+    def sink_outcome(self, sink: str, outcome: str, count: int = 1) -> None:
+        """What became of alerts at a sink: one of `SINK_OUTCOMES`. Sinks are named in a file, a bounded set."""
+        self.counter("streamer_sink_deliveries_total", sink=sink, outcome=outcome).inc(count)
+
+    def sink_took(self, sink: str, duration_seconds: float) -> None:
+        """A sink took an alert."""
+        self.histogram("streamer_sink_delivery_duration_seconds", sink=sink).observe(duration_seconds)
+
+    def sink_lag(self, sink: str, records: int) -> None:
+        """Alerts a sink has not taken yet."""
+        self.gauge("streamer_sink_lag_records", sink=sink).set(records)
+
 
 _LABELS: Final = {family.name: family.labels for family in FAMILIES}
 

@@ -45,8 +45,8 @@ def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, *words: str) -> Any
     return CliRunner().invoke(app, ["alerts", *words])
 
 
-FIRED = {"detected_at": "2026-05-01T10:00:00.000Z"}
-LATER = {"detected_at": "2026-05-01T10:05:00.000Z"}
+FIRED: dict[str, Any] = {"detected_at": "2026-05-01T10:00:00.000Z"}
+LATER: dict[str, Any] = {"detected_at": "2026-05-01T10:05:00.000Z"}
 
 
 @pytest.mark.parametrize("name", ["alert_id", "episode_id", "fingerprint"])
