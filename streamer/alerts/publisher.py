@@ -220,7 +220,7 @@ class AlertStore:
             except (RedisError, OSError) as exc:
                 self._on_command("error")
                 if is_function_missing(exc):
-                    await self._load()
+                    await self.load()
                     continue
                 self._on_refused(reason_of(exc))
                 problem = await diagnose(exc, self.client)
@@ -234,7 +234,7 @@ class AlertStore:
                 return reply
         raise RedisUnavailableError(f"Redis at {self._where} loses the function library as often as it is loaded")
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
         """Load the library; a server that was wiped has lost it. Raises DeliveryError for a server before 7.0."""
         try:
             await self.client.function_load(LIBRARY, replace=True)

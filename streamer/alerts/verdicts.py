@@ -56,7 +56,7 @@ class RuleVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
     rule: str
     acknowledged: int
-    judged: dict[Verdict, int]
+    judged: dict[str, int]
     precision: float | None
     saved: float | None
     noisy: bool
