@@ -82,6 +82,14 @@ def print_schema() -> None:
     typer.echo(schema_text(), nl=False)
 
 
+@group.command("asyncapi")
+def print_asyncapi() -> None:
+    """Print the AsyncAPI document (version 3) of every channel: touchpoints in, alerts and dead letters out."""
+    from streamer import asyncapi  # what it describes takes a moment to load
+
+    typer.echo(asyncapi.text(), nl=False)
+
+
 def _store(config: settings.Settings) -> AlertStore:
     return AlertStore(connect_as(config), prefix=config.redis_prefix)
 

@@ -51,6 +51,7 @@ _KNOWN: Final = {
     "publisher": (
         ("streamer_alerts_delivered_total", "outcome", ("delivered", "skipped", "failed")),
         ("streamer_redis_commands_total", "outcome", ("ok", "error")),
+        ("streamer_redis_refusals_total", "reason", ("unreachable", "loading", "busy", "oom", "readonly")),
     ),
 }
 
