@@ -40,6 +40,7 @@ def forward(
     """
     configured = sinks.load(config)
     if check:
+        asyncio.run(_try_out(configured))
         _show(configured, as_json=as_json)
         return
     loaded = settings.load()
@@ -52,9 +53,16 @@ def forward(
         typer.echo(f"{sink}: " + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
 
 
-async def _run(loaded: settings.Settings, configured: Sequence[Configured], name: str) -> dict[str, dict[str, int]]:
-    from streamer.engine.forwarder import Forwarder  # aiohttp takes a moment to load
+async def _try_out(configured: Sequence[Configured]) -> None:
+    from streamer.sinks.make import try_out  # aiohttp takes a moment to load
 
+    await try_out(configured)
+
+
+async def _run(loaded: settings.Settings, configured: Sequence[Configured], name: str) -> dict[str, dict[str, int]]:
+    from streamer.engine.forwarder import Forwarder
+
+    await _try_out(configured)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

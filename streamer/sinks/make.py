@@ -10,6 +10,8 @@ from streamer.sinks.config import Alertmanager, Webhook
 from streamer.sinks.webhook import WebhookSink
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from streamer.sinks.config import Configured
     from streamer.sinks.sink import Sink
 
@@ -22,3 +24,9 @@ def make(configured: Configured) -> Sink:
     if isinstance(config, Alertmanager):
         return AlertmanagerSink(config, secret)
     return ChatSink(config, secret or "")
+
+
+async def try_out(configured: Iterable[Configured]) -> None:
+    """Make each sink and throw it away: what is wrong with one is known before any of them runs. Raises SettingsError."""
+    for one in configured:
+        await make(one).close()

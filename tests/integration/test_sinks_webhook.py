@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from aiohttp import web
 
 from streamer.alerts.alert import encode
 from streamer.alerts.groups import GroupWatch, read
+from streamer.errors import DeliveryError
 from tests import alert_support
 from tests.alert_support import RedisWriter, alert, until
 from tests.sink_support import SECRET, Receiver, Taken, forwarding, receiving, until_counted, webhook, write_config
@@ -23,6 +26,7 @@ from tests.sink_support import SECRET, Receiver, Taken, forwarding, receiving, u
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from deploy.local.redis import Redis
     from streamer.alerts import Alert
     from streamer.settings import Settings
 
@@ -319,3 +323,50 @@ async def test_a_sink_that_fell_behind_the_streams_bounds_is_told_by_what_it_los
     client.xreadgroup("slow", "c", {stream: ">"}, count=100)
     assert watch.look(*await read(writer.store))["slow"][:3] == (0, 5, 0)
     await writer.store.close()
+
+
+async def test_a_redis_that_is_away_is_waited_for(
+    settings: Settings, client: redis_client.Redis, redis_server: Redis, receiver: Receiver, writer: RedisWriter, tmp_path: Path
+) -> None:
+    await writer.write(alert("ann"))
+    async with forwarding(settings, write_config(tmp_path, webhook(receiver))) as (forwarder, task):
+        await until_counted(forwarder, "crm", "delivered", 1, task)
+        await asyncio.to_thread(redis_server.stop)
+        await asyncio.to_thread(redis_server.start)
+        await writer.write(alert("bob"))
+        await until_counted(forwarder, "crm", "delivered", 2, task)
+    assert receiver.customers() == ["ann", "bob"]
+
+
+async def test_a_redis_that_refuses_for_good_ends_it_with_one_sentence(settings: Settings, receiver: Receiver, tmp_path: Path) -> None:
+    denied = settings.model_copy(update={"redis_url": settings.redis_url.replace("redis://", "redis://nobody:wrong@")})
+    with pytest.raises(DeliveryError, match="rejects the user or the password"):
+        async with forwarding(denied, write_config(tmp_path, webhook(receiver))) as (_, task):
+            await asyncio.wait_for(task, 30)
+
+
+async def test_the_command_forwards_until_sigterm_and_says_what_it_did(
+    settings: Settings, client: redis_client.Redis, receiver: Receiver, writer: RedisWriter, tmp_path: Path
+) -> None:
+    receiver.replies(503, 400)
+    await writer.write(alert("ann"), alert("bob"), alert("minor", severity="info"))
+    path = write_config(tmp_path, webhook(receiver, more='severity = "warning"'))
+    own = {"REDIS_URL": settings.redis_url, "REDIS_PREFIX": settings.redis_prefix, "METRICS_PORT": "0"}
+    environment = {**os.environ, **{f"STREAMER_{name}": value for name, value in own.items()}}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "streamer", "alerts", "forward", "--config", str(path), "--name", "one", "--json",
+        env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        await until(lambda: len(receiver.taken) == 3 and pending(client, settings) == 0, "the alerts")
+        process.terminate()
+        printed, logged = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, logged.decode()
+    assert json.loads(printed) == {"crm": {"delivered": 1, "filtered": 1, "failed": 2, "dead": 1}}
+    entries = [json.loads(line) for line in logged.decode().splitlines()]
+    assert [entry["action"] for entry in entries] == ["endpoint.listening", "sink.waiting", "dead", "sink.gave_up", "sink.forwarding"]
+    assert "ann" not in logged.decode()
+    assert SECRET not in logged.decode()
