@@ -21,7 +21,7 @@ from streamer.alerts.connection import connect_as
 from streamer.alerts.publisher import AlertStore
 from streamer.alerts.schema import schema_text
 from streamer.alerts.times import milliseconds
-from streamer.commands import alert_forward, alert_outcomes
+from streamer.commands import alert_dead, alert_forward, alert_outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 group = typer.Typer(no_args_is_help=True, help="Alerts: look at them, say what became of them, forward them, rebuild what is firing.")
 alert_outcomes.add(group)
 alert_forward.add(group)
+alert_dead.add(group)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: one record per line, as in Redis.")]
 COLUMNS = ("Published", "State", "Severity", "Rule", "About", "Why")
 STYLES = {"firing": "bold red", "amended": "yellow", "resolved": "green", "retracted": "dim"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis as redis_client
 
-from streamer.alerts import AlertConsumer, Outcomes, groups
+from streamer.alerts import AlertConsumer, Outcomes, dead, groups
 from streamer.alerts import tail as reading
 from streamer.alerts.alert import encode
 from streamer.alerts.connection import connect
@@ -27,7 +27,7 @@ settings = alert_support.redis_settings
 client = alert_support.client
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "alerts.md").read_text()
-ROLES = ("cx-publisher", "cx-consumer", "cx-agent", "cx-reader")
+ROLES = ("cx-publisher", "cx-consumer", "cx-agent", "cx-operator", "cx-reader")
 
 
 @pytest.fixture
@@ -88,6 +88,7 @@ ALLOWED = {
         "HSCAN cx:alerts:active 0",
         "XREVRANGE cx:alerts + -",
     ],
+    "cx-operator": ["XRANGE cx:alerts:dead - +", "XDEL cx:alerts:dead 1-1"],
     "cx-reader": ["XREVRANGE cx:alerts + -", "XREAD STREAMS cx:alerts 0", "HSCAN cx:alerts:active 0"],
 }
 DENIED = {
@@ -107,6 +108,9 @@ DENIED = {
         "FCALL cx_alerts_apply_1 4 cx:alerts cx:alerts:active cx:alerts:expiry cx:alerts:applied", "FUNCTION LOAD REPLACE any",
         "FCALL cx_alerts_forget_1 2 cx:alerts:active cx:alerts:expiry", "XREADGROUP GROUP g c STREAMS cx:alerts >", "GET other", "FLUSHALL",
         "PUBLISH cx:alerts:wake x",
+    ],
+    "cx-operator": [
+        "XADD cx:alerts:dead * a b", "DEL cx:alerts:dead", "XDEL cx:alerts 1-1", "XRANGE cx:alerts - +", "GET other",
     ],
     "cx-reader": [
         "XADD cx:alerts * alert x", "XREADGROUP GROUP g c STREAMS cx:alerts >", "HSET cx:alerts:active f r", "XRANGE cx:alerts - +",
@@ -188,6 +192,13 @@ async def test_publisher_consumer_agent_and_reader_work_as_their_users(settings:
             assert await told.mark() == await told.mark()
             assert await told.all() == [known]
         await store.close()
+
+    store = AlertStore(connect(url_of(settings, users["cx-operator"])), prefix=prefix)
+    [entry] = [entry async for entry in dead.read(store)]
+    assert (entry.group, entry.reason) == ("desk", "max_deliveries")
+    await dead.remove(store, entry)
+    assert [entry async for entry in dead.read(store)] == []
+    await store.close()
 
     async with connect(url_of(settings, users["cx-reader"])) as client:
         assert [entry.alert.state for entry in await reading.last(client, store.keys, 10)] == ["firing", "firing", "resolved"]
