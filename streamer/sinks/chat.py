@@ -46,8 +46,8 @@ def service(url: str, config: Chat) -> Apprise:
     except ImportError as exc:
         raise SettingsError(f"sink {config.name}: it needs the library apprise: pip install 'journey-streamer[sinks]'") from exc
 
-    # A record's text is no template, and nothing of it is written to disk.
-    asset = apprise.AppriseAsset(app_id="journey-streamer", allow_templates=False, storage_mode="memory")
+    # Nothing of it is written to disk.
+    asset = apprise.AppriseAsset(app_id="journey-streamer", storage_mode="memory")
     plugin = apprise.Apprise.instantiate(url, asset=asset)
     if plugin is None:
         raise SettingsError(f"sink {config.name}: apprise does not know its URL (it looks like slack://... or mailtos://...)")
