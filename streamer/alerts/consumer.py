@@ -82,6 +82,7 @@ class AlertConsumer:
         batch: most alerts fetched at once.
         max_deliveries: after so many a delivery goes to the dead stream.
         stale_after_seconds: unacknowledged for so long, a delivery goes to another consumer: longer than the longest body.
+        on_trimmed: told how many deliveries the stream's bounds removed between being handed out and being handled.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class AlertConsumer:
         batch: int = 100,
         max_deliveries: int = 5,
         stale_after_seconds: float = 60.0,
+        on_trimmed: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self.keys = Keys(prefix)
         self.group = group
@@ -107,6 +109,7 @@ class AlertConsumer:
         self._batch = batch
         self._max_deliveries = max_deliveries
         self._stale_seconds = stale_after_seconds
+        self._on_trimmed = on_trimmed
         self._stopping = False
         self._group_exists = False
         self._buffer: deque[Delivery] = deque()
@@ -286,10 +289,12 @@ class AlertConsumer:
 
     async def _claim(self) -> list[Delivery] | None:
         """Take over one stale delivery, one for the reason above; None if there is none left for now."""
-        cursor, entries, _deleted = await self._client.xautoclaim(
+        cursor, entries, deleted = await self._client.xautoclaim(
             self.keys.stream, self.group, self.name, int(self._stale_seconds * 1000), self._claim_cursor, count=1
         )
         self._claim_cursor = cursor.decode()
+        for entry_id in deleted:
+            self._trimmed(entry_id)
         if entries:
             self._claims += 1
             return await self._deliveries(entries, await self._counts(entries))
@@ -313,7 +318,7 @@ class AlertConsumer:
             count = counts.get(entry_id, 1)
             if not fields:  # trimmed from the stream before it was handled
                 self._done.append(entry_id.decode())
-                log.warning("alert %s was trimmed before it was handled", entry_id.decode(), extra={"action": "trimmed"})
+                self._trimmed(entry_id)
                 continue
             alert = _decode(fields.get(b"alert", b""))
             if alert is None:
@@ -323,6 +328,10 @@ class AlertConsumer:
             else:
                 found.append(Delivery(entry_id.decode(), alert, count, fields[b"alert"]))
         return found
+
+    def _trimmed(self, entry_id: bytes) -> None:
+        self._on_trimmed(1)
+        log.warning("alert %s was trimmed before it was handled", entry_id.decode(), extra={"action": "trimmed"})
 
     async def _bury(self, entry_id: bytes, fields: dict[bytes, bytes], deliveries: int, reason: str) -> None:
         """Move an entry to the dead stream and acknowledge it, in one transaction."""

@@ -143,7 +143,7 @@ class GroupWatch:
             known.number, known.exact = stream.trimmed, False
         else:  # Redis has lost count: entries are taken to be spread evenly over the time from the first to the last
             share = (group.position[0] - stream.first[0]) / max(1, stream.last[0] - stream.first[0])
-            known.number, known.exact = stream.trimmed + max(1, round(share * stream.length)), False
+            known.number, known.exact = stream.trimmed + 1 + round(share * (stream.length - 1)), False
 
 
 def _fields(row: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ FORWARDER: Final = "forwarder"
 # Invariant I5: these add up to `consumed`. Other keys of `Processor.accounting` are sorted out by `Pipeline`.
 OUTCOMES: Final = ("applied", "duplicate", "late", "dead_lettered", "ignored")
 CONSUMED: Final = "consumed"
-SINK_OUTCOMES: Final = ("delivered", "filtered", "failed", "dead")
+SINK_OUTCOMES: Final = ("delivered", "filtered", "failed", "dead", "trimmed")
 TRANSITIONS: Final = ("firing", "amended", "resolved", "retracted")
 # Beside the families: what prometheus_client's process collector exports of every process, without labels.
 PROCESS_NAMES: Final = (
@@ -121,7 +121,7 @@ FAMILIES: Final = (
     Family(
         "streamer_sink_deliveries_total",
         "counter",
-        "Alerts handed to a sink: delivered, filtered, dead (given up), and failed attempts.",
+        "Alerts for a sink: delivered, filtered, dead (given up), trimmed (removed before it took them), and failed attempts.",
         ("role", "sink", "outcome"),
     ),
     Family("streamer_sink_delivery_duration_seconds", "histogram", "One alert taken by a sink.", ("role", "sink"), DURATION_BUCKETS),

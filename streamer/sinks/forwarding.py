@@ -47,9 +47,13 @@ def pause_seconds(attempt: int, after_seconds: float, chance: float, backoff_sec
     return max(after_seconds, min(most, first * 2.0 ** min(attempt - 1, 32)) * (0.5 + chance / 2))
 
 
-def is_wanted(alert: Alert, config: SinkConfig, now_ms: int) -> bool:
-    """Whether the sink is to have this transition. Programs get also what has expired, and may look at `expires_at`; people do not."""
-    if alert.state not in config.states or (config.rules and alert.rule.id not in config.rules):
+def is_wanted(alert: Alert, config: SinkConfig, now_ms: int, *, firing: bool = False) -> bool:
+    """Whether the sink is to have this transition. Programs get also what has expired, and may look at `expires_at`; people do not.
+
+    firing: it is the latest of what fires, of which a sink is reminded that once wanted its beginning.
+    """
+    state = "firing" if firing else alert.state
+    if state not in config.states or (config.rules and alert.rule.id not in config.rules):
         return False
     if not is_at_least(alert.severity, config.severity):
         return False
@@ -190,7 +194,7 @@ class Forwarding:
         while True:
             async with self._turn:
                 now_ms = int(time.time() * 1000)
-                firing = [alert for alert in await self._consumer.active() if is_wanted(alert, self.config, now_ms)]
+                firing = [alert for alert in await self._consumer.active() if is_wanted(alert, self.config, now_ms, firing=True)]
                 for start in range(0, len(firing), REFRESHED):
                     problem = await self._call(self._sink.refresh(firing[start : start + REFRESHED]))
                     if problem is not None:

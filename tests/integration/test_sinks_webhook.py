@@ -67,6 +67,16 @@ def pending(client: redis_client.Redis, settings: Settings, sink: str = "crm") -
     return int(client.xpending(f"{settings.redis_prefix}alerts", f"sink-{sink}")["pending"])
 
 
+async def command(settings: Settings, path: Path) -> asyncio.subprocess.Process:
+    """`streamer alerts forward` in a process of its own, called `one`."""
+    own = {"REDIS_URL": settings.redis_url, "REDIS_PREFIX": settings.redis_prefix, "METRICS_PORT": "0"}
+    environment = {**os.environ, **{f"STREAMER_{name}": value for name, value in own.items()}}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "streamer", "alerts", "forward", "--config", str(path), "--name", "one", "--json",
+        env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
 async def test_a_webhook_gets_each_record_as_it_stands_in_redis_in_order_and_signed(
     settings: Settings, client: redis_client.Redis, receiver: Receiver, writer: RedisWriter, tmp_path: Path
 ) -> None:
@@ -122,7 +132,7 @@ async def test_what_may_pass_is_tried_again_in_order(
     async with forwarding(settings, write_config(tmp_path, webhook(receiver))) as (forwarder, task):
         await until_counted(forwarder, "crm", "delivered", 2, task)
     assert receiver.customers() == ["ann", "ann", "ann", "ann", "bob"]
-    assert forwarder.counts()["crm"] == {"delivered": 2, "filtered": 0, "failed": 3, "dead": 0}
+    assert forwarder.counts()["crm"] == {"delivered": 2, "filtered": 0, "failed": 3, "dead": 0, "trimmed": 0}
     assert dead(client, settings) == []
 
 
@@ -138,7 +148,7 @@ async def test_what_the_receiver_refuses_goes_to_the_dead_letters_at_once(
     [letter] = dead(client, settings)
     assert (letter["group"], letter["consumer"], letter["reason"]) == ("sink-crm", "here", f"HTTP {status}")
     assert json.loads(letter["alert"])["entity"]["canonical_id"] == "ann"
-    assert forwarder.counts()["crm"] == {"delivered": 1, "filtered": 0, "failed": 1, "dead": 1}
+    assert forwarder.counts()["crm"] == {"delivered": 1, "filtered": 0, "failed": 1, "dead": 1, "trimmed": 0}
     assert pending(client, settings) == 0
 
 
@@ -351,12 +361,7 @@ async def test_the_command_forwards_until_sigterm_and_says_what_it_did(
     receiver.replies(503, 400)
     await writer.write(alert("ann"), alert("bob"), alert("minor", severity="info"))
     path = write_config(tmp_path, webhook(receiver, more='severity = "warning"'))
-    own = {"REDIS_URL": settings.redis_url, "REDIS_PREFIX": settings.redis_prefix, "METRICS_PORT": "0"}
-    environment = {**os.environ, **{f"STREAMER_{name}": value for name, value in own.items()}}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "streamer", "alerts", "forward", "--config", str(path), "--name", "one", "--json",
-        env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    process = await command(settings, path)
     try:
         await until(lambda: len(receiver.taken) == 3 and pending(client, settings) == 0, "the alerts")
         process.terminate()
@@ -365,8 +370,48 @@ async def test_the_command_forwards_until_sigterm_and_says_what_it_did(
         if process.returncode is None:
             process.kill()
     assert process.returncode == 0, logged.decode()
-    assert json.loads(printed) == {"crm": {"delivered": 1, "filtered": 1, "failed": 2, "dead": 1}}
+    assert json.loads(printed) == {"crm": {"delivered": 1, "filtered": 1, "failed": 2, "dead": 1, "trimmed": 0}}
     entries = [json.loads(line) for line in logged.decode().splitlines()]
     assert [entry["action"] for entry in entries] == ["endpoint.listening", "sink.waiting", "dead", "sink.gave_up", "sink.forwarding"]
     assert "ann" not in logged.decode()
     assert SECRET not in logged.decode()
+
+
+async def test_what_the_stream_lost_while_it_was_in_hand_is_counted(
+    settings: Settings, client: redis_client.Redis, receiver: Receiver, writer: RedisWriter, tmp_path: Path
+) -> None:
+    receiver.replies(*[503] * 10_000)
+    await writer.write(alert("ann"), alert("bob"), alert("carl"))
+    path = write_config(tmp_path, webhook(receiver))
+    async with forwarding(settings, path) as (forwarder, task):
+        await until_counted(forwarder, "crm", "failed", 1, task)
+    client.xtrim(f"{settings.redis_prefix}alerts", maxlen=1, approximate=False)
+    receiver.answer = None
+    async with forwarding(settings, path) as (forwarder, task):
+        await until_counted(forwarder, "crm", "delivered", 1, task)
+        await until_counted(forwarder, "crm", "trimmed", 2, task)
+    assert receiver.customers()[-1] == "carl"
+
+
+async def test_a_process_that_is_killed_while_it_hands_over_loses_nothing(
+    settings: Settings, client: redis_client.Redis, receiver: Receiver, writer: RedisWriter, tmp_path: Path
+) -> None:
+    await writer.write(alert("ann"), alert("bob"))
+    path = write_config(tmp_path, webhook(receiver))
+
+    async def hang(_taken: Taken) -> web.Response:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    receiver.answer = hang
+    process = await command(settings, path)
+    try:
+        await until(lambda: bool(receiver.taken), "the first attempt")
+    finally:
+        process.kill()
+        await process.communicate()
+    receiver.answer = None
+    async with forwarding(settings, path, name="one") as (forwarder, task):
+        await until_counted(forwarder, "crm", "delivered", 2, task)
+    assert receiver.customers() == ["ann", "ann", "bob"]
+    assert pending(client, settings) == 0

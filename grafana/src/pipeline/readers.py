@@ -11,6 +11,13 @@ UNUSED = "no data: no consumer group reads the stream"
 UNFORWARDED = "no data: nothing is forwarded (streamer alerts forward)"
 UNJUDGED = "no data: nobody has said what became of alerts (streamer alerts ack)"
 
+SINKS = {
+    "/ delivered$/": colored(GREEN),
+    "/ filtered$/": colored(GREY),
+    "/ failed$/": colored(YELLOW),
+    "/ (dead|trimmed)$/": colored(RED),
+}
+
 
 def row() -> Row:
     """Row 700."""
@@ -53,9 +60,7 @@ def _sinks() -> Panels:
             common.queries((rate("streamer_sink_deliveries_total", "sink, outcome"), "{{sink}} {{outcome}}")),
             unit="ops",
             width=6,
-            overrides={
-                "/ delivered$/": colored(GREEN), "/ filtered$/": colored(GREY), "/ failed$/": colored(YELLOW), "/ dead$/": colored(RED),
-            },
+            overrides=SINKS,
             empty=UNFORWARDED,
         ),
         common.timeseries(
@@ -71,7 +76,7 @@ def _sinks() -> Panels:
             overrides={"/ p99$/": {"unit": "s", "custom.axisPlacement": "right"}},
             empty=UNFORWARDED,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _outcomes() -> Panels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from streamer.alerts.alert import Measured
 from streamer.sinks.alertmanager import labels, posted
 from streamer.sinks.chat import message
-from streamer.sinks.config import Alertmanager
-from streamer.sinks.forwarding import pause_seconds
+from streamer.sinks.config import Alertmanager, Webhook
+from streamer.sinks.forwarding import is_wanted, pause_seconds
 from streamer.sinks.http import judge
 from streamer.sinks.sink import RefusedError, TryAgainError, is_at_least, sentence
 from tests.alert_support import alert
@@ -65,6 +66,22 @@ def test_severities_are_ordered_and_unknown_ones_are_the_worst() -> None:
     assert is_at_least("warning", "warning")
     assert not is_at_least("info", "warning")
     assert is_at_least("catastrophe", "critical")
+
+
+def test_a_sink_that_wants_beginnings_is_reminded_of_what_was_amended_since() -> None:
+    config = Alertmanager(name="pager", url="http://127.0.0.1:9093", states=("firing", "resolved"))
+    assert not is_wanted(alert("ann", "amended", 2), config, 0)
+    assert is_wanted(alert("ann", "amended", 2), config, 0, firing=True)
+    only_ends = Alertmanager(name="pager", url="http://127.0.0.1:9093", states=("resolved",))
+    assert not is_wanted(alert("ann"), only_ends, 0, firing=True)
+
+
+def test_what_has_expired_is_for_programs_only() -> None:
+    gone = alert("ann", expires_in_seconds=-1)
+    now_ms = int(time.time() * 1000)
+    assert not is_wanted(gone, PAGER, now_ms)
+    assert is_wanted(gone, Webhook(name="crm", url="http://127.0.0.1"), now_ms)
+    assert is_wanted(alert("ann", "resolved", 2, expires_in_seconds=-1), PAGER, now_ms), "an end is an end"
 
 
 STATES = ["firing", "amended", "resolved", "retracted"]
