@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -44,10 +45,11 @@ class Receiver:
     port: int = 0
     taken: list[Taken] = field(default_factory=list)
     answer: Callable[[Taken], Awaitable[web.Response]] | None = None
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"{self.scheme}://127.0.0.1:{self.port}/hook"
 
     def customers(self) -> list[str]:
         return [taken.record["entity"]["canonical_id"] for taken in self.taken]
@@ -69,14 +71,14 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving(port: int = 0) -> AsyncIterator[Receiver]:
+async def receiving(port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     """A receiver on a free port, or on this one."""
-    receiver = Receiver()
+    receiver = Receiver(scheme="https" if tls else "http")
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", receiver.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
     receiver.port = runner.addresses[0][1]
     try:
         yield receiver

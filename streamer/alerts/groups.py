@@ -92,10 +92,12 @@ class GroupWatch:
         self._known: dict[str, _Known] = {}
         # Redis up to 7.0 counts on from where a group was before it skipped something; which it is shows when a group has caught up.
         self._counts_on = True
+        self._added = 0
 
     def look(self, stream: Stream, groups: Iterable[Group]) -> dict[str, Look]:
         """What is new of each group since the last look."""
-        before, self._known = self._known, {}
+        before = self._known if stream.added >= self._added else {}  # else Redis has lost the stream: it begins anew
+        self._known, self._added = {}, stream.added
         looks = {}
         for group in groups:
             known = before.get(group.name)

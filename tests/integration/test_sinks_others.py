@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,6 +139,20 @@ async def test_an_alertmanager_that_is_down_is_waited_for(
     finally:
         if not alertmanager.is_running:
             alertmanager.start()
+
+
+async def test_alertmanagers_password_is_sent_and_a_slash_more_in_its_url_does_no_harm(
+    settings: Settings, writer: RedisWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAGER_PASSWORD", "pass word")
+    await writer.write(alert("ann"))
+    async with receiving() as receiver:
+        url = f"http://127.0.0.1:{receiver.port}/am/"
+        table = f'name = "pager"\nkind = "alertmanager"\nurl = "{url}"\nusername = "cx"\npassword_env = "PAGER_PASSWORD"\nstart = "all"\n'
+        async with forwarding(settings, write_config(tmp_path, table)) as (forwarder, task):
+            await until_counted(forwarder, "pager", "delivered", 1, task)
+    assert {taken.path for taken in receiver.taken} == {"/am/api/v2/alerts"}
+    assert {taken.headers["Authorization"] for taken in receiver.taken} == {"Basic " + b64encode(b"cx:pass word").decode()}
 
 
 def team(receiver: Receiver, more: str = "") -> str:

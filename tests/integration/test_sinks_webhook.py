@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 import redis as redis_client
+import trustme
 from aiohttp import web
 
 from streamer.alerts.alert import encode
@@ -415,3 +417,17 @@ async def test_a_process_that_is_killed_while_it_hands_over_loses_nothing(
         await until_counted(forwarder, "crm", "delivered", 2, task)
     assert receiver.customers() == ["ann", "ann", "bob"]
     assert pending(client, settings) == 0
+
+
+async def test_over_tls_the_receivers_certificate_is_checked(settings: Settings, writer: RedisWriter, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    await writer.write(alert("ann"))
+    async with receiving(tls=context) as receiver:
+        path = write_config(tmp_path, webhook(receiver, "trusting", 'ca_file = "ca.pem"'), webhook(receiver, "strict"))
+        async with forwarding(settings, path) as (forwarder, task):
+            await until_counted(forwarder, "trusting", "delivered", 1, task)
+            await until(lambda: (forwarder.ready() or "").startswith("strict: certificate not accepted"), "the refusal", task=task)
+    assert receiver.customers() == ["ann"]

@@ -139,5 +139,14 @@ def test_a_group_that_is_gone_and_made_again_begins_anew() -> None:
     assert watch.look(*model.look())["g"].lost == 0
 
 
+def test_a_stream_that_redis_lost_begins_anew() -> None:
+    watch = GroupWatch()
+    watch.look(*Model(added=100, trimmed=10, position=50, read=50).look())
+    model = Model(added=20, position=0)
+    assert watch.look(*model.look())["g"] == Look(20, 0, 0)
+    model.trim(5)
+    assert watch.look(*model.look())["g"] == Look(15, 0, 5)
+
+
 def test_an_empty_stream_has_nothing_to_lose() -> None:
     assert GroupWatch().look(Stream(0, 0, None, (0, 0)), [Group("g", (0, 0), None, 0)]) == {"g": Look(0, 0, 0)}
