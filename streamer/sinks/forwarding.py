@@ -153,7 +153,8 @@ class Forwarding:
             self._well()
         else:
             self._count("failed")
-            self._ill(problem)
+            if not isinstance(problem, RefusedError):  # one alert that it does not want is no trouble of the sink's
+                self._ill(problem)
         return problem
 
     async def _call(self, call: Awaitable[None]) -> SinkError | None:
@@ -201,6 +202,7 @@ class Forwarding:
                         self._count("failed")
                         self._ill(problem)
                         break
+                    self._well()
             await asyncio.sleep(every_seconds)
 
     def _count(self, outcome: str) -> None:

@@ -135,6 +135,10 @@ async def test_an_alertmanager_that_is_down_is_waited_for(
             await until(lambda: (forwarder.ready() or "").startswith("pager: cannot be reached"), "the reason", task=task)
             await asyncio.to_thread(alertmanager.start)
             await until_counted(forwarder, "pager", "delivered", 1, task)
+            await asyncio.to_thread(alertmanager.stop)
+            await until(lambda: forwarder.ready() is not None, "a reminder that fails", task=task)
+            await asyncio.to_thread(alertmanager.start)
+            await until(lambda: forwarder.ready() is None, "a reminder that succeeds", task=task)
             assert len(firing(alertmanager, settings)) == 1
     finally:
         if not alertmanager.is_running:

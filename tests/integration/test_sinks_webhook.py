@@ -145,6 +145,8 @@ async def test_what_the_receiver_refuses_goes_to_the_dead_letters_at_once(
     receiver.replies(status)
     await writer.write(alert("ann"), alert("bob"))
     async with forwarding(settings, write_config(tmp_path, webhook(receiver))) as (forwarder, task):
+        await until_counted(forwarder, "crm", "dead", 1, task)
+        assert forwarder.ready() is None, "the sink is well, it does not want this one"
         await until_counted(forwarder, "crm", "delivered", 1, task)
     assert receiver.customers() == ["ann", "bob"]
     [letter] = dead(client, settings)
