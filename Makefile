@@ -136,7 +136,7 @@ dashboards: env ## Generate grafana/dashboards from grafana/src
 .PHONY: lock
 lock: $(UV) ## Write the hash-locked requirements from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.txt
-	$(COMPILE) $(UPGRADE) --group dev --extra analysis pyproject.toml -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) $(UPGRADE) --group dev --extra analysis --extra sinks pyproject.toml -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) $(UPGRADE) --group build -o requirements-build.txt
 	for rival in plain quix bytewax faust; do \
 		$(COMPILE) bench/rivals/requirements-$$rival.in -o bench/rivals/requirements-$$rival.txt; done

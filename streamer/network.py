@@ -87,7 +87,8 @@ def certificate_problem(error: BaseException) -> str | None:
     """What is wrong with the server's certificate, if that is what the error, or one that led to it, says."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return str(cause.verify_message).rstrip(".")
+        # aiohttp's own error is one too, without the message; the original is its cause.
+        if isinstance(cause, ssl.SSLCertVerificationError) and (message := getattr(cause, "verify_message", "")):
+            return str(message).rstrip(".")
         cause = cause.__cause__ or cause.__context__
     return None

@@ -28,7 +28,7 @@ from pydantic_settings import (
 
 from streamer import topics
 from streamer.errors import SettingsError
-from streamer.metrics.families import ROLES, SUPERVISOR
+from streamer.metrics.families import FORWARDER, ROLES, SUPERVISOR
 from streamer.network import is_loopback
 
 PREFIX: Final = "STREAMER_"
@@ -104,7 +104,10 @@ class Settings(BaseSettings):
 
     metrics_host: str = Field("127.0.0.1", description="Address of the health and metrics endpoint.")
     metrics_port: int = Field(
-        9463, ge=0, le=65_000, description="Port of the supervisor's endpoint; the roles take the next three (0: any free)."
+        9463,
+        ge=0,
+        le=65_000,
+        description="Port of the supervisor's endpoint; the roles take the next three, the forwarder the one after (0: any free).",
     )
 
     metrics_cert_file: Path | None = Field(None, description="The endpoint's certificate, for mTLS; with its key and the clients' CA.")
@@ -165,10 +168,8 @@ class Settings(BaseSettings):
         return topics.kafka_name(logical, self.topic_prefix)
 
     def metrics_port_of(self, role: str) -> int:
-        """The port of a process's endpoint: the supervisor has `metrics_port`, the roles the next three; 0: any free."""
-        if self.metrics_port == 0 or role == SUPERVISOR:
-            return self.metrics_port
-        return self.metrics_port + 1 + ROLES.index(role)
+        """The port of a process's endpoint: the supervisor has `metrics_port`, then come the roles and the forwarder; 0: any free."""
+        return self.metrics_port and self.metrics_port + (SUPERVISOR, *ROLES, FORWARDER).index(role)
 
 
 def _remote(addresses: str) -> str:

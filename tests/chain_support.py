@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.local import ports
 
-PROCESSES: Final = 4  # supervisor and three roles, on ports in a row
+PROCESSES: Final = 5  # supervisor, three roles and a forwarder, on ports in a row
 
 
 def port_block() -> int:

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from deploy.local import programs
+from deploy.local.alertmanager import PROGRAMS, Alertmanager
 from deploy.local.kafka import Kafka
 from deploy.local.process import Guard
 from deploy.local.prometheus import Prometheus, Target
 from deploy.local.redis import Redis
 from deploy.local.stack import STATE
+from streamer.errors import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,6 +56,19 @@ def kafka(servers_directory: Path) -> Iterator[Kafka]:
 def redis_server(servers_directory: Path) -> Iterator[Redis]:
     """A Redis: `.url`, `.port`, `.stop() .start() .kill() .wipe()`."""
     server = Redis(servers_directory / "redis", cache=STATE)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def alertmanager(servers_directory: Path) -> Iterator[Alertmanager]:
+    """An Alertmanager: `.url`, `.restart()`. Where it cannot be had, tests that want it are skipped, saying why."""
+    server = Alertmanager(servers_directory / "alertmanager", cache=STATE)
+    try:
+        programs.ensure(PROGRAMS, lock=STATE / "install.lock")
+    except StackError as exc:
+        pytest.skip(f"no Alertmanager: {exc}")
     server.start()
     yield server
     server.kill()

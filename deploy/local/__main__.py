@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from deploy.local import stack
+from deploy.local import alertmanager, programs, stack
 from deploy.local.prometheus import Target
 from streamer.errors import StackError
 
@@ -20,7 +20,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "up": "start the servers and leave them running",
         "down": "stop the servers; their data stays",
         "status": "show what runs",
-        "fetch": "install and download what is missing, start nothing",
+        "fetch": "install and download what is missing, start nothing; Alertmanager too, for the tests",
         "clean": "stop the servers and delete their data",
         "guard": "stop the servers when standard input ends (used by programs that start a stack of their own)",
     }
@@ -72,6 +72,7 @@ def main(arguments: list[str]) -> int:
                 show(options)
             case "fetch":
                 stack.fetch(options.state)
+                programs.ensure(alertmanager.PROGRAMS, lock=options.state / "install.lock")  # no part of the stack; the tests want it
             case "clean":
                 stack.clean(options.state)
             case "guard":

@@ -4,7 +4,7 @@
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
-# redis-server and prometheus start themselves on installation, on the very ports the stack may want.
+# redis-server, prometheus and its alertmanager start themselves on installation, on the very ports the stack may want.
 # invoke-rc.d and deb-systemd-invoke ask policy-rc.d first; 101 means "action not allowed".
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -19,7 +19,7 @@ apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-instal
 
 # Not at the next boot either.
 if [ -d /run/systemd/system ]; then
-    for unit in redis-server prometheus; do
+    for unit in redis-server prometheus prometheus-alertmanager; do
         case " $* " in *" $unit "*) systemctl --quiet disable "$unit" || true ;; esac
     done
 fi

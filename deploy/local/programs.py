@@ -24,6 +24,8 @@ DEBIAN_PACKAGES: Final = {
     "redis-server": "redis-server",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "amtool": "prometheus-alertmanager",
 }
 JAVA_MAJOR_MIN: Final = 17  # Kafka 4 dropped older Java for brokers (KIP-1013)
 INSTALLER: Final = Path(__file__).with_name("install.sh")

@@ -1,6 +1,7 @@
 """Who is told: the alert record, its delivery to Redis and the consumer side.
 
-Programs that act on alerts import from here: `AlertConsumer`, `PlainAlertConsumer`, and the records they get.
+Programs that act on alerts import from here: `AlertConsumer`, `PlainAlertConsumer` and the records they get; `Outcomes` and
+`PlainOutcomes` to say who took an alert up and how it ended.
 """
 
 from __future__ import annotations
@@ -10,11 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamer.alerts.alert import Alert
     from streamer.alerts.consumer import AlertConsumer, Delivery
-    from streamer.alerts.plain import PlainAlertConsumer
+    from streamer.alerts.outcomes import Outcomes
+    from streamer.alerts.plain import PlainAlertConsumer, PlainOutcomes
+    from streamer.alerts.verdicts import Outcome
 
-__all__ = ["Alert", "AlertConsumer", "Delivery", "PlainAlertConsumer"]
+__all__ = ["Alert", "AlertConsumer", "Delivery", "Outcome", "Outcomes", "PlainAlertConsumer", "PlainOutcomes"]
 
-_MODULES = {"Alert": "alert", "AlertConsumer": "consumer", "Delivery": "consumer", "PlainAlertConsumer": "plain"}
+_MODULES = {
+    "Alert": "alert",
+    "AlertConsumer": "consumer",
+    "Delivery": "consumer",
+    "Outcome": "verdicts",
+    "Outcomes": "outcomes",
+    "PlainAlertConsumer": "plain",
+    "PlainOutcomes": "plain",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -81,6 +81,16 @@ class Keys:
         return f"{self.prefix}alerts:wake"
 
     @property
+    def outcomes(self) -> str:
+        """Hash: episode id -> what was said of it."""
+        return f"{self.prefix}alerts:outcomes"
+
+    @property
+    def outcomes_age(self) -> str:
+        """Sorted set: episode id -> milliseconds of the last word on it."""
+        return f"{self.prefix}alerts:outcomes:age"
+
+    @property
     def dead(self) -> str:
         """Stream of deliveries that consumers gave up."""
         return f"{self.prefix}alerts:dead"
@@ -126,6 +136,17 @@ def code_of(exc: RedisError) -> str:
     """The error's first word as Redis sent it, such as READONLY."""
     code: object = getattr(exc, "status_code", None)
     return str(code) if code else str(exc).split(" ", 1)[0]
+
+
+REFUSALS: Final = ("unreachable", *sorted(code.lower() for code in (*_PASSING, *_LASTING)), "other")
+
+
+def reason_of(exc: RedisError | OSError) -> str:
+    """Why a command failed, one of `REFUSALS`: fit for a label."""
+    code = code_of(exc).lower() if isinstance(exc, RedisError) else ""
+    if code in REFUSALS:
+        return code
+    return "unreachable" if isinstance(exc, ConnectionError | TimeoutError | OSError) else "other"
 
 
 def explain(exc: RedisError | OSError, where: str) -> DeliveryError:

@@ -51,11 +51,13 @@ class Delivery:
     """One alert handed to this consumer.
 
     id: of the entry in the Redis stream. deliveries: how often it was handed out in this group, 1 the first time.
+    data: the record's bytes as they stand there, with fields that only newer versions know.
     """
 
     id: str
     alert: alerts.Alert
     deliveries: int
+    data: bytes = field(default=b"", repr=False)
     _kept: bool = field(default=False, repr=False)
 
     def retry_later(self) -> None:
@@ -80,6 +82,7 @@ class AlertConsumer:
         batch: most alerts fetched at once.
         max_deliveries: after so many a delivery goes to the dead stream.
         stale_after_seconds: unacknowledged for so long, a delivery goes to another consumer: longer than the longest body.
+        on_trimmed: told how many deliveries the stream's bounds removed between being handed out and being handled.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class AlertConsumer:
         batch: int = 100,
         max_deliveries: int = 5,
         stale_after_seconds: float = 60.0,
+        on_trimmed: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self.keys = Keys(prefix)
         self.group = group
@@ -105,6 +109,7 @@ class AlertConsumer:
         self._batch = batch
         self._max_deliveries = max_deliveries
         self._stale_seconds = stale_after_seconds
+        self._on_trimmed = on_trimmed
         self._stopping = False
         self._group_exists = False
         self._buffer: deque[Delivery] = deque()
@@ -154,6 +159,21 @@ class AlertConsumer:
                 await self._insist(self._acknowledge)
                 raise StopAsyncIteration
             await self._refill()
+
+    async def renew(self) -> None:
+        """Keep the delivery in hand, and what was fetched with it, from going to another consumer: for bodies that take long.
+
+        Call it at least every half `stale_after_seconds`; it does not count as a delivery.
+        """
+        await self._insist(self._renew)
+
+    async def give_up(self, reason: str) -> None:
+        """Move the delivery in hand to the dead stream: no repetition can help. Reason: a word or a few, without secrets."""
+        delivery = self._current
+        if delivery is None:
+            raise RuntimeError("give up a delivery in the body of the loop")
+        delivery.retry_later()  # acknowledged in the transaction that moves it; if we are stopped before, by nobody
+        await self._insist(lambda: self._bury(delivery.id.encode(), {b"alert": delivery.data}, delivery.deliveries, reason))
 
     # -- in memory
 
@@ -233,7 +253,8 @@ class AlertConsumer:
     async def _renew(self) -> None:
         """Tell Redis that the buffer is still being worked on; does not count as a delivery."""
         now = time.monotonic()
-        ids: list[Any] = [delivery.id for delivery in self._buffer]
+        in_hand = [] if self._current is None else [self._current]
+        ids: list[Any] = [delivery.id for delivery in (*in_hand, *self._buffer)]
         await self._client.xclaim(self.keys.stream, self.group, self.name, 0, ids, justid=True)
         self._owned_since = now
 
@@ -268,10 +289,12 @@ class AlertConsumer:
 
     async def _claim(self) -> list[Delivery] | None:
         """Take over one stale delivery, one for the reason above; None if there is none left for now."""
-        cursor, entries, _deleted = await self._client.xautoclaim(
+        cursor, entries, deleted = await self._client.xautoclaim(
             self.keys.stream, self.group, self.name, int(self._stale_seconds * 1000), self._claim_cursor, count=1
         )
         self._claim_cursor = cursor.decode()
+        for entry_id in deleted:
+            self._trimmed(entry_id)
         if entries:
             self._claims += 1
             return await self._deliveries(entries, await self._counts(entries))
@@ -295,7 +318,7 @@ class AlertConsumer:
             count = counts.get(entry_id, 1)
             if not fields:  # trimmed from the stream before it was handled
                 self._done.append(entry_id.decode())
-                log.warning("alert %s was trimmed before it was handled", entry_id.decode(), extra={"action": "trimmed"})
+                self._trimmed(entry_id)
                 continue
             alert = _decode(fields.get(b"alert", b""))
             if alert is None:
@@ -303,8 +326,12 @@ class AlertConsumer:
             elif count > self._max_deliveries:
                 await self._bury(entry_id, fields, count - 1, "max_deliveries")
             else:
-                found.append(Delivery(entry_id.decode(), alert, count))
+                found.append(Delivery(entry_id.decode(), alert, count, fields[b"alert"]))
         return found
+
+    def _trimmed(self, entry_id: bytes) -> None:
+        self._on_trimmed(1)
+        log.warning("alert %s was trimmed before it was handled", entry_id.decode(), extra={"action": "trimmed"})
 
     async def _bury(self, entry_id: bytes, fields: dict[bytes, bytes], deliveries: int, reason: str) -> None:
         """Move an entry to the dead stream and acknowledge it, in one transaction."""

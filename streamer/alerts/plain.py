@@ -1,4 +1,4 @@
-"""The consumer for programs without an event loop."""
+"""The consumer, and outcomes, for programs without an event loop."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from streamer.alerts.consumer import AlertConsumer, Delivery
+from streamer.alerts.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
     from streamer.alerts.alert import Alert
+    from streamer.alerts.verdicts import Outcome, Verdict
 
 
 class PlainAlertConsumer:
@@ -62,3 +64,31 @@ class PlainAlertConsumer:
                 except StopAsyncIteration:
                     return
             yield delivery
+
+
+class PlainOutcomes:
+    """`Outcomes` for programs without an event loop: `with PlainOutcomes(url) as outcomes: outcomes.acknowledge(...)`.
+
+    Takes the same arguments and makes the same promises.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._runner = asyncio.Runner()
+        self._outcomes = Outcomes(*args, **options)
+
+    def __enter__(self) -> PlainOutcomes:
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
+        try:
+            self._runner.run(self._outcomes.__aexit__(exc_type, exc, traceback))
+        finally:
+            self._runner.close()
+
+    def acknowledge(self, alert: Alert | str, *, by: str, outcome: Verdict | None = None, note: str = "") -> Outcome:
+        """See `Outcomes.acknowledge`."""
+        return self._runner.run(self._outcomes.acknowledge(alert, by=by, outcome=outcome, note=note))
+
+    def all(self) -> list[Outcome]:
+        """See `Outcomes.all`."""
+        return self._runner.run(self._outcomes.all())

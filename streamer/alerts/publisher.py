@@ -12,7 +12,7 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from streamer.alerts import alert as alerts
-from streamer.alerts.connection import Keys, RedisUnavailableError, address_of, code_of, diagnose
+from streamer.alerts.connection import Keys, RedisUnavailableError, address_of, code_of, diagnose, reason_of
 from streamer.alerts.times import milliseconds
 from streamer.errors import DeliveryError
 
@@ -69,6 +69,7 @@ class AlertStore:
         stream_length: entries kept in the stream, about.
         stream_age_seconds: age up to which entries are kept, about.
         on_command: told the outcome ("ok", "error") of each command, for metrics.
+        on_refused: told why a command failed, one of `connection.REFUSALS`, for metrics.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class AlertStore:
         stream_length: int = 100_000,
         stream_age_seconds: int = 7 * 86_400,
         on_command: Callable[[Literal["ok", "error"]], None] = lambda _outcome: None,
+        on_refused: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         self.keys = Keys(prefix)
         self.client = client
         self._bounds = (stream_length, stream_age_seconds * 1000)
         self._on_command = on_command
+        self._on_refused = on_refused
         self._where = address_of(client)
 
     async def close(self) -> None:
@@ -92,11 +95,11 @@ class AlertStore:
 
     async def ping(self) -> None:
         """Raise unless Redis answers."""
-        await self._command("PING")
+        await self.command("PING")
 
     async def applied_offsets(self) -> dict[tuple[str, int], int]:
         """(topic id, partition) -> offset of the last record applied; -1 if none was yet. Partitions never opened are absent."""
-        reply = await self._command("HGETALL", self.keys.applied)
+        reply = await self.command("HGETALL", self.keys.applied)
         found = {}
         for field, offset in reply.items():
             topic_id, _, partition = field.decode().rpartition("/")
@@ -134,7 +137,7 @@ class AlertStore:
             arguments += (offset, decoded.fingerprint, fires, expires_ms, stamp(data or b"", decoded, now))
         last = records[-1][0] if upto is None else upto
         keys = self.keys
-        status, *rest = await self._function(
+        status, *rest = await self.function(
             "cx_alerts_apply_1",
             (keys.stream, keys.active, keys.expiry, keys.applied),
             (keys.wake, f"{topic_id}/{partition}", after, last, *self._bounds, *arguments),
@@ -171,7 +174,7 @@ class AlertStore:
         return await self._restore(field, expected, applied, chunk)
 
     async def _restore(self, field: str, expected: int | None, applied: int | None, chunk: list[Any]) -> int | None:
-        status, *rest = await self._function(
+        status, *rest = await self.function(
             "cx_alerts_restore_1",
             (self.keys.active, self.keys.expiry, self.keys.applied),
             (field, "" if expected is None else expected, "" if applied is None else applied, *chunk),
@@ -187,7 +190,7 @@ class AlertStore:
         found: dict[str, bytes] = {}
         cursor = 0
         while True:
-            cursor, entries = await self._command("HSCAN", self.keys.active, cursor, "COUNT", 1000)
+            cursor, entries = await self.command("HSCAN", self.keys.active, cursor, "COUNT", 1000)
             found.update((fingerprint.decode(), record) for fingerprint, record in entries.items())
             if cursor == 0:
                 return found
@@ -197,19 +200,18 @@ class AlertStore:
         removed = 0
         flat = [part for entry in entries for part in entry]
         for start in range(0, len(flat), 2 * CHUNK):
-            removed += int(
-                await self._function("cx_alerts_forget_1", (self.keys.active, self.keys.expiry), flat[start : start + 2 * CHUNK])
-            )
+            removed += int(await self.function("cx_alerts_forget_1", (self.keys.active, self.keys.expiry), flat[start : start + 2 * CHUNK]))
         return removed
 
     async def sweep(self) -> int:
         """Remove expired entries of the active set, at most 1,000; returns how many."""
-        return int(await self._function("cx_alerts_sweep_1", (self.keys.active, self.keys.expiry), ()))
+        return int(await self.function("cx_alerts_sweep_1", (self.keys.active, self.keys.expiry), ()))
 
-    async def _function(self, name: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        return await self._command("FCALL", name, len(keys), *keys, *arguments)
+    async def function(self, name: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """The reply of one function of the library, which is loaded if the server does not have it."""
+        return await self.command("FCALL", name, len(keys), *keys, *arguments)
 
-    async def _command(self, *command: Any) -> Any:
+    async def command(self, *command: Any) -> Any:
         """One command, repeated while Redis is away or refuses for the moment. Every command here may be repeated."""
         give_up_at = time.monotonic() + CALL_SECONDS
         for attempt in range(ATTEMPTS):
@@ -218,8 +220,9 @@ class AlertStore:
             except (RedisError, OSError) as exc:
                 self._on_command("error")
                 if is_function_missing(exc):
-                    await self._load()
+                    await self.load()
                     continue
+                self._on_refused(reason_of(exc))
                 problem = await diagnose(exc, self.client)
                 if not isinstance(problem, RedisUnavailableError) or attempt == ATTEMPTS - 1 or time.monotonic() > give_up_at:
                     raise problem from exc
@@ -231,7 +234,7 @@ class AlertStore:
                 return reply
         raise RedisUnavailableError(f"Redis at {self._where} loses the function library as often as it is loaded")
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
         """Load the library; a server that was wiped has lost it. Raises DeliveryError for a server before 7.0."""
         try:
             await self.client.function_load(LIBRARY, replace=True)

@@ -12,6 +12,10 @@ two versions of the publisher work side by side. Commands of Redis 7.0 only. Key
   cx:alerts:applied hash    "<Kafka topic id>/<partition>" -> offset of the last record applied. What is at or below it is ignored,
                             so a record sent again (lost reply, restart, reset group, two owners) is delivered once. A topic that
                             was created again has another id and starts anew.
+  cx:alerts:outcomes     hash  episode_id -> what was said of it, JSON: `rule`, `severity`, `fingerprint`, `fired_ms` (absent if not known),
+                            `acknowledged_by`, `acknowledged_ms` (the first time), `outcome` (saved, lost, false-alarm; absent until
+                            judged), `judged_by`, `judged_ms`, `note`. Times in ms since the epoch. Only here, not in Kafka.
+  cx:alerts:outcomes:age zset  episode_id -> ms of the last word on it: finds what is too old or too much.
   cx:alerts:wake    channel a hint that new entries are in the stream; the message is the id of the last one. At most once.
 
 A call is atomic: nothing else runs in between, and whatever can be refused (types, permissions, memory) is refused before the
@@ -162,7 +166,54 @@ local function sweep(keys)
   return drop_expired(keys[1], keys[2])
 end
 
+--[[ Acknowledge an episode and, with an outcome, judge it. Saying the same again changes nothing; another outcome replaces the first.
+KEYS  outcomes, outcomes:age
+ARGV  episode id; by whom; outcome, '' for none yet; note, '' for none; what the caller knows of the episode, as a JSON object that is
+      taken over the first time; greatest age in ms; most entries
+Reply the record. ]]
+local function acknowledge(keys, args)
+  local outcomes, age = unpack(keys)
+  local episode, by, outcome, note = args[1], args[2], args[3], args[4]
+  redis.call('HLEN', outcomes)
+  redis.call('ZCARD', age)
+  local problem = refused({
+    {'HSET', outcomes, '', ''}, {'HDEL', outcomes, ''}, {'ZADD', age, '0', ''}, {'ZREM', age, ''},
+    {'ZRANGEBYSCORE', age, '-inf', '0', 'LIMIT', '0', '1'}, {'ZRANGE', age, '0', '0'},
+  })
+  if problem then
+    return problem
+  end
+  local now = now_ms()
+  local stored = redis.call('HGET', outcomes, episode)
+  local record = cjson.decode(stored or args[5])
+  if stored and (outcome == '' or outcome == record.outcome) and (note == '' or note == record.note) then
+    return stored
+  end
+  if not stored then
+    record.acknowledged_by, record.acknowledged_ms = by, now
+  end
+  if outcome ~= '' and outcome ~= record.outcome then
+    record.outcome, record.judged_by, record.judged_ms = outcome, by, now
+  end
+  if note ~= '' then
+    record.note = note
+  end
+  record = cjson.encode(record)
+  redis.call('HSET', outcomes, episode, record)
+  redis.call('ZADD', age, now, episode)
+  local excess = redis.call('ZRANGEBYSCORE', age, '-inf', string.format('%.0f', now - tonumber(args[6])), 'LIMIT', 0, 100)
+  local over = redis.call('ZCARD', age) - #excess - tonumber(args[7])
+  if over > 0 then
+    excess = redis.call('ZRANGE', age, 0, math.min(#excess + over, 100) - 1)
+  end
+  for _, old in ipairs(excess) do
+    drop(outcomes, age, old)
+  end
+  return record
+end
+
 redis.register_function('cx_alerts_apply_1', apply)
 redis.register_function('cx_alerts_restore_1', restore)
 redis.register_function('cx_alerts_forget_1', forget)
 redis.register_function('cx_alerts_sweep_1', sweep)
+redis.register_function('cx_alerts_acknowledge_1', acknowledge)

@@ -21,11 +21,15 @@ from streamer.alerts.connection import connect_as
 from streamer.alerts.publisher import AlertStore
 from streamer.alerts.schema import schema_text
 from streamer.alerts.times import milliseconds
+from streamer.commands import alert_dead, alert_forward, alert_outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-group = typer.Typer(no_args_is_help=True, help="Look at the alerts in Redis, and rebuild what is firing from Kafka.")
+group = typer.Typer(no_args_is_help=True, help="Alerts: look at them, say what became of them, forward them, rebuild what is firing.")
+alert_outcomes.add(group)
+alert_forward.add(group)
+alert_dead.add(group)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: one record per line, as in Redis.")]
 COLUMNS = ("Published", "State", "Severity", "Rule", "About", "Why")
 STYLES = {"firing": "bold red", "amended": "yellow", "resolved": "green", "retracted": "dim"}
@@ -77,6 +81,14 @@ def rebuild(*, as_json: Annotated[bool, typer.Option("--json", help="Print one J
 def print_schema() -> None:
     """Print the JSON Schema (draft 2020-12) of an alert record."""
     typer.echo(schema_text(), nl=False)
+
+
+@group.command("asyncapi")
+def print_asyncapi() -> None:
+    """Print the AsyncAPI document (version 3) of every channel: touchpoints in, alerts and dead letters out."""
+    from streamer import asyncapi  # what it describes takes a moment to load
+
+    typer.echo(asyncapi.text(), nl=False)
 
 
 def _store(config: settings.Settings) -> AlertStore:

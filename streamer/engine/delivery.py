@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Final
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 
+from streamer import topics
 from streamer.alerts.connection import RedisUnavailableError
 from streamer.alerts.publisher import OutOfStepError
 from streamer.engine.alert_log import LOGICAL, boundary, group_of
 from streamer.engine.kafka import client_options
 from streamer.engine.publisher_lag import LagWatch
+from streamer.engine.stream_watch import StreamWatch
 from streamer.errors import DataLossError
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         self._delivered: dict[tuple[str, int], int] = {}  # (topic id, partition) -> next offset, known to have been delivered
         self._uncommitted: dict[TopicPartition, tuple[int, str]] = {}
         self._lag = LagWatch(metrics, self._logical, settings.watchdog_seconds)
+        self._watch = StreamWatch(store, metrics)
         self._problem: str | None = None
         self._housekeeping_due = 0.0
         for outcome in ("delivered", "skipped", "failed"):
@@ -148,6 +151,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         finally:
             await self._consumer.stop()
             self.on_partitions_revoked(())
+            self._watch.leave()
 
     async def _turn(self) -> None:
         if self._problem is not None:
@@ -282,6 +286,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         await self._store.sweep()
         await self._look_for_losses()
         await self._measure_lag()
+        await self._watch.look(mine=TopicPartition(self._settings.topic(topics.ALERTS), 0) in (self._assigned or ()))
         ids = await self._log.topic_ids()
         for topic in [topic for topic in ids if ids[topic] != self._ids[topic]]:
             log.warning("topic %s was created again: its partitions start anew", topic, extra={"action": "topic_recreated"})

@@ -41,6 +41,7 @@ async def serve(settings: Settings, stop: asyncio.Event, metrics: Pipeline | Non
         stream_length=settings.alert_stream_length,
         stream_age_seconds=settings.alert_stream_age_seconds,
         on_command=metrics.redis_command,
+        on_refused=metrics.redis_refused,
     )
     try:
         async with AlertLog(settings) as alert_log:

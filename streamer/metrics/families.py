@@ -10,9 +10,12 @@ from typing import Final, Literal, NamedTuple
 
 ROLES: Final = ("journeys", "rollup", "publisher")
 SUPERVISOR: Final = "supervisor"
+# Runs beside a worker, see `streamer alerts forward`.
+FORWARDER: Final = "forwarder"
 # Invariant I5: these add up to `consumed`. Other keys of `Processor.accounting` are sorted out by `Pipeline`.
 OUTCOMES: Final = ("applied", "duplicate", "late", "dead_lettered", "ignored")
 CONSUMED: Final = "consumed"
+SINK_OUTCOMES: Final = ("delivered", "filtered", "failed", "dead", "trimmed")
 TRANSITIONS: Final = ("firing", "amended", "resolved", "retracted")
 # Beside the families: what prometheus_client's process collector exports of every process, without labels.
 PROCESS_NAMES: Final = (
@@ -107,6 +110,44 @@ FAMILIES: Final = (
     Family("streamer_publish_duration_seconds", "histogram", "One delivery to Redis.", ("role",), DURATION_BUCKETS),
     Family("streamer_publish_lag_records", "gauge", "Alerts in Kafka not yet in Redis.", ("role", "topic", "partition")),
     Family("streamer_redis_commands_total", "counter", "Commands to Redis by outcome: ok, error.", ("role", "outcome")),
+    Family(
+        "streamer_redis_refusals_total", "counter", "Commands that Redis did not carry out, by why: oom, readonly, ...", ("role", "reason")
+    ),
+    # who reads them
+    Family("streamer_alert_group_lag_records", "gauge", "Alerts in the stream that a consumer group has not read.", ("role", "group")),
+    Family(
+        "streamer_alert_group_pending_records", "gauge", "Alerts that a consumer group has read and not acknowledged.", ("role", "group")
+    ),
+    Family(
+        "streamer_alert_stream_trimmed_unread_total",
+        "counter",
+        "Alerts that the stream's bounds removed before a consumer group had read them.",
+        ("role", "group"),
+    ),
+    Family(
+        "streamer_sink_deliveries_total",
+        "counter",
+        "Alerts for a sink: delivered, filtered, dead (given up), trimmed (removed before it took them), and failed attempts.",
+        ("role", "sink", "outcome"),
+    ),
+    Family("streamer_sink_delivery_duration_seconds", "histogram", "One alert taken by a sink.", ("role", "sink"), DURATION_BUCKETS),
+    Family("streamer_sink_lag_records", "gauge", "Alerts that a sink has not taken yet.", ("role", "sink")),
+    # what became of them
+    Family(
+        "streamer_rule_outcomes",
+        "gauge",
+        "Acknowledged alerts that are kept, by outcome: saved, lost, false-alarm, none.",
+        ("role", "rule", "outcome"),
+    ),
+    Family("streamer_rule_precision_ratio", "gauge", "(saved + lost) / judged, of a rule's latest 50 judged alerts.", ("role", "rule")),
+    Family("streamer_rule_saved_ratio", "gauge", "saved / (saved + lost), of a rule's latest 50 judged alerts.", ("role", "rule")),
+    Family("streamer_rule_noisy", "gauge", "1 if 50 alerts are judged and precision is below 0.2.", ("role", "rule")),
+    Family(
+        "streamer_alert_acknowledge_seconds",
+        "gauge",
+        "Firing until acknowledged, quantiles of a rule's latest 50 acknowledged alerts.",
+        ("role", "rule", "quantile"),
+    ),
     # configuration and supervision
     Family("streamer_config_reloads_total", "counter", "Attempts to load definitions: accepted, rejected.", ("role", "outcome")),
     Family("streamer_config_last_reload_success_timestamp_seconds", "gauge", "When definitions were last accepted, Unix time.", ("role",)),

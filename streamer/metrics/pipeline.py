@@ -43,12 +43,17 @@ ALERT_TOPICS: Final = frozenset({topics.ALERTS, topics.AGGREGATE_ALERTS})
 _CHECKPOINTS: Final = ("streamer_checkpoints_total", "outcome", ("committed", "failed", "fenced"))
 _RELOADS: Final = ("streamer_config_reloads_total", "outcome", ("accepted", "rejected"))
 _WRITTEN: Final = ("streamer_alerts_written_total", "transition", TRANSITIONS)
+_RULE_GAUGES: Final = (
+    "streamer_rule_outcomes", "streamer_rule_precision_ratio", "streamer_rule_saved_ratio", "streamer_rule_noisy",
+    "streamer_alert_acknowledge_seconds",
+)  # fmt: skip
 _KNOWN: Final = {
     "journeys": (_CHECKPOINTS, _RELOADS, _WRITTEN),
     "rollup": (_CHECKPOINTS, _RELOADS, _WRITTEN),
     "publisher": (
         ("streamer_alerts_delivered_total", "outcome", ("delivered", "skipped", "failed")),
         ("streamer_redis_commands_total", "outcome", ("ok", "error")),
+        ("streamer_redis_refusals_total", "reason", ("unreachable", "loading", "busy", "oom", "readonly")),
     ),
 }
 
@@ -227,6 +232,66 @@ class Pipeline:
     def redis_command(self, outcome: Literal["ok", "error"], count: int = 1) -> None:
         """Commands sent to Redis."""
         self.counter("streamer_redis_commands_total", outcome=outcome).inc(count)
+
+    def redis_refused(self, reason: str) -> None:
+        """A command that Redis did not carry out; one of `connection.REFUSALS`."""
+        self.counter("streamer_redis_refusals_total", reason=reason).inc()
+
+    def group(self, group: str, *, unread: int, pending: int, lost: int) -> None:
+        """How far a consumer group of the alert stream is; lost: entries removed unread since the last look."""
+        group = self.bounded("group", group)
+        self.gauge("streamer_alert_group_lag_records", group=group).set(unread)
+        self.gauge("streamer_alert_group_pending_records", group=group).set(pending)
+        self.counter("streamer_alert_stream_trimmed_unread_total", group=group).inc(lost)
+
+    def forget_groups(self, groups: Iterable[str]) -> None:
+        """These groups are gone, or another process tells of them."""
+        for group in groups:
+            self.forget("streamer_alert_group_lag_records", group=group)
+            self.forget("streamer_alert_group_pending_records", group=group)
+
+    def rule_outcomes(
+        self,
+        rule: str,
+        *,
+        outcomes: Mapping[str, int],
+        precision: float | None,
+        saved: float | None,
+        noisy: bool,
+        seconds_to_acknowledge: Mapping[float, float],
+    ) -> None:
+        """What became of a rule's alerts, see `streamer.alerts.verdicts`; a share that cannot be told is not exported."""
+        rule = self.bounded("rule", rule)
+        for outcome, count in outcomes.items():
+            self.gauge("streamer_rule_outcomes", rule=rule, outcome=outcome).set(count)
+        for name, share in (("streamer_rule_precision_ratio", precision), ("streamer_rule_saved_ratio", saved)):
+            if share is None:
+                self.forget(name, rule=rule)
+            else:
+                self.gauge(name, rule=rule).set(share)
+        self.gauge("streamer_rule_noisy", rule=rule).set(noisy)
+        for quantile, seconds in seconds_to_acknowledge.items():
+            self.gauge("streamer_alert_acknowledge_seconds", rule=rule, quantile=f"{quantile:g}").set(seconds)
+
+    def forget_rules(self, rules: Iterable[str]) -> None:
+        """Nothing is known of these rules' alerts any more, or another process tells it."""
+        for rule in rules:
+            for name in _RULE_GAUGES:
+                self._gauges[name].remove_by_labels({"role": self.role, "rule": rule})
+
+    # -- forwarder
+
+    def sink_outcome(self, sink: str, outcome: str, count: int = 1) -> None:
+        """What became of alerts at a sink: one of `SINK_OUTCOMES`. Sinks are named in a file, a bounded set."""
+        self.counter("streamer_sink_deliveries_total", sink=sink, outcome=outcome).inc(count)
+
+    def sink_took(self, sink: str, duration_seconds: float) -> None:
+        """A sink took an alert."""
+        self.histogram("streamer_sink_delivery_duration_seconds", sink=sink).observe(duration_seconds)
+
+    def sink_lag(self, sink: str, records: int) -> None:
+        """Alerts a sink has not taken yet."""
+        self.gauge("streamer_sink_lag_records", sink=sink).set(records)
 
 
 _LABELS: Final = {family.name: family.labels for family in FAMILIES}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis as redis_client
 
-from streamer.alerts import AlertConsumer
+from streamer.alerts import AlertConsumer, Outcomes, dead, groups
 from streamer.alerts import tail as reading
 from streamer.alerts.alert import encode
 from streamer.alerts.connection import connect
@@ -27,7 +27,7 @@ settings = alert_support.redis_settings
 client = alert_support.client
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "alerts.md").read_text()
-ROLES = ("cx-publisher", "cx-consumer", "cx-reader")
+ROLES = ("cx-publisher", "cx-consumer", "cx-agent", "cx-operator", "cx-reader")
 
 
 @pytest.fixture
@@ -62,6 +62,10 @@ ALLOWED = {
         "HSET cx:alerts:active f r",
         "PUBLISH cx:alerts:wake 1-1",
         "HSCAN cx:alerts:active 0",
+        "XINFO STREAM cx:alerts",
+        "XINFO GROUPS cx:alerts",
+        "HSCAN cx:alerts:outcomes 0",
+        "ZREVRANGE cx:alerts:outcomes:age 0 0 WITHSCORES",
     ],
     "cx-consumer": [
         "XGROUP CREATE cx:alerts g $ MKSTREAM",
@@ -73,18 +77,40 @@ ALLOWED = {
         "XADD cx:alerts:dead * alert x",
         "HSCAN cx:alerts:active 0",
         "SUBSCRIBE cx:alerts:wake",
+        "XINFO STREAM cx:alerts",
+        "XINFO GROUPS cx:alerts",
     ],
+    "cx-agent": [
+        "FCALL cx_alerts_acknowledge_1 2 cx:alerts:outcomes cx:alerts:outcomes:age e",
+        "HSET cx:alerts:outcomes e r",
+        "ZADD cx:alerts:outcomes:age 1 e",
+        "HSCAN cx:alerts:outcomes 0",
+        "HSCAN cx:alerts:active 0",
+        "XREVRANGE cx:alerts + -",
+    ],
+    "cx-operator": ["XRANGE cx:alerts:dead - +", "XDEL cx:alerts:dead 1-1"],
     "cx-reader": ["XREVRANGE cx:alerts + -", "XREAD STREAMS cx:alerts 0", "HSCAN cx:alerts:active 0"],
 }
 DENIED = {
     "cx-publisher": [
         "FLUSHALL", "KEYS *", "CONFIG GET *", "DEL cx:alerts", "GET other", "FCALL any 1 other", "FUNCTION FLUSH", "EVAL x 0",
         "FUNCTION DELETE cx_alerts_1", "XGROUP DESTROY cx:alerts g", "PUBLISH other x", "XADD cx:alerts:dead * a b",
+        "HSET cx:alerts:outcomes e r", "ZADD cx:alerts:outcomes:age 1 e", "DEL cx:alerts:outcomes", "XINFO STREAM other",
     ],
     "cx-consumer": [
         "XADD cx:alerts * alert x", "XTRIM cx:alerts MAXLEN 0", "XDEL cx:alerts 1-1", "HSET cx:alerts:active f r",
         "HDEL cx:alerts:active f", "HGETALL cx:alerts:applied", "FCALL cx_alerts_apply_1 0", "PUBLISH cx:alerts:wake x",
         "XGROUP DESTROY cx:alerts g", "DEL cx:alerts", "SUBSCRIBE other", "GET other", "FLUSHALL", "XREAD STREAMS cx:alerts:dead 0",
+        "HSCAN cx:alerts:outcomes 0", "FCALL cx_alerts_acknowledge_1 2 cx:alerts:outcomes cx:alerts:outcomes:age e",
+    ],
+    "cx-agent": [
+        "XADD cx:alerts * alert x", "XDEL cx:alerts 1-1", "HSET cx:alerts:active f r", "HDEL cx:alerts:active f", "DEL cx:alerts:outcomes",
+        "FCALL cx_alerts_apply_1 4 cx:alerts cx:alerts:active cx:alerts:expiry cx:alerts:applied", "FUNCTION LOAD REPLACE any",
+        "FCALL cx_alerts_forget_1 2 cx:alerts:active cx:alerts:expiry", "XREADGROUP GROUP g c STREAMS cx:alerts >", "GET other", "FLUSHALL",
+        "PUBLISH cx:alerts:wake x",
+    ],
+    "cx-operator": [
+        "XADD cx:alerts:dead * a b", "DEL cx:alerts:dead", "XDEL cx:alerts 1-1", "XRANGE cx:alerts - +", "GET other",
     ],
     "cx-reader": [
         "XADD cx:alerts * alert x", "XREADGROUP GROUP g c STREAMS cx:alerts >", "HSET cx:alerts:active f r", "XRANGE cx:alerts - +",
@@ -119,7 +145,7 @@ def dry_run(client: redis_client.Redis, user: str, words: list[str]) -> Any:
         client.connection_pool.release(connection)
 
 
-async def test_publisher_consumer_and_reader_work_as_their_users(settings: Settings, users: dict[str, str]) -> None:
+async def test_publisher_consumer_agent_and_reader_work_as_their_users(settings: Settings, users: dict[str, str]) -> None:
     prefix = settings.redis_prefix
     store = AlertStore(connect(url_of(settings, users["cx-publisher"])), prefix=prefix)
     await store.ping()
@@ -152,6 +178,27 @@ async def test_publisher_consumer_and_reader_work_as_their_users(settings: Setti
         consumer.stop()
         with pytest.raises(StopAsyncIteration):
             await waiting
+
+    async with Outcomes(url_of(settings, users["cx-agent"]), prefix=prefix) as outcomes:
+        known = await outcomes.acknowledge(alert("bob").fingerprint, by="agent-7", outcome="saved")
+        assert await outcomes.all() == [known]
+
+    for role in ("cx-publisher", "cx-consumer"):
+        store = AlertStore(connect(url_of(settings, users[role])), prefix=prefix)
+        stream, [group] = await groups.read(store)
+        assert (stream.added, group.name) == (3, "desk")
+        if role == "cx-publisher":
+            told = Outcomes(store.client, prefix=prefix)
+            assert await told.mark() == await told.mark()
+            assert await told.all() == [known]
+        await store.close()
+
+    store = AlertStore(connect(url_of(settings, users["cx-operator"])), prefix=prefix)
+    [entry] = [entry async for entry in dead.read(store)]
+    assert (entry.group, entry.reason) == ("desk", "max_deliveries")
+    await dead.remove(store, entry)
+    assert [entry async for entry in dead.read(store)] == []
+    await store.close()
 
     async with connect(url_of(settings, users["cx-reader"])) as client:
         assert [entry.alert.state for entry in await reading.last(client, store.keys, 10)] == ["firing", "firing", "resolved"]

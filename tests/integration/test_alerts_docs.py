@@ -1,4 +1,4 @@
-"""The example in docs/how-to/consume-alerts.md runs as it stands."""
+"""The examples of the pages on alerts run as they stand."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streamer.alerts import Outcomes
 from tests.alert_support import RedisWriter, alert, settings_for
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "consume-alerts.md").read_text()
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+PAGE = (PAGES / "consume-alerts.md").read_text()
 
 
 async def test_the_example_shows_what_fires_and_what_comes_and_stops_when_told(redis_server: Redis, unique: str) -> None:
@@ -46,3 +48,15 @@ async def test_the_example_shows_what_fires_and_what_comes_and_stops_when_told(r
             process.kill()
             await process.wait()
         await writer.store.close()
+
+
+async def test_the_example_that_closes_the_loop_does(redis_server: Redis) -> None:
+    match = re.search(r"```python\n(.*?)```", (PAGES / "close-the-loop.md").read_text(), re.DOTALL)
+    assert match is not None
+    names: dict[str, Any] = {}
+    exec(match[1], names)  # noqa: S102  our own page
+    url = redis_server.url.removesuffix("/0") + "/8"
+    await names["closed"](url, alert("ann"), "agent-7", "saved")
+    async with Outcomes(url) as outcomes:
+        [known] = await outcomes.all()
+    assert (known.acknowledged_by, known.outcome) == ("agent-7", "saved")

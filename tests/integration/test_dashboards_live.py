@@ -6,16 +6,21 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
+import redis
 from prometheus_client import CollectorRegistry, start_http_server
 
 from deploy.local import ports
 from deploy.local.prometheus import Prometheus, Target
+from streamer.alerts import PlainOutcomes
+from streamer.alerts.alert import decode
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.exporter import BusinessCollector
 from streamer.metrics.readings import SHOW_MINIMUM, Gauge, RuleReading, SourceReading
@@ -52,6 +57,8 @@ class Chain:
     prometheus: Prometheus
     worker: subprocess.Popen[bytes]
     log: Path
+    redis_url: str
+    redis_prefix: str
 
     def values(self, expr: str, chosen: dict[str, str] = CHOSEN) -> list[float]:
         """The finite values of an expression now."""
@@ -85,6 +92,33 @@ def _running(log: Path, arguments: tuple[str, ...], environment: dict[str, str])
                 process.kill()
 
 
+class _Taker(BaseHTTPRequestHandler):
+    """A receiver of webhooks that takes everything."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the library's name
+        """Say nothing."""
+
+
+@contextmanager
+def _receiver(directory: Path) -> Iterator[Path]:
+    """A receiver of webhooks, and the file that names it as a sink."""
+    with ThreadingHTTPServer((ports.HOST, ports.pick()), _Taker) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (directory / "secret").write_text("0123456789abcdef")
+        sinks = directory / "sinks.toml"
+        url = f"http://{ports.HOST}:{server.server_port}/"
+        sinks.write_text(f'[[sink]]\nname = "crm"\nkind = "webhook"\nurl = "{url}"\nsecret_file = "secret"\nstart = "all"\n')
+        try:
+            yield sinks
+        finally:
+            server.shutdown()
+
+
 @pytest.fixture
 def chain(kafka: Kafka, redis_server: Redis, prometheus: PrometheusFactory, unique: str, tmp_path: Path) -> Iterator[Chain]:
     port = port_block()
@@ -104,12 +138,18 @@ def chain(kafka: Kafka, redis_server: Redis, prometheus: PrometheusFactory, uniq
             [sys.executable, "-m", "streamer", *arguments], env=environment, cwd=dashboards.ROOT, check=True, capture_output=True
         )
     watching = prometheus([Target("streamer", f"127.0.0.1:{port + number}") for number in range(PROCESSES)])
-    with _running(log, ("worker",), environment) as worker, _running(log, PRESENT, environment):
-        yield Chain(watching, worker, log)
+    with (
+        _receiver(tmp_path) as sinks,
+        _running(log, ("worker",), environment) as worker,
+        _running(log, PRESENT, environment),
+        _running(log, ("alerts", "forward", "--config", str(sinks)), environment),
+    ):
+        yield Chain(watching, worker, log, redis_server.url, f"{unique}:")
 
 
 def test_every_expression_returns_data_from_the_running_product(chain: Chain) -> None:
     targets = [target for target in dashboards.targets(annotations=False) if str(target) not in QUIET and target.dashboard != CATALOGUE]
+    _judge_an_alert(chain)
     estimates = [target for target in targets if target.ref != "I"]  # "I" is the estimate as long as it is insufficient
     missing = chain.wait_for(estimates)
     assert not missing, f"no data for {[str(target) for target in missing]}; log: {chain.log.read_text()[-3000:]}"
@@ -121,6 +161,16 @@ def test_every_expression_returns_data_from_the_running_product(chain: Chain) ->
     for note in dashboards.targets():
         if note.panel == "annotations":
             chain.values(note.expr)  # Prometheus understands it; whether something happened just now is another matter
+
+
+def _judge_an_alert(chain: Chain) -> None:
+    """Somebody helps the customer of the first alert."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    with redis.Redis.from_url(chain.redis_url) as client, PlainOutcomes(chain.redis_url, prefix=chain.redis_prefix) as outcomes:
+        while not (entries := cast("list[Any]", client.xrange(f"{chain.redis_prefix}alerts", count=1))):
+            assert time.monotonic() < deadline, chain.log.read_text()[-3000:]
+            time.sleep(0.2)  # until the worker has folded so far
+        outcomes.acknowledge(decode(entries[0][1][b"alert"]), by="a test", outcome="saved")
 
 
 def _check_variables(chain: Chain) -> None:

@@ -257,7 +257,10 @@ def test_with_the_documented_permissions_the_whole_worker_and_every_command_work
     output("cx-redrive", "dead-letters", "redrive")
     assert json.loads(output("cx-operator", "state", "get", "c1", "--json"))["customer"] == "c1"
     assert json.loads(output("cx-operator", "alerts", "rebuild", "--json"))["restored"] >= 1
-    assert json.loads(output("cx-reader", "alerts", "tail", "--json", redis_user="cx-reader").splitlines()[0])
+    told_of = json.loads(output("cx-reader", "alerts", "tail", "--json", redis_user="cx-reader").splitlines()[0])
+    output("cx-reader", "alerts", "ack", told_of["alert_id"], "--by", "ann", "--outcome", "saved", redis_user="cx-agent")
+    assert json.loads(output("cx-reader", "alerts", "outcomes", "--json", redis_user="cx-agent").splitlines()[0])["precision"] == 1
+    assert output("cx-reader", "alerts", "dead", redis_user="cx-operator") == ""
     findings = output("cx-operator", "doctor")
     assert "failed" not in findings, findings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana.src import frame
-from grafana.src.pipeline import alerts, durability, events, freshness, overview, processes
+from grafana.src.pipeline import alerts, durability, events, freshness, overview, processes, readers
 
 if TYPE_CHECKING:
     from grafana.src.sdk import models
@@ -30,6 +30,6 @@ def build() -> models.Dashboard:
                 multi=True,
             ),
         ],
-        [overview.row(), events.row(), freshness.row(), durability.row(), alerts.row(), processes.row()],
+        [overview.row(), events.row(), freshness.row(), durability.row(), alerts.row(), readers.row(), processes.row()],
         since="now-30m",
     )

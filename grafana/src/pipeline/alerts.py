@@ -49,10 +49,11 @@ def row() -> Row:
             common.timeseries(
                 504,
                 "Redis commands per second and duration",
-                "Commands by outcome, and the p99 of one delivery.",
+                "Commands by outcome, the p99 of one delivery, and why Redis refuses: oom is full, readonly a replica.",
                 common.queries(
                     (rate("streamer_redis_commands_total", "outcome"), "{{outcome}}"),
                     (quantile(0.99, "streamer_publish_duration_seconds"), "delivery p99"),
+                    (rate("streamer_redis_refusals_total", "reason"), "{{reason}}"),
                 ),
                 unit="ops",
                 width=6,

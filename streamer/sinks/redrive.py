@@ -1,0 +1,55 @@
+"""Hand to a sink once more what it gave up, when what was wrong has been put right."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from streamer.alerts import dead
+from streamer.sinks.forwarding import group_of
+from streamer.sinks.sink import RefusedError, SinkError, TryAgainError
+
+if TYPE_CHECKING:
+    from streamer.alerts.publisher import AlertStore
+    from streamer.sinks.config import SinkConfig
+    from streamer.sinks.sink import Sink
+
+
+class Redriven(NamedTuple):
+    """Alerts that the sink took and that are dead no more; that it refused again; and the first reason why not, if any."""
+
+    delivered: int
+    kept: int
+    reason: str | None
+
+
+async def redrive(store: AlertStore, config: SinkConfig, sink: Sink) -> Redriven:
+    """One attempt for each, oldest first. Refused ones are left where they are; a receiver that is away ends it.
+
+    A crash between delivery and removal means a repetition: receivers recognise it by `alert_id`. Raises what the store raises.
+    """
+    delivered, kept, reason = 0, 0, None
+    away = False
+    async for entry in dead.read(store, group_of(config.name)):
+        problem = TryAgainError("not tried") if away else await _attempt(sink, entry, config.timeout / 1000)
+        if problem is None:
+            await dead.remove(store, entry)
+            delivered += 1
+            continue
+        kept += 1
+        reason = reason or problem.reason
+        away = away or isinstance(problem, TryAgainError)
+    return Redriven(delivered, kept, reason)
+
+
+async def _attempt(sink: Sink, entry: dead.DeadDelivery, timeout_seconds: float) -> SinkError | None:
+    if entry.alert is None:
+        return RefusedError("it is no alert")
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await sink.deliver(entry.alert, entry.data)
+    except SinkError as exc:
+        return exc
+    except TimeoutError:
+        return TryAgainError(f"no answer within {timeout_seconds:g} s")
+    return None

@@ -1,0 +1,69 @@
+"""What every sink is, and the two ways in which it can say no."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamer.alerts.alert import Alert
+
+_SEVERITIES: Final = ("info", "warning", "critical")
+
+
+class SinkError(Exception):
+    """A sink has not taken an alert. `reason`: a few words without secrets, addresses or customer data; it is logged and kept."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class TryAgainError(SinkError):
+    """The same may succeed later, not before `after_seconds`."""
+
+    def __init__(self, reason: str, after_seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after_seconds = after_seconds
+
+
+class RefusedError(SinkError):
+    """Repeating it cannot help: the alert goes to the dead letters."""
+
+
+class Sink(ABC):
+    """One receiver. `refresh_seconds`: how often it wants to be told all that is firing, None for never."""
+
+    refresh_seconds: float | None = None
+
+    @abstractmethod
+    async def deliver(self, alert: Alert, data: bytes) -> None:
+        """Hand over one transition; `data` are the record's bytes. Raises SinkError."""
+
+    async def refresh(self, firing: Sequence[Alert]) -> None:  # noqa: B027  most have nothing to do
+        """Hand over what is firing, some at a time, for receivers that forget what they are not reminded of. Raises SinkError."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+def is_at_least(severity: str, least: str) -> bool:
+    """Whether a severity is as bad as another; one that this version does not know is the worst."""
+    return severity not in _SEVERITIES or _SEVERITIES.index(severity) >= _SEVERITIES.index(least)
+
+
+def sentence(alert: Alert, *, ids: bool) -> str:
+    """Why, in one sentence: the record's, or one that names neither customer nor journey nor issue."""
+    if ids or alert.entity is None:
+        return alert.why
+    signals = ", ".join(f"{name} = {value}" for name, value in sorted(alert.metric.signals.items())) or "its condition"
+    whose = f"a customer's {alert.entity.journey}" if alert.entity.journey else "a customer"
+    return {
+        "firing": f"{whose} has {signals}, which meets {alert.rule.text!r}",
+        "amended": f"{whose} by now has {signals}, which meets {alert.rule.text!r}",
+        "resolved": f"{whose} no longer meets {alert.rule.text!r}, or has ended",
+        "retracted": f"{whose} did not meet {alert.rule.text!r} after all",
+    }[alert.state]
