@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -188,6 +188,11 @@ class Decisions:
                 heappush(self._timers, (episode.due, case.index))
         return None if transition is None else _tell(case, transition, tick * TICK_MS, estimates)
 
+    def look(self, case: Case) -> list[tuple[Estimate, Outcome, Mapping[str, language.Value]]]:
+        """What each window of a case says as of now: the number, what it means for the rule, and what the expression names."""
+        estimates, outcomes = self._outcomes(case)
+        return [(found, outcome, dict(_named(case, found))) for found, outcome in zip(estimates, outcomes, strict=True)]
+
     def _outcomes(self, case: Case) -> tuple[list[Estimate], list[Outcome]]:
         estimates = [estimate(case.plan.metric, self._sums[name], case.number) for name in case.plan.sums]
         return estimates, [self._outcome(case, found) for found in estimates]
@@ -195,17 +200,27 @@ class Decisions:
     def _outcome(self, case: Case, found: Estimate) -> Outcome:
         if found.value is None or (case.plan.min_n is not None and found.n < case.plan.min_n):
             return Outcome.INSUFFICIENT
-        names = case.names
-        names["value"] = found.value
-        names["lower"] = found.value if found.lower is None else found.lower
-        names["upper"] = found.value if found.upper is None else found.upper
-        names["n"], names["k"] = found.n, found.k
+        names = _named(case, found)
         try:
             return Outcome.HOLDS if case.plan.holds(names) else Outcome.FAILS
         except (ZeroDivisionError, TypeError):
             # Only the numbers show it: a division by a count of 0, or a label compared with a number.
             self.errors += 1
             return Outcome.FAILS
+
+
+def _named(case: Case, found: Estimate) -> dict[str, language.Value]:
+    """The case's names with the numbers of one window; of an empty sample only its size."""
+    names = case.names
+    if found.value is None:
+        for name in ("value", "lower", "upper"):
+            names.pop(name, None)
+    else:
+        names["value"] = found.value
+        names["lower"] = found.value if found.lower is None else found.lower
+        names["upper"] = found.value if found.upper is None else found.upper
+    names["n"], names["k"] = found.n, found.k
+    return names
 
 
 def _ticks(duration_ms: int) -> int:
