@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "simulate": ("simulate",),
     "ingest": ("ingest",),
     "replay": ("replay",),
+    "backtest": ("backtest",),
     "verify": ("verify",),
     "analyze": ("analyze",),
     "alerts": ("alerts",),

@@ -1,0 +1,96 @@
+"""A history through one or more versions of the rules at once: from a file in memory, or from a log that is read piece by piece."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamer.alerts.times import milliseconds
+from streamer.backtest.firings import Firing, Span, firings_of
+from streamer.backtest.samples import Samples
+from streamer.replay.pipeline import CHUNK, Arrival, Run, Shape, end_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from streamer.alerts.alert import Alert
+    from streamer.definitions import Definitions
+    from streamer.processor import Record
+    from streamer.replay.history import History
+
+# A log is folded partition by partition, in pieces: what waits for a slower partition is bounded by the piece, not by this.
+_HELD_MAX: Final = 1 << 60
+
+
+class Version(NamedTuple):
+    """What one version of the rules did. alerts: the transitions in the span, by event time; firings: those that began in it.
+
+    before: firings that began earlier and still lasted when the span begins.
+    """
+
+    definitions: Definitions
+    alerts: Sequence[Alert]
+    firings: Sequence[Firing]
+    before: int
+    samples: Samples | None
+
+
+class Backtest:
+    """Folds a history under several definitions. shape: of the installation; observed: whether to sample the first one's numbers."""
+
+    def __init__(self, versions: Sequence[Definitions], shape: Shape, *, observed: bool = False) -> None:
+        self._versions = versions
+        self._samples = Samples() if observed else None
+        self._runs = [
+            Run(version, shape._replace(held_max=_HELD_MAX), build="backtest", keep_sums=False, observe=None if number else self._samples)
+            for number, version in enumerate(versions)
+        ]
+        self._alerts: list[list[Alert]] = [[] for _ in versions]
+
+    def fold_history(self, history: History, to_ms: int | None, progress: Callable[[int], None]) -> None:
+        """The whole of a sorted file, each event as if it had arrived when it happened, until every deadline is over or `to_ms`."""
+        end_ms = max(end_of(history.end_ms, version) for version in self._versions)
+        end_ms = end_ms if to_ms is None else max(history.begin_ms, min(end_ms, to_ms))
+        for run in self._runs:
+            run.control("begin", history.begin_ms)
+        arrivals = (Arrival(e.time_ms, e.key, e.value) for e in history.events if to_ms is None or e.time_ms < to_ms)
+        done = 0
+        while batch := list(islice(arrivals, CHUNK)):
+            for run in self._runs:
+                run.fold(batch)
+            self._collect()
+            done += len(batch)
+            progress(done)
+        for run in self._runs:
+            run.end(end_ms)
+        self._collect()
+
+    def fold_piece(self, piece: Mapping[int, tuple[Sequence[Record], Sequence[tuple[int, int]]]]) -> None:
+        """A piece of a log: by partition, records in offset order and the idle clocks (offset, clock after it) between and behind them."""
+        for run in self._runs:
+            for partition, (records, idle) in piece.items():
+                run.process(partition, records, idle)
+            run.pass_on()
+        self._collect()
+
+    def versions(self, span: Span) -> list[Version]:
+        """What came of it, in the span."""
+        found = []
+        for number, (definitions, alerts) in enumerate(zip(self._versions, self._alerts, strict=True)):
+            firings = firings_of(alerts)
+            began = span.from_ms if span.from_ms is not None else -1
+            before = sum(f.start_ms < began and (f.end_ms is None or f.end_ms >= began) for f in firings)
+            told = [alert for alert in alerts if span.has(event_ms(alert))]
+            told.sort(key=event_ms)
+            inside = [firing for firing in firings if span.has(firing.start_ms)]
+            found.append(Version(definitions, told, inside, before, None if number else self._samples))
+        return found
+
+    def _collect(self) -> None:
+        for alerts, run in zip(self._alerts, self._runs, strict=True):
+            alerts += run.take_alerts()
+
+
+def event_ms(alert: Alert) -> int:
+    """When a transition happened."""
+    return milliseconds(alert.event_time)
