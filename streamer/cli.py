@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "ingest": ("ingest",),
     "replay": ("replay",),
     "backtest": ("backtest",),
+    "explain": ("explain",),
     "verify": ("verify",),
     "analyze": ("analyze",),
     "alerts": ("alerts",),

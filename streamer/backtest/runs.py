@@ -11,12 +11,12 @@ from streamer.backtest.samples import Samples
 from streamer.replay.pipeline import CHUNK, Arrival, Run, Shape, end_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from streamer.alerts.alert import Alert
     from streamer.definitions import Definitions
-    from streamer.processor import Record
     from streamer.replay.history import History
+    from streamer.replay.pipeline import Piece
 
 # A log is folded partition by partition, in pieces: what waits for a slower partition is bounded by the piece, not by this.
 _HELD_MAX: Final = 1 << 60
@@ -65,12 +65,10 @@ class Backtest:
             run.end(end_ms)
         self._collect()
 
-    def fold_piece(self, piece: Mapping[int, tuple[Sequence[Record], Sequence[tuple[int, int]]]]) -> None:
-        """A piece of a log: by partition, records in offset order and the idle clocks (offset, clock after it) between and behind them."""
+    def fold_piece(self, piece: Piece) -> None:
+        """A piece of a log, as its partitions have it."""
         for run in self._runs:
-            for partition, (records, idle) in piece.items():
-                run.process(partition, records, idle)
-            run.pass_on()
+            run.fold_piece(piece)
         self._collect()
 
     def versions(self, span: Span) -> list[Version]:

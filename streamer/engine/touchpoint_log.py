@@ -5,15 +5,17 @@ Read piece by piece, in about the order of arrival over all partitions, so that 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError, OffsetOutOfRangeError
 
 from streamer import topics
+from streamer.engine.alert_log import AlertLog
 from streamer.engine.committed import STALLED_SECONDS
 from streamer.engine.kafka import client_options, kafka_errors
 from streamer.engine.opening import topic_names
@@ -22,10 +24,11 @@ from streamer.errors import DataLossError, TopicsError, UnreachableError
 from streamer.journeys import marker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from aiokafka.structs import ConsumerRecord
 
+    from streamer.alerts.alert import Alert
     from streamer.settings import Settings
 
 # Records of a partition that may wait for another one's; a poll brings at most as many on top.
@@ -47,6 +50,10 @@ class Extent(NamedTuple):
         """How many records that is at most: offsets have gaps."""
         return sum(end - start for start, end in self.bounds.values())
 
+    def only(self, partition: int) -> Extent:
+        """The part of one partition."""
+        return self._replace(bounds={partition: self.bounds[partition]}, idle={partition: self.idle[partition]})
+
 
 @asynccontextmanager
 async def reading(settings: Settings) -> AsyncIterator[TouchpointLog]:
@@ -66,6 +73,49 @@ async def reading(settings: Settings) -> AsyncIterator[TouchpointLog]:
             yield TouchpointLog(settings, consumer)
         finally:
             await consumer.stop()
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[OpenedLog]:
+    """The same for who is not asynchronous; raises as `reading` does."""
+    with asyncio.Runner() as runner:
+        context = reading(settings)
+        log = runner.run(context.__aenter__())
+        try:
+            yield OpenedLog(runner, log, runner.run(log.extent()), settings)
+        except BaseException as exc:
+            if not runner.run(context.__aexit__(type(exc), exc, exc.__traceback__)):
+                raise
+        else:
+            runner.run(context.__aexit__(None, None, None))
+
+
+class OpenedLog:
+    """A `TouchpointLog` to be read step by step. extent: what there was when it was opened."""
+
+    def __init__(self, runner: asyncio.Runner, log: TouchpointLog, extent: Extent, settings: Settings) -> None:
+        self.extent = extent
+        self._runner = runner
+        self._log = log
+        self._settings = settings
+
+    def pieces(self, extent: Extent) -> Iterator[dict[int, tuple[list[ConsumerRecord], Idle]]]:
+        """See `TouchpointLog.pieces`."""
+        pieces = self._log.pieces(extent)
+        while True:
+            try:
+                yield self._runner.run(anext(pieces))  # type: ignore[arg-type]
+            except StopAsyncIteration:
+                return
+
+    def alerts(self, id_: str) -> list[Alert]:
+        """The transitions in the alert topics that have this alert_id, episode_id or fingerprint."""
+
+        async def look() -> list[Alert]:
+            async with AlertLog(self._settings) as log:
+                return await log.find(id_)
+
+        return self._runner.run(look())
 
 
 class TouchpointLog:
@@ -99,7 +149,8 @@ class TouchpointLog:
         """By partition the next records and the idle clocks between and behind them, until all is read."""
         waiting: dict[int, deque[ConsumerRecord]] = {p: deque() for p in extent.bounds}
         idle = {p: deque(entries) for p, entries in extent.idle.items()}
-        open_places = {place for place in self._source if extent.bounds[place.partition][0] < extent.bounds[place.partition][1]}
+        wanted = [place for place in self._source if place.partition in extent.bounds]
+        open_places = {place for place in wanted if extent.bounds[place.partition][0] < extent.bounds[place.partition][1]}
         await self._assign({place: extent.bounds[place.partition][0] for place in open_places})
         progress = time.monotonic()
         while True:

@@ -7,6 +7,7 @@ live, replay and backtest agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.definitions import Rule
@@ -171,6 +172,13 @@ class EpisodeFold:
         count = sum(issue.cause_count for issue in state.issues.values()) + sum(kept.cause_count for kept in state.kept.values())
         expires = state.repeats[-1] + self._repeat_within if state.repeats else 0
         return _Entity(sorted(causes)[-self._evidence :], count, expires)
+
+    def readers(self, state: State) -> list[tuple[str, str, Callable[[str], language.Value]]]:
+        """Whom rules can be about, for who explains them: kind and id of each entity, and a function from a signal's name to its value."""
+        found: list[tuple[str, str, Callable[[str], language.Value]]] = [(CUSTOMER, CUSTOMER, partial(self._customer_signal, state))]
+        found += [("journey", instance_id(one), partial(self._journey_signal, state, one)) for one in state.instances]
+        found += [("issue", "issue:" + one.key, partial(self._issue_signal, one)) for one in state.issues.values()]
+        return found
 
     def _evaluate(
         self, state: State, entry: EntityRule, entity_id: str, read: Callable[[str], language.Value], t: int, sink: Sink,

@@ -34,6 +34,8 @@ CHUNK: Final = 20_000
 Booking = tuple[Counter, tuple[tuple[str, str], ...], int]
 
 
+# A piece of a log: by partition, records in offset order and the idle clocks (offset, clock after it) between and behind them.
+Piece = Mapping[int, tuple[Sequence[Record], Sequence[tuple[int, int]]]]
 # Told after each tick that a rule could see: the aggregate rules, and the tick.
 Observe = Callable[[Decisions, int], None]
 
@@ -154,7 +156,7 @@ class Run:
         value, headers = encode_control("begin" if kind == "begin" else "end", time_ms)
         for partition in range(len(self._journeys)):
             self._append(partition, [Arrival(time_ms, None, value, headers)])
-        self.pass_on()
+        self._pass_on()
 
     def fold(self, arrivals: list[Arrival]) -> None:
         """One chunk; afterwards every partition's clock is that of the furthest one, as live when all are caught up."""
@@ -165,8 +167,13 @@ class Run:
             self._append(partition, share)
         self._advance(0)
 
-    def process(self, partition: int, records: Sequence[Record], idle: Sequence[tuple[int, int]]) -> None:
-        """Records of one partition as they are in the log. idle: (offset, clock): the clock was moved to that after the offset."""
+    def fold_piece(self, piece: Piece) -> None:
+        """A piece of a log, as its partitions have it."""
+        for partition, (records, idle) in piece.items():
+            self._fold_share(partition, records, idle)
+        self._pass_on()
+
+    def _fold_share(self, partition: int, records: Sequence[Record], idle: Sequence[tuple[int, int]]) -> None:
         processor = self._journeys[partition]
         at = 0
         for after, clock_ms in idle:
@@ -190,7 +197,7 @@ class Run:
         clock_ms = max(processor.clock_ms for processor in self._journeys) + further_ms
         for processor in self._journeys:
             processor.advance(clock_ms)
-        self.pass_on()
+        self._pass_on()
 
     def result(self) -> Result:
         """Everything so far."""
@@ -216,7 +223,7 @@ class Run:
         self._offsets[partition] = first + len(records)
         self._journeys[partition].process(records, self._offsets[partition])
 
-    def pass_on(self) -> None:
+    def _pass_on(self) -> None:
         """Drain every partition into the rollup, and the rollup."""
         records: list[list[Record]] = [[] for _ in self._rollups]
         for partition, processor in enumerate(self._journeys):
