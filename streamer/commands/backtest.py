@@ -131,9 +131,10 @@ def _drawing() -> Any:
     try:
         from streamer.analysis import backtest_picture
     except ModuleNotFoundError as exc:
-        if exc.name not in ("matplotlib", "numpy"):
+        missing = (exc.name or "").partition(".")[0]
+        if missing not in ("matplotlib", "numpy"):
             raise
-        raise InputError(f"--picture needs {exc.name}, which is not installed here: pip install 'journey-streamer[analysis]'") from exc
+        raise InputError(f"--picture needs {missing}, which is not installed here: pip install 'journey-streamer[analysis]'") from exc
     return backtest_picture.save
 
 

@@ -110,14 +110,14 @@ class CustomerStory:
 
     def verdicts(self) -> list[Verdict]:
         """Of each entity rule on each entity there is or was, nearest to turning over first; what fires before that."""
-        state = self._now()
-        there = {} if state is None else entities(self._fold, state)
+        state = self.state
+        there = entities(self._fold, state)
         self._see(there)
         found = []
         for rule, explainer in self._known_rules:
             for seen in self._seen.values():
                 if seen.entity.kind == rule.on:
-                    episode = None if state is None else state.episodes.get(rule.id + "\x1f" + seen.entity.id)
+                    episode = state.episodes.get(rule.id + "\x1f" + seen.entity.id)
                     is_there = seen.entity.id in there
                     found.append(verdict_of(rule, explainer, seen, episode, now_ms=self.clock_ms, is_there=is_there))
         return sorted(found, key=lambda verdict: verdict.order)
