@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from typer.testing import CliRunner
 
-from streamer import definitions
+from streamer import cli, definitions
 from streamer.engine import topic_admin
 from streamer.settings import Settings
 from streamer.touchpoints.times import milliseconds
 from tests import chain_support
-from tests.integration.test_chain_takeover import run
-from tests.integration.test_verify_topic import folded
+from tests.integration.test_chain_takeover import committed, run
 from tests.integration.test_worker_shell import Worker, working
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ RULES: Final = """
 id = "visit"
 start = ["page.viewed", "product.viewed"]
 complete = ["order.placed"]
-deadline = "20s"
+deadline = "10s"
 recoverable_for = "2m"
 
 [[rule]]
@@ -64,10 +64,20 @@ def config(kafka: Kafka, redis_server: Redis, unique: str, tmp_path: Path, monke
     (tmp_path / "rules.toml").write_text(definitions.default_text() + RULES)
     monkeypatch.setenv("STREAMER_DEFINITIONS", str(tmp_path / "rules.toml"))
     monkeypatch.setenv("STREAMER_ROLLUP_PARTITIONS", str(ROLLUP_PARTITIONS))
-    return Settings(
+    found = Settings(
         app=unique, topic_prefix=f"{unique}.", redis_prefix=f"{unique}:", partitions=PARTITIONS, metrics_port=chain_support.port_block(),
         kafka_bootstrap=kafka.bootstrap, redis_url=redis_server.url,
     )  # fmt: skip
+    for name in ("app", "topic_prefix", "partitions", "kafka_bootstrap"):
+        monkeypatch.setenv(f"STREAMER_{name.upper()}", str(getattr(found, name)))
+    return found
+
+
+def command(*arguments: str) -> str:
+    """What a command prints, in this process: starting one costs more than the command."""
+    result = CliRunner().invoke(cli.application(arguments[0]), arguments)
+    assert result.exit_code == 0, result.exception
+    return result.stdout
 
 
 async def alerts_in(config: Settings) -> list[dict[str, Any]]:
@@ -97,29 +107,47 @@ def by_id(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_the_backtest_of_what_a_worker_has_folded_is_what_it_told(config: Settings, tmp_path: Path) -> None:
+def test_the_backtest_of_what_a_worker_has_folded_is_what_it_told_and_explain_says_why(config: Settings, tmp_path: Path) -> None:
     asyncio.run(topic_admin.create(config))
     sent = json.loads(run(config, "simulate", *SIMULATION, "--json"))
     with working(config, tmp_path) as worker:
-        worker.until(lambda: asyncio.run(folded(config)) >= sent["events"], seconds=120)
-        past_end_ms = milliseconds(sent["past_end"])
-
-        def some_came_by_the_idle_clock() -> bool:
-            found = asyncio.run(alerts_in(config))
-            return sum(milliseconds(alert["event_time"]) > past_end_ms + 1_000 for alert in found if "entity" in alert) >= 3
-
-        worker.until(some_came_by_the_idle_clock, seconds=40)
+        worker.until_ready()
+        worker.until(lambda: sum(asyncio.run(committed(config))) >= sent["events"], seconds=120)
+        past_end_s = milliseconds(sent["past_end"]) / 1000
+        worker.until(lambda: rollup_clock(worker) > past_end_s + 12)
         until_s = int(time.time())
         worker.until(lambda: rollup_clock(worker) > until_s)
         worker.process.terminate()
         assert worker.process.wait(60) == 0
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until_s))
-    command = ("backtest", str(tmp_path / "rules.toml"), "--topic", "--to", until, "--alerts", "--json")
-    told = run(config, *command)
+    told = command("backtest", str(tmp_path / "rules.toml"), "--topic", "--to", until, "--alerts", "--json")
     *lines, report = [json.loads(line) for line in told.splitlines()]
     live = by_id([alert for alert in asyncio.run(alerts_in(config)) if milliseconds(alert["event_time"]) < until_s * 1000])
     assert by_id(lines) == live
     assert {alert["rule"]["id"] for alert in live.values()} >= {"left", "contacted", "many-left"}
     assert {alert["state"] for alert in live.values()} == {"firing", "amended", "resolved", "retracted"}
+    by_idle_clock = [one for one in live.values() if "entity" in one and milliseconds(one["event_time"]) > past_end_s * 1000 + 1_000]
+    assert len(by_idle_clock) >= 3
     assert report["log"]["records"] >= sent["events"]
     assert report["log"]["notes"] == []
+    explains_a_person_and_a_series(list(live.values()))
+
+
+def explains_a_person_and_a_series(live: list[dict[str, Any]]) -> None:
+    """The last firings of both kinds, looked up in the alert topics and explained from the source and the journal."""
+    person = next(alert for alert in reversed(live) if alert["rule"]["id"] == "contacted" and alert["state"] == "amended")
+    found = json.loads(command("explain", person["alert_id"], "--topic", "--json"))
+    assert (found["kind"], found["customer"], found["alert"]) == ("alert", person["entity"]["canonical_id"], person)
+    assert [(rule["rule"], rule["status"]) for rule in found["rules"]] == [
+        (rule, "firing" if rule == "contacted" else "not firing") for rule in ("contacted", "channel-switching")
+    ]
+    [condition] = found["rules"][0]["conditions"]
+    assert condition["value"] == person["metric"]["signals"]["contacts"]
+    offsets = {row["offset"]: row["event_id"] for row in found["timeline"] if row["kind"] == "event"}
+    assert {event["offset"]: event["event_id"] for event in person["evidence"]}.items() <= offsets.items()
+    assert person["alert_id"] in [row.get("alert_id") for row in found["timeline"]]
+    series = next(alert for alert in reversed(live) if alert["rule"]["id"] == "many-left" and alert["state"] == "firing")
+    found = json.loads(command("explain", series["episode_id"], "--topic", "--json"))
+    [one] = found["series"]
+    assert (one["series"], one["status"], one["windows"][0]["k"]) == (series["slice"], "firing", series["metric"]["k"])
+    assert series["alert_id"] in [row["alert_id"] for row in found["told"]]
