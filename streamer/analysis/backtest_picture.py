@@ -74,7 +74,8 @@ def _panels(version: Version) -> list[_Panel]:
         for fingerprint in dict.fromkeys(firing.fingerprint for firing in mine):
             firings = [firing for firing in mine if firing.fingerprint == fingerprint]
             values = tuple([firings[0].about[name] for name in rule.by])
-            found.append(_Panel(rule, about_text(firings[0].about), samples.get((rule.id, values), ()), firings))
+            taken = [sample for sample in samples.get((rule.id, values), ()) if version.span.has(sample.time_ms)]
+            found.append(_Panel(rule, about_text(firings[0].about), taken, firings))
     return sorted(found, key=lambda panel: -len(panel.firings))[:SERIES_MAX]
 
 

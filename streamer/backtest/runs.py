@@ -33,6 +33,7 @@ class Version(NamedTuple):
     firings: Sequence[Firing]
     before: int
     samples: Samples | None
+    span: Span
 
 
 class Backtest:
@@ -81,7 +82,7 @@ class Backtest:
             told = [alert for alert in alerts if span.has(event_ms(alert))]
             told.sort(key=event_ms)
             inside = [firing for firing in firings if span.has(firing.start_ms)]
-            found.append(Version(definitions, told, inside, before, None if number else self._samples))
+            found.append(Version(definitions, told, inside, before, None if number else self._samples, span))
         return found
 
     def _collect(self) -> None:

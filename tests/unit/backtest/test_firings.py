@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.alerts.alert import Alert, Entity, Measured, RuleRef, State
@@ -74,6 +74,7 @@ STARTS, LENGTHS = st.integers(0, 50), st.integers(1, 20)
 FIRINGS = st.lists(st.builds(lambda start, length, name: firing(start, start + length, name), STARTS, LENGTHS, st.sampled_from("ab")))
 
 
+@settings(deadline=None)
 @given(FIRINGS, FIRINGS)
 def test_every_firing_is_in_exactly_one_place(here: list[Firing], there: list[Firing]) -> None:
     found = differences(here, there)
