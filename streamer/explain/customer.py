@@ -23,7 +23,7 @@ from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Control, Rejected, Touchpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from streamer.definitions import Definitions
     from streamer.processor import Record
@@ -134,7 +134,7 @@ class CustomerStory:
         self._flush()
         self._processor.advance(clock_ms if self._until_ms is None else min(clock_ms, self._until_ms))
         self._walk(self.clock_ms)
-        self._tell()
+        self._tell(self._alerts())
 
     def _flush(self) -> None:
         """Hand over the records of others: they move the clock."""
@@ -142,7 +142,7 @@ class CustomerStory:
             records, self._others = self._others, []
             self._processor.process(records, records[-1].offset + 1)
             self._walk(self.clock_ms)
-            self._tell()
+            self._tell(self._alerts())
 
     def _touch(self, record: Record) -> None:
         event = decode(record.offset, record.timestamp, record.key, record.value, record.headers)
@@ -161,8 +161,10 @@ class CustomerStory:
         time_ms = event.time if isinstance(event, Touchpoint) else record.timestamp
         told = event if isinstance(event, Touchpoint) else None
         reason = f": {event.reason.value}" if isinstance(event, Rejected) else ""
+        alerts = list(self._alerts())
+        self._tell([one for one in alerts if alert_ms(one) < time_ms])  # of the deadlines that came first
         self.happened.append(Happened("event", time_ms, record.offset, record.timestamp, told, outcome + reason, found))
-        self._tell()
+        self._tell([one for one in alerts if alert_ms(one) >= time_ms])
 
     def _walk(self, clock_ms: int) -> None:
         """Fire the copy's deadlines one by one."""
@@ -183,12 +185,11 @@ class CustomerStory:
             self._seen[entity.id] = Seen(entity, self.clock_ms)
         self._before = dict(now)
 
-    def _tell(self) -> None:
-        """Put what was told of the customer into the timeline, and drop the rest."""
-        for told in self._alerts():
-            self.happened.append(Happened("alert", alert_ms(told), told=told))
+    def _tell(self, alerts: Iterable[alert.Alert]) -> None:
+        self.happened += [Happened("alert", alert_ms(told), told=told) for told in alerts]
 
     def _alerts(self) -> Iterator[alert.Alert]:
+        """What was told of the customer since the last time; what was told of others is dropped."""
         name = self.key.decode(errors="replace")
         for output in self._processor.drain().outputs:
             if output.topic == topics.ALERTS:

@@ -66,6 +66,8 @@ def test_firings_of_one_subject_that_overlap_belong_together() -> None:
 def test_what_touches_does_not_overlap_and_the_same_start_is_matched_before_an_overlap() -> None:
     [found] = differences([firing(0, 10)], [firing(10, 20)])
     assert (len(found.only_here), len(found.only_there), found.moved) == (1, 1, [])
+    [found] = differences([firing(10, 20)], [firing(0, 10)])
+    assert (len(found.only_here), len(found.only_there), found.moved) == (1, 1, [])
     [found] = differences([firing(5, 30)], [firing(0, 40), firing(5, 30)])
     assert (found.same, len(found.only_there)) == (1, 1)
 
