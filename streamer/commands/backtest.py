@@ -152,7 +152,7 @@ def _show(told: dict[str, Any], picture: Path | None) -> None:
     if not console.is_terminal:
         console.width = _WIDTH_IN_A_FILE
     log, firings = told["log"], told["firings"]
-    _say(console, f"{len(firings)} firings in {log['records']} records of {log['source']}, {log['begin']} to {log['end']}")
+    _say(console, f"{_counted(len(firings))} in {log['records']} records of {log['source']}, {log['begin']} to {log['end']}")
     if told["range"]["from"] or told["range"]["to"]:
         _say(console, f"Reported: {told['range']['from'] or 'the begin'} to {told['range']['to'] or 'the end'};"
              f" {told['in_force_before']} were in force before")  # fmt: skip
@@ -219,7 +219,9 @@ def _show_incidents(console: Console, incidents: list[dict[str, Any]]) -> None:
         _say(console, f"  {incident['incident']} {incident['start']} to {incident['end']}  {report.about_text(incident['slice'])}")
         for row in incident["rules"]:
             by = "" if row["by"] == "metric" else ", at the same time"
-            _say(console, f"      {row['rule']}: {row['firings']} firings, the first {span_text(row['lead_seconds'])} after its start{by}")
+            _say(
+                console, f"      {row['rule']}: {_counted(row['firings'])}, the first {span_text(row['lead_seconds'])} after its start{by}"
+            )
         if not incident["rules"]:
             _say(console, "      nothing fired")
     _say(console, "")
@@ -235,6 +237,10 @@ def _against_table(against: dict[str, Any]) -> Table:
         counts = [str(row["same"]), *(str(len(rows)) for _, rows in kinds)]
         table.add_row(row["rule"], *counts, Text(printable(shown)))
     return table
+
+
+def _counted(firings: int) -> str:
+    return "1 firing" if firings == 1 else f"{firings} firings"
 
 
 def span_text(seconds: float) -> str:
