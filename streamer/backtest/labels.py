@@ -6,7 +6,6 @@ A file of JSON lines; each line is an incident (`start`, `end`, as `streamer sim
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -40,6 +39,7 @@ class _Line(msgspec.Struct):
     alert_id: str | None = None
     episode_id: str | None = None
     fingerprint: str | None = None
+    time: str | None = None
 
 
 class Move(NamedTuple):
@@ -69,29 +69,36 @@ class Incident(NamedTuple):
         )
 
 
+class Outcome(NamedTuple):
+    """What became of an alert, and when that was, if the label says it."""
+
+    result: Result
+    time_ms: int | None = None
+
+
 class Labels(NamedTuple):
     """outcomes: by alert_id, episode_id or fingerprint."""
 
     incidents: Sequence[Incident]
-    outcomes: Mapping[str, Result]
+    outcomes: Mapping[str, Outcome]
 
 
 class Precision(NamedTuple):
-    """right of judged firings; lead_ms: from an incident's start to the rule's first firing, of each incident that it fired in."""
+    """right of judged firings.
+
+    lead_ms: from an incident's start to the rule's first firing, of each incident that it fired in; before_ms: from a right firing to its
+    outcome, where that has a time.
+    """
 
     right: int
     judged: int
     lead_ms: Sequence[int]
+    before_ms: Sequence[int] = ()
 
     @property
     def share(self) -> float | None:
         """right / judged; None of none."""
         return self.right / self.judged if self.judged else None
-
-    @property
-    def median_lead_ms(self) -> float | None:
-        """The median lead; None of none."""
-        return median(self.lead_ms) if self.lead_ms else None
 
 
 _decode = msgspec.json.Decoder(_Line).decode
@@ -100,13 +107,14 @@ _decode = msgspec.json.Decoder(_Line).decode
 def read(lines: Iterable[tuple[int, bytes]], where: str) -> Labels:
     """The labels of numbered JSON lines. Raises InputError with the line that is neither kind."""
     incidents: list[Incident] = []
-    outcomes: dict[str, Result] = {}
+    outcomes: dict[str, Outcome] = {}
     for number, text in lines:
         try:
             line = _decode(text)
             if line.start is not None and line.end is not None:
                 incidents.append(_incident(line))
                 continue
+            time_ms = None if line.time is None else milliseconds(line.time)
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as exc:
             raise InputError(f"{where}:{number}: {exc}") from exc
         named = line.alert_id or line.episode_id or line.fingerprint
@@ -116,7 +124,7 @@ def read(lines: Iterable[tuple[int, bytes]], where: str) -> Labels:
                 f" {', '.join(OUTCOMES)})"
             )
         if line.outcome is not None:  # nobody has said yet
-            outcomes[named] = line.outcome  # type: ignore[assignment]
+            outcomes[named] = Outcome(line.outcome, time_ms)  # type: ignore[arg-type]
     return Labels(sorted(incidents, key=lambda incident: (incident.start_ms, incident.name)), outcomes)
 
 
@@ -137,12 +145,14 @@ def judged(firings: Sequence[Firing], labels: Labels) -> dict[str, Precision]:
     found: dict[str, Precision] = {}
     for rule in sorted({firing.rule for firing in firings}):
         mine = [firing for firing in firings if firing.rule == rule]
-        outcomes = [outcome for firing in mine if (outcome := outcome_of(firing, labels)) is not None]
+        outcomes = [(firing, outcome) for firing in mine if (outcome := outcome_of(firing, labels)) is not None]
         if outcomes:
-            found[rule] = Precision(sum(outcome != "false-alarm" for outcome in outcomes), len(outcomes), leads(mine, labels))
+            right = [(firing, outcome.time_ms) for firing, outcome in outcomes if outcome.result != "false-alarm"]
+            before = [time_ms - firing.start_ms for firing, time_ms in right if time_ms is not None]
+            found[rule] = Precision(len(right), len(outcomes), leads(mine, labels), before)
         elif is_judged(mine[0], labels):
-            right = sum(any(incident.explains(firing) for incident in labels.incidents) for firing in mine)
-            found[rule] = Precision(right, len(mine), leads(mine, labels))
+            explained = sum(any(incident.explains(firing) for incident in labels.incidents) for firing in mine)
+            found[rule] = Precision(explained, len(mine), leads(mine, labels))
     return found
 
 
@@ -158,7 +168,7 @@ def leads(firings: Sequence[Firing], labels: Labels) -> list[int]:
     return [at - incident.start_ms for at, incident in zip(first, labels.incidents, strict=True) if at is not None]
 
 
-def outcome_of(firing: Firing, labels: Labels) -> Result | None:
+def outcome_of(firing: Firing, labels: Labels) -> Outcome | None:
     """What became of a firing, by the id that says it most exactly."""
     for name in (*firing.transitions, firing.episode_id, firing.fingerprint):
         if name in labels.outcomes:

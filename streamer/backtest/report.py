@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.alerts.times import rfc3339
@@ -85,7 +86,8 @@ def _rule(version: Version, rule: str, mark: Precision | None) -> dict[str, Any]
     }
     if mark is not None:
         row["precision"] = {"right": mark.right, "judged": mark.judged, "share": mark.share}
-        row["lead_seconds_median"] = None if mark.median_lead_ms is None else mark.median_lead_ms / 1000
+        row["lead_seconds_median"] = _median_seconds(mark.lead_ms)
+        row["seconds_before_outcome_median"] = _median_seconds(mark.before_ms)
     return row
 
 
@@ -108,7 +110,7 @@ def _firing(firing: Firing, labels: Labels | None) -> dict[str, Any]:
             row["incidents"] = [incident.name for incident in labels.incidents if incident.explains(firing)]
         outcome = labelled.outcome_of(firing, labels)
         if outcome is not None:
-            row["outcome"] = outcome
+            row["outcome"] = outcome.result
     return row
 
 
@@ -146,6 +148,10 @@ def _difference(difference: Difference) -> dict[str, Any]:
             for here, there in difference.moved
         ],
     }
+
+
+def _median_seconds(times_ms: Sequence[int]) -> float | None:
+    return median(times_ms) / 1000 if times_ms else None
 
 
 def _time(time_ms: int | None) -> str | None:

@@ -186,15 +186,16 @@ def _table(title: str, *columns: str) -> Table:
 
 def _rules_table(rules: list[dict[str, Any]]) -> Table:
     judged = any("precision" in row for row in rules)
-    table = _table("Rules", "rule", *report.STATES, "subjects", "lasting", "busiest day", *(("precision", "lead") if judged else ()))
+    marks = ("precision", "lead", "before outcome") if judged else ()
+    table = _table("Rules", "rule", *report.STATES, "subjects", "lasting", "busiest day", *marks)
     for row in rules:
         busiest = f"{row['busiest_day']} ({row['busiest_day_firings']})" if row["busiest_day"] else ""
         cells = [row["rule"], *(str(row[state]) for state in report.STATES), str(row["subjects"]), str(row["lasting"]), busiest]
         if judged:
             mark = row.get("precision")
             cells.append("" if mark is None else f"{mark['right']} of {mark['judged']}")
-            lead = row.get("lead_seconds_median")
-            cells.append("" if lead is None else span_text(lead))
+            medians = (row.get("lead_seconds_median"), row.get("seconds_before_outcome_median"))
+            cells += ["" if median is None else span_text(median) for median in medians]
         table.add_row(*cells)
     return table
 
@@ -219,9 +220,8 @@ def _show_incidents(console: Console, incidents: list[dict[str, Any]]) -> None:
         _say(console, f"  {incident['incident']} {incident['start']} to {incident['end']}  {report.about_text(incident['slice'])}")
         for row in incident["rules"]:
             by = "" if row["by"] == "metric" else ", at the same time"
-            _say(
-                console, f"      {row['rule']}: {_counted(row['firings'])}, the first {span_text(row['lead_seconds'])} after its start{by}"
-            )
+            first = span_text(row["lead_seconds"])
+            _say(console, f"      {row['rule']}: {_counted(row['firings'])}, the first {first} after its start{by}")
         if not incident["rules"]:
             _say(console, "      nothing fired")
     _say(console, "")

@@ -143,7 +143,7 @@ def _explained(what: str, wanted: Definitions, log: _Log, at_ms: int | None) -> 
 def _customer(log: _Log, asked: find.Wanted) -> tuple[bytes, find.Kind]:
     """Looks into the partition that the word would have as a customer first."""
     if not {"customer", "journey"} & set(asked.kinds):
-        raise InputError(f"nothing in this log is called {asked.name!r}: looked for an {' or a '.join(asked.kinds)}")
+        raise find.nothing(asked.name, asked.kinds)
     for partition in (partition_of(asked.name.encode(), log.shape.partitions), None):
         finder = find.Finder(asked.name)
         for piece in log.pieces(None, partition):

@@ -74,7 +74,12 @@ class Finder:
             if len(self.by_id) > 1:
                 raise InputError(f"{self._name!r} is an id in events of {len(self.by_id)} customers: name the customer instead")
             return next(iter(self.by_id)), "journey"
-        raise InputError(f"nothing in this log is called {self._name!r}: looked for a {' or a '.join(kinds)}")
+        raise nothing(self._name, kinds)
+
+
+def nothing(name: str, kinds: Sequence[Kind]) -> InputError:
+    """The error for a word that nothing answers to."""
+    return InputError(f"nothing in this log is called {name!r} (looked for: {', '.join(kinds)})")
 
 
 def names(event: Touchpoint, id_: str) -> bool:
