@@ -124,7 +124,14 @@ def _draw_panel(axis: Axes, panel: _Panel, incidents: Sequence[Incident]) -> Non
         axis.step(times, [scale * s.value for s in panel.samples], where="post", color=BLUE, linewidth=1.3)
     for threshold in thresholds(panel.rule):
         axis.axhline(scale * threshold, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-    _mark(axis, panel.firings, [i for i in incidents if any(m.metric in (None, panel.rule.metric) for m in i.moves)], named=True)
+    last_ms = panel.samples[-1].time_ms if panel.samples else 0
+    _mark(
+        axis,
+        panel.firings,
+        [i for i in incidents if any(m.metric in (None, panel.rule.metric) for m in i.moves)],
+        named=True,
+        last_ms=last_ms,
+    )
     unit = " (%)" if percent else ""
     axis.set_title(f"{panel.rule.id}: {panel.rule.metric}{unit}, {panel.about}", loc="left")
 
@@ -138,8 +145,7 @@ def _draw_bars(axis: Axes, rule: str, firings: Sequence[Firing], width_ms: int, 
     axis.set_title(f"{rule}: {len(firings)} firings", loc="left")
 
 
-def _mark(axis: Axes, firings: Sequence[Firing], incidents: Sequence[Incident], *, named: bool) -> None:
-    right: Any = axis.get_xlim()[1]
+def _mark(axis: Axes, firings: Sequence[Firing], incidents: Sequence[Incident], *, named: bool, last_ms: int = 0) -> None:
     for incident in incidents:
         start, end = _at(incident.start_ms), _at(incident.end_ms)
         axis.axvspan(start, end, facecolor=GREY, alpha=0.45, linewidth=0, zorder=0)  # type: ignore[arg-type]
@@ -148,8 +154,8 @@ def _mark(axis: Axes, firings: Sequence[Firing], incidents: Sequence[Incident], 
             axis.annotate(incident.name, (place, 1), xycoords=("data", "axes fraction"), xytext=(3, -10), textcoords="offset points",
                       fontsize=8, color=MUTED)  # fmt: skip
     for firing in firings:
-        end = right if firing.end_ms is None else _at(firing.end_ms)
-        axis.axvspan(_at(firing.start_ms), end, facecolor=RED, alpha=0.2, linewidth=0, zorder=0)  # type: ignore[arg-type]
+        end_ms = max(last_ms, firing.start_ms) if firing.end_ms is None else firing.end_ms
+        axis.axvspan(_at(firing.start_ms), _at(end_ms), facecolor=RED, alpha=0.2, linewidth=0, zorder=0)  # type: ignore[arg-type]
         axis.axvline(_at(firing.start_ms), color=RED, linewidth=1)  # type: ignore[arg-type]
 
 

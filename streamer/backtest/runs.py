@@ -48,10 +48,15 @@ class Backtest:
         ]
         self._alerts: list[list[Alert]] = [[] for _ in versions]
 
-    def fold_history(self, history: History, to_ms: int | None, progress: Callable[[int], None]) -> None:
-        """The whole of a sorted file, each event as if it had arrived when it happened, until every deadline is over or `to_ms`."""
-        end_ms = max(end_of(history.end_ms, version) for version in self._versions)
-        end_ms = end_ms if to_ms is None else max(history.begin_ms, min(end_ms, to_ms))
+    def fold_history(self, history: History, to_ms: int | None, progress: Callable[[int], None], *, close: bool = False) -> None:
+        """A sorted file, each event as if it had arrived when it happened, up to `to_ms` or the last event.
+
+        close: let time go on after the last event until every deadline is over.
+        """
+        end_ms = to_ms
+        if close:
+            closed_ms = max(end_of(history.end_ms, version) for version in self._versions)
+            end_ms = closed_ms if to_ms is None else min(to_ms, closed_ms)
         for run in self._runs:
             run.control("begin", history.begin_ms)
         arrivals = (Arrival(e.time_ms, e.key, e.value) for e in history.events if to_ms is None or e.time_ms < to_ms)
@@ -63,7 +68,7 @@ class Backtest:
             done += len(batch)
             progress(done)
         for run in self._runs:
-            run.end(end_ms)
+            run.end(None if end_ms is None else max(history.begin_ms, end_ms))
         self._collect()
 
     def fold_piece(self, piece: Piece) -> None:

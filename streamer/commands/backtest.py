@@ -53,6 +53,9 @@ def backtest(
     against: Annotated[Path | None, typer.Option(help="Another definitions file: say what it does otherwise.")] = None,
     labels: Annotated[Path | None, typer.Option(help="What really happened, JSON lines: incidents, or outcomes of alerts.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw what fired over the metric's band: .png or .html.")] = None,
+    close: Annotated[
+        bool, typer.Option("--close", help="After a file's last event let time go on until every deadline is over, or --to.")
+    ] = False,
     alerts: Annotated[bool, typer.Option("--alerts", help="Print every transition first, one JSON object a line.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
 ) -> None:
@@ -69,13 +72,19 @@ def backtest(
         raise InputError("--mapping is for files: with --topic the events are canonical")
     if picture is not None and picture.suffix.lower() not in PICTURES:
         raise InputError(f"--picture {picture}: give it a name that ends in {' or '.join(PICTURES)}")
+    if topic and close:
+        raise InputError("--close is for files: with --topic time is what the workers' journal says")
     span = Span(_time("--from", begin), _time("--to", end))
     if span.from_ms is not None and span.to_ms is not None and span.from_ms >= span.to_ms:
         raise InputError("--from is not before --to")
     draw = None if picture is None else _drawing()
     versions = [load_definitions(path) for path in (rules, against) if path is not None]
     known = None if labels is None else labelled.read(read_lines(labels), str(labels))
-    log, run = _of_topic(versions, observed=draw is not None) if file is None else _of_file(file, mapping, versions, span, draw is not None)
+    observed = draw is not None
+    if file is None:
+        log, run = _of_topic(versions, observed=observed)
+    else:
+        log, run = _of_file(file, mapping, versions, span.to_ms, close=close, observed=observed)
     found = run.versions(span)
     if alerts:
         for transition in found[0].alerts:
@@ -89,11 +98,13 @@ def backtest(
         _show(told, picture)
 
 
-def _of_file(file: Path, mapping: Path | None, versions: Sequence[Definitions], span: Span, observed: bool) -> tuple[report.Log, Backtest]:
+def _of_file(
+    file: Path, mapping: Path | None, versions: Sequence[Definitions], to_ms: int | None, *, close: bool, observed: bool
+) -> tuple[report.Log, Backtest]:
     history = read_history(file, None if mapping is None else mapping_file.load(mapping))
     run = Backtest(versions, Shape(), observed=observed)
     with progress_bar("backtest", len(history.events)) as progress:
-        run.fold_history(history, span.to_ms, progress)
+        run.fold_history(history, to_ms, progress, close=close)
     return report.Log(file.name, len(history.events), history.begin_ms, history.end_ms), run
 
 

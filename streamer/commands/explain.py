@@ -98,7 +98,7 @@ def _file_log(name: str, history: History, wanted: Definitions) -> _Log:
     def alert(id_: str) -> Alert | None:
         run = Backtest([wanted], shape)
         with progress_bar("looking for the alert", len(history.events)) as progress:
-            run.fold_history(history, None, progress)
+            run.fold_history(history, None, progress, close=True)
         return find.told(run.versions(Span())[0].alerts, id_)
 
     return _Log(name, shape, pieces, alert, closes=True)

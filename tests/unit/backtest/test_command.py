@@ -80,7 +80,7 @@ def test_a_picture_is_a_png(files: list[str], tmp_path: Path) -> None:
 def test_the_alerts_are_those_of_a_replay(files: list[str]) -> None:
     history, rules = read_history(Path(files[1])), parse(history_support.RULES)
     run_ = Backtest([rules], Shape(), observed=True)
-    run_.fold_history(history, None, lambda done: None)
+    run_.fold_history(history, None, lambda done: None, close=True)
     replayed = run_history(arrivals_of(history), rules, begin_ms=history.begin_ms, end_ms=end_of(history.end_ms, rules)).alerts
     [version] = run_.versions(Span())
     assert {alert.alert_id: alert for alert in version.alerts} == {alert.alert_id: alert for alert in replayed}
@@ -95,6 +95,14 @@ def test_what_happened_before_the_range_is_known_and_not_reported(files: list[st
     early = told(*files, "--to", "2026-03-02T09:00:00Z")
     assert [(row["rule"], row["end"]) for row in early["firings"]] == [("left-after-friction", None), ("switching", None)]
     assert sum(row["resolved"] for row in early["rules"]) == 0
+
+
+def test_time_stops_with_the_last_event_unless_it_is_let_go_on(files: list[str]) -> None:
+    assert [row["ended"] for row in told(*files)["firings"]] == [None, None, None]
+    assert [row["ended"] for row in told(*files, "--close")["firings"]] == ["resolved", "resolved", "resolved"]
+    until = told(*files, "--close", "--to", "2026-03-02T11:45:00Z")
+    assert [row["ended"] for row in until["firings"]] == [None, None, "resolved"]
+    assert told(*files, "--to", "2026-03-02T11:45:00Z")["firings"] == until["firings"]
 
 
 def test_alerts_of_the_range_come_first_a_line_each(files: list[str]) -> None:
@@ -158,6 +166,7 @@ def test_many_samples_are_thinned_out_and_stay_in_order(files: list[str]) -> Non
         (["{rules}"], "name a history file after the rules, or say --topic"),
         (["{rules}", "{history}", "--topic"], "and not both"),
         (["{rules}", "--topic", "--mapping", "m.toml"], "--mapping is for files"),
+        (["{rules}", "--topic", "--close"], "--close is for files"),
         (["{rules}", "{history}", "--from", "soon"], "--from 'soon'"),
         (["{rules}", "{history}", "--from", "2026-03-02T09:00:00Z", "--to", "2026-03-02T09:00:00Z"], "--from is not before --to"),
         (["{rules}", "{history}", "--picture", "p.jpg"], "ends in .png or .html"),
