@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "simulate": ("simulate",),
     "ingest": ("ingest",),
     "replay": ("replay",),
+    "backtest": ("backtest",),
+    "explain": ("explain",),
     "verify": ("verify",),
     "analyze": ("analyze",),
     "alerts": ("alerts",),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
@@ -10,7 +12,7 @@ from matplotlib.figure import Figure
 from streamer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 INK: Final = "#1f2933"
@@ -50,12 +52,26 @@ def rows(figure: Figure, count: int) -> None:
 
 def save(draw: Callable[[Figure], None], path: Path) -> None:
     """Draw into a file; its ending says which kind: .png, .svg, .pdf. Raises InputError if it cannot be written."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
-        draw(figure)
+    with _drawn(draw) as figure:
         try:
             figure.savefig(path)
         except ValueError as exc:
             raise InputError(f"--plot {path}: unknown kind of picture, give it a name that ends in .png, .svg or .pdf") from exc
         except OSError as exc:
             raise InputError(f"--plot {path}: cannot be written: {exc.strerror}") from exc
+
+
+def png(draw: Callable[[Figure], None]) -> bytes:
+    """Draw as the bytes of a PNG; the same picture gives the same bytes."""
+    buffer = io.BytesIO()
+    with _drawn(draw) as figure:
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+@contextmanager
+def _drawn(draw: Callable[[Figure], None]) -> Iterator[Figure]:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+        draw(figure)
+        yield figure

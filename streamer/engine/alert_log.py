@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -20,7 +22,7 @@ from streamer.engine.topic_ids import topic_ids
 from streamer.errors import DataLossError, DeliveryError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from streamer.settings import Settings
 
@@ -117,12 +119,34 @@ class AlertLog:
         self._reader.assign([partition])
         self._reader.seek(partition, start)
         try:
-            await self._read(partition, end, found)
+            await self._read(partition, end, partial(_fold, found))
         finally:
             self._reader.unsubscribe()
         return found
 
-    async def _read(self, partition: TopicPartition, end: int, into: dict[str, ActiveRecord]) -> None:
+    async def find(self, id_: str) -> list[alerts.Alert]:
+        """The transitions with this alert_id, episode_id or fingerprint, of one partition in the order in which they were told.
+
+        Raises:
+            DataLossError: records were deleted while they were read.
+            DeliveryError: no progress for 30 s.
+        """
+        found: list[alerts.Alert] = []
+
+        def take(data: bytes | None) -> None:
+            if id_.encode() in (data or b""):
+                with suppress(msgspec.DecodeError):
+                    decoded = alerts.decode(data or b"")
+                    if id_ in (decoded.alert_id, decoded.episode_id, decoded.fingerprint):
+                        found.append(decoded)
+
+        for partition, (start, end) in (await self.ranges(await self.partitions())).items():
+            self._reader.assign([partition])
+            self._reader.seek(partition, start)
+            await self._read(partition, end, take)
+        return found
+
+    async def _read(self, partition: TopicPartition, end: int, take: Callable[[bytes | None], None]) -> None:
         progress = time.monotonic()
         while (position := await self._reader.position(partition)) < end:
             if time.monotonic() - progress > STALLED_SECONDS:
@@ -137,7 +161,7 @@ class AlertLog:
                 ) from exc
             for record in batches.get(partition, ()):
                 if record.offset < end:
-                    _fold(into, record.value)
+                    take(record.value)
             if batches:
                 progress = time.monotonic()
 

@@ -8,6 +8,7 @@ still holds then.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.definitions import Rule
@@ -106,6 +107,14 @@ class EpisodeFold:
         self._evaluate(
             state, entry, CUSTOMER, lambda name: self._signals.customer(state, name), t, sink, lambda: self._signals.of_customer(state)
         )
+
+    def readers(self, state: State) -> list[tuple[str, str, Read]]:
+        """Whom rules can be about, for who explains them: kind and id of each entity, and a function from a signal's name to its value."""
+        signals = self._signals
+        found: list[tuple[str, str, Read]] = [(CUSTOMER, CUSTOMER, partial(signals.customer, state))]
+        found += [("journey", instance_id(one), partial(signals.journey, state, one)) for one in state.instances]
+        found += [("issue", _ISSUE + one.key, partial(signals.issue, one)) for one in state.issues.values()]
+        return found
 
     def _evaluate(
         self, state: State, entry: EntityRule, entity_id: str, read: Read, t: int, sink: Sink, entity_of: Callable[[], Entity]

@@ -7,7 +7,8 @@ the size of the chunks: tests assert it. (Out of order, the neighbours in a part
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -18,9 +19,11 @@ from streamer.deltas import DeltaBatch
 from streamer.journeys.processor import TICK_MS, JourneysProcessor
 from streamer.metrics.counters import Counter
 from streamer.metrics.readings import Gauge
-from streamer.processor import Headers, LogRecord, Output
+from streamer.processor import Headers, LogRecord, Output, Record
 from streamer.replay.history import History
 from streamer.replay.partitions import partition_of
+from streamer.rollup.decisions import Decisions
+from streamer.rollup.hold import HELD_ENTRIES_MAX
 from streamer.rollup.processor import RollupProcessor
 from streamer.touchpoints.control import encode_control
 
@@ -29,6 +32,21 @@ CHUNK: Final = 20_000
 
 # (counter, ((dimension, value), ...), pane): what a change is booked under; the pane is event time // PANE_MS.
 Booking = tuple[Counter, tuple[tuple[str, str], ...], int]
+
+
+# A piece of a log: by partition, records in offset order and the idle clocks (offset, clock after it) between and behind them.
+Piece = Mapping[int, tuple[Sequence[Record], Sequence[tuple[int, int]]]]
+# Told after each tick that a rule could see: the aggregate rules, and the tick.
+Observe = Callable[[Decisions, int], None]
+
+
+class Shape(NamedTuple):
+    """What an installation is like. topic: name of the source in alerts; held_max: see `RollupProcessor`."""
+
+    partitions: int = 4
+    rollup_partitions: int = 1
+    topic: str = topics.kafka_name(topics.TOUCHPOINTS)
+    held_max: int = HELD_ENTRIES_MAX
 
 
 class Arrival(NamedTuple):
@@ -88,33 +106,48 @@ def run_history(
     begin_ms, end_ms: times of the control records `ingest` would write into every partition, first and last; with None there are none.
     Without an end, all clocks stop a tick after the greatest event time, so that this too is in the gauges.
     """
-    run = _Run(definitions, partitions, build)
+    run = Run(definitions, Shape(partitions), build=build)
     if begin_ms is not None:
         run.control("begin", begin_ms)
     iterator = iter(arrivals)
     while batch := list(islice(iterator, chunk)):
         run.fold(batch)
-    if end_ms is not None:
-        run.control("end", end_ms)
-    else:
-        run.complete_tick()
+    run.end(end_ms)
     return run.result()
 
 
-class _Run:
-    """The processors of one replay and the logs between them."""
+class Run:
+    """The processors of one history and the logs between them. With `keep_sums` False the result has no sums, and takes less memory."""
 
-    def __init__(self, definitions: Definitions, partitions: int, build: str) -> None:
+    def __init__(
+        self,
+        definitions: Definitions,
+        shape: Shape,
+        *,
+        build: str = "replay",
+        keep_sums: bool = True,
+        observe: Observe | None = None,
+    ) -> None:
+        rollups = shape.rollup_partitions
         self._journeys = [
-            JourneysProcessor(definitions, partition=p, partitions=partitions, rollup_partitions=1, build=build) for p in range(partitions)
+            JourneysProcessor(
+                definitions, partition=p, partitions=shape.partitions, rollup_partitions=rollups, build=build, topic=shape.topic
+            )
+            for p in range(shape.partitions)
         ]
-        self._rollup = RollupProcessor(definitions, partition=0, partitions=1, build=build)
+        self._rollups = [
+            RollupProcessor(definitions, partition=p, partitions=rollups, build=build, held_max=shape.held_max) for p in range(rollups)
+        ]
         for processor in self._journeys:
             processor.restore(())
-        self._rollup.restore(())
-        self._offsets = [0] * partitions
+        for rollup in self._rollups:
+            rollup.restore(())
+            if observe is not None:
+                rollup.observe = partial(observe, rollup.decisions)
+        self._keep_sums = keep_sums
+        self._offsets = [0] * shape.partitions
         self._deltas_offset = 0
-        self._alerts: list[list[alert.Alert]] = [[] for _ in range(partitions + 1)]
+        self._alerts: list[list[alert.Alert]] = [[] for _ in range(shape.partitions + 1)]
         self._sums: Tally[Booking] = Tally()
         self._put_aside: list[Output] = []
 
@@ -134,9 +167,31 @@ class _Run:
             self._append(partition, share)
         self._advance(0)
 
-    def complete_tick(self) -> None:
-        """Let a second pass: the rollup decides about ticks that are over."""
-        self._advance(TICK_MS)
+    def fold_piece(self, piece: Piece) -> None:
+        """A piece of a log, as its partitions have it."""
+        for partition, (records, idle) in piece.items():
+            self._fold_share(partition, records, idle)
+        self._pass_on()
+
+    def _fold_share(self, partition: int, records: Sequence[Record], idle: Sequence[tuple[int, int]]) -> None:
+        processor = self._journeys[partition]
+        at = 0
+        for after, clock_ms in idle:
+            first = at
+            while at < len(records) and records[at].offset <= after:
+                at += 1
+            if at > first:
+                processor.process(records[first:at], records[at - 1].offset + 1)
+            processor.advance(clock_ms)
+        if at < len(records):
+            processor.process(records[at:], records[-1].offset + 1)
+
+    def end(self, end_ms: int | None) -> None:
+        """Close every partition with a control record of this time; without one let a second pass, so that the last ticks are over."""
+        if end_ms is not None:
+            self.control("end", end_ms)
+        else:
+            self._advance(TICK_MS)
 
     def _advance(self, further_ms: int) -> None:
         clock_ms = max(processor.clock_ms for processor in self._journeys) + further_ms
@@ -151,7 +206,14 @@ class _Run:
             accounting.update(processor.accounting)
         alerts = [transition for share in self._alerts for transition in share]
         sums = {booking: n for booking, n in self._sums.items() if n}
-        return Result(alerts, list(self._rollup.gauges()), sums, accounting, self._put_aside, self._rollup.clock_ms)
+        gauges = [gauge for rollup in self._rollups for gauge in rollup.gauges()]
+        return Result(alerts, gauges, sums, accounting, self._put_aside, min(rollup.clock_ms for rollup in self._rollups))
+
+    def take_alerts(self) -> list[alert.Alert]:
+        """The transitions since the last time, in the order of `Result`."""
+        taken = [transition for share in self._alerts for transition in share]
+        self._alerts = [[] for _ in self._alerts]
+        return taken
 
     def _append(self, partition: int, arrivals: list[Arrival]) -> None:
         if not arrivals:
@@ -163,20 +225,21 @@ class _Run:
 
     def _pass_on(self) -> None:
         """Drain every partition into the rollup, and the rollup."""
-        records = []
+        records: list[list[Record]] = [[] for _ in self._rollups]
         for partition, processor in enumerate(self._journeys):
             for output in processor.drain().outputs:
                 if output.topic == topics.DELTAS:
-                    self._book(deltas.decode(output.value or b""))
-                    records.append(LogRecord(self._deltas_offset, processor.clock_ms, None, output.value))
+                    if self._keep_sums:
+                        self._book(deltas.decode(output.value or b""))
+                    records[output.partition or 0].append(LogRecord(self._deltas_offset, processor.clock_ms, None, output.value))
                     self._deltas_offset += 1
                 elif output.topic == topics.ALERTS:
                     self._alerts[partition].append(alert.decode(output.value or b""))
                 else:
                     self._put_aside.append(output)
-        self._rollup.process(records, self._deltas_offset)
-        for output in self._rollup.drain().outputs:
-            self._alerts[-1].append(alert.decode(output.value or b""))
+        for rollup, share in zip(self._rollups, records, strict=True):
+            rollup.process(share, self._deltas_offset)
+            self._alerts[-1] += [alert.decode(output.value or b"") for output in rollup.drain().outputs]
 
     def _book(self, batch: DeltaBatch) -> None:
         cells = [tuple((d, v) for d, v in zip(batch.dimensions, values, strict=True) if v) for values in batch.cells]

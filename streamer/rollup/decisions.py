@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from streamer.alerts.alert import Alert
     from streamer.rollup.series import Series
     from streamer.rollup.sums import WindowSums
+    from streamer.rules.language import Value
 
 Identity = tuple[str, tuple[str, ...], tuple[str, ...]]
 _CHANGED_MODE = Transition("resolved", "a change of how the rule is told")
@@ -173,6 +174,10 @@ class Decisions:
             for hour, values in case.baseline.values.items()
         ]
 
+    def cases(self) -> list[Case]:
+        """Every rule on every series."""
+        return self._cases
+
     def restore(self, identity: Identity, episode: Episode, rules: dict[str, Rule]) -> None:
         """Put a state back, after its series; one that fires and that the definitions no longer have ends at the next tick.
 
@@ -228,6 +233,12 @@ class Decisions:
         elif transition is not None:
             told.append(self._tell(case, transition, tick, estimates))
         return told
+
+    def look(self, case: Case) -> list[tuple[Estimate, Outcome, Mapping[str, Value]]]:
+        """What each window of a case says as of now: the number, what it means for the rule, and what the expression names."""
+        estimates, outcomes = self._outcomes(case, self._tick)
+        usual = self._usual(case, self._tick)
+        return [(found, outcome, case.named(found, usual)) for found, outcome in zip(estimates, outcomes, strict=True)]
 
     def _decide_group(self, group: Group, tick: int) -> list[Told]:
         told = []

@@ -108,7 +108,7 @@ class Case:
     def named(self, found: Estimate, usual: float | None) -> dict[str, language.Value]:
         """What the condition sees of one window; a value that is unknown is missing."""
         if found.value is None:
-            return {**_NO_LABELS, **self.series}
+            return {**_NO_LABELS, **self.series, "n": found.n, "k": found.k}
         self._fill(found, found.value, usual)
         return dict(self.names)
 

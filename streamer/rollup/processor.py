@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.json import encode
 
@@ -34,7 +34,8 @@ class RollupProcessor:
     """One rollup partition.
 
     partition, partitions: of the deltas topic; with more than one, only the slices of this partition are kept. held_max:
-    delta entries that may wait for slow sources. series_per_slice: series of a slice before the rest become `other`.
+    delta entries that may wait for slow sources. series_per_slice: series of a slice before the rest become `other`. observe: told each
+    tick at which a rule could see something, after it is decided.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class RollupProcessor:
         self.tally: Tally[str] = Tally()
         self.offset: int | None = None
         self.raised: tuple[int, int] = (0, 0)
+        self.observe: Callable[[int], None] | None = None
         self._partitions = partitions
         self._series_per_slice = series_per_slice
         self.since: int | None = None
@@ -231,6 +233,8 @@ class RollupProcessor:
                 self.tally[f"draft:{told.state}:{told.rule.id}"] += 1
             else:
                 self._outputs.append(Output(topics.AGGREGATE_ALERTS, told.fingerprint.encode(), alert.encode(told)))
+        if self.observe is not None:
+            self.observe(tick)
 
     def _admit(self, due: list[tuple[Held, list[int]]]) -> None:
         """Give every new cell of a tick its series, all at once: who comes first must not depend on the order of records."""

@@ -22,7 +22,7 @@ from streamer.rules.roots import Curve, UnsolvedError, curve_of, difference, roo
 Env = Mapping[str, Value]
 
 # The user's expression has no value for these numbers (a division by zero, a word compared with a number, a name without a value).
-NO_VALUE: Final = (KeyError, TypeError, ZeroDivisionError, OverflowError)
+NO_VALUE: Final = (KeyError, *language.NO_VALUE)
 
 _OPERATORS: Final[dict[type[ast.cmpop], tuple[str, str, str]]] = {  # as written, turned over, with its sides exchanged
     ast.Lt: ("<", ">=", ">"), ast.LtE: ("<=", ">", ">="), ast.Gt: (">", "<=", "<"), ast.GtE: (">=", "<", "<="),

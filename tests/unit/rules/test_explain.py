@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import DefinitionsError
@@ -127,6 +127,7 @@ TEXTS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(TEXTS, ENVS)
 def test_the_change_told_turns_the_expression_over_and_names_one_number_as_it_was(text: str, env: dict[str, Any]) -> None:
     explainer = Explainer(text, NAMES)
@@ -139,6 +140,7 @@ def test_the_change_told_turns_the_expression_over_and_names_one_number_as_it_wa
     assert change.to >= 0 or not isinstance(change.value, int) or change.value < 0
 
 
+@settings(deadline=None)
 @given(TEXTS, ENVS)
 def test_turning_over_what_is_decisive_turns_the_whole(text: str, env: dict[str, Any]) -> None:
     explainer = Explainer(text, NAMES)
@@ -170,6 +172,7 @@ def holds_with(explainer: Explainer, holds: list[bool]) -> bool:
     return value(explainer._tree)
 
 
+@settings(deadline=None)
 @given(st.integers(-5, 5).filter(bool), st.integers(-9, 9), COMPARISONS, st.integers(-20, 20), st.integers(0, 12))
 def test_no_whole_number_nearer_than_the_one_told_turns_it_over(factor: int, summand: int, compare: str, threshold: int, a: int) -> None:
     explainer = Explainer(f"{factor} * a + {summand} {compare} {threshold}", NAMES)
@@ -179,6 +182,7 @@ def test_no_whole_number_nearer_than_the_one_told_turns_it_over(factor: int, sum
     assert (abs(change.to - a) if change else None) == min(distances, default=None)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.sampled_from(["<", "<=", ">", ">="]))
 def test_of_a_rate_the_change_told_is_the_threshold_to_the_last_digits(x: float, threshold: float, compare: str) -> None:
     change = Explainer(f"x + 0.05 {compare} {threshold}", NAMES).nearest({"x": x})
@@ -186,6 +190,7 @@ def test_of_a_rate_the_change_told_is_the_threshold_to_the_last_digits(x: float,
     assert math.isclose(change.to + 0.05, threshold, rel_tol=1e-9)
 
 
+@settings(deadline=None)
 @given(TEXTS, ENVS)
 def test_the_same_numbers_give_the_same_sentence(text: str, env: dict[str, Any]) -> None:
     assert Explainer(text, NAMES).counterfactual(dict(reversed(env.items()))) == Explainer(text, NAMES).counterfactual(env)
