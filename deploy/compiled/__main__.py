@@ -1,13 +1,14 @@
 """`python -m deploy.compiled [TARGET]`: compile, and print the directory to put first on PYTHONPATH.
 
 TARGET: where the copy goes (default: `.state/compiled`); it is made anew if a source has changed since. Needs a C compiler and the
-headers of Python.
+headers of Python. `STREAMER_COMPILE_LEVEL` is how far the compiler optimises (default: 3); less compiles faster and runs slower.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -29,8 +30,13 @@ _STRUCTURE: Final = re.compile(r"^class \w+\((msgspec\.Struct|Closed)\b", re.MUL
 _SETUP: Final = """
 from mypyc.build import mypycify
 from setuptools import setup
-setup(name="compiled", packages=[], ext_modules=mypycify({modules!r}, opt_level="3"))
+setup(name="compiled", packages=[], ext_modules=mypycify({modules!r}, opt_level={level!r}))
 """
+
+
+def level() -> str:
+    """How far the compiler optimises."""
+    return os.environ.get("STREAMER_COMPILE_LEVEL", "3")
 
 
 def modules() -> list[str]:
@@ -40,8 +46,8 @@ def modules() -> list[str]:
 
 
 def digest() -> str:
-    """Identifies the sources, this file and the interpreter."""
-    seen = hashlib.sha256(sys.version.encode())
+    """Identifies the sources, this file, the interpreter and the level."""
+    seen = hashlib.sha256(f"{sys.version} {level()}".encode())
     for path in [*sorted((ROOT / "streamer").rglob("*.py")), Path(__file__)]:
         seen.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
     return seen.hexdigest()
@@ -52,7 +58,7 @@ def compile_to(target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(ROOT / "streamer", target / "streamer", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     shutil.copy(ROOT / "pyproject.toml", target)
-    (target / "setup.py").write_text(_SETUP.format(modules=modules()))
+    (target / "setup.py").write_text(_SETUP.format(modules=modules(), level=level()))
     subprocess.run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=target, check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(target / "build", ignore_errors=True)
     (target / "digest").write_text(digest())
