@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -44,6 +45,12 @@ def test_a_timed_demo_ends_by_itself_with_one_json_line_and_events_through_every
         "prometheus_abandon_sample_size",
     }
     assert summary["accounting_adds_up"] is True
+    told = summary["from_cause_to_end"]
+    assert (told["rule"], told["states"][0], told["states"][-1]) == ("abandoned-with-friction", "firing", "resolved")
+    assert told["evidence"] >= 2
+    assert f"streamer explain {told['alert_id']}" in err
+    assert re.search(r"\d\d:\d\d:\d\d  payment\.failed +cx\.touchpoints\.v1\[\d\] offset \d+", err)
+    assert "It would not have fired with" in err
     assert 0 <= summary["abandon_rate"]["lower"] <= summary["abandon_rate"]["value"] <= summary["abandon_rate"]["upper"] <= 1
 
 

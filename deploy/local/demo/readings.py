@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from deploy.local.demo import story
 from streamer.alerts import tail
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ class Reader:
         count = await self._store.client.xlen(self._store.keys.stream)
         active = await self._store.active()
         return Reading(**numbers, alerts=entries, alerts_in_redis=int(count), active=len(active))
+
+    async def story(self) -> story.Story | None:
+        """One alert from its cause to its end."""
+        return await story.find(self._store)
 
     def _numbers(self) -> dict[str, Any]:
         outcomes = {

@@ -14,9 +14,10 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 
 from deploy.local import ports
-from deploy.local.demo import view
+from deploy.local.demo import story, view
 from deploy.local.demo.children import Child
 from deploy.local.demo.readings import Reader, Reading
 from deploy.local.prometheus import Target
@@ -63,7 +64,7 @@ class Session:
 
     def say(self, text: str) -> None:
         """One line of progress."""
-        self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/]  {text}")
+        self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/]  {escape(text)}", soft_wrap=True)
 
     async def start(self) -> Reader:
         """Start everything up to the worker; returns what reads the results."""
@@ -188,7 +189,7 @@ def _four_free_ports() -> int:
     return found[0]
 
 
-def summary(reading: Reading, first_figures_seconds: float) -> dict[str, Any]:
+def summary(reading: Reading, first_figures_seconds: float, told: story.Story | None) -> dict[str, Any]:
     """The verdict: every hop with its number."""
     hops = {
         "kafka_events_consumed": reading.consumed,
@@ -197,13 +198,14 @@ def summary(reading: Reading, first_figures_seconds: float) -> dict[str, Any]:
         "prometheus_abandon_sample_size": reading.abandon.n,
     }
     return {
-        "ok": all(hops.values()) and reading.adds_up,
+        "ok": all(hops.values()) and reading.adds_up and told is not None,
         "hops": hops,
         "accounting_adds_up": reading.adds_up,
         "abandon_rate": {"value": reading.abandon.value, "lower": reading.abandon.lower, "upper": reading.abandon.upper},
         "events_per_second": round(reading.events_per_second, 1),
         "alerts_in_force": reading.active,
         "first_figures_seconds": round(first_figures_seconds, 1),
+        "from_cause_to_end": story.summary(told),
     }
 
 
@@ -221,6 +223,9 @@ async def run(options: Options) -> int:
         reader = await session.start()
         await session.catch_up(reader)
         reading = await session.watch(reader, options.seconds)
-    found = summary(reading, session.live_after_seconds)
+        told = await reader.story()
+        for line in [] if told is None else story.lines(told):
+            session.say(line)
+    found = summary(reading, session.live_after_seconds, told)
     sys.stdout.write(json.dumps(found) + "\n")
     return 0 if found["ok"] else 1
