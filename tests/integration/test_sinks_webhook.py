@@ -17,9 +17,11 @@ import pytest
 import redis as redis_client
 import trustme
 from aiohttp import web
+from typer.testing import CliRunner
 
 from streamer.alerts.alert import encode
 from streamer.alerts.groups import GroupWatch, read
+from streamer.cli import app
 from streamer.errors import DeliveryError
 from tests import alert_support
 from tests.alert_support import RedisWriter, alert, until
@@ -310,6 +312,9 @@ async def test_the_endpoint_tells_lag_outcomes_and_who_does_not_take(
         await until(lambda: lag() == 0, "no lag", task=task)
         assert await fetch("/readyz") == (200, "ok\n")
         _, metrics = await fetch("/metrics")
+        monkeypatch.setenv("STREAMER_METRICS_PORT", str(changed.metrics_port))
+        checked = await asyncio.to_thread(CliRunner().invoke, app, ["healthcheck", "--role", "forwarder", "--ready"])
+        assert (checked.exit_code, checked.stdout) == (0, "forwarder: ok\n")
     assert 'streamer_sink_deliveries_total{outcome="delivered",role="forwarder",sink="crm"} 3.0' in metrics
     assert 'streamer_sink_delivery_duration_seconds_count{role="forwarder",sink="crm"} 3.0' in metrics
     assert "wilhelmina" not in metrics
