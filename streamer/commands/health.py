@@ -27,6 +27,11 @@ class Process(StrEnum):
     JOURNEYS = "journeys"
     ROLLUP = "rollup"
     PUBLISHER = "publisher"
+    FORWARDER = "forwarder"
+
+
+# The forwarder runs beside a worker or elsewhere, so it is asked only by name.
+WORKER = tuple(process for process in Process if process is not Process.FORWARDER)
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +48,7 @@ def healthcheck(
 ) -> None:
     """Ask the endpoints of the worker on this machine. Exit code 0: all answer that they are well. 1: one does not."""
     config = settings.load()
-    answers = {process.value: _ask(config, process.value, "/readyz" if ready else "/healthz") for process in role or list(Process)}
+    answers = {process.value: _ask(config, process.value, "/readyz" if ready else "/healthz") for process in role or WORKER}
     well = all(answer == "ok" for answer in answers.values())
     if as_json:
         typer.echo(json.dumps({"ok": well, "processes": answers}))

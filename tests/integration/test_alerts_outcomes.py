@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 import redis as redis_client
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from streamer.alerts import Outcomes, PlainOutcomes
@@ -200,3 +204,26 @@ def test_an_alert_that_is_not_there_ends_with_2(settings: Settings, monkeypatch:
     found = run(settings, monkeypatch, "ack", "nothing", "--by", "x")
     assert isinstance(found.exception, UnknownAlertError)
     assert found.exception.exit_code == 2
+
+
+SAID = st.lists(
+    st.tuples(st.sampled_from(["ann", "bob"]), st.sampled_from([None, "saved", "lost", "false-alarm"]), st.sampled_from(["", "x", "y"])),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(SAID)
+# The fixture gives a prefix, and each example has a customer of its own.
+@hypothesis.settings(max_examples=40, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_whatever_is_said_in_whatever_order_the_first_and_the_last_word_count(settings: Settings, said: list[tuple[str, Any, str]]) -> None:
+    fired = alert(f"c{uuid.uuid4().hex}")
+    with PlainOutcomes(settings.redis_url, prefix=settings.redis_prefix) as outcomes:
+        known = [outcomes.acknowledge(fired, by=by, outcome=outcome, note=note) for by, outcome, note in said][-1]
+    told = [(by, outcome) for by, outcome, _ in said if outcome is not None]
+    changes = [entry for n, entry in enumerate(told) if n == 0 or entry[1] != told[n - 1][1]]
+    notes = [note for _, _, note in said if note]
+    assert known.acknowledged_by == said[0][0]
+    assert (known.judged_by, known.outcome) == (changes[-1] if changes else ("", None))
+    assert known.note == (notes[-1] if notes else "")
+    assert known.judged_ms >= known.acknowledged_ms or known.outcome is None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import email
+import email.policy
 import json
 import subprocess
 from base64 import b64encode
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +20,7 @@ from tests.sink_support import Receiver, forwarding, receiving, until_counted, w
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from email.message import EmailMessage
     from pathlib import Path
 
     from deploy.local.alertmanager import Alertmanager
@@ -197,3 +201,37 @@ async def test_messages_name_customers_if_that_is_configured_and_are_tried_again
     assert len(receiver.taken) == 2
     assert "About: ann checkout c-1" in receiver.taken[1].record["message"]
     assert forwarder.counts()["team"]["failed"] == 1
+
+
+@asynccontextmanager
+async def mail_server() -> AsyncIterator[tuple[int, list[EmailMessage]]]:
+    """Just enough of SMTP on the loopback: the port, and the mails it has been given."""
+    mails: list[EmailMessage] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 here\r\n")
+        while line := await reader.readline():
+            word = line.split()[0].upper()
+            if word == b"DATA":
+                writer.write(b"354 go on\r\n")
+                mails.append(email.message_from_bytes(await reader.readuntil(b"\r\n.\r\n"), policy=email.policy.default))
+            writer.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
+            if word == b"QUIT":
+                break
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], mails
+
+
+async def test_a_mail_says_the_same(settings: Settings, writer: RedisWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with mail_server() as (port, mails):
+        monkeypatch.setenv("TEAM_URL", f"mailto://127.0.0.1:{port}?from=cx@example.com&to=team@example.com")
+        await writer.write(alert("ann", suggested_action="call back"))
+        async with forwarding(settings, write_config(tmp_path, team(Receiver()))) as (forwarder, task):
+            await until_counted(forwarder, "team", "delivered", 1, task)
+    [mail] = mails
+    assert (mail["To"], mail["Subject"]) == ("team@example.com", f"[firing] warning: {RULE}")
+    body = mail.get_content()
+    assert "Do: call back" in body
+    assert " ann" not in body

@@ -17,9 +17,11 @@ import pytest
 import redis as redis_client
 import trustme
 from aiohttp import web
+from typer.testing import CliRunner
 
 from streamer.alerts.alert import encode
 from streamer.alerts.groups import GroupWatch, read
+from streamer.cli import app
 from streamer.errors import DeliveryError
 from tests import alert_support
 from tests.alert_support import RedisWriter, alert, until
@@ -291,7 +293,7 @@ async def test_the_endpoint_tells_lag_outcomes_and_who_does_not_take(
 ) -> None:
     monkeypatch.setattr("streamer.engine.forwarder.LAG_SECONDS", 0.05)
     receiver.replies(*[503] * 10_000)
-    await writer.write(alert("ann"), alert("bob"), alert("carl"))
+    await writer.write(alert("wilhelmina"), alert("bob"), alert("carl"))
     changed = settings.model_copy(update={"metrics_port": unused_tcp_port - 4})
     async with forwarding(changed, write_config(tmp_path, webhook(receiver))) as (forwarder, task), aiohttp.ClientSession() as session:
 
@@ -310,9 +312,12 @@ async def test_the_endpoint_tells_lag_outcomes_and_who_does_not_take(
         await until(lambda: lag() == 0, "no lag", task=task)
         assert await fetch("/readyz") == (200, "ok\n")
         _, metrics = await fetch("/metrics")
+        monkeypatch.setenv("STREAMER_METRICS_PORT", str(changed.metrics_port))
+        checked = await asyncio.to_thread(CliRunner().invoke, app, ["healthcheck", "--role", "forwarder", "--ready"])
+        assert (checked.exit_code, checked.stdout) == (0, "forwarder: ok\n")
     assert 'streamer_sink_deliveries_total{outcome="delivered",role="forwarder",sink="crm"} 3.0' in metrics
     assert 'streamer_sink_delivery_duration_seconds_count{role="forwarder",sink="crm"} 3.0' in metrics
-    assert "ann" not in metrics
+    assert "wilhelmina" not in metrics
 
 
 async def test_a_sink_that_fell_behind_the_streams_bounds_is_told_by_what_it_lost(settings: Settings, client: redis_client.Redis) -> None:
@@ -363,7 +368,7 @@ async def test_the_command_forwards_until_sigterm_and_says_what_it_did(
     settings: Settings, client: redis_client.Redis, receiver: Receiver, writer: RedisWriter, tmp_path: Path
 ) -> None:
     receiver.replies(503, 400)
-    await writer.write(alert("ann"), alert("bob"), alert("minor", severity="info"))
+    await writer.write(alert("wilhelmina"), alert("bob"), alert("minor", severity="info"))
     path = write_config(tmp_path, webhook(receiver, more='severity = "warning"'))
     process = await command(settings, path)
     try:
@@ -377,7 +382,7 @@ async def test_the_command_forwards_until_sigterm_and_says_what_it_did(
     assert json.loads(printed) == {"crm": {"delivered": 1, "filtered": 1, "failed": 2, "dead": 1, "trimmed": 0}}
     entries = [json.loads(line) for line in logged.decode().splitlines()]
     assert [entry["action"] for entry in entries] == ["endpoint.listening", "sink.waiting", "dead", "sink.gave_up", "sink.forwarding"]
-    assert "ann" not in logged.decode()
+    assert "wilhelmina" not in logged.decode()
     assert SECRET not in logged.decode()
 
 
