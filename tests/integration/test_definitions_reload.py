@@ -126,7 +126,6 @@ def test_an_edited_file_comes_into_force_from_a_known_offset_and_an_invalid_one_
     with working(settings, tmp_path, "--definitions", str(file)) as worker:
         worker.until_ready()
         worker.until(lambda: runs(worker, 1))
-        children = {role: child.pid for role, child in worker.children().items()}
         asyncio.run(contact(settings, 1, "c1"))
         worker.until(lambda: worker.value(2, "cx_contacts", window="lifetime", slice="all") == 1)
 
@@ -137,6 +136,11 @@ def test_an_edited_file_comes_into_force_from_a_known_offset_and_an_invalid_one_
         assert code == 1
         assert 'unknown name "contact" in "contact >= 2": did you mean "contacts"?' in said
         assert "journeys: revision 1 (" in said
+        # A role that dies meanwhile is started again with the last good ones.
+        worker.children()["journeys"].kill()
+        worker.until(lambda: worker.value(0, "streamer_child_restarts_total", role="journeys") == 1)
+        worker.until(lambda: runs(worker, 1) and refused(worker))
+        children = {role: child.pid for role, child in worker.children().items()}
         # Other content under the same revision is refused, too; and the same as before is all right again.
         link.write_text(revised(1, RULES))
         worker.until(lambda: "revision 1 is in force: raise `revision` above 1" in worker.get(1, "/definitions")[1])
