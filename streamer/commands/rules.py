@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,14 @@ from streamer.errors import DefinitionsError, InputError
 from streamer.suggestions import quoted
 from streamer.toml_places import locate
 from streamer.validation import Problem
+
+
+class Folding(StrEnum):
+    """The roles that need definitions: the publisher passes on what is decided."""
+
+    JOURNEYS = "journeys"
+    ROLLUP = "rollup"
+
 
 group = typer.Typer(no_args_is_help=True, help="Check and test definitions, and see which are in force.")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -118,6 +127,7 @@ def _print_outcome(place: str, outcome: rule_tests.Outcome) -> None:
 def status(
     *,
     definitions: Annotated[Path | None, typer.Option(help="Definitions file, in place of the setting.")] = None,
+    role: Annotated[list[Folding] | None, typer.Option(help="Only this role, where it runs alone; may be given twice.")] = None,
     as_json: Json = False,
 ) -> None:
     """Say which definitions the worker on this machine has in force, since which offsets, and whether the file is the same.
@@ -125,7 +135,7 @@ def status(
     Exit code 0: the file is in force in every partition. 1: it is not, the file cannot be used, or a role does not answer.
     """
     config = settings.load(**({"definitions": definitions} if definitions else {}))
-    report = rules_status.report(config)
+    report = rules_status.report(config, [one.value for one in role or list(Folding)])
     if as_json:
         typer.echo(orjson.dumps(report))
     else:

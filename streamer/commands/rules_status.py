@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -14,16 +14,13 @@ from streamer.errors import DefinitionsError, UnreachableError
 if TYPE_CHECKING:
     from streamer.settings import Settings
 
-# The publisher folds nothing and needs no definitions.
-ROLES: Final = ("journeys", "rollup")
 
-
-def report(config: Settings) -> dict[str, Any]:
+def report(config: Settings, roles: Iterable[str]) -> dict[str, Any]:
     """`ok`; `file` with its revision, digest or what is wrong with it; of each role what its endpoint says, or why it does not."""
     file = _file(config)
-    roles = {role: _role(config, role) for role in ROLES}
-    ok = file["problem"] is None and all(_same(role, file) for role in roles.values())
-    return {"ok": ok, "file": file, "roles": roles}
+    said = {role: _role(config, role) for role in roles}
+    ok = file["problem"] is None and all(_same(one, file) for one in said.values())
+    return {"ok": ok, "file": file, "roles": said}
 
 
 def _file(config: Settings) -> dict[str, Any]:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamer import log, settings
 from streamer.commands.replay import load_definitions
 from streamer.engine import roles, topic_admin
+from streamer.engine.definitions_file import keep
 from streamer.engine.endpoint import Endpoint
 from streamer.engine.supervisor import Supervisor, follow_supervisor
-from streamer.errors import StreamerError
+from streamer.errors import DefinitionsError, StreamerError
 from streamer.metrics.families import ROLES, SUPERVISOR
 from streamer.metrics.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ def worker(
     role: Annotated[Role | None, typer.Option(help="Run this role alone; without it all three, as child processes.")] = None,
     definitions: Annotated[Path | None, typer.Option(help="Definitions file; without it the documented default.")] = None,
     supervised: Annotated[bool, typer.Option(hidden=True, help="End when standard input closes.")] = False,
+    last_good: Annotated[Path | None, typer.Option(hidden=True, help="Definitions to start with if the file cannot be used.")] = None,
 ) -> None:
     """Turn touchpoints into gauges and alerts until SIGTERM or SIGINT.
 
@@ -60,20 +66,40 @@ def worker(
     config = settings.load(**({"definitions": definitions} if definitions else {}))
     log.setup(config, role or SUPERVISOR)
     try:
-        parsed = load_definitions(config.definitions)
+        parsed = _usable(config.definitions, last_good)
         if supervised:
             follow_supervisor(stop_seconds(config))
-        code = asyncio.run(_supervise(config)) if role is None else roles.run(role, config, parsed)
+        code = _supervise_all(config, parsed) if role is None else roles.run(role, config, parsed, last_good)
     except StreamerError as exc:  # in the log's form: whoever collects the log reads lines of one kind
         logger.error("%s", exc, extra={"action": "worker.refused", "exit_code": exc.exit_code})
         code = exc.exit_code
     raise typer.Exit(code)
 
 
-async def _supervise(config: settings.Settings) -> int:
-    """Run all roles under a supervisor with an endpoint of its own; returns the exit code."""
+def _usable(definitions: Path | None, last_good: Path | None) -> Definitions:
+    """The definitions of the file; of a role that is started again while the file cannot be used, the last good ones."""
+    try:
+        return load_definitions(definitions)
+    except DefinitionsError as exc:
+        if last_good is None or not last_good.exists():
+            raise
+        logger.warning("%s; starting with the last good definitions", exc, extra={"action": "definitions.rejected"})
+        return load_definitions(last_good)
+
+
+def _supervise_all(config: settings.Settings, definitions: Definitions) -> int:
+    """Run all roles under a supervisor; returns the exit code."""
+    if config.definitions is None:
+        return asyncio.run(_supervise(config, []))
+    with tempfile.TemporaryDirectory(prefix="streamer-") as directory:
+        last_good = Path(directory) / "last-good.toml"
+        keep(definitions, last_good)
+        return asyncio.run(_supervise(config, ["--definitions", str(config.definitions), "--last-good", str(last_good)]))
+
+
+async def _supervise(config: settings.Settings, definitions: list[str]) -> int:
+    """The supervisor with an endpoint of its own. definitions: what the roles are told of them."""
     pipeline = Pipeline(SUPERVISOR)
-    definitions = ["--definitions", str(config.definitions)] if config.definitions else []
     commands = {role: [sys.executable, "-m", "streamer", "worker", "--role", role, "--supervised", *definitions] for role in ROLES}
     supervisor = Supervisor(commands, pipeline, stop_seconds=stop_seconds(config))
     endpoint = Endpoint(config, pipeline, ready=supervisor.ready)

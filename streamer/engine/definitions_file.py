@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from typing import TYPE_CHECKING, Final
 
 from streamer.definitions import Definitions, parse
@@ -30,16 +31,22 @@ class DefinitionsFile:
     """current: what partitions are opened with from now on. path: None for the documented default, which nobody edits.
 
     problem: why the file as it is now is not in force, None if it is. `prove` makes what is made of definitions, and raises if that
-    cannot be.
+    cannot be. last_good: where those that come into force are kept for a process that starts while the file cannot be used.
     """
 
     def __init__(
-        self, definitions: Definitions, path: Path | None, pipeline: Pipeline, prove: Callable[[Definitions], object] = lambda _: None
+        self,
+        definitions: Definitions,
+        path: Path | None,
+        pipeline: Pipeline,
+        prove: Callable[[Definitions], object] = lambda _: None,
+        last_good: Path | None = None,
     ) -> None:
         self.current = definitions
         self.path = path
         self.problem: str | None = None
         self._prove = prove
+        self._last_good = last_good
         self._pipeline = pipeline
         self._judged: bytes | str = definitions.text.encode()
         pipeline.reloaded("accepted", revision=definitions.revision, digest=definitions.digest)
@@ -74,6 +81,8 @@ class DefinitionsFile:
             logger.info("the definitions file is again what is in force", extra={"action": "definitions.settled"})
             return False
         self.current = definitions
+        if self._last_good is not None:
+            await asyncio.to_thread(keep, definitions, self._last_good)
         self._pipeline.reloaded("accepted", revision=definitions.revision, digest=definitions.digest)
         told = "definitions of revision %d (%s) come into force"
         logger.info(told, definitions.revision, definitions.digest, extra={"action": "definitions.accepted"})
@@ -107,6 +116,17 @@ class DefinitionsFile:
                 f"{self.path} was changed, but has revision {definitions.revision} and revision {newest} is in force:"
                 f" raise `revision` above {newest}"
             )
+
+
+def keep(definitions: Definitions, last_good: Path) -> None:
+    """Write them where the next process of this worker finds them, whole or not at all."""
+    try:
+        written = last_good.with_name(f"{last_good.name}.{os.getpid()}")
+        written.write_bytes(definitions.text.encode())
+        written.replace(last_good)
+    except OSError as exc:
+        told = "the definitions could not be kept at %s for a restart while the file cannot be used: %s"
+        logger.warning(told, last_good, exc.strerror, extra={"action": "definitions.not_kept"})
 
 
 def _content(path: Path) -> bytes | str:

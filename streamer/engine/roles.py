@@ -20,6 +20,7 @@ from streamer.metrics.pipeline import Pipeline
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from prometheus_client.registry import Collector
 
@@ -35,8 +36,10 @@ logger = logging.getLogger(__name__)
 GC_ALLOCATIONS = 100_000
 
 
-def run(role: str, settings: Settings, definitions: Definitions) -> int:
+def run(role: str, settings: Settings, definitions: Definitions, last_good: Path | None = None) -> int:
     """Run one role in this process until SIGTERM or SIGINT; returns the exit code.
+
+    last_good: see `DefinitionsFile`.
 
     Raises:
         StreamerError: the topics do not fit, a server does not answer, a setting is wrong.
@@ -46,11 +49,11 @@ def run(role: str, settings: Settings, definitions: Definitions) -> int:
     # at the default thresholds took a fifth of the fold's CPU (22.0 against 17.5 us per event). Cycles come from connections only.
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 20, 100)
-    return {"journeys": _journeys, "rollup": _rollup, "publisher": _publisher}[role](settings, definitions)
+    return {"journeys": _journeys, "rollup": _rollup, "publisher": _publisher}[role](settings, definitions, last_good)
 
 
 # Each role imports its own parts: the others' would cost a process start-up time and memory for nothing.
-def _journeys(settings: Settings, definitions: Definitions) -> int:
+def _journeys(settings: Settings, definitions: Definitions, last_good: Path | None) -> int:
     from streamer.engine import app, machine
     from streamer.journeys.processor import JourneysProcessor
     from streamer.journeys.write_behind import Behind
@@ -67,7 +70,7 @@ def _journeys(settings: Settings, definitions: Definitions) -> int:
         )
 
     pipeline = Pipeline("journeys")
-    file = DefinitionsFile(definitions, settings.definitions, pipeline, lambda tried: made_of(tried, 0))
+    file = DefinitionsFile(definitions, settings.definitions, pipeline, lambda tried: made_of(tried, 0), last_good)
 
     def beside(running: MachineApp) -> AbstractAsyncContextManager[None]:
         def before_scrape() -> None:
@@ -79,7 +82,7 @@ def _journeys(settings: Settings, definitions: Definitions) -> int:
     return app.run(folding, settings, pipeline, beside)
 
 
-def _rollup(settings: Settings, definitions: Definitions) -> int:
+def _rollup(settings: Settings, definitions: Definitions, last_good: Path | None) -> int:
     from streamer.engine import app, machine
     from streamer.metrics.exporter import BusinessCollector
     from streamer.rollup.processor import RollupProcessor
@@ -88,7 +91,7 @@ def _rollup(settings: Settings, definitions: Definitions) -> int:
         return RollupProcessor(definitions, partition=partition, partitions=settings.rollup_partitions, build=__version__)
 
     pipeline = Pipeline("rollup")
-    file = DefinitionsFile(definitions, settings.definitions, pipeline, lambda tried: made_of(tried, 0))
+    file = DefinitionsFile(definitions, settings.definitions, pipeline, lambda tried: made_of(tried, 0), last_good)
 
     def beside(running: MachineApp) -> AbstractAsyncContextManager[None]:
         def readers() -> Iterable[RollupProcessor]:
@@ -100,7 +103,7 @@ def _rollup(settings: Settings, definitions: Definitions) -> int:
     return app.run(folding, settings, pipeline, beside)
 
 
-def _publisher(settings: Settings, _definitions: Definitions) -> int:
+def _publisher(settings: Settings, _definitions: Definitions, _last_good: Path | None) -> int:
     from streamer.engine import publisher
 
     return publisher.run(settings)

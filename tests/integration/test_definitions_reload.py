@@ -114,6 +114,27 @@ def fired(settings: Settings) -> list[tuple[str, str]]:
     return [(one["rule"]["id"], one["state"]) for one in chain_support.transitions(settings.redis_url, settings.redis_prefix)]
 
 
+def broken_files_keep_the_last_good(worker: Worker, file: Path) -> None:
+    # Broken, in place: the old ones stay, and metric, log and command say so.
+    file.write_text(revised(2, RULES.replace("contacts >=", "contact >=")))
+    worker.until(lambda: refused(worker))
+    code, said = status(worker.settings, file)
+    assert code == 1
+    assert 'unknown name "contact" in "contact >= 2": did you mean "contacts"?' in said
+    assert "journeys: revision 1 (" in said
+    # A role that dies meanwhile is started again with the last good ones.
+    worker.children()["journeys"].kill()
+    worker.until(lambda: worker.value(0, "streamer_child_restarts_total", role="journeys") == 1)
+    worker.until(lambda: runs(worker, 1) and refused(worker))
+    # Other content under the same revision is refused, too; and the same as before is all right again.
+    file.write_text(revised(1, RULES))
+    worker.until(lambda: "revision 1 is in force: raise `revision` above 1" in worker.get(1, "/definitions")[1])
+    assert refused(worker)
+    file.write_text(revised(1))
+    worker.until(lambda: accepted(worker))
+    assert runs(worker, 1)
+
+
 def test_an_edited_file_comes_into_force_from_a_known_offset_and_an_invalid_one_keeps_the_last_good(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -126,24 +147,11 @@ def test_an_edited_file_comes_into_force_from_a_known_offset_and_an_invalid_one_
     with working(settings, tmp_path, "--definitions", str(file)) as worker:
         worker.until_ready()
         worker.until(lambda: runs(worker, 1))
-        children = {role: child.pid for role, child in worker.children().items()}
         asyncio.run(contact(settings, 1, "c1"))
         worker.until(lambda: worker.value(2, "cx_contacts", window="lifetime", slice="all") == 1)
 
-        # Broken, in place: the old ones stay, and metric, log and command say so.
-        link.write_text(revised(2, RULES.replace("contacts >=", "contact >=")))
-        worker.until(lambda: refused(worker))
-        code, said = status(settings, file)
-        assert code == 1
-        assert 'unknown name "contact" in "contact >= 2": did you mean "contacts"?' in said
-        assert "journeys: revision 1 (" in said
-        # Other content under the same revision is refused, too; and the same as before is all right again.
-        link.write_text(revised(1, RULES))
-        worker.until(lambda: "revision 1 is in force: raise `revision` above 1" in worker.get(1, "/definitions")[1])
-        assert refused(worker)
-        link.write_text(revised(1))
-        worker.until(lambda: accepted(worker))
-        assert runs(worker, 1)
+        broken_files_keep_the_last_good(worker, link)
+        children = {role: child.pid for role, child in worker.children().items()}
 
         # Right, by a rename as editors do.
         (folder / "new").write_text(revised(2, RULES))

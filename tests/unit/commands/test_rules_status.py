@@ -64,6 +64,12 @@ def test_anything_else_is_told_and_ends_with_1(rollup: str | None, line: str, mo
     assert (code, json.loads(text)["ok"]) == (1, False)
 
 
+def test_where_a_role_runs_alone_only_that_one_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, text = status(monkeypatch, None, said((1, DIGEST, None)), "--role", "rollup")
+    assert code == 0
+    assert "journeys" not in text
+
+
 def test_a_file_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text("revision = 1\nx = 1\n")
     code, text = status(monkeypatch, said((1, DIGEST, None)), said((1, DIGEST, None)), "--definitions", str(tmp_path / "rules.toml"))

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 class Followed:
     """A file that is followed; `adopted` are the revisions taken over, `partitions` what is in force."""
 
-    def __init__(self, path: Path, text: str, prove: Callable[[Definitions], object]) -> None:
+    def __init__(self, path: Path, text: str, prove: Callable[[Definitions], object], last_good: Path | None) -> None:
         self.path = path
         path.write_bytes(text.encode())
         self.pipeline = Pipeline("journeys")
-        self.file = DefinitionsFile(parse(text), path, self.pipeline, prove)
+        self.file = DefinitionsFile(parse(text), path, self.pipeline, prove, last_good)
         self.partitions = [InForce(self.file.current.revision, self.file.current.digest, None)]
         self.adopted: list[int] = []
 
@@ -47,6 +47,10 @@ class Followed:
         assert self.failed == 1
 
 
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(definitions_file, "LOOK_SECONDS", 0.01)
@@ -54,9 +58,12 @@ def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def following(
-    path: Path, text: str = "revision = 2\n", prove: Callable[[Definitions], object] = lambda _: None
+    path: Path,
+    text: str = "revision = 2\n",
+    prove: Callable[[Definitions], object] = lambda _: None,
+    last_good: Path | None = None,
 ) -> AsyncIterator[Followed]:
-    followed = Followed(path / "definitions.toml", text, prove)
+    followed = Followed(path / "definitions.toml", text, prove, last_good)
     task = asyncio.create_task(followed.file.follow(lambda: followed.partitions, followed.adopt))
     try:
         yield followed
@@ -145,6 +152,23 @@ async def test_the_same_content_with_other_line_ends_is_another_file_but_not_an_
     async with following(tmp_path, "revision = 2\r\nwindows = ['1h']\r\n") as followed:
         await asyncio.sleep(0.1)  # ten looks
         assert (followed.adopted, followed.file.problem) == ([], None)
+
+
+async def test_what_comes_into_force_is_kept_for_a_process_that_starts_while_the_file_cannot_be_used(tmp_path: Path) -> None:
+    kept = tmp_path / "last-good.toml"
+    async with following(tmp_path, last_good=kept) as followed:
+        followed.write("revision = 3\n")
+        await until(lambda: followed.adopted == [3], "it is adopted", 5)
+        followed.write("revision = 4\nx = 1\n")
+        await followed.refused("unknown key")
+    assert kept.read_bytes() == b"revision = 3\n"
+    assert names(tmp_path) == {"definitions.toml", "last-good.toml"}, "nothing half written is left"
+
+
+async def test_where_it_cannot_be_kept_it_comes_into_force_all_the_same(tmp_path: Path) -> None:
+    async with following(tmp_path, last_good=tmp_path / "absent" / "last-good.toml") as followed:
+        followed.write("revision = 3\n")
+        await until(lambda: followed.adopted == [3], "it is adopted", 5)
 
 
 async def test_the_documented_default_is_not_followed() -> None:
