@@ -28,7 +28,7 @@ from streamer.replay.sources import read_lines
 from streamer.touchpoints.times import milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from streamer.definitions import Definitions
 
@@ -196,18 +196,17 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _rules_table(rules: list[dict[str, Any]]) -> Table:
-    judged = any("precision" in row for row in rules)
-    marks = ("precision", "lead", "before outcome") if judged else ()
-    table = _table("Rules", "rule", *report.STATES, "subjects", "lasting", "busiest day", *marks)
+    known: list[tuple[str, str, Callable[[Any], str]]] = [
+        ("precision", "precision", lambda mark: f"{mark['right']} of {mark['judged']}"),
+        ("lead_seconds_median", "lead", span_text),
+        ("seconds_before_outcome_median", "before outcome", span_text),
+    ]
+    marks = [entry for entry in known if any(row.get(entry[0]) is not None for row in rules)]
+    table = _table("Rules", "rule", *report.STATES, "subjects", "lasting", "busiest day", *(title for _, title, _ in marks))
     for row in rules:
         busiest = f"{row['busiest_day']} ({row['busiest_day_firings']})" if row["busiest_day"] else ""
         cells = [row["rule"], *(str(row[state]) for state in report.STATES), str(row["subjects"]), str(row["lasting"]), busiest]
-        if judged:
-            mark = row.get("precision")
-            cells.append("" if mark is None else f"{mark['right']} of {mark['judged']}")
-            medians = (row.get("lead_seconds_median"), row.get("seconds_before_outcome_median"))
-            cells += ["" if median is None else span_text(median) for median in medians]
-        table.add_row(*cells)
+        table.add_row(*cells, *("" if row.get(name) is None else text(row[name]) for name, _, text in marks))
     return table
 
 
