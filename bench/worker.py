@@ -49,7 +49,7 @@ def environment_of(stack: Stack, *, app: str = APP, prefix: str = PREFIX) -> dic
     """Settings of the product as environment variables, four free ports for the endpoints included."""
     settings = {
         "APP": app, "TOPIC_PREFIX": prefix, "PARTITIONS": str(PARTITIONS), "KAFKA_BOOTSTRAP": stack.kafka.bootstrap,
-        "REDIS_URL": stack.redis.url, "METRICS_PORT": str(metrics_port()),
+        "REDIS_URL": stack.redis.url, "ALERT_STORM_LIMIT": "0", "METRICS_PORT": str(metrics_port()),
     }  # fmt: skip
     return {**os.environ, **{f"STREAMER_{name}": value for name, value in settings.items()}}
 

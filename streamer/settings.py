@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     redis_prefix: str = Field("cx:", description="Prefix of the keys in Redis.")
     alert_stream_length: int = Field(100_000, ge=100, description="Alerts kept in the Redis stream, about.")
     alert_stream_age_seconds: int = Field(7 * 86_400, ge=60, description="Age up to which alerts are kept in the Redis stream, about.")
+    alert_storm_limit: int = Field(
+        10_000, ge=0, description="Firings of one rule told one by one in Redis within a span; then one summary alert. 0: no limit."
+    )
+    alert_storm_seconds: int = Field(600, ge=1, le=86_400, description="Length of that span.")
 
     partitions: int = Field(16, ge=1, le=1024, description="Partitions of the source topic; fixed at creation.")
     rollup_partitions: int = Field(1, ge=1, le=64, description="Partitions of the deltas topic.")

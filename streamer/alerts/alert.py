@@ -82,7 +82,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     event_time: of the cause; detected_at: the arrival of the cause or the journalled clock; expires_at: when a consumer may
     forget an episode that nobody ended. children: of a group, the series that fire, at most 20 of `children_count`.
-    `published_at` exists in Redis only.
+    `published_at` exists in Redis only, and `held` in its active set: a storm kept the alert out of the stream.
     """
 
     alert_id: str
@@ -111,6 +111,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: str
     during_source_silence: bool = False
     published_at: str | None = None
+    held: bool = False
 
 
 _encoder = msgspec.json.Encoder()

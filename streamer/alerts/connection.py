@@ -66,6 +66,11 @@ class Keys:
         return f"{self.prefix}alerts:active"
 
     @property
+    def storms(self) -> str:
+        """Hash: rule id -> what it has fired lately."""
+        return f"{self.prefix}alerts:storms"
+
+    @property
     def expiry(self) -> str:
         """Sorted set: fingerprint -> expires_at in milliseconds."""
         return f"{self.prefix}alerts:expiry"

@@ -34,13 +34,14 @@ CHUNK: Final = 500
 class Published(NamedTuple):
     """What became of one batch: alerts delivered now, delivered before (ignored), and the offsets of undecodable records.
 
-    detected_ms: `detected_at` of those delivered now, in ms since the epoch.
+    detected_ms: `detected_at` of those delivered now, in ms since the epoch. held: of those, how many a storm kept out of the stream.
     """
 
     delivered: int
     present: int
     undecodable: list[int]
     detected_ms: list[int]
+    held: int = 0
 
 
 class ActiveRecord(NamedTuple):
@@ -68,6 +69,8 @@ class AlertStore:
         prefix: of the keys.
         stream_length: entries kept in the stream, about.
         stream_age_seconds: age up to which entries are kept, about.
+        storm_limit: firings of one rule that are told one by one within `storm_seconds`; the rest is held back. 0: no limit.
+        storm_seconds: the span's length.
         on_command: told the outcome ("ok", "error") of each command, for metrics.
         on_refused: told why a command failed, one of `connection.REFUSALS`, for metrics.
     """
@@ -79,12 +82,15 @@ class AlertStore:
         prefix: str = "cx:",
         stream_length: int = 100_000,
         stream_age_seconds: int = 7 * 86_400,
+        storm_limit: int = 0,
+        storm_seconds: int = 600,
         on_command: Callable[[Literal["ok", "error"]], None] = lambda _outcome: None,
         on_refused: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         self.keys = Keys(prefix)
         self.client = client
         self._bounds = (stream_length, stream_age_seconds * 1000)
+        self._storm = (storm_limit, storm_seconds * 1000)
         self._on_command = on_command
         self._on_refused = on_refused
         self._where = address_of(client)
@@ -120,7 +126,7 @@ class AlertStore:
 
         Raises OutOfStepError if Redis has less than `after`.
         """
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        now = _now()
         arguments: list[Any] = []
         undecodable: list[int] = []
         detected: list[tuple[int, int]] = []
@@ -132,20 +138,21 @@ class AlertStore:
             except (msgspec.DecodeError, ValueError):
                 undecodable.append(offset)
                 continue
-            fires = b"1" if decoded.state in ("firing", "amended") else b"0"
             detected.append((offset, detected_ms))
-            arguments += (offset, decoded.fingerprint, fires, expires_ms, stamp(data or b"", decoded, now))
+            record = stamp(data or b"", decoded, now)
+            arguments += (offset, decoded.fingerprint, decoded.state, expires_ms, record, decoded.rule.id, detected_ms)
         last = records[-1][0] if upto is None else upto
         keys = self.keys
         status, *rest = await self.function(
-            "cx_alerts_apply_1",
-            (keys.stream, keys.active, keys.expiry, keys.applied),
-            (keys.wake, f"{topic_id}/{partition}", after, last, *self._bounds, *arguments),
+            "cx_alerts_apply_2",
+            (keys.stream, keys.active, keys.expiry, keys.applied, keys.storms),
+            (keys.wake, f"{topic_id}/{partition}", after, last, *self._bounds, *self._storm, now, *arguments),
         )
         if status != b"OK":
             raise OutOfStepError(int(rest[0]) if rest else None)
-        before, delivered = int(rest[0]), int(rest[1])
-        return Published(delivered, len(detected) - delivered, undecodable, [moment for offset, moment in detected if offset > before])
+        before, delivered, held = (int(number) for number in rest)
+        moments = [moment for offset, moment in detected if offset > before]
+        return Published(delivered, len(detected) - delivered, undecodable, moments, held)
 
     async def restore(
         self, topic_id: str, partition: int, states: Iterable[tuple[str, ActiveRecord]], *, expected: int | None, applied: int | None
@@ -204,8 +211,10 @@ class AlertStore:
         return removed
 
     async def sweep(self) -> int:
-        """Remove expired entries of the active set, at most 1,000; returns how many."""
-        return int(await self.function("cx_alerts_sweep_1", (self.keys.active, self.keys.expiry), ()))
+        """Remove expired entries of the active set, at most 1,000, and end storms that are over; returns how many were removed."""
+        keys, (limit, span_ms) = self.keys, self._storm
+        arguments = (self._bounds[0], span_ms if limit else 0, _now())
+        return int(await self.function("cx_alerts_sweep_2", (keys.active, keys.expiry, keys.stream, keys.storms), arguments))
 
     async def function(self, name: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """The reply of one function of the library, which is loaded if the server does not have it."""
@@ -250,6 +259,10 @@ def is_function_missing(exc: Exception) -> bool:
     """Whether the server lacks our library, or functions altogether."""
     text = str(exc).lower()
     return isinstance(exc, ResponseError) and ("function not found" in text or "unknown command 'fcall'" in text)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def stamp(data: bytes, decoded: alerts.Alert, published_at: str) -> bytes:

@@ -7,7 +7,8 @@ two versions of the publisher work side by side. Commands of Redis 7.0 only. Key
   cx:alerts         stream  one entry per alert transition, in the order of each source partition. Field `alert`: the record as
                             JSON (schemas/alert.schema.json), with `published_at`. Bounded by length (MAXLEN ~) and age (MINID ~).
   cx:alerts:active  hash    fingerprint -> the record of the last transition, for what is firing now. Set by firing and amended,
-                            removed by resolved and retracted, and when the record's `expires_at` has passed.
+                            removed by resolved and retracted, and when the record's `expires_at` has passed. With `held` true:
+                            a storm kept its transitions out of the stream.
   cx:alerts:expiry  zset    fingerprint -> `expires_at` in ms since the epoch: finds what has expired without a scan.
   cx:alerts:applied hash    "<Kafka topic id>/<partition>" -> offset of the last record applied. What is at or below it is ignored,
                             so a record sent again (lost reply, restart, reset group, two owners) is delivered once. A topic that
@@ -16,6 +17,8 @@ two versions of the publisher work side by side. Commands of Redis 7.0 only. Key
                             `acknowledged_by`, `acknowledged_ms` (the first time), `outcome` (saved, lost, false-alarm; absent until
                             judged), `judged_by`, `judged_ms`, `note`. Times in ms since the epoch. Only here, not in Kafka.
   cx:alerts:outcomes:age zset  episode_id -> ms of the last word on it: finds what is too old or too much.
+  cx:alerts:storms  hash    rule id -> what it has fired lately, JSON: `span` (detected_at divided by the span's length), `count` of firings in
+                            it, `n` storms so far, `summary` (the record that tells of the storm, while there is one), `held`, `told`.
   cx:alerts:wake    channel a hint that new entries are in the stream; the message is the id of the last one. At most once.
 
 A call is atomic: nothing else runs in between, and whatever can be refused (types, permissions, memory) is refused before the
@@ -56,20 +59,88 @@ local function drop_expired(active, expiry)
   return #expired
 end
 
+local HELD = ',"held":true}'
+
+local function id_of(...)
+  return string.sub(redis.sha1hex(table.concat({...}, '/')), 1, 16)
+end
+
+--[[ The record that tells of a storm, as another transition of it. `now` is `published_at`. ]]
+local function tell_of_storm(stream, most, storm, summary, state, why, now)
+  storm.told = storm.told + 1
+  summary.state, summary.why, summary.published_at = state, why, now
+  summary.alert_id = id_of(summary.episode_id, storm.told)
+  summary.metric = {name = 'alerts', value = storm.held, k = storm.held, n = storm.held}
+  local record = cjson.encode(summary)
+  return record, redis.call('XADD', stream, 'MAXLEN', '~', most, '*', 'alert', record)
+end
+
+local function begin_storm(stream, most, active, expiry, rule, storm, record, limit, span_ms, expires_ms, now)
+  local cause = cjson.decode(record)
+  storm.n, storm.held, storm.told = storm.n + 1, 1, 0
+  local fingerprint = id_of('storm', rule)
+  local summary = {
+    episode_id = id_of(fingerprint, storm.n), fingerprint = fingerprint, schema_version = cause.schema_version,
+    severity = cause.severity, rule = cause.rule, owner_team = cause.owner_team, runbook = 'docs/runbooks/alert-storm.md',
+    event_time = cause.event_time, detected_at = cause.detected_at, expires_at = cause.expires_at,
+    suggested_action = 'Look for one cause behind all of them; the active set has every single one',
+  }
+  local why = string.format(
+    'Rule %s has fired more than %d times within %d s: what it fires beyond that is in the active set, but is not told one by one.',
+    rule, limit, span_ms / 1000)
+  local record_of_storm, id = tell_of_storm(stream, most, storm, summary, 'firing', why, now)
+  storm.summary = summary
+  keep(active, expiry, fingerprint, expires_ms, record_of_storm)
+  return id
+end
+
+local function end_storm(stream, most, active, expiry, rule, storm, now)
+  local why = string.format('Rule %s fires less again; %d alerts were not told one by one.', rule, storm.held)
+  local _, id = tell_of_storm(stream, most, storm, storm.summary, 'resolved', why, now)
+  drop(active, expiry, storm.summary.fingerprint)
+  storm.summary = nil
+  return id
+end
+
+--[[ Count a firing. Gives whether a storm holds it back, and the id of the last entry told of the storm, if any. ]]
+local function count_firing(keys, rule, detected_ms, record, expires_ms, most, limit, span_ms, now)
+  local stream, active, expiry, _, storms = unpack(keys)
+  local stored = redis.call('HGET', storms, rule)
+  local storm = stored and cjson.decode(stored) or {span = 0, count = 0, n = 0, held = 0, told = 0}
+  local span, id = math.floor(detected_ms / span_ms), nil
+  if span > storm.span then
+    if storm.summary and (span > storm.span + 1 or storm.count <= limit) then
+      id = end_storm(stream, most, active, expiry, rule, storm, now)
+    end
+    storm.span, storm.count = span, 0
+  end
+  storm.count = storm.count + 1
+  local over = storm.count > limit
+  if over and storm.summary then
+    storm.held = storm.held + 1
+  elseif over then
+    id = begin_storm(stream, most, active, expiry, rule, storm, record, limit, span_ms, expires_ms, now)
+  end
+  redis.call('HSET', storms, rule, cjson.encode(storm))
+  return over, id
+end
+
 --[[ Append the transitions of one source partition to the stream and bring the active set up to date.
-KEYS  stream, active, expiry, applied
+KEYS  stream, active, expiry, applied, storms
 ARGV  channel; field of `applied`; offset up to which the caller believes all is applied; offset up to which this call goes;
-      most entries of the stream; their greatest age in ms; then for each alert, ascending:
-      offset, fingerprint, '1' if it stays active else '0', expires_at in ms, record
-Reply {'OK', applied before, alerts delivered now}, or, with nothing written:
+      most entries of the stream; their greatest age in ms; most firings of one rule that are told one by one within a span, 0 for
+      all; the span's length in ms; now, as `published_at`; then for each alert, ascending:
+      offset, fingerprint, state, expires_at in ms, record, rule id, detected_at in ms
+Reply {'OK', applied before, alerts delivered now, of these held back by a storm}, or, with nothing written:
       {'UNKNOWN'} no offset is known for the field: Redis lost its data, restore first;
       {'BEHIND', applied} Redis lost the latest writes: deliver again from there. ]]
 local function apply(keys, args)
-  local stream, active, expiry, applied = unpack(keys)
+  local stream, active, expiry, applied, storms = unpack(keys)
   local channel, field, after, upto = args[1], args[2], tonumber(args[3]), tonumber(args[4])
-  redis.call('XLEN', stream) -- these three raise WRONGTYPE before anything is written
+  redis.call('XLEN', stream) -- these four raise WRONGTYPE before anything is written
   redis.call('HLEN', active)
   redis.call('ZCARD', expiry)
+  redis.call('HLEN', storms)
   local stored = redis.call('HGET', applied, field)
   if not stored then
     return {'UNKNOWN'}
@@ -79,25 +150,41 @@ local function apply(keys, args)
     return {'BEHIND', stored}
   end
   if upto <= stored then
-    return {'OK', stored, 0}
+    return {'OK', stored, 0, 0}
   end
   local problem = refused({
     {'XADD', stream, '*', 'alert', ''}, {'XTRIM', stream, 'MINID', '~', '0'}, {'HSET', active, '', ''}, {'HDEL', active, ''},
     {'ZADD', expiry, '0', ''}, {'ZREM', expiry, ''}, {'HSET', applied, field, '0'}, {'PUBLISH', channel, ''},
+    {'HSET', storms, '', ''},
   })
   if problem then
     return problem
   end
+  local limit, span_ms = tonumber(args[7]), tonumber(args[8])
 
-  local last, delivered = nil, 0
-  for i = 7, #args, 5 do
+  local last, delivered, held_back = nil, 0, 0
+  for i = 10, #args, 7 do
     if tonumber(args[i]) > stored then
-      last = redis.call('XADD', stream, 'MAXLEN', '~', args[5], '*', 'alert', args[i + 4])
-      delivered = delivered + 1
-      if args[i + 2] == '1' then
-        keep(active, expiry, args[i + 1], args[i + 3], args[i + 4])
+      local fingerprint, state, expires_ms, record = args[i + 1], args[i + 2], args[i + 3], args[i + 4]
+      local held, id = false, nil
+      if limit > 0 and state == 'firing' then
+        held, id = count_firing(keys, args[i + 5], tonumber(args[i + 6]), record, expires_ms, args[5], limit, span_ms, args[9])
       else
-        drop(active, expiry, args[i + 1])
+        local known = redis.call('HGET', active, fingerprint)
+        held = known and string.sub(known, -#HELD) == HELD
+      end
+      if held then
+        record = string.sub(record, 1, -2) .. HELD
+        held_back = held_back + 1
+      else
+        id = redis.call('XADD', stream, 'MAXLEN', '~', args[5], '*', 'alert', record)
+      end
+      last = id or last
+      delivered = delivered + 1
+      if state == 'firing' or state == 'amended' then
+        keep(active, expiry, fingerprint, expires_ms, record)
+      else
+        drop(active, expiry, fingerprint)
       end
     end
   end
@@ -107,7 +194,7 @@ local function apply(keys, args)
   if last then
     redis.call('PUBLISH', channel, last)
   end
-  return {'OK', stored, delivered}
+  return {'OK', stored, delivered, held_back}
 end
 
 --[[ Put part of a rebuilt active set in place, without touching the stream.
@@ -158,12 +245,25 @@ local function forget(keys, args)
   return removed
 end
 
---[[ Remove what has expired, at most 1,000 entries.
-KEYS  active, expiry
+--[[ Remove what has expired, at most 1,000 entries, and end the storms that nothing has gone on with for a whole span.
+KEYS  active, expiry, stream, storms
+ARGV  most entries of the stream; the span's length in ms, 0 if there are no storms; now, as `published_at`
 Reply how many were removed. ]]
-local function sweep(keys)
-  redis.call('HLEN', keys[1])
-  return drop_expired(keys[1], keys[2])
+local function sweep(keys, args)
+  local active, expiry, stream, storms = unpack(keys)
+  redis.call('HLEN', active)
+  local span_ms = tonumber(args[2])
+  if span_ms > 0 then
+    local found = redis.call('HGETALL', storms)
+    for i = 1, #found, 2 do
+      local storm = cjson.decode(found[i + 1])
+      if storm.summary and math.floor(now_ms() / span_ms) > storm.span + 1 then
+        end_storm(stream, args[1], active, expiry, found[i], storm, args[3])
+        redis.call('HSET', storms, found[i], cjson.encode(storm))
+      end
+    end
+  end
+  return drop_expired(active, expiry)
 end
 
 --[[ Acknowledge an episode and, with an outcome, judge it. Saying the same again changes nothing; another outcome replaces the first.
@@ -212,8 +312,8 @@ local function acknowledge(keys, args)
   return record
 end
 
-redis.register_function('cx_alerts_apply_1', apply)
+redis.register_function('cx_alerts_apply_2', apply)
 redis.register_function('cx_alerts_restore_1', restore)
 redis.register_function('cx_alerts_forget_1', forget)
-redis.register_function('cx_alerts_sweep_1', sweep)
+redis.register_function('cx_alerts_sweep_2', sweep)
 redis.register_function('cx_alerts_acknowledge_1', acknowledge)

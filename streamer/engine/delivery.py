@@ -84,7 +84,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         self._watch = StreamWatch(store, metrics)
         self._problem: str | None = None
         self._housekeeping_due = 0.0
-        for outcome in ("delivered", "skipped", "failed"):
+        for outcome in ("delivered", "held", "skipped", "failed"):
             metrics.delivered(outcome, 0)
 
     def ready(self) -> str | None:
@@ -252,7 +252,8 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             return
         now = time.time()
         self._metrics.published(time.monotonic() - began)
-        self._metrics.delivered("delivered", published.delivered)
+        self._metrics.delivered("delivered", published.delivered - published.held)
+        self._metrics.delivered("held", published.held)
         self._metrics.delivered("skipped", published.present)
         self._metrics.alerts_readable(max(0.0, now - detected_ms / 1000) for detected_ms in published.detected_ms)
         if published.undecodable:

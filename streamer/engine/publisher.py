@@ -40,6 +40,8 @@ async def serve(settings: Settings, stop: asyncio.Event, metrics: Pipeline | Non
         prefix=settings.redis_prefix,
         stream_length=settings.alert_stream_length,
         stream_age_seconds=settings.alert_stream_age_seconds,
+        storm_limit=settings.alert_storm_limit,
+        storm_seconds=settings.alert_storm_seconds,
         on_command=metrics.redis_command,
         on_refused=metrics.redis_refused,
     )

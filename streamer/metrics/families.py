@@ -105,7 +105,12 @@ FAMILIES: Final = (
         "Transitions of draft rules, of which nobody is told; a rule appears with its first one.",
         ("role", "partition", "rule", "transition"),
     ),
-    Family("streamer_alerts_delivered_total", "counter", "Alert records by outcome: delivered, skipped, failed.", ("role", "outcome")),
+    Family(
+        "streamer_alerts_delivered_total",
+        "counter",
+        "Alert records by outcome: delivered, held (by a storm), skipped, failed.",
+        ("role", "outcome"),
+    ),
     Family("streamer_alert_latency_seconds", "histogram", "Cause appended to Kafka until readable in Redis.", ("role",), LATENCY_BUCKETS),
     Family("streamer_publish_duration_seconds", "histogram", "One delivery to Redis.", ("role",), DURATION_BUCKETS),
     Family("streamer_publish_lag_records", "gauge", "Alerts in Kafka not yet in Redis.", ("role", "topic", "partition")),

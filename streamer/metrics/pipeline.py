@@ -51,7 +51,7 @@ _KNOWN: Final = {
     "journeys": (_CHECKPOINTS, _RELOADS, _WRITTEN),
     "rollup": (_CHECKPOINTS, _RELOADS, _WRITTEN),
     "publisher": (
-        ("streamer_alerts_delivered_total", "outcome", ("delivered", "skipped", "failed")),
+        ("streamer_alerts_delivered_total", "outcome", ("delivered", "held", "skipped", "failed")),
         ("streamer_redis_commands_total", "outcome", ("ok", "error")),
         ("streamer_redis_refusals_total", "reason", ("unreachable", "loading", "busy", "oom", "readonly")),
     ),
@@ -211,7 +211,7 @@ class Pipeline:
 
     # -- publisher
 
-    def delivered(self, outcome: Literal["delivered", "skipped", "failed"], count: int = 1) -> None:
+    def delivered(self, outcome: Literal["delivered", "held", "skipped", "failed"], count: int = 1) -> None:
         """Alert records reached Redis, were there already, or were refused."""
         self.counter("streamer_alerts_delivered_total", outcome=outcome).inc(count)
 

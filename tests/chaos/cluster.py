@@ -126,7 +126,7 @@ class Cluster:
         self.directory = directory
         self.settings = Settings(
             app=app, topic_prefix=f"{app}.", redis_prefix=f"{app}:", partitions=partitions, definitions=DEFINITIONS,
-            kafka_bootstrap=kafka.bootstrap, redis_url=redis.url, alert_stream_length=10_000_000,
+            kafka_bootstrap=kafka.bootstrap, redis_url=redis.url, alert_stream_length=10_000_000, alert_storm_limit=0,
             session_timeout_seconds=SESSION_SECONDS, rebalance_timeout_seconds=REBALANCE_SECONDS,
             transaction_timeout_seconds=TRANSACTION_SECONDS, checkpoint_interval_seconds=0.5, checkpoint_events=200,
             fetch_max_records=50, watchdog_seconds=30, log_format="json",

@@ -55,7 +55,8 @@ def url_of(settings: Settings, user: str) -> str:
 
 ALLOWED = {
     "cx-publisher": [
-        "FCALL cx_alerts_apply_1 4 cx:alerts cx:alerts:active cx:alerts:expiry cx:alerts:applied cx:alerts:wake",
+        "FCALL cx_alerts_apply_2 5 cx:alerts cx:alerts:active cx:alerts:expiry cx:alerts:applied cx:alerts:storms cx:alerts:wake",
+        "HSET cx:alerts:storms r x",
         "FUNCTION LOAD REPLACE any",
         "XADD cx:alerts MAXLEN ~ 5 * alert x",
         "XTRIM cx:alerts MINID ~ 0",
@@ -99,13 +100,13 @@ DENIED = {
     ],
     "cx-consumer": [
         "XADD cx:alerts * alert x", "XTRIM cx:alerts MAXLEN 0", "XDEL cx:alerts 1-1", "HSET cx:alerts:active f r",
-        "HDEL cx:alerts:active f", "HGETALL cx:alerts:applied", "FCALL cx_alerts_apply_1 0", "PUBLISH cx:alerts:wake x",
+        "HDEL cx:alerts:active f", "HGETALL cx:alerts:applied", "FCALL cx_alerts_apply_2 0", "PUBLISH cx:alerts:wake x",
         "XGROUP DESTROY cx:alerts g", "DEL cx:alerts", "SUBSCRIBE other", "GET other", "FLUSHALL", "XREAD STREAMS cx:alerts:dead 0",
         "HSCAN cx:alerts:outcomes 0", "FCALL cx_alerts_acknowledge_1 2 cx:alerts:outcomes cx:alerts:outcomes:age e",
     ],
     "cx-agent": [
         "XADD cx:alerts * alert x", "XDEL cx:alerts 1-1", "HSET cx:alerts:active f r", "HDEL cx:alerts:active f", "DEL cx:alerts:outcomes",
-        "FCALL cx_alerts_apply_1 4 cx:alerts cx:alerts:active cx:alerts:expiry cx:alerts:applied", "FUNCTION LOAD REPLACE any",
+        "FCALL cx_alerts_apply_2 4 cx:alerts cx:alerts:active cx:alerts:expiry cx:alerts:applied", "FUNCTION LOAD REPLACE any",
         "FCALL cx_alerts_forget_1 2 cx:alerts:active cx:alerts:expiry", "XREADGROUP GROUP g c STREAMS cx:alerts >", "GET other", "FLUSHALL",
         "PUBLISH cx:alerts:wake x",
     ],

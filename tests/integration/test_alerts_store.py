@@ -160,7 +160,7 @@ def test_the_library_names_only_commands_of_redis_7_0(client: redis_client.Redis
     assert info["redis_version"].startswith("7.0."), "the tests' server is the baseline"
     client.function_load(LIBRARY, replace=True)
     listed: Any = client.function_list(library="cx_alerts_1")
-    assert b"cx_alerts_apply_1" in str(listed).encode()
+    assert b"cx_alerts_apply_2" in str(listed).encode()
 
 
 async def test_a_restore_waits_for_nobody_and_overwrites_nobody(store: AlertStore, settings: Settings, client: redis_client.Redis) -> None:
