@@ -24,8 +24,9 @@ HOT: Final = (
     "streamer/touchpoints/*.py", "streamer/journeys/*.py", "streamer/journeys/chapters/*.py", "streamer/rollup/*.py", "streamer/rules/*.py",
     "streamer/alerts/identity.py", "streamer/alerts/times.py",
 )  # fmt: skip
-# Left as they are: what is not on the hot path, and what declares structures, whose options and defaults mypyc does not understand.
-LEFT: Final = ("__init__.py", "check.py", "explain.py", "roots.py", "schema.py")
+# Left as they are: what is not on the hot path (of it, explanations would also take whole numbers for fractions), and what declares
+# structures, whose options and defaults mypyc does not understand.
+LEFT: Final = ("__init__.py", "check.py", "schema.py", "explain.py", "roots.py")
 _STRUCTURE: Final = re.compile(r"^class \w+\((msgspec\.Struct|Closed)\b", re.MULTILINE)
 _SETUP: Final = """
 from mypyc.build import mypycify

@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple
 
 from streamer.rules import language
 from streamer.rules.language import Expression, Value
-from streamer.rules.roots import Curve, UnsolvedError, curve_of, difference, roots
+from streamer.rules.roots import Curve, curve_of, difference, roots
 
 Env = Mapping[str, Value]
 
@@ -198,7 +198,7 @@ class Explainer:
             if name in names:
                 try:
                     found = list(roots(curve(env, name)))
-                except (*NO_VALUE, UnsolvedError):
+                except (*NO_VALUE, ValueError):
                     continue
                 yield from (root for root in found if math.isfinite(root) and abs(root) < _WHOLE_MAX)
 

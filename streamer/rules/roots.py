@@ -23,17 +23,14 @@ class Fraction(NamedTuple):
     below: Polynomial = (1,)
 
 
-class UnsolvedError(ArithmeticError):
-    """Text among the numbers, or too high a degree."""
-
-
 Curve = Callable[[Mapping[str, Value], str], Fraction]
 
 
 def curve_of(node: ast.expr, compiled: Callable[[ast.expr], Expression]) -> Curve:
     """A function from the names' values and one name to the expression as a fraction in that name.
 
-    compiled: gives the value of parts that are no arithmetic (a comparison among the summands); they count as they are.
+    compiled: gives the value of parts that are no arithmetic (a comparison among the summands); they count as they are. The function
+    raises ValueError for text among the numbers and for too high a degree.
     """
     match node:
         case ast.Name(id=name):
@@ -62,7 +59,7 @@ def roots(fraction: Fraction) -> Iterator[float]:
 
 def _constant(value: Value) -> Fraction:
     if isinstance(value, str):
-        raise UnsolvedError(value)
+        raise ValueError("text has no place among numbers")
     return Fraction((value,))
 
 
@@ -101,7 +98,7 @@ def _product(a: Polynomial, b: Polynomial) -> Polynomial:
             found[i + j] += first * second
     product = _trimmed(tuple(found))
     if len(product) > _DEGREE_MAX + 1:
-        raise UnsolvedError
+        raise ValueError("the degree is too high")
     return product
 
 
