@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.prometheus import RULES
 from grafana.src.frame import RUNBOOKS_URL
+from streamer.alerts.publisher import LIBRARY
 from streamer.metrics.families import FAMILIES
 from tests.promql_support import DECLARED, Reading
 
