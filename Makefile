@@ -77,9 +77,17 @@ format: env ## Bring the sources into shape
 unit: env ## Tests without servers
 	$(BIN)/python -m pytest -q tests/unit tests/property
 
+# How many simulated days, and the seed of the first one.
+SEEDS ?= 20
+FIRST ?= 1001
+
 # How many histories, and the seed of the first one.
 HISTORIES ?= 10000
 SEED ?= 1
+
+.PHONY: incidents
+incidents: env ## Simulate days with every kind of incident: do the default rules see them, and nothing else? (SEEDS=20 FIRST=1001)
+	$(BIN)/python -m bench.incidents --seeds $(SEEDS) --first $(FIRST)
 
 .PHONY: simulate-histories
 simulate-histories: env ## Fold seeded histories with crashes in any order and compare (HISTORIES=10000 SEED=1)

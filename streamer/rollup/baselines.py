@@ -1,7 +1,7 @@
 """What is usual at this hour of the week: the median of the same hour in the last weeks. Pure.
 
-At the end of every hour the value of a rule's longest window is kept, if its sample is large enough and the rule neither fires nor is
-about to: what an incident does is not to become usual. Before there are values of `WEEKS_MIN` weeks nothing is known.
+At the end of every hour the value of a rule's longest window is kept, if its sample is large enough (a count's always is) and the rule
+neither fires nor is about to: what an incident does is not to become usual. Before there are values of `WEEKS_MIN` weeks nothing is known.
 """
 
 from __future__ import annotations

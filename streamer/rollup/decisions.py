@@ -285,7 +285,8 @@ class Decisions:
             if case.baseline is None or case.excluded or case.episode.status in ("firing", "pending"):
                 continue
             found = case.estimates(self._sums)[case.plan.longest]
-            if found.value is not None and found.n >= (case.plan.min_n or 1):
+            # A count has no least sample: an hour without any is as usual as another.
+            if found.value is not None and (case.plan.min_n is None or found.n >= case.plan.min_n):
                 case.baseline.learn(hour, found.value)
         self._hour_ends = last_tick_of_hour(tick + 1)
 
