@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
+from streamer.alerts.alert import Alert
 from streamer.definitions import Definitions, Rule
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.metric import counters_of
@@ -20,7 +21,6 @@ from streamer.rules.evaluate import Episode, Outcome, Transition, idle, step
 from streamer.rules.quiet import zone_of
 
 if TYPE_CHECKING:
-    from streamer.alerts.alert import Alert
     from streamer.rollup.series import Series
     from streamer.rollup.sums import WindowSums
     from streamer.rules.language import Value

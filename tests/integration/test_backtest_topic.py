@@ -138,9 +138,9 @@ def explains_a_person_and_a_series(live: list[dict[str, Any]]) -> None:
     person = next(alert for alert in reversed(live) if alert["rule"]["id"] == "contacted" and alert["state"] == "amended")
     found = json.loads(command("explain", person["alert_id"], "--topic", "--json"))
     assert (found["kind"], found["customer"], found["alert"]) == ("alert", person["entity"]["canonical_id"], person)
-    assert [(rule["rule"], rule["status"]) for rule in found["rules"]] == [
-        (rule, "firing" if rule == "contacted" else "not firing") for rule in ("contacted", "channel-switching")
-    ]
+    statuses = {rule["rule"]: rule["status"] for rule in found["rules"]}
+    assert (statuses.pop("contacted"), set(statuses.values())) == ("firing", {"not firing"})
+    assert "channel-switching" in statuses
     [condition] = found["rules"][0]["conditions"]
     assert condition["value"] == person["metric"]["signals"]["contacts"]
     offsets = {row["offset"]: row["event_id"] for row in found["timeline"] if row["kind"] == "event"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -54,20 +56,32 @@ def test_a_timed_demo_ends_by_itself_with_one_json_line_and_events_through_every
     assert 0 <= summary["abandon_rate"]["lower"] <= summary["abandon_rate"]["value"] <= summary["abandon_rate"]["upper"] <= 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.fixture
+def begun(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo without an end. Whatever becomes of the test, nothing of it goes on and slows the others down."""
     demo = start(tmp_path / "state")
-    assert demo.stderr is not None
-    while "one worker" not in (line := demo.stderr.readline()):
+    yield demo
+    if demo.poll() is None:
+        family = [*psutil.Process(demo.pid).children(recursive=True), psutil.Process(demo.pid)]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+    demo.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing_running(begun: subprocess.Popen[str], number: signal.Signals) -> None:
+    assert begun.stderr is not None
+    while "one worker" not in (line := begun.stderr.readline()):
         assert line, "the demo ended before it had started a worker"
-    tree = psutil.Process(demo.pid).children(recursive=True)
+    tree = psutil.Process(begun.pid).children(recursive=True)
     until = time.monotonic() + 60
     while not any("--role" in child.cmdline() for child in tree if child.is_running() and child.status() != psutil.STATUS_ZOMBIE):
         assert time.monotonic() < until, "the worker has not started its roles"
-        tree = psutil.Process(demo.pid).children(recursive=True)
-    demo.send_signal(number)
-    _, err = demo.communicate()
-    assert demo.returncode == 130
+        tree = psutil.Process(begun.pid).children(recursive=True)
+    begun.send_signal(number)
+    _, err = begun.communicate()
+    assert begun.returncode == 130
     assert "Traceback" not in err
     _, alive = psutil.wait_procs(tree, timeout=10)
     assert not alive

@@ -112,7 +112,7 @@ PLAIN: dict[str, Any] = tomllib.loads(DEFINITIONS)
 
 # The same examples at every run; PROPERTY_EXAMPLES=5000 looks for more, other ones each time.
 _SOUGHT = os.environ.get("PROPERTY_EXAMPLES")
-EXAMPLES = settings(max_examples=int(_SOUGHT or 150), derandomize=_SOUGHT is None, deadline=None, database=None)
+EXAMPLES = settings(max_examples=int(_SOUGHT or 80), derandomize=_SOUGHT is None, deadline=None, database=None)
 FEW_EXAMPLES = settings(EXAMPLES, max_examples=EXAMPLES.max_examples // 5)
 
 CHECKOUT = [

@@ -138,7 +138,7 @@ def run(
     return [output.value for output in outputs], seen, rollup
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_no_interleaving_batching_or_crash_changes_an_alert_or_a_gauge(data: st.DataObject) -> None:
     sources = data.draw(histories())
@@ -155,7 +155,7 @@ def test_no_interleaving_batching_or_crash_changes_an_alert_or_a_gauge(data: st.
     assert sorted(runs[0][2].rule_states()) == sorted(one_by_one[2].rule_states())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_leaving_a_source_out_is_decided_by_the_log_alone(data: st.DataObject) -> None:
     sources = data.draw(histories())
@@ -180,7 +180,7 @@ def totals(rollup: RollupProcessor) -> dict[str, int]:
 WINDOWS = {"20s": (20_000, 10_000), "1m": (60_000, 10_000), "2h": (7_200_000, 300_000)}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_window_sums_are_the_plain_sum_over_the_deltas(data: st.DataObject) -> None:
     sources = data.draw(histories())

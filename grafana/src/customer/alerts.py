@@ -15,7 +15,8 @@ WRITTEN = f'streamer_alerts_written_total{{{JOB}, transition="firing"}}'
 def row() -> Row:
     """Row 500."""
     fired = f'sum by (rule, severity) (streamer_rule_alerts_total{{{JOB}, transition="firing"}})'
-    drafts = f'sum by (rule) (streamer_rule_drafts_total{{{JOB}, transition="firing"}})'
+    of_drafts = f'sum by (rule) (streamer_rule_drafts_total{{{JOB}, transition="firing"}})'
+    drafts = f'label_replace({of_drafts}, "severity", "draft", "", "")'
     states = f"sum by (rule, severity, state) ({RULE_STATE}{{{JOB}}})"
     return Row(
         500,
@@ -37,9 +38,7 @@ def row() -> Row:
                 503,
                 "Fired, by rule",
                 "Alerts fired by each rule since the workers started. A rule appears with its first alert; drafts tell nobody.",
-                common.queries(
-                    (f"sort_desc({fired})", "{{rule}} ({{severity}})"), (f"sum({WRITTEN})", "all"), (drafts, "{{rule}} (draft)")
-                ),
+                common.queries((f"sort_desc({fired} or {drafts})", "{{rule}} ({{severity}})"), (f"sum({WRITTEN})", "all")),
                 unit="short",
                 decimals=0,
                 width=6,

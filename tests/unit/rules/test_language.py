@@ -130,7 +130,7 @@ PIECES = st.sampled_from(
 @example("a" + ".a" * 400)
 @example("not " * 249)
 @example("\ud800")
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_text_compiles_or_is_refused_with_a_sentence(text: str) -> None:
     refusals = list(faults(text, NAMES))
     if refusals:
@@ -173,7 +173,7 @@ EXPRESSIONS = st.recursive(
 
 
 @given(EXPRESSIONS, ENVIRONMENTS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_whatever_the_values_it_is_what_python_says_or_has_no_value(both: Both, names: dict[str, Any]) -> None:
     if any("arithmetic with a text" in fault or "deep" in fault for fault in faults(both.text, NAMES)):
         return
