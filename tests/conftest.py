@@ -7,4 +7,4 @@ import os
 pytest_plugins = ["tests.servers"]
 
 # Tests ask whether the compiled copy does the same, not how fast: without optimising it is there in half the time.
-os.environ.setdefault("STREAMER_COMPILE_LEVEL", "0")
+os.environ.setdefault("COMPILE_LEVEL", "0")

@@ -1,7 +1,7 @@
 """`python -m deploy.compiled [TARGET]`: compile, and print the directory to put first on PYTHONPATH.
 
 TARGET: where the copy goes (default: `.state/compiled`); it is made anew if a source has changed since. Needs a C compiler and the
-headers of Python. `STREAMER_COMPILE_LEVEL` is how far the compiler optimises (default: 3); less compiles faster and runs slower.
+headers of Python. `COMPILE_LEVEL` is how far the compiler optimises (default: 3); less compiles faster and runs slower.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ setup(name="compiled", packages=[], ext_modules=mypycify({modules!r}, opt_level=
 
 def level() -> str:
     """How far the compiler optimises."""
-    return os.environ.get("STREAMER_COMPILE_LEVEL", "3")
+    return os.environ.get("COMPILE_LEVEL", "3")
 
 
 def modules() -> list[str]:

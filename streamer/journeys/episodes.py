@@ -17,7 +17,7 @@ from streamer.journeys.signals import Entity, Signals, of_issue, of_journey
 from streamer.journeys.state import DAY_MS, Episode, Instance, Issue, State
 from streamer.metrics.catalogue import chapter_of_signal
 from streamer.rules import language
-from streamer.rules.explain import Explainer
+from streamer.rules.explain import explainer_of
 from streamer.rules.quiet import QuietHours, zone_of
 
 if TYPE_CHECKING:
@@ -33,13 +33,16 @@ Read = Callable[[str], language.Value]
 
 
 class EntityRule(NamedTuple):
-    """A rule with its compiled expression, the names it uses, its quiet hours, if it has any, and who says why."""
+    """A rule with its compiled expression, the names it uses, and its quiet hours, if it has any."""
 
     rule: Rule
     holds: language.Expression
     names: frozenset[str]
     quiet: QuietHours | None
-    explainer: Explainer
+
+    def counterfactual(self, signals: Mapping[str, language.Value]) -> str:
+        """What would have had to be different for it not to fire."""
+        return explainer_of(self.rule.when, language.ENTITY_NAMES[self.rule.on or "customer"]).counterfactual(signals)
 
 
 class EpisodeFold:
@@ -53,7 +56,6 @@ class EpisodeFold:
                 language.compile_expression(rule.when, language.ENTITY_NAMES[rule.on]),
                 language.names_in(rule.when),
                 QuietHours(rule.quiet, zone) if rule.quiet else None,
-                Explainer(rule.when, language.ENTITY_NAMES[rule.on]),
             )
             for rule in definitions.rule
             if rule.on and rule.mode != "off"

@@ -138,7 +138,7 @@ def alert_of(
         evidence=[Evidence(id_, type_, rfc3339(time), topic, partition, offset) for time, offset, type_, id_ in episode.causes],
         evidence_count=episode.cause_count,
         why=_why(rule, transition, canonical_id, kind, rest),
-        counterfactual=entry.explainer.counterfactual(episode.signals) if transition.state in ("firing", "amended") else "",
+        counterfactual=entry.counterfactual(episode.signals) if transition.state in ("firing", "amended") else "",
         suggested_action=rule.action,
         owner_team=rule.owner_team,
         runbook=rule.runbook,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from streamer.definitions import Definitions
-from streamer.metrics.catalogue import LIFETIME, METRICS
+from streamer.metrics.catalogue import CHAPTER_OF, LIFETIME, METRICS
 from streamer.metrics.counters import DIMENSIONS_OF
 from streamer.metrics.metric import SAMPLED, Metric, counters_of
 from streamer.metrics.readings import SHOW_MINIMUM, Gauge
@@ -20,9 +20,10 @@ class Gauges:
     def __init__(self, definitions: Definitions, table: SeriesTable, store: Store) -> None:
         self._table = table
         self._store = store
+        chapters = definitions.chapters
+        on = [metric for metric in METRICS if CHAPTER_OF[metric.id] in chapters]
         self._metrics = [
-            [m for m in METRICS if definitions.has(m) and all(set(part.by) <= set(DIMENSIONS_OF[c]) for c in counters_of(m))]
-            for part in definitions.slice
+            [m for m in on if all(set(part.by) <= set(DIMENSIONS_OF[c]) for c in counters_of(m))] for part in definitions.slice
         ]
 
     def read(self, *, partial: bool) -> Iterator[Gauge]:

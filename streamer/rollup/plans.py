@@ -14,7 +14,6 @@ from streamer.rollup.estimates import Z99, Estimate, Z, estimate
 from streamer.rollup.panes import TICK_MS
 from streamer.rules import language
 from streamer.rules.evaluate import Episode, Outcome, Policy
-from streamer.rules.explain import Explainer
 
 if TYPE_CHECKING:
     from streamer.definitions import Rule
@@ -47,7 +46,6 @@ class Plan:
             pane_ticks=PANE_MS // TICK_MS,
         )
         self.holds = language.compile_expression(rule.when, language.AGGREGATE_NAMES)
-        self.explainer = Explainer(rule.when, language.AGGREGATE_NAMES)
         self.clears = language.compile_expression(rule.clear, language.AGGREGATE_NAMES) if rule.clear else None
         # A count is its own sample, and has no least one.
         self.min_n = max(rule.min_n, 1) if metric.kind in SAMPLED else None

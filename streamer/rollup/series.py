@@ -56,10 +56,11 @@ class SeriesTable:
         self._series_max = series_per_slice
         self._share = (partition, partitions)
         self._positions = [tuple(self.dimensions.index(name) for name in by) for by in self.slices]
-        self._slices_of = {
-            int(counter): frozenset(i for i, by in enumerate(self.slices) if set(by) <= set(dimensions))
-            for counter, dimensions in DIMENSIONS_OF.items()
+        applies = {
+            dimensions: frozenset(i for i, by in enumerate(self.slices) if set(by) <= set(dimensions))
+            for dimensions in set(DIMENSIONS_OF.values())
         }
+        self._slices_of = {int(counter): applies[dimensions] for counter, dimensions in DIMENSIONS_OF.items()}
         self._ids: dict[tuple[int, tuple[str, ...]], int] = {}
         self._sizes: Tally[int] = Tally()
         self.forget()

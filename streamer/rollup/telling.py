@@ -10,6 +10,8 @@ from streamer.alerts.links import link
 from streamer.alerts.times import rfc3339
 from streamer.metrics.metric import SAMPLED
 from streamer.rollup.panes import granularity_ms
+from streamer.rules.explain import explainer_of
+from streamer.rules.language import AGGREGATE_NAMES
 
 if TYPE_CHECKING:
     from streamer.definitions import Rule
@@ -114,7 +116,7 @@ def _measured(plan: Plan, found: Estimate, usual: float | None) -> alert.Measure
 def _counterfactual(case: Case, estimates: Sequence[Estimate], usual: float | None) -> str:
     """What would have had to be different for the series not to fire."""
     windows = {name: case.named(found, usual) for (name, _), found in zip(case.plan.windows, estimates, strict=True)}
-    return case.plan.explainer.counterfactual_over(windows)
+    return explainer_of(case.plan.rule.when, AGGREGATE_NAMES).counterfactual_over(windows)
 
 
 def _child(case: Case, found: Estimate) -> alert.Child:

@@ -13,6 +13,7 @@ import ast
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from streamer.rules import language
@@ -30,6 +31,8 @@ _OPERATORS: Final[dict[type[ast.cmpop], tuple[str, str, str]]] = {  # as written
 }  # fmt: skip
 # Steps beyond a bound, relative to it: the smallest that the rounding of the expression's arithmetic lets through is taken.
 _STEPS: Final = (1e-15, 1e-12, 1e-9, 1e-6)
+# Sentences that are remembered, per rule.
+_TOLD_MAX: Final = 1_000
 # Integers beyond are not told apart by floating point.
 _WHOLE_MAX: Final = 2.0**53
 
@@ -91,6 +94,7 @@ class Explainer:
         body = ast.parse(text.strip(), mode="eval").body
         self._tree = self._grow(body, negated=False)
         self._numbers = sorted(_names(body))
+        self._told: dict[tuple[tuple[type, Value], ...], str] = {}
 
     def holds(self, env: Env) -> bool:
         """Whether the expression holds; one without a value does not."""
@@ -120,7 +124,15 @@ class Explainer:
 
     def counterfactual(self, env: Env) -> str:
         """One sentence: what would have had to be different for it not to fire, or, if it does not hold, for it to fire."""
-        return self.counterfactual_over({"": env})
+        # Customers meet a rule with few different numbers, and the search for the nearest change takes as long as folding an event.
+        # With the types, because 1, 1.0 and True are equal and told differently.
+        key = tuple([(type(env[name]), env[name]) for name in self._numbers if name in env])
+        known = self._told.get(key)
+        if known is None:
+            if len(self._told) >= _TOLD_MAX:
+                self._told.clear()
+            known = self._told[key] = self.counterfactual_over({"": env})
+        return known
 
     def counterfactual_over(self, windows: Mapping[str, Env]) -> str:
         """The same of a rule that fires while its expression holds in all windows; keys are what the sentence calls them."""
@@ -201,6 +213,12 @@ class Explainer:
                 except (*NO_VALUE, ValueError):
                     continue
                 yield from (root for root in found if math.isfinite(root) and abs(root) < _WHOLE_MAX)
+
+
+@lru_cache(maxsize=4_096)
+def explainer_of(text: str, names: frozenset[str]) -> Explainer:
+    """The explainer of an expression, made when it is asked for first: that takes longer than all the rest of a rule."""
+    return Explainer(text, names)
 
 
 def _names(node: ast.expr) -> frozenset[str]:

@@ -12,6 +12,7 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from streamer.errors import DefinitionsError
@@ -74,6 +75,8 @@ _COMPARE: Final[dict[type[ast.cmpop], Callable[..., bool]]] = {
 }  # fmt: skip
 
 
+# The same few texts are compiled again by every owner of a partition and at every reload.
+@lru_cache(maxsize=4_096)
 def compile_expression(text: str, names: frozenset[str]) -> Expression:
     """A function from names to the expression's value, which may raise `NO_VALUE` and nothing else if all names have values.
 
@@ -207,6 +210,7 @@ def _some(parts: list[Expression]) -> Expression:
     return some
 
 
+@lru_cache(maxsize=4_096)
 def names_in(text: str) -> frozenset[str]:
     """The names an expression uses. `text` must have been compiled."""
     return frozenset(node.id for node in ast.walk(parse(text)) if isinstance(node, ast.Name))

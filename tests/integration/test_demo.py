@@ -36,7 +36,7 @@ def start(state: Path, **environment: str) -> subprocess.Popen[str]:
 def test_a_timed_demo_ends_by_itself_with_one_json_line_and_events_through_every_hop(tmp_path: Path) -> None:
     demo = start(tmp_path / "state", DEMO_SECONDS="4")
     out, err = demo.communicate()
-    assert demo.returncode == 0, err
+    assert demo.returncode == 0, out + err
     summary = json.loads(out.strip().splitlines()[-1])
     assert summary["ok"] is True
     assert all(number > 0 for number in summary["hops"].values()), summary

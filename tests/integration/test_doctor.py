@@ -46,7 +46,7 @@ async def test_with_everything_there_it_finds_nothing(settings: Settings) -> Non
     await topic_admin.create(settings)
     code, found = run(settings)
     assert code == 0
-    assert {status for checks in found.values() for status, _ in checks} == {"ok"}
+    assert {status for checks in found.values() for status, _ in checks} == {"ok"}, found
     assert set(found) == {"settings", "definitions", "ports", "kafka", "topics", "workers", "redis"}
 
 

@@ -39,6 +39,7 @@ OUTAGE_LIVE: Final = "payment-outage:platform=android@+6h,10m"
 INCIDENT: Final = "payments on iOS failed half an hour ago (abandonment rises now); on Android they fail from the start of the live view"
 CATCH_UP_SECONDS_MAX: Final = 240.0
 LAG_MAX: Final = 500
+SETTLE_SECONDS_MAX: Final = 10.0
 PLAIN_EVERY_SECONDS: Final = 5.0
 
 
@@ -175,7 +176,8 @@ class Session:
                         sys.stdout.flush()
                 else:
                     live.update(view.screen(reading, self.where, INCIDENT, *self._console.size), refresh=True)
-                if seconds is not None and elapsed >= seconds:
+                # A scrape may see one partition before and another after the same checkpoint: the next one agrees.
+                if seconds is not None and elapsed >= seconds and (reading.adds_up or elapsed >= seconds + SETTLE_SECONDS_MAX):
                     return reading
                 await asyncio.sleep(1)
 
