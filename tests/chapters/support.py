@@ -28,7 +28,7 @@ Maker = Callable[[Random, str, int], dict[str, Any]]
 LATENESS: Final = 10 * MINUTE
 # Of the histories that are folded in every way; recounts are of more, because side by side they cost little.
 SEEDS: Final = range(3)
-RECOUNTED: Final = range(12)
+RECOUNTED: Final = range(8)
 SLICES: Final = """
 revision = 1
 allowed_lateness = "10m"
