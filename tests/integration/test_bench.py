@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def test_the_product_is_run_measured_and_found_exact(tmp_path: Path) -> None:
     assert code == 0
 
 
+@pytest.mark.skipif(not os.environ.get("LONG_TESTS"), reason="takes a minute of two cores: LONG_TESTS=1 make test runs it, too")
 def test_what_a_customer_costs_is_measured_and_what_was_left_is_restored(capsys: pytest.CaptureFixture[str]) -> None:
     assert scale.main(["--customers", "100", "--events", "5000"]) == 0
     report = printed(capsys)

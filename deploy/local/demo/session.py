@@ -176,8 +176,9 @@ class Session:
                         sys.stdout.flush()
                 else:
                     live.update(view.screen(reading, self.where, INCIDENT, *self._console.size), refresh=True)
-                # A scrape may see one partition before and another after the same checkpoint: the next one agrees.
-                if seconds is not None and elapsed >= seconds and (reading.adds_up or elapsed >= seconds + SETTLE_SECONDS_MAX):
+                # A scrape may see one partition before and another after the same checkpoint, or come too late: the next one is whole.
+                is_whole = reading.adds_up and reading.abandon.n > 0
+                if seconds is not None and elapsed >= seconds and (is_whole or elapsed >= seconds + SETTLE_SECONDS_MAX):
                     return reading
                 await asyncio.sleep(1)
 
