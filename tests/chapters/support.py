@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
 from streamer.definitions import parse
 from streamer.journeys.write_behind import Behind
@@ -19,15 +19,22 @@ from streamer.verify.raw_log import Record
 from tests.journeys_support import BASE_MS, HOUR, MINUTE, WRITE_AT_ONCE, Run
 from tests.verify_support import counted, differing
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 # (random, customer, milliseconds since the epoch) -> the flat event without id, time, customer and source.
 Maker = Callable[[Random, str, int], dict[str, Any]]
 
 LATENESS: Final = 10 * MINUTE
-# Of the histories that are folded in every way; recounts are of more, because side by side they cost little.
-SEEDS: Final = range(3)
+
+
+class Histories(NamedTuple):
+    """Random histories of a chapter that are folded in every way that must make no difference: see test_every_chapter.py."""
+
+    definitions: str
+    make: Maker
+    span_ms: int = 4 * HOUR
+    seeds: Sequence[int] = range(3)
+
+
+# Recounts are of more seeds than `Histories`, because side by side they cost little.
 RECOUNTED: Final = range(8)
 SLICES: Final = """
 revision = 1

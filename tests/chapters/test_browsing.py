@@ -8,10 +8,8 @@ import pytest
 
 from tests.chapters.support import (
     RECOUNTED,
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
 )
 from tests.journeys_support import Story
@@ -40,14 +38,7 @@ def touchpoint(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
     return {"type": kind, "session_id": random.choice(["", "s-1", "s-2"])}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, touchpoint, seed)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, touchpoint, seed)
+HISTORIES = (Histories(DEFINITIONS, touchpoint),)
 
 
 @pytest.mark.parametrize(("after_ms", "expected"), [(0, set()), (500, set()), (5 * 60_000, set()), (2 * 3_600_000, COUNTERS)])

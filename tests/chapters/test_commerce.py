@@ -12,10 +12,8 @@ from streamer.metrics.chapters.commerce import METRICS
 from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
     RECOUNTED,
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
 )
 from tests.journeys_support import MINUTE, Story
@@ -90,14 +88,7 @@ def touchpoint(random: Random, customer: str, _time_ms: int) -> dict[str, Any]:
     return {"type": kind, "product_category": random.choice(["", "bike"]), "commerce": commerce}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, touchpoint, seed)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, touchpoint, seed)
+HISTORIES = (Histories(DEFINITIONS, touchpoint),)
 
 
 def test_the_recount_is_equal() -> None:

@@ -11,10 +11,8 @@ from streamer.metrics.chapters.communication import METRICS
 from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
     RECOUNTED,
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
     in_seconds,
 )
@@ -46,7 +44,6 @@ when = "unowned_cases >= 1"
 """
 )
 # The second meets deadlines at the very moment.
-BOTH = [pytest.param(DEFINITIONS, 4 * HOUR, id="minutes"), pytest.param(in_seconds(DEFINITIONS), 4 * MINUTE, id="seconds")]
 COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
 
 
@@ -77,16 +74,7 @@ def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
     return fields
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("definitions", "span_ms"), BOTH)
-def test_crashes_and_batches_change_nothing(definitions: str, span_ms: int, seed: int) -> None:
-    assert_crashes_change_nothing(definitions, event, seed, span_ms=span_ms)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("definitions", "span_ms"), BOTH)
-def test_the_order_of_arrival_changes_nothing(definitions: str, span_ms: int, seed: int) -> None:
-    assert_order_changes_nothing(definitions, event, seed, span_ms=span_ms)
+HISTORIES = (Histories(DEFINITIONS, event), Histories(in_seconds(DEFINITIONS), event, 4 * MINUTE))
 
 
 @pytest.mark.parametrize("after_ms", [5 * MINUTE, 3 * HOUR])

@@ -11,10 +11,8 @@ from streamer.metrics.chapters.contracts import METRICS
 from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
     RECOUNTED,
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
 )
 from tests.journeys_support import HOUR, MINUTE, Story
@@ -48,14 +46,7 @@ def event(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
     return {"type": f"contract.{kind}", "contract": contract}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, event, seed)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, event, seed)
+HISTORIES = (Histories(DEFINITIONS, event),)
 
 
 @pytest.mark.parametrize("after_ms", [MINUTE, 3 * HOUR])

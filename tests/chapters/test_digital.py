@@ -13,10 +13,8 @@ from streamer.metrics.chapters.digital import METRICS
 from streamer.metrics.metric import counters_of
 from streamer.verify.raw_log import Record
 from tests.chapters.support import (
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
     assert_rules_are_recounted_equal,
     in_seconds,
@@ -93,20 +91,7 @@ def screen(random: Random, customer: str, _time_ms: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, screen, seed, span_ms=SPAN_MS)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, screen, seed, span_ms=SPAN_MS)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_nor_does_either_where_moments_collide(seed: int) -> None:
-    assert_crashes_change_nothing(in_seconds(DEFINITIONS), screen, seed, span_ms=SPAN_MS // 60)
-    assert_order_changes_nothing(in_seconds(DEFINITIONS), screen, seed, span_ms=SPAN_MS // 60)
+HISTORIES = (Histories(DEFINITIONS, screen, SPAN_MS), Histories(in_seconds(DEFINITIONS), screen, SPAN_MS // 60, range(5)))
 
 
 def test_the_recount_is_equal_where_moments_collide() -> None:

@@ -14,10 +14,8 @@ from streamer.metrics.metric import counters_of
 from streamer.processor import LogRecord
 from tests.chapters.support import (
     RECOUNTED,
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
     event_at,
     single_pass,
@@ -77,14 +75,7 @@ def dispatch(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
     return {"type": random.choice(TYPES), "fulfilment": fulfilment, "commerce": {"order_id": random.choice(["A", "B", ""])}}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, dispatch, seed)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, dispatch, seed)
+HISTORIES = (Histories(DEFINITIONS, dispatch),)
 
 
 @pytest.mark.parametrize("on_time", ["delivered", "shipped"])

@@ -11,10 +11,8 @@ from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.service import METRICS
 from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
     assert_rules_are_recounted_equal,
     in_seconds,
@@ -87,20 +85,7 @@ def service(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
     return event
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, service, seed)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, service, seed)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_nor_does_either_where_moments_collide(seed: int) -> None:
-    assert_crashes_change_nothing(in_seconds(DEFINITIONS), service, seed, span_ms=4 * MINUTE)
-    assert_order_changes_nothing(in_seconds(DEFINITIONS), service, seed, span_ms=4 * MINUTE)
+HISTORIES = (Histories(DEFINITIONS, service), Histories(in_seconds(DEFINITIONS), service, 4 * MINUTE, range(5)))
 
 
 def test_the_recount_is_equal_where_moments_collide() -> None:

@@ -13,10 +13,8 @@ from streamer.metrics.chapters.steps import METRICS, STAYS
 from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
     RECOUNTED,
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
     in_seconds,
 )
@@ -65,7 +63,6 @@ RANDOM = (
     .replace('stall_after = "5m"', 'stall_after = "15m"')
 )
 # The second meets deadlines at the very moment.
-BOTH = [pytest.param(RANDOM, HOUR, id="minutes"), pytest.param(in_seconds(RANDOM), MINUTE, id="seconds")]
 COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
 # Stays longer than any that the deadlines of these tests let end, in minutes and in seconds.
 LONG = {counter.name for counter in STAYS[-4:]}
@@ -90,16 +87,7 @@ def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
     return fields
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("definitions", "span_ms"), BOTH)
-def test_crashes_and_batches_change_nothing(definitions: str, span_ms: int, seed: int) -> None:
-    assert_crashes_change_nothing(definitions, event, seed, span_ms=span_ms)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("definitions", "span_ms"), BOTH)
-def test_the_order_of_arrival_changes_nothing(definitions: str, span_ms: int, seed: int) -> None:
-    assert_order_changes_nothing(definitions, event, seed, span_ms=span_ms)
+HISTORIES = (Histories(RANDOM, event, HOUR), Histories(in_seconds(RANDOM), event, MINUTE))
 
 
 def test_the_recount_is_equal() -> None:

@@ -11,10 +11,8 @@ from streamer.journeys.state import NEVER
 from streamer.metrics.chapters.surveys import METRICS, SCOPES
 from streamer.metrics.metric import counters_of
 from tests.chapters.support import (
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
     in_seconds,
     single_pass,
@@ -88,20 +86,7 @@ def answer(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
     return {"type": "survey.responded", "survey": survey, "journey": random.choice(["", "", "", "checkout"]), **own}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, answer, seed)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, answer, seed)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_nor_does_either_where_moments_collide(seed: int) -> None:
-    assert_crashes_change_nothing(in_seconds(DEFINITIONS), answer, seed, span_ms=4 * MINUTE)
-    assert_order_changes_nothing(in_seconds(DEFINITIONS), answer, seed, span_ms=4 * MINUTE)
+HISTORIES = (Histories(DEFINITIONS, answer), Histories(in_seconds(DEFINITIONS), answer, 4 * MINUTE, range(5)))
 
 
 def test_the_recount_is_equal_where_moments_collide() -> None:

@@ -11,10 +11,8 @@ from streamer.metrics.metric import counters_of
 from streamer.processor import LogRecord
 from tests.chapters.support import (
     RECOUNTED,
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
     event_at,
     single_pass,
@@ -88,14 +86,7 @@ def live(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
     return {"type": random.choice(kinds), "commerce": {"checkout_id": random.choice(["k1", "k2", ""])}, **tags}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, live, seed)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, live, seed)
+HISTORIES = (Histories(DEFINITIONS, live),)
 
 
 def test_the_recount_is_equal() -> None:

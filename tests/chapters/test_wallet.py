@@ -12,10 +12,8 @@ from streamer.metrics.metric import counters_of
 from streamer.touchpoints.details import Details
 from tests.chapters.support import (
     RECOUNTED,
-    SEEDS,
     SLICES,
-    assert_crashes_change_nothing,
-    assert_order_changes_nothing,
+    Histories,
     assert_recount_is_equal,
 )
 from tests.journeys_support import Story
@@ -48,14 +46,7 @@ def answer(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
     return {"type": "survey.responded", "survey": survey}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_crashes_and_batches_change_nothing(seed: int) -> None:
-    assert_crashes_change_nothing(DEFINITIONS, answer, seed)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
-    assert_order_changes_nothing(DEFINITIONS, answer, seed)
+HISTORIES = (Histories(DEFINITIONS, answer),)
 
 
 def test_the_recount_is_equal() -> None:

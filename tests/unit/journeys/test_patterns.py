@@ -9,7 +9,7 @@ import pytest
 from streamer import definitions
 from streamer.errors import DefinitionsError
 from streamer.journeys.patterns import KEPT_MAX
-from tests.chapters.support import SEEDS, SLICES, assert_crashes_change_nothing, assert_order_changes_nothing
+from tests.chapters.support import SLICES, Histories, assert_crashes_change_nothing, assert_order_changes_nothing
 from tests.journeys_support import Story
 
 if TYPE_CHECKING:
@@ -135,12 +135,15 @@ MANY = pattern("") + "".join(
 )
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+HISTORIES = Histories(MANY, touchpoint)
+
+
+@pytest.mark.parametrize("seed", HISTORIES.seeds)
 def test_crashes_and_batches_change_nothing(seed: int) -> None:
     assert_crashes_change_nothing(MANY, touchpoint, seed)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", HISTORIES.seeds)
 def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
     assert_order_changes_nothing(MANY, touchpoint, seed)
 
