@@ -20,12 +20,12 @@ from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
+from streamer.commands.times import time_option
 from streamer.errors import InputError
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import read_history
 from streamer.replay.pipeline import Shape
 from streamer.replay.sources import read_lines
-from streamer.touchpoints.times import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,7 +74,7 @@ def backtest(
         raise InputError(f"--picture {picture}: give it a name that ends in {' or '.join(PICTURES)}")
     if topic and close:
         raise InputError("--close is for files: with --topic time is what the workers' journal says")
-    span = Span(_time("--from", begin), _time("--to", end))
+    span = Span(time_option("--from", begin), time_option("--to", end))
     if span.from_ms is not None and span.to_ms is not None and span.from_ms >= span.to_ms:
         raise InputError("--from is not before --to")
     draw = None if picture is None else _drawing()
@@ -147,15 +147,6 @@ def _drawing() -> Any:
             raise
         raise InputError(f"--picture needs {missing}, which is not installed here: pip install 'journey-streamer[analysis]'") from exc
     return backtest_picture.save
-
-
-def _time(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return milliseconds(text)
-    except ValueError as exc:
-        raise InputError(f"{option} {text!r}: {exc}") from exc
 
 
 def _show(told: dict[str, Any], picture: Path | None) -> None:

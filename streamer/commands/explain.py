@@ -16,6 +16,7 @@ from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
+from streamer.commands.times import time_option
 from streamer.errors import InputError
 from streamer.explain import find, report
 from streamer.explain.customer import CustomerStory
@@ -25,7 +26,6 @@ from streamer.replay.history import read_history
 from streamer.replay.partitions import partition_of
 from streamer.replay.pipeline import Shape
 from streamer.rules.explain import show
-from streamer.touchpoints.times import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -76,7 +76,7 @@ def explain(
         raise InputError("name a history file after what is to be explained, or say --topic; and not both")
     if topic and mapping is not None:
         raise InputError("--mapping is for files: with --topic the events are canonical")
-    at_ms = _time(at)
+    at_ms = time_option("--at", at)
     if file is None:
         told = _of_topic(what, definitions, at_ms)
     else:
@@ -130,8 +130,7 @@ def _explained(what: str, wanted: Definitions, log: _Log, at_ms: int | None) -> 
         rule = _rule(wanted, alert.rule.id)
         moment = alert_time(alert.event_time) if at_ms is None else at_ms
         if alert.entity is None:
-            series = tuple([(alert.slice or {}).get(name, "") for name in rule.by])
-            return head | {"kind": "alert"} | _rule_story(wanted, log, rule, moment, series, alert)
+            return head | {"kind": "alert"} | _rule_story(wanted, log, rule, moment, alert)
         key = alert.entity.canonical_id.encode()
         return head | {"kind": "alert"} | _customer_story(wanted, log, key, moment, about=alert)
     if "rule" in asked.kinds:
@@ -166,12 +165,10 @@ def _customer_story(
     return report.of_customer(story, wanted, id_=id_, about=about)
 
 
-def _rule_story(
-    wanted: Definitions, log: _Log, rule: Rule, at_ms: int | None, series: tuple[str, ...] | None = None, about: Alert | None = None
-) -> dict[str, Any]:
+def _rule_story(wanted: Definitions, log: _Log, rule: Rule, at_ms: int | None, about: Alert | None = None) -> dict[str, Any]:
     if rule.metric is None:
         raise InputError(f"rule {rule.id!r} is about single customers: name one of them, a journey or an alert")
-    story = RuleStory(wanted, log.shape, rule, series, at_ms)
+    story = RuleStory(wanted, log.shape, rule, None if about is None else about.slice, at_ms)
     for piece in log.pieces(at_ms, None):
         story.take(piece)
     story.finish(None if at_ms is None or not log.closes else at_ms + 1_000)
@@ -183,13 +180,6 @@ def _rule(wanted: Definitions, rule_id: str) -> Rule:
     if rule is None:
         raise InputError(f"the definitions have no rule {rule_id!r}: name those that it was told under, with --definitions")
     return rule
-
-
-def _time(text: str | None) -> int | None:
-    try:
-        return None if text is None else milliseconds(text)
-    except ValueError as exc:
-        raise InputError(f"--at {text!r}: {exc}") from exc
 
 
 def _show(told: dict[str, Any]) -> None:

@@ -11,12 +11,12 @@ from rich.console import Console
 
 from streamer.alerts.times import rfc3339
 from streamer.commands.replay import load_definitions
+from streamer.commands.times import time_option
 from streamer.errors import InputError
 from streamer.metrics.catalogue import METRIC_BY_ID, METRICS
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import History, read_history
 from streamer.replay.pipeline import end_of
-from streamer.touchpoints.times import milliseconds
 from streamer.verify import compare, report
 from streamer.verify.counted import count
 from streamer.verify.raw_log import Clocks
@@ -77,7 +77,7 @@ def verify(
     _check(file, topic=topic, only_of_files={"--mapping": mapping, "--shuffle": shuffle, "--as-written": as_written, "--open": open_ended})
     if as_written and shuffle is not None:
         raise InputError("--as-written and --shuffle exclude each other: each says in which order the events arrive")
-    within = compare.Range(_time("--from", begin), _time("--to", end))
+    within = compare.Range(time_option("--from", begin), time_option("--to", end))
     chosen = _chosen(metric or [])
     if file is None:
         wanted, log, verdicts = _of_topic(definitions, within, differences)
@@ -172,15 +172,6 @@ def _told(log: dict[str, Any], wanted: _Wanted, verdicts: Verdicts) -> dict[str,
         "metrics": [report.verdict_json(verdict, "metric") for verdict in verdicts["metrics"]],
         "rules": [report.verdict_json(verdict, "rule") for verdict in verdicts["rules"]],
     }
-
-
-def _time(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return milliseconds(text)
-    except ValueError as exc:
-        raise InputError(f"{option} {text!r}: {exc}") from exc
 
 
 def _chosen(metrics: list[str]) -> set[str]:

@@ -61,14 +61,17 @@ class SeriesVerdict(NamedTuple):
 
 
 class RuleStory:
-    """Takes a whole log in and watches one aggregate rule up to `until_ms`; `series`: only that one, by the values of its dimensions."""
+    """Takes a whole log in and watches one aggregate rule up to `until_ms`.
+
+    labels: only series that have these, which are some of a group's alert, or one; None is all that their labels do not exclude.
+    """
 
     def __init__(
-        self, definitions: Definitions, shape: Shape, rule: Rule, series: tuple[str, ...] | None = None, until_ms: int | None = None
+        self, definitions: Definitions, shape: Shape, rule: Rule, labels: Mapping[str, str] | None = None, until_ms: int | None = None
     ) -> None:
         self.told: list[Alert] = []
         self._rule = rule
-        self._series = series
+        self._labels = labels
         self._until_ms = until_ms
         self._run = Run(definitions, shape._replace(held_max=_HELD_MAX), build="explain", keep_sums=False, observe=self._observe)
         self._moments: dict[tuple[str, ...], list[Moment]] = {}
@@ -82,7 +85,7 @@ class RuleStory:
         self.told += [
             told
             for told in self._run.take_alerts()
-            if told.rule.id == self._rule.id and told.slice is not None and self._wanted(tuple(told.slice.values()))
+            if told.rule.id == self._rule.id and told.slice is not None and self._wanted(told.slice)
         ]
 
     def finish(self, clock_ms: int | None) -> None:
@@ -121,17 +124,17 @@ class RuleStory:
             (moment.status != "firing", len(failing), any(change is None for change in changes), *size, *values),
         )
 
-    def _wanted(self, values: tuple[str, ...]) -> bool:
-        return self._series is None or values == self._series
+    def _wanted(self, labels: Mapping[str, str]) -> bool:
+        return all(labels.get(name) == value for name, value in (self._labels or {}).items())
 
     def _observe(self, decisions: Decisions, tick: int) -> None:
         now_ms = tick * TICK_MS
         if self._until_ms is not None and now_ms > self._until_ms:
             return
         for case in decisions.cases():
-            if case.plan.rule.id != self._rule.id or not self._wanted(case.values):
+            if case.plan.rule.id != self._rule.id or not self._wanted(case.series):
                 continue
-            if case.excluded and self._series is None:
+            if case.excluded and self._labels is None:
                 self._excluded.add(case.values)
             else:
                 self._note(decisions, case, now_ms)

@@ -70,6 +70,19 @@ def test_an_alert_is_explained_by_any_of_its_ids_as_of_its_time(id_: str, files:
     assert "evidence 2026-03-02T08:50:00.000Z contact.started" in run(fired[id_], *files).stdout
 
 
+def test_the_alert_of_a_group_is_explained_by_the_series_in_it(files: list[str]) -> None:
+    rules = Path(files[2])
+    rules.write_text(
+        rules.read_text().replace('by = ["journey", "platform"]\nwindows', 'by = ["journey", "platform"]\ngroup_by = ["journey"]\nwindows')
+    )
+    fired = alerts(files)["many-leave"]
+    assert fired["about"] == {"journey": "checkout"}
+    found = told(f"alert:{fired['alert_id']}", *files)
+    assert {"journey": "checkout", "platform": "ios"} in [one["series"] for one in found["series"] if one["status"] == "firing"]
+    assert {one["series"]["journey"] for one in found["series"]} == {"checkout"}
+    assert fired["alert_id"] in [row["alert_id"] for row in found["told"]]
+
+
 def test_an_aggregate_alert_is_explained_by_its_windows(files: list[str]) -> None:
     fired = alerts(files)["many-leave"]
     found = told(f"alert:{fired['alert_id']}", *files)
