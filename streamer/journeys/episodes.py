@@ -137,29 +137,14 @@ class EpisodeFold:
                 return
             episode = state.episodes[key] = Episode(entry.rule.id, entity_id, state.pruned, entity.journey)
         episode.expires = entity.expires
-        if not episode.firing:
-            self._begin(state, key, entry, episode, t, sink, lambda: _fill(episode, _shown(entry, names, read), entity))
-        elif any(episode.signals.get(name) != value for name, value in names.items()):
-            _fill(episode, _shown(entry, names, read), entity)
-            sink.transition("amended", key, episode, t)
-
-    def _begin(self, state: State, key: str, entry: EntityRule, episode: Episode, t: int, sink: Sink, fill: Callable[[], None]) -> None:
-        """Fire, or wait until that is allowed."""
-        rule = entry.rule
-        allowed = max(t, episode.cooldown_until)
-        if rule.max_per_day and len(episode.fired) >= rule.max_per_day:
-            allowed = max(allowed, episode.fired[-rule.max_per_day] + DAY_MS)
-        if entry.quiet is not None and allowed == t:
-            allowed = entry.quiet.until(t)
-        if allowed > t:
-            episode.waiting, episode.cooldown_until = True, allowed
+        if episode.firing and all(episode.signals.get(name) == value for name, value in names.items()):
             return
-        episode.n += 1
-        episode.firing, episode.waiting, episode.since, episode.cooldown_until = True, False, t, t + rule.cooldown
-        if rule.max_per_day:
-            episode.fired = [*episode.fired[1 - rule.max_per_day :], t] if rule.max_per_day > 1 else [t]
-        fill()
-        sink.transition("firing", key, episode, t)
+        was_firing = episode.firing
+        if not was_firing and not _begin(entry, episode, t):
+            return
+        episode.signals = _shown(entry, names, read)
+        episode.causes, episode.cause_count = list(entity.causes), max(entity.cause_count, len(entity.causes))
+        sink.transition("amended" if was_firing else "firing", key, episode, t)
 
     def wake(self, state: State, key: str, episode: Episode, due: int, sink: Sink) -> None:
         """The time that held a firing back is over: evaluate again, and forget what has nothing to wait for."""
@@ -225,8 +210,22 @@ class EpisodeFold:
         del state.episodes[key]
 
 
-def _fill(episode: Episode, signals: dict[str, language.Value], entity: Entity) -> None:
-    episode.signals, episode.causes, episode.cause_count = signals, list(entity.causes), max(entity.cause_count, len(entity.causes))
+def _begin(entry: EntityRule, episode: Episode, t: int) -> bool:
+    """Let it fire, or wait until that is allowed; says whether it fires."""
+    rule = entry.rule
+    allowed = max(t, episode.cooldown_until)
+    if rule.max_per_day and len(episode.fired) >= rule.max_per_day:
+        allowed = max(allowed, episode.fired[-rule.max_per_day] + DAY_MS)
+    if entry.quiet is not None and allowed == t:
+        allowed = entry.quiet.until(t)
+    if allowed > t:
+        episode.waiting, episode.cooldown_until = True, allowed
+        return False
+    episode.n += 1
+    episode.firing, episode.waiting, episode.since, episode.cooldown_until = True, False, t, t + rule.cooldown
+    if rule.max_per_day:
+        episode.fired = [*episode.fired, t][-rule.max_per_day :]
+    return True
 
 
 def _is_touched(entry: EntityRule, chapters: Sequence[str], *, core: bool) -> bool:

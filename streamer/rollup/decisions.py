@@ -110,8 +110,7 @@ class Decisions:
     def evaluate(self, tick: int, changed: Iterable[int]) -> list[Told]:
         """Decide every case that looks at a changed key or is due; in the order of rules and label values."""
         self._tick = tick
-        told = [Told(telling.of_gone(gone.rule, gone.rule.metric or "", dict(zip(*gone.identity[1:], strict=True)), gone.episode,
-                                     tick * TICK_MS), muted=False) for gone in self._take_gone()]  # fmt: skip
+        told = self._end_gone(tick) if self._gone else []
         watch = self.watch
         cases = {case for key in changed for case in watch.get(key, ())}
         while self._timers and self._timers[0][0] <= tick:
@@ -290,9 +289,11 @@ class Decisions:
                 case.baseline.learn(hour, found.value)
         self._hour_ends = last_tick_of_hour(tick + 1)
 
-    def _take_gone(self) -> list[Gone]:
-        gone, self._gone = self._gone, []
-        for one in gone:
-            one.episode.status, one.episode.transitions = "ok", one.episode.transitions + 1
-        self._dirty_gone += gone
-        return [one for one in gone if not one.episode.muted]
+    def _end_gone(self, tick: int) -> list[Told]:
+        told = []
+        for (_, by, values), episode, rule in self._gone:
+            episode.status, episode.transitions = "ok", episode.transitions + 1
+            if not episode.muted:
+                told.append(Told(telling.of_gone(rule, dict(zip(by, values, strict=True)), episode, tick * TICK_MS), muted=False))
+        self._dirty_gone, self._gone = self._dirty_gone + self._gone, []
+        return told

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from streamer.alerts import alert, identity
 from streamer.alerts.links import link
 from streamer.alerts.times import rfc3339
@@ -57,50 +59,52 @@ def of_group(
     return _record(plan, labels, episode, transition, now_ms, measured, why, otherwise, children, len(ranked))
 
 
-def of_gone(rule: Rule, metric: str, labels: Mapping[str, str], episode: Episode, now_ms: int) -> alert.Alert:
+def of_gone(rule: Rule, labels: Mapping[str, str], episode: Episode, now_ms: int) -> alert.Alert:
     """What was firing when its rule or its slice was taken out of the definitions."""
-    fingerprint = identity.fingerprint_of(rule.id, *labels, *labels.values())
-    episode_id = identity.episode_id_of(fingerprint, episode.firings)
-    return alert.Alert(
-        alert_id=identity.alert_id_of(episode_id, episode.transitions), episode_id=episode_id, fingerprint=fingerprint,
-        schema_version=alert.SCHEMA_VERSION, state="resolved", severity=rule.severity,
-        rule=alert.RuleRef(id=rule.id, version=rule.version, text=rule.when), slice=dict(labels), metric=alert.Measured(name=metric),
-        why=f"rule {rule.id} on {_where(labels)} is not in the definitions any more.", event_time=rfc3339(now_ms),
-        detected_at=rfc3339(now_ms), expires_at=rfc3339(now_ms + EXPIRES_AFTER_MS),
-    )  # fmt: skip
+    why = f"rule {rule.id} on {_where(labels)} is not in the definitions any more."
+    return _alert(rule, labels, episode, "resolved", now_ms, alert.Measured(name=rule.metric or ""), why)
 
 
 def _record(
     plan: Plan, labels: Mapping[str, str], episode: Episode, transition: Transition, now_ms: int, measured: alert.Measured, why: str,
     counterfactual: str = "", children: Sequence[alert.Child] = (), children_count: int = 0,
 ) -> alert.Alert:  # fmt: skip
-    rule = plan.rule
     width_ms = plan.windows[plan.longest][1]
     granularity = granularity_ms(width_ms)
+    start_ms = now_ms - now_ms % granularity - width_ms + granularity
+    return msgspec.structs.replace(
+        _alert(plan.rule, labels, episode, transition.state, now_ms, measured, why),
+        window=alert.Window(start=rfc3339(start_ms), end=rfc3339(now_ms)),
+        children=list(children),
+        children_count=children_count,
+        counterfactual=counterfactual,
+        suggested_action=plan.rule.action,
+        owner_team=plan.rule.owner_team,
+        runbook=plan.rule.runbook,
+        dashboard=link(plan.dashboard, start_ms, now_ms, labels),
+    )
+
+
+def _alert(
+    rule: Rule, labels: Mapping[str, str], episode: Episode, state: alert.State, now_ms: int, measured: alert.Measured, why: str
+) -> alert.Alert:
+    """What every record of an aggregate rule has."""
     fingerprint = identity.fingerprint_of(rule.id, *labels, *labels.values())
     episode_id = identity.episode_id_of(fingerprint, episode.firings)
-    start_ms = now_ms - now_ms % granularity - width_ms + granularity
+    now = rfc3339(now_ms)
     return alert.Alert(
         alert_id=identity.alert_id_of(episode_id, episode.transitions),
         episode_id=episode_id,
         fingerprint=fingerprint,
         schema_version=alert.SCHEMA_VERSION,
-        state=transition.state,
+        state=state,
         severity=rule.severity,
         rule=alert.RuleRef(id=rule.id, version=rule.version, text=rule.when),
         slice=dict(labels),
         metric=measured,
-        window=alert.Window(start=rfc3339(start_ms), end=rfc3339(now_ms)),
-        children=list(children),
-        children_count=children_count,
         why=why,
-        counterfactual=counterfactual,
-        suggested_action=rule.action,
-        owner_team=rule.owner_team,
-        runbook=rule.runbook,
-        dashboard=link(plan.dashboard, start_ms, now_ms, labels),
-        event_time=rfc3339(now_ms),
-        detected_at=rfc3339(now_ms),
+        event_time=now,
+        detected_at=now,
         expires_at=rfc3339(now_ms + EXPIRES_AFTER_MS),
     )
 
