@@ -13,6 +13,25 @@ import msgspec
 
 VERSION: Final = 1
 PANE_MS: Final = 10_000
+# Exemplars of a counter of a cell in a tick: the first ones, of changes up and of changes down. An alert shows 20 of many cells and ticks.
+EXEMPLARS_MAX: Final = 4
+
+
+class Exemplar(msgspec.Struct, array_like=True, gc=False):
+    """An event behind a counter change: which change, and where the event lies in the source partition.
+
+    sign: 1, or -1 if the change for which the event stood is taken back. pane_ms: begin of the change's pane.
+    """
+
+    tick: int
+    cell: int
+    counter: int
+    sign: int
+    pane_ms: int
+    time_ms: int
+    offset: int
+    type: str
+    id: str
 
 
 class DeltaBatch(msgspec.Struct, array_like=True, gc=False):
@@ -21,7 +40,7 @@ class DeltaBatch(msgspec.Struct, array_like=True, gc=False):
     source: source partition; sources: how many there are. until_tick: every tick below it is complete, this batch included.
     high_ms: the partition's greatest event time; clock_ms: its clock. dimensions: names of a cell's values.
     cells: the dimension values used here. ticks: (tick, [pane, cell index, counter, n, ...]) with ticks ascending;
-    pane is event time // PANE_MS.
+    pane is event time // PANE_MS. exemplars: of the counters that rules want evidence of, with ticks ascending.
     """
 
     version: int
@@ -33,6 +52,7 @@ class DeltaBatch(msgspec.Struct, array_like=True, gc=False):
     dimensions: list[str]
     cells: list[tuple[str, ...]]
     ticks: list[tuple[int, list[int]]]
+    exemplars: list[Exemplar] = []
 
 
 class _Version(msgspec.Struct, array_like=True):

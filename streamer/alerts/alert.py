@@ -41,6 +41,13 @@ class Evidence(msgspec.Struct, frozen=True):
     offset: int
 
 
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn of the episode, RFC 3339. `pending`: the condition began to hold, and had to hold for a while (aggregate rules)."""
+
+    state: Literal["pending", "firing", "amended", "resolved", "retracted"]
+    time: str
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The numbers put into the rule. k, n and the interval for rates; `signals` for entity rules.
 
@@ -80,9 +87,9 @@ class Child(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One transition. Times are RFC 3339 in UTC with milliseconds.
 
-    event_time: of the cause; detected_at: the arrival of the cause or the journalled clock; expires_at: when a consumer may
-    forget an episode that nobody ended. children: of a group, the series that fire, at most 20 of `children_count`.
-    `published_at` exists in Redis only, and `held` in its active set: a storm kept the alert out of the stream.
+    event_time: of the cause; detected_at: the arrival of the cause or the journalled clock; expires_at: when a consumer may forget an
+    episode that nobody ended. timeline: when it began, and this transition. children: of a group, the series that fire, at most 20 of
+    `children_count`. `published_at` exists in Redis only, and `held` in its active set: a storm kept the alert out of the stream.
     """
 
     alert_id: str
@@ -100,6 +107,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     children_count: int = 0
     evidence: list[Evidence] = []
     evidence_count: int = 0
+    timeline: list[Moment] = []
     why: str
     counterfactual: str = ""
     suggested_action: str = ""

@@ -10,7 +10,12 @@ import orjson
 from streamer.alerts.alert import SCHEMA_VERSION, Alert
 
 SCHEMA_ID: Final = f"urn:cx:alert:{SCHEMA_VERSION}"
-_TIMES: Final = {"Alert": ("event_time", "detected_at", "expires_at", "published_at"), "Evidence": ("time",), "Window": ("start", "end")}
+_TIMES: Final = {
+    "Alert": ("event_time", "detected_at", "expires_at", "published_at"),
+    "Evidence": ("time",),
+    "Moment": ("time",),
+    "Window": ("start", "end"),
+}
 
 
 def json_schema() -> dict[str, Any]:

@@ -88,7 +88,13 @@ def _rollup(settings: Settings, definitions: Definitions, last_good: Path | None
     from streamer.rollup.processor import RollupProcessor
 
     def made_of(definitions: Definitions, partition: int) -> RollupProcessor:
-        return RollupProcessor(definitions, partition=partition, partitions=settings.rollup_partitions, build=__version__)
+        return RollupProcessor(
+            definitions,
+            partition=partition,
+            partitions=settings.rollup_partitions,
+            build=__version__,
+            topic=settings.topic(topics.TOUCHPOINTS),
+        )
 
     pipeline = Pipeline("rollup")
     file = DefinitionsFile(definitions, settings.definitions, pipeline, lambda tried: made_of(tried, 0), last_good)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Final, final
 
-from streamer.deltas import PANE_MS
+from streamer.deltas import EXEMPLARS_MAX, PANE_MS, Exemplar
 from streamer.metrics.counters import (
     CASE_DIMENSIONS,
     CONTACT_DIMENSIONS,
@@ -43,6 +43,8 @@ INTERNED_MAX: Final = 50_000
 
 # About what one changed counter weighs in a checkpoint.
 _ENTRY_SIZE_BYTES: Final = 12
+# And one exemplar: an id, a type, and numbers.
+_EXEMPLAR_SIZE_BYTES: Final = 90
 
 
 @final
@@ -123,10 +125,14 @@ class Cells:
 class Ledger:
     """Counter changes of one partition, per tick, until they are drained. A change is one integer of pane, cell and counter, and n.
 
-    entries: changes of complete ticks that wait.
+    entries: changes of complete ticks that wait. evidenced: by counter, whether the events behind its changes are wanted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, evidenced: bytes = bytes(1 << COUNTER_BITS)) -> None:
+        self.evidenced = evidenced
+        self._exemplars: list[Exemplar] = []
+        self._remembered: dict[int, int] = {}
+        self._closed = 0  # exemplars of complete ticks
         self._cells: list[Cell] = []
         self._now: dict[int, int] = {}
         self._ticks: list[tuple[int, dict[int, int]]] = []
@@ -141,10 +147,19 @@ class Ledger:
         now = self._now
         now[key] = now.get(key, 0) + n
 
+    def remember(self, counter: int, cell: Cell, time_ms: int, sign: int, cause: tuple[int, int, str, str]) -> None:
+        """Keep the event (time, offset, type, id) behind a change that has just been counted, if it is among the first of the tick."""
+        key = (cell.place << COUNTER_BITS | counter) * sign
+        seen = self._remembered.get(key, 0)
+        if seen < EXEMPLARS_MAX:
+            self._remembered[key] = seen + 1
+            pane_ms = time_ms // PANE_MS * PANE_MS
+            self._exemplars.append(Exemplar(0, cell.place, counter, sign, pane_ms, cause[0], cause[1], cause[2], cause[3]))
+
     @property
     def size_bytes(self) -> int:
         """What the changes since the last drain weigh in a checkpoint, about."""
-        return self.entries * _ENTRY_SIZE_BYTES
+        return self.entries * _ENTRY_SIZE_BYTES + len(self._exemplars) * _EXEMPLAR_SIZE_BYTES
 
     def close_tick(self, tick: int) -> None:
         """Everything counted since the last call belongs to `tick`."""
@@ -152,9 +167,13 @@ class Ledger:
             self.entries += len(self._now)
             self._ticks.append((tick, self._now))
             self._now = {}
+            for exemplar in self._exemplars[self._closed :]:
+                exemplar.tick = tick
+            self._closed = len(self._exemplars)
+            self._remembered.clear()
 
-    def drain(self) -> tuple[list[Cell], list[tuple[int, list[int]]]]:
-        """The cells used, and per tick the flat [pane, cell index, counter, n, ...]. Zero sums are left out."""
+    def drain(self) -> tuple[list[Cell], list[tuple[int, list[int]]], list[Exemplar]]:
+        """The cells used, per tick the flat [pane, cell index, counter, n, ...], and exemplars. Zero sums are left out."""
         ticks = []
         for tick, changes in self._ticks:
             flat: list[int] = []
@@ -168,5 +187,6 @@ class Ledger:
         used = self._cells
         for cell in used:
             cell.place = -1
+        exemplars, self._exemplars, self._closed = self._exemplars, [], 0
         self._cells, self._ticks, self.entries = [], [], 0
-        return used, ticks
+        return used, ticks, exemplars

@@ -20,7 +20,7 @@ from streamer.journeys.cells import COUNTER_BITS, COUNTER_MASK
 from streamer.journeys.fold import Fold
 from streamer.journeys.plan import Plan
 from streamer.journeys.row import ROW_SCHEMA, Emitted, Row, decode, encode
-from streamer.journeys.sinks import Aside, Muted, Sink
+from streamer.journeys.sinks import Aside, Live, Muted, Sink
 from streamer.journeys.state import NEVER, State
 from streamer.touchpoints.touchpoint import Touchpoint, touchpoint_of
 
@@ -187,9 +187,9 @@ class Customer:
             self.suffix += b"".join(map(_framed, self.fresh))
             self.fresh, self.tails = [], ""
 
-    def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Sink) -> tuple[State, Happened]:
+    def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Live) -> tuple[State, Happened]:
         """Put an event in its place among the retained ones; counts the difference. Returns the state before, and what fires now."""
-        old, new = Aside(), Aside()
+        old, new = Aside(fold.evidenced), Aside(fold.evidenced)
         events = self.events()
         before = fold.unpack(self.base)
         in_base = {(key, episode.n) for key, episode in before.episodes.items()}
@@ -277,14 +277,23 @@ def _folded(fold: Fold, state: State, events: Sequence[Touchpoint], clock_ms: in
     return state
 
 
-def _count_difference(old: Aside, new: Aside, sink: Sink) -> None:
-    """What the new fold counts otherwise than the old one."""
+def _count_difference(old: Aside, new: Aside, sink: Live) -> None:
+    """What the new fold counts otherwise than the old one, and the events behind that."""
+    sink.at_deadline()
     for cell in dict.fromkeys([*old.counts, *new.counts]):
         before, after = old.counts.get(cell, {}), new.counts.get(cell, {})
         for key in dict.fromkeys([*before, *after]):
             n = after.get(key, 0) - before.get(key, 0)
             if n:
-                sink.count(key & COUNTER_MASK, cell, (key >> COUNTER_BITS) * PANE_MS, n)
+                counter, time_ms = key & COUNTER_MASK, (key >> COUNTER_BITS) * PANE_MS
+                sink.count(counter, cell, time_ms, n)
+                gone, come = old.causes.get((cell, key), []), new.causes.get((cell, key), [])
+                for sign, cause in gone:
+                    if (sign, cause) not in come:
+                        sink.remember(counter, cell, time_ms, -sign, cause)
+                for sign, cause in come:
+                    if (sign, cause) not in gone:
+                        sink.remember(counter, cell, time_ms, sign, cause)
     for kind in sorted(old.notes.keys() | new.notes.keys()):
         for _ in range(new.notes.get(kind, 0) - old.notes.get(kind, 0)):
             sink.note(kind)

@@ -19,8 +19,10 @@ from streamer.journeys.contacts import NONE, QUIET, ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
 from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
 from streamer.journeys.state import NEVER, Instance, Issue, Kept, State, state_of
+from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.counters import Counter
 from streamer.rules import language
+from streamer.rules.exemplars import evidence_of
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
@@ -34,6 +36,16 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
+def evidenced_by(definitions: Definitions) -> bytes:
+    """By counter, whether an aggregate rule wants the events behind its changes."""
+    wanted = bytearray(1 << cells.COUNTER_BITS)
+    for rule in definitions.rule:
+        if rule.metric is not None and rule.mode != "off":
+            for counter in evidence_of(METRIC_BY_ID[rule.metric], rule.when).counters:
+                wanted[counter] = 1
+    return bytes(wanted)
+
+
 @final
 class Fold:
     """The rules of one definitions file, applied to one customer's state at a time."""
@@ -41,6 +53,7 @@ class Fold:
     def __init__(self, definitions: Definitions) -> None:
         self.definitions = definitions
         named = {name for rule in definitions.rule if rule.on for name in (*language.names_in(rule.when), *rule.show)}
+        self.evidenced = evidenced_by(definitions)
         self.cells = cells.Cells([*(name for s in definitions.slice for name in s.by), *named])
         self.chapters = {chapter.id: chapter for chapter in chapters_of(definitions, self.cells)}
         value = self.chapters.get("value")
@@ -76,6 +89,7 @@ class Fold:
 
     def touch(self, event: Touchpoint, plan: Plan, sink: Sink) -> None:
         """Count the touchpoint."""
+        sink.event = event
         sink.count(_TOUCHPOINTS, self.cells.of(cells.JOURNEY, plan.journey or event.journey, event), event.time)
         if event.value_level and self._value is not None:
             self._value.touchpoint(event, sink)
@@ -84,6 +98,7 @@ class Fold:
         """Fold one event; deadlines up to its time must have fired. False if it certainly left the state as it was."""
         if plan is None:
             plan = self.plan(event)
+        sink.event = event
         if event.late_completion:
             self._complete_late(state, plan, event, sink)
             return True
@@ -267,6 +282,7 @@ class Fold:
     def _fire_at(self, state: State, due: int, sink: Sink) -> None:
         changed: list[str] = []
         for instance in [i for i in state.instances if i.due == due and not i.abandoned_at]:
+            sink.at_deadline(instance.last)
             instances.fire(state, instance, sink)
             if self._steps is not None:
                 self._steps.abandoned(state, instance, sink)
@@ -275,6 +291,7 @@ class Fold:
         for instance in [i for i in state.instances if i.due == due and i.abandoned_at]:
             instances.fire(state, instance, sink)
             self._gone(state, instance, due, sink)
+        sink.at_deadline()
         if state.repeats and state.repeats[0] + self._repeat_within < due:
             while state.repeats and state.repeats[0] + self._repeat_within < due:
                 del state.repeats[0]

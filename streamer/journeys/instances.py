@@ -100,7 +100,7 @@ def begin(state: State, plan: JourneyPlan, event: Touchpoint, cell: cells.Cell, 
 
 def _go_on(instance: Instance, event: Touchpoint, sink: Sink) -> None:
     if instance.abandoned_at:
-        sink.count(_ABANDONED, instance.cell, instance.abandoned_at, -1)
+        _take_back(instance, sink)
         sink.count(_OPEN, instance.cell, event.time)
         instance.abandoned_at = 0
     instance.due = event.time + instance.deadline_ms
@@ -109,10 +109,18 @@ def _go_on(instance: Instance, event: Touchpoint, sink: Sink) -> None:
         instance.step = event.step
 
 
+def _take_back(instance: Instance, sink: Sink) -> None:
+    """The abandonment does not count any more, nor is the event it was counted for evidence of it."""
+    event = sink.event
+    sink.at_deadline(instance.last)
+    sink.count(_ABANDONED, instance.cell, instance.abandoned_at, -1)
+    sink.event = event
+
+
 def complete(state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
     """The instance is won at `time_ms`; an abandoned one has recovered."""
     if instance.abandoned_at:
-        sink.count(_ABANDONED, instance.cell, instance.abandoned_at, -1)
+        _take_back(instance, sink)
         sink.count(_RECOVERED, instance.cell, time_ms)
     else:
         sink.count(_OPEN, instance.cell, time_ms, -1)

@@ -11,6 +11,7 @@ from streamer.alerts.alert import (
     Entity,
     Evidence,
     Measured,
+    Moment,
     RuleRef,
     State,
 )
@@ -137,6 +138,7 @@ def alert_of(
         metric=Measured(name=rule.id, signals=dict(episode.signals)),
         evidence=[Evidence(id_, type_, rfc3339(time), topic, partition, offset) for time, offset, type_, id_ in episode.causes],
         evidence_count=episode.cause_count,
+        timeline=_timeline(episode, transition.state, event_ms),
         why=_why(rule, transition, canonical_id, kind, rest),
         counterfactual=entry.counterfactual(episode.signals) if transition.state in ("firing", "amended") else "",
         suggested_action=rule.action,
@@ -147,6 +149,12 @@ def alert_of(
         detected_at=rfc3339(detected_ms),
         expires_at=rfc3339(expires),
     )
+
+
+def _timeline(episode: Episode, state: State, event_ms: int) -> list[Moment]:
+    """When it fired, as far as that is known, and now."""
+    began = [Moment(state="firing", time=rfc3339(episode.since))] if state != "firing" and episode.since else []
+    return [*began, Moment(state=state, time=rfc3339(event_ms))]
 
 
 def _why(rule: Rule, transition: Transition, customer: str, kind: str, rest: str) -> str:

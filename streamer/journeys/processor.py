@@ -65,7 +65,7 @@ class JourneysProcessor:
         self._due: list[tuple[int, bytes]] = []
         self._quiet: list[tuple[int, bytes]] = []
         self._behind = WriteBehind(behind, self._customers)
-        self._ledger = Ledger()
+        self._ledger = Ledger(self._fold.evidenced)
         self.notes: dict[str, int] = {}
         self._sink = Live(self._ledger, self.notes, self._tell)
         self._outbox = Outbox(self._place)
@@ -204,10 +204,10 @@ class JourneysProcessor:
         self._write_all = False
         state.accounting = dict(self.accounting)
         rows.append((MARKER_KEY, marker.encode(state)))
-        cells, ticks = self._ledger.drain()
+        cells, ticks, exemplars = self._ledger.drain()
         batch = deltas.DeltaBatch(
             deltas.VERSION, self._place.partition, self._partitions, state.clock // TICK_MS, state.high, state.clock,
-            list(self._fold.cells.dimensions), [cell.values for cell in cells], ticks,
+            list(self._fold.cells.dimensions), [cell.values for cell in cells], ticks, exemplars,
         )  # fmt: skip
         outputs = self._outbox.take() + self._router.route(batch, cells, self._until_tick)
         self._until_tick = batch.until_tick
@@ -495,5 +495,6 @@ class JourneysProcessor:
 
     def _use(self, definitions: Definitions) -> None:
         self._definitions, self._fold = definitions, self._folds[definitions.revision]
+        self._ledger.evidenced = self._fold.evidenced
         self._router = Router(definitions, self._fold.cells.dimensions, self._router.partitions)
         self._lateness, self._limit = int(definitions.allowed_lateness), definitions.limits.events_per_customer

@@ -53,7 +53,8 @@ class Router:
                 if partition in owners[flat[at + 1]]:
                     mine += flat[at : at + 4]
             ticks.append((tick, mine))
-        return msgspec.structs.replace(batch, ticks=ticks)
+        exemplars = [exemplar for exemplar in batch.exemplars if partition in owners[exemplar.cell]]
+        return msgspec.structs.replace(batch, ticks=ticks, exemplars=exemplars)
 
 
 def _encoded(batch: deltas.DeltaBatch, until_before: int) -> list[bytes]:
@@ -63,25 +64,51 @@ def _encoded(batch: deltas.DeltaBatch, until_before: int) -> list[bytes]:
 
 
 def _split(batch: deltas.DeltaBatch, until_before: int) -> Iterator[deltas.DeltaBatch]:
-    weights = [_CELL_SIZE_BYTES + sum(map(len, cell)) * _CHARACTER_SIZE_BYTES for cell in batch.cells]
-    index: dict[int, int] = {}
-    ticks: list[tuple[int, list[int]]] = []
-    room = RECORD_SIZE_BYTES
+    part = _Part(batch)
     for tick, flat in batch.ticks:
         for at in range(0, len(flat), 4):
-            pane, cell, counter, n = flat[at : at + 4]
-            if room <= 0:
-                yield _with(batch, index, ticks, until_before)
-                index, ticks, room = {}, [], RECORD_SIZE_BYTES
-            if cell not in index:
-                index[cell] = len(index)
-                room -= weights[cell]
-            if not ticks or ticks[-1][0] != tick:
-                ticks.append((tick, []))
-            ticks[-1][1].extend((pane, index[cell], counter, n))
-            room -= 4 * _NUMBER_SIZE_BYTES
-    yield _with(batch, index, ticks, batch.until_tick)
+            if part.room <= 0:
+                yield part.batch(until_before)
+                part = _Part(batch)
+            part.change(tick, flat[at : at + 4])
+    for exemplar in batch.exemplars:
+        if part.room <= 0:
+            yield part.batch(until_before)
+            part = _Part(batch)
+        part.exemplar(exemplar)
+    yield part.batch(batch.until_tick)
 
 
-def _with(batch: deltas.DeltaBatch, index: dict[int, int], ticks: list[tuple[int, list[int]]], until: int) -> deltas.DeltaBatch:
-    return msgspec.structs.replace(batch, cells=[batch.cells[cell] for cell in index], ticks=ticks, until_tick=until)
+class _Part:
+    """A part of a batch being put together. room: bytes that it may still grow by, about."""
+
+    def __init__(self, whole: deltas.DeltaBatch) -> None:
+        self.room = RECORD_SIZE_BYTES
+        self._whole = whole
+        self._index: dict[int, int] = {}
+        self._ticks: list[tuple[int, list[int]]] = []
+        self._exemplars: list[deltas.Exemplar] = []
+
+    def change(self, tick: int, change: Sequence[int]) -> None:
+        """Add a counter change: pane, cell, counter, n."""
+        pane, cell, counter, n = change
+        if not self._ticks or self._ticks[-1][0] != tick:
+            self._ticks.append((tick, []))
+        self._ticks[-1][1].extend((pane, self._place(cell), counter, n))
+        self.room -= 4 * _NUMBER_SIZE_BYTES
+
+    def exemplar(self, exemplar: deltas.Exemplar) -> None:
+        """Add an exemplar."""
+        self._exemplars.append(msgspec.structs.replace(exemplar, cell=self._place(exemplar.cell)))
+        self.room -= 7 * _NUMBER_SIZE_BYTES + (len(exemplar.type) + len(exemplar.id)) * _CHARACTER_SIZE_BYTES
+
+    def batch(self, until: int) -> deltas.DeltaBatch:
+        """The part as a batch of its own."""
+        cells = [self._whole.cells[cell] for cell in self._index]
+        return msgspec.structs.replace(self._whole, cells=cells, ticks=self._ticks, exemplars=self._exemplars, until_tick=until)
+
+    def _place(self, cell: int) -> int:
+        if cell not in self._index:
+            self._index[cell] = len(self._index)
+            self.room -= _CELL_SIZE_BYTES + sum(map(len, self._whole.cells[cell])) * _CHARACTER_SIZE_BYTES
+        return self._index[cell]

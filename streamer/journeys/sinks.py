@@ -9,11 +9,28 @@ from typing import final
 from streamer.alerts.alert import State
 from streamer.deltas import PANE_MS
 from streamer.journeys.cells import COUNTER_BITS, Cell, Ledger
-from streamer.journeys.state import Episode
+from streamer.journeys.state import Cause, Episode
+from streamer.touchpoints.touchpoint import Touchpoint
 
 
 class Sink:
-    """Receives what a fold decides."""
+    """Receives what a fold decides.
+
+    event: what is being folded, the cause of what changes; None at a deadline, whose cause is `cause`, if an event can be named.
+    """
+
+    def __init__(self) -> None:
+        self.event: Touchpoint | None = None
+        self.cause: Cause | None = None
+
+    def at_deadline(self, cause: Cause | None = None) -> None:
+        """What changes from here on is due to time, after the event `cause`."""
+        self.event, self.cause = None, cause
+
+    def origin(self) -> Cause | None:
+        """The event behind what changes now."""
+        event = self.event
+        return self.cause if event is None else (event.time, event.offset, event.type, event.id)
 
     @abstractmethod
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
@@ -33,6 +50,7 @@ class Live(Sink):
     """To the partition: counts to its ledger, notes to its accounts, transitions to be told."""
 
     def __init__(self, ledger: Ledger, notes: dict[str, int], tell: Callable[[State, str, Episode, int], None]) -> None:
+        super().__init__()
         self._ledger = ledger
         self._notes = notes
         self._tell = tell
@@ -40,6 +58,14 @@ class Live(Sink):
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
         """Add it to the ledger."""
         self._ledger.count(counter, cell, time_ms, n)
+        if self._ledger.evidenced[counter]:
+            cause = self.origin()
+            if cause is not None and n:
+                self._ledger.remember(counter, cell, time_ms, 1 if n > 0 else -1, cause)
+
+    def remember(self, counter: int, cell: Cell, time_ms: int, sign: int, cause: Cause) -> None:
+        """Keep the event behind a change that is in the ledger already."""
+        self._ledger.remember(counter, cell, time_ms, sign, cause)
 
     def note(self, kind: str) -> None:
         """Account for it."""
@@ -68,10 +94,13 @@ class Muted(Sink):
 class Aside(Sink):
     """Keeps counts and notes for comparison, and which episodes fired; alerts are compared by the resulting states.
 
-    counts: per cell, by pane and counter in one integer.
+    counts: per cell, by pane and counter in one integer. causes: of the counters in `evidenced`, by the same, with the change's sign.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, evidenced: bytes) -> None:
+        super().__init__()
+        self._evidenced = evidenced
+        self.causes: dict[tuple[Cell, int], list[tuple[int, Cause]]] = {}
         self.counts: dict[Cell, dict[int, int]] = {}
         self.notes: dict[str, int] = {}
         self.fired: set[tuple[str, int]] = set()
@@ -83,6 +112,10 @@ class Aside(Sink):
             counts = self.counts[cell] = {}
         key = (time_ms // PANE_MS) << COUNTER_BITS | counter
         counts[key] = counts.get(key, 0) + n
+        if self._evidenced[counter]:
+            cause = self.origin()
+            if cause is not None and n:
+                self.causes.setdefault((cell, key), []).append((1 if n > 0 else -1, cause))
 
     def note(self, kind: str) -> None:
         """Keep it."""

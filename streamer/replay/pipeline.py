@@ -136,7 +136,8 @@ class Run:
             for p in range(shape.partitions)
         ]
         self._rollups = [
-            RollupProcessor(definitions, partition=p, partitions=rollups, build=build, held_max=shape.held_max) for p in range(rollups)
+            RollupProcessor(definitions, partition=p, partitions=rollups, build=build, held_max=shape.held_max, topic=shape.topic)
+            for p in range(rollups)
         ]
         for processor in self._journeys:
             processor.restore(())

@@ -81,6 +81,11 @@ def _malformed(batch: deltas.DeltaBatch) -> str:
     width = len(batch.dimensions)
     if any(len(cell) != width for cell in batch.cells):
         return "a cell has not one value per dimension"
+    for exemplar in batch.exemplars:
+        if not (0 <= exemplar.tick <= TICK_MAX and 0 <= exemplar.cell < len(batch.cells) and exemplar.sign in (1, -1)):
+            return f"exemplar of cell {exemplar.cell} at tick {exemplar.tick} with sign {exemplar.sign}"
+        if not (0 <= exemplar.pane_ms <= TICK_MAX * 1_000 and abs(exemplar.time_ms) <= TICK_MAX * 1_000):
+            return f"exemplar of pane {exemplar.pane_ms} with time {exemplar.time_ms}"
     for tick, flat in batch.ticks:
         if not 0 <= tick <= TICK_MAX or len(flat) % 4:
             return f"tick {tick} of {len(flat)} numbers"

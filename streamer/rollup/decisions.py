@@ -14,6 +14,7 @@ from streamer.metrics.readings import RuleReading
 from streamer.rollup import groups, telling
 from streamer.rollup.baselines import Week, last_tick_of_hour
 from streamer.rollup.estimates import COUNTER_BITS, Estimate
+from streamer.rollup.evidence import Evidence
 from streamer.rollup.groups import Group
 from streamer.rollup.panes import TICK_MS
 from streamer.rollup.plans import Case, Plan
@@ -47,7 +48,7 @@ class Gone(NamedTuple):
 class Decisions:
     """All aggregate rules. windows: names they look at; counters: what they look at; watch: key -> cases that look at it."""
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, topic: str = "") -> None:
         self.plans = [
             Plan(index, rule, METRIC_BY_ID[rule.metric], definitions.dashboard)
             for index, rule in enumerate(definitions.rule)
@@ -56,6 +57,7 @@ class Decisions:
         self.windows = sorted({name for plan in self.plans for name, _ in plan.windows})
         self.counters = {int(counter) for plan in self.plans for counter in counters_of(plan.metric)}
         self.watch: dict[int, tuple[Case, ...]] = {}
+        self.evidence = Evidence(definitions.limits.evidence_per_alert, topic)
         self.errors = 0
         self._cases: list[Case] = []
         self._by_identity: dict[Identity, Case | Group] = {}
@@ -88,6 +90,7 @@ class Decisions:
                 key = number << COUNTER_BITS | counter
                 # An excluded case needs no evaluation, only its sums for the state it shows.
                 self.watch[key] = (*self.watch.get(key, ()), *(() if case.excluded else (case,)))
+            self.evidence.watch(case)
 
     def _join(self, case: Case) -> None:
         values = groups.values_of(case)
@@ -242,10 +245,10 @@ class Decisions:
     def _decide_group(self, group: Group, tick: int) -> list[Told]:
         told = []
         if group.is_of_another_mode:
-            group.step([])
+            group.step([], tick)
             told.append(self._tell_group(group, [], _CHANGED_MODE, tick))
         firing = group.firing()
-        transition = group.step(firing)
+        transition = group.step(firing, tick)
         if transition is not None:
             told.append(self._tell_group(group, firing, transition, tick))
         return told
@@ -253,11 +256,13 @@ class Decisions:
     def _tell_group(self, group: Group, firing: list[Case], transition: Transition, tick: int) -> Told:
         numbers = [(case, case.estimates(self._sums), self._usual(case, tick)) for case in firing]
         record = telling.of_group(group.plan, group.labels, group.episode, transition, tick * TICK_MS, numbers)
+        record = self.evidence.put_into(record, firing, self._sums)
         return Told(record, group.episode.muted)
 
     def _tell(self, case: Case, transition: Transition, tick: int, estimates: list[Estimate]) -> Told:
         usual = self._usual(case, tick)
-        return Told(telling.of_case(case, transition, tick * TICK_MS, estimates, usual), case.episode.muted)
+        record = telling.of_case(case, transition, tick * TICK_MS, estimates, usual)
+        return Told(self.evidence.put_into(record, [case], self._sums), case.episode.muted)
 
     def _usual(self, case: Case, tick: int) -> float | None:
         return case.usual(self._week.hour(tick)) if case.baseline is not None else case.plan.target

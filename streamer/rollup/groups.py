@@ -44,8 +44,8 @@ class Group:
         """The series that fire."""
         return [case for case in self.cases if case.episode.status == "firing"]
 
-    def step(self, firing: list[Case]) -> Transition | None:
-        """A series has begun or ended to fire."""
+    def step(self, firing: list[Case], tick: int) -> Transition | None:
+        """A series has begun or ended to fire at `tick`."""
         episode = self.episode
         if not firing and episode.status != "firing":
             return None  # began and ended within one tick
@@ -59,6 +59,7 @@ class Group:
             return Transition("amended", "")
         episode.status, episode.transitions = "firing", 1
         episode.firings += 1
+        episode.fired = tick
         episode.muted = self.is_draft
         return Transition("firing", "")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Final
 
-from streamer.deltas import DeltaBatch
+from streamer.deltas import DeltaBatch, Exemplar
 from streamer.rollup.rows import HeldRow, Source
 
 HELD_ENTRIES_MAX: Final = 1_000_000
@@ -21,7 +21,7 @@ HELD_ENTRIES_MAX: Final = 1_000_000
 class Held:
     """A record in waiting. `numbers` are its cells' numbers in the series table, None while unknown; `missing` counts those."""
 
-    __slots__ = ("cells", "dimensions", "last_tick", "missing", "numbers", "offset", "source", "ticks")
+    __slots__ = ("cells", "dimensions", "exemplars", "last_tick", "missing", "numbers", "offset", "source", "ticks")
 
     def __init__(self, offset: int, row: HeldRow) -> None:
         self.offset = offset
@@ -29,6 +29,9 @@ class Held:
         self.cells = row.cells
         self.ticks = row.ticks
         self.source = row.source
+        self.exemplars: dict[int, list[Exemplar]] = {}
+        for exemplar in row.exemplars:
+            self.exemplars.setdefault(exemplar.tick, []).append(exemplar)
         self.last_tick = max(tick for tick, _ in row.ticks)
         self.forget()
 
@@ -43,7 +46,9 @@ class Held:
 
     def row(self, clock: int | None) -> HeldRow:
         """For the changelog: what is not decided at `clock`."""
-        return HeldRow(self.dimensions, self.cells, [part for part in self.ticks if clock is None or part[0] >= clock], self.source)
+        ticks = [part for part in self.ticks if clock is None or part[0] >= clock]
+        exemplars = [one for tick, some in self.exemplars.items() if clock is None or tick >= clock for one in some]
+        return HeldRow(self.dimensions, self.cells, ticks, self.source, exemplars)
 
 
 class Hold:
@@ -88,9 +93,11 @@ class Hold:
             if source.left_out and self.clock is not None and source.until_tick >= self.clock:
                 source.left_out = False
         ticks = [(max(tick, earliest), flat) for tick, flat in batch.ticks if flat]
+        for exemplar in batch.exemplars:
+            exemplar.tick = max(exemplar.tick, earliest)
         held = None
         if ticks:
-            held = Held(offset, HeldRow(tuple(batch.dimensions), batch.cells, ticks, batch.source))
+            held = Held(offset, HeldRow(tuple(batch.dimensions), batch.cells, ticks, batch.source, batch.exemplars))
             self.put(held)
         self._move()
         return held

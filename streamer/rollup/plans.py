@@ -10,13 +10,15 @@ from streamer.metrics.catalogue import LIFETIME
 from streamer.metrics.counters import DIMENSIONS
 from streamer.metrics.metric import SAMPLED, Metric
 from streamer.rollup.baselines import Baseline
-from streamer.rollup.estimates import Z99, Estimate, Z, estimate
+from streamer.rollup.estimates import COUNTER_BITS, Z99, Estimate, Z, estimate
 from streamer.rollup.panes import TICK_MS
 from streamer.rules import language
 from streamer.rules.evaluate import Episode, Outcome, Policy
+from streamer.rules.exemplars import evidence_of
 
 if TYPE_CHECKING:
     from streamer.definitions import Rule
+    from streamer.rollup.rows import Witness
     from streamer.rollup.sums import WindowSums
 
 # With more series than this a rule looks at 99 % intervals: of 20 bounds at 95 % one is wrong on either side by chance.
@@ -53,6 +55,7 @@ class Plan:
         self.learns = rule.baseline is not None and self.target is None
         self.untold = rule.mode == "draft" or rule.group_by is not None
         self.dashboard = rule.dashboard or dashboard
+        self.evidenced = evidence_of(metric, rule.when)
         self.series = 0
 
     @property
@@ -67,9 +70,12 @@ class Plan:
 
 
 class Case:
-    """A rule on one series. `names`: what its expression may name, filled in at each evaluation."""
+    """A rule on one series. `names`: what its expression may name, filled in at each evaluation. witnesses: the latest evidence."""
 
-    __slots__ = ("baseline", "dirty", "episode", "excluded", "index", "names", "number", "plan", "series", "values")
+    __slots__ = (
+        "baseline", "dirty", "episode", "excluded", "has_new_witnesses", "index", "names", "number", "plan", "series", "values",
+        "witnesses",
+    )  # fmt: skip
 
     def __init__(self, index: int, plan: Plan, number: int, values: tuple[str, ...]) -> None:
         self.index = index
@@ -79,7 +85,8 @@ class Case:
         self.series = dict(zip(plan.rule.by, values, strict=True))
         self.names: dict[str, language.Value] = {**_NO_LABELS, **self.series}
         self.episode = Episode()
-        self.dirty = False
+        self.dirty = self.has_new_witnesses = False
+        self.witnesses: list[Witness] = []
         self.baseline = Baseline(plan.rule.baseline_weeks) if plan.learns else None
         self.excluded = self._excluded_by_labels()
 
@@ -98,6 +105,12 @@ class Case:
     def estimates(self, sums: WindowSums) -> list[Estimate]:
         """The metric in each of the rule's windows."""
         return [estimate(self.plan.metric, sums[name], self.number, self.plan.z) for name in self.plan.sums]
+
+    def evidence_count(self, sums: WindowSums) -> int:
+        """How many changes of the longest window there is evidence of, as far as it is kept."""
+        window, base = sums[self.plan.sums[self.plan.longest]], self.number << COUNTER_BITS
+        counted, but_not = (sum(window.get(base | counter, 0) for counter in some) for some in self.plan.evidenced)
+        return max(counted - but_not, 0)
 
     def usual(self, hour: int) -> float | None:
         """The baseline at this hour of the week, None if the rule has none or nothing is known."""

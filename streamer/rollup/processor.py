@@ -34,8 +34,8 @@ class RollupProcessor:
     """One rollup partition.
 
     partition, partitions: of the deltas topic; with more than one, only the slices of this partition are kept. held_max:
-    delta entries that may wait for slow sources. series_per_slice: series of a slice before the rest become `other`. observe: told each
-    tick at which a rule could see something, after it is decided.
+    delta entries that may wait for slow sources. series_per_slice: series of a slice before the rest become `other`. topic: of the
+    touchpoints, as evidence names it. observe: told each tick at which a rule could see something, after it is decided.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class RollupProcessor:
         build: str,
         held_max: int = HELD_ENTRIES_MAX,
         series_per_slice: int = SERIES_PER_SLICE,
+        topic: str = "cx.touchpoints.v1",
     ) -> None:
         self.partition = partition
         self.build = build
@@ -57,6 +58,7 @@ class RollupProcessor:
         self.raised: tuple[int, int] = (0, 0)
         self.observe: Callable[[int], None] | None = None
         self._partitions = partitions
+        self._topic = topic
         self._series_per_slice = series_per_slice
         self.since: int | None = None
         self._outputs: list[Output] = []
@@ -70,7 +72,7 @@ class RollupProcessor:
         self.table = SeriesTable(
             definitions, partition=self.partition, partitions=self._partitions, series_per_slice=self._series_per_slice
         )
-        self.decisions = Decisions(definitions)
+        self.decisions = Decisions(definitions, self._topic)
         self.store = Store(definitions.windows, self.table)
         self.watched = Watched(self.decisions.windows, self.table, self.decisions.watch)
         self.decisions.look_at(self.watched.windows)
@@ -228,6 +230,7 @@ class RollupProcessor:
             for held, flat in due:
                 self._add(held, flat, live)
             self.watched.add(live, changed)
+            self.decisions.evidence.see(due, tick, self.table)
         for told, muted in self.decisions.evaluate(tick, changed):
             if muted:
                 self.tally[f"draft:{told.state}:{told.rule.id}"] += 1

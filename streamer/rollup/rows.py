@@ -9,6 +9,7 @@
 | `h` offset | a record whose ticks are not all decided |
 | `r` rule id, by, values | state of a rule on a series, or on a group of them |
 | `b` (rule id, by, values), hour of the week | the values of that hour in the last weeks |
+| `e` (rule id, by, values) | the latest events that are evidence of a rule on a series |
 | `d` | text of the definitions in force |
 
 A key is series << COUNTER_BITS | counter; a chunk is `CHUNK_SERIES` series, so that a change rewrites little.
@@ -21,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from streamer.deltas import Exemplar
 from streamer.errors import StateError
 from streamer.processor import ROW_PREFIX
 from streamer.rules.evaluate import Episode
@@ -35,6 +37,7 @@ PANE: Final = ROW_PREFIX + b"p"
 HELD: Final = ROW_PREFIX + b"h"
 RULE: Final = ROW_PREFIX + b"r"
 BASELINE: Final = ROW_PREFIX + b"b"
+EVIDENCE: Final = ROW_PREFIX + b"e"
 DEFINITIONS: Final = ROW_PREFIX + b"d"
 
 
@@ -47,6 +50,17 @@ class Source(msgspec.Struct, array_like=True):
     left_out: bool = False
 
 
+class Witness(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """An event that counts against a series. pane_ms: begin of the pane in which it counts."""
+
+    pane_ms: int
+    partition: int
+    offset: int
+    time_ms: int
+    type: str
+    id: str
+
+
 class HeldRow(msgspec.Struct, array_like=True):
     """A record whose ticks have not all been decided, as a changelog row."""
 
@@ -54,6 +68,7 @@ class HeldRow(msgspec.Struct, array_like=True):
     cells: list[tuple[str, ...]]
     ticks: list[tuple[int, list[int]]]
     source: int = -1  # written before it was kept
+    exemplars: list[Exemplar] = []
 
 
 _CHUNK = struct.Struct(">I")
@@ -70,6 +85,7 @@ decode_sums = msgspec.msgpack.Decoder(dict[int, int]).decode
 decode_held = msgspec.msgpack.Decoder(HeldRow).decode
 decode_episode = msgspec.msgpack.Decoder(Episode).decode
 decode_values_of_hour = msgspec.msgpack.Decoder(list[float]).decode
+decode_evidence = msgspec.msgpack.Decoder(list[Witness]).decode
 _decode_identity = msgspec.msgpack.Decoder(Identity).decode
 _decode_hour = msgspec.msgpack.Decoder(tuple[Identity, int]).decode
 
@@ -155,7 +171,7 @@ def rule_key(identity: Identity) -> bytes:
 
 
 def rule_of(key: bytes) -> Identity:
-    """(rule id, by, values) of a `RULE` row."""
+    """(rule id, by, values) of a `RULE` or `EVIDENCE` row."""
     rule, by, values = _decode_identity(key[2:])
     return rule, by, values
 
@@ -169,6 +185,11 @@ def baseline_of(key: bytes) -> tuple[Identity, int]:
     """(rule id, by, values) and hour of the week of a `BASELINE` row."""
     identity, hour = _decode_hour(key[2:])
     return identity, hour
+
+
+def evidence_key(identity: Identity) -> bytes:
+    """Key of an `EVIDENCE` row."""
+    return EVIDENCE + encode(identity)
 
 
 def by_kind(key: bytes) -> bytes:

@@ -11,7 +11,7 @@ from streamer.alerts import alert, identity
 from streamer.alerts.links import link
 from streamer.alerts.times import rfc3339
 from streamer.metrics.metric import SAMPLED
-from streamer.rollup.panes import granularity_ms
+from streamer.rollup.panes import TICK_MS, granularity_ms
 from streamer.rules.explain import explainer_of
 from streamer.rules.language import AGGREGATE_NAMES
 
@@ -102,11 +102,22 @@ def _alert(
         rule=alert.RuleRef(id=rule.id, version=rule.version, text=rule.when),
         slice=dict(labels),
         metric=measured,
+        timeline=_timeline(episode, state, now),
         why=why,
         event_time=now,
         detected_at=now,
         expires_at=rfc3339(now_ms + EXPIRES_AFTER_MS),
     )
+
+
+def _timeline(episode: Episode, state: alert.State, now: str) -> list[alert.Moment]:
+    """When the condition began to hold, if it had to hold for a while, when it fired, and now."""
+    moments = []
+    if episode.since < episode.fired and episode.since:
+        moments.append(alert.Moment(state="pending", time=rfc3339(episode.since * TICK_MS)))
+    if state != "firing" and episode.fired:
+        moments.append(alert.Moment(state="firing", time=rfc3339(episode.fired * TICK_MS)))
+    return [*moments, alert.Moment(state=state, time=now)]
 
 
 def _measured(plan: Plan, found: Estimate, usual: float | None) -> alert.Measured:

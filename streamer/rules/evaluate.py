@@ -44,7 +44,7 @@ class Episode(msgspec.Struct, array_like=True):
 
     since: tick the condition began to hold (pending). clean: clean evaluations so far. starved_since: tick from which the
     longest window's sample has been too small. firings, transitions: counted for the ids of alerts. due: the next tick at
-    which time alone may change the state. muted: nobody was told that it fires.
+    which time alone may change the state. muted: nobody was told that it fires. fired: tick at which it last began to fire.
     """
 
     status: Status = "insufficient"
@@ -55,6 +55,7 @@ class Episode(msgspec.Struct, array_like=True):
     transitions: int = 0
     due: int | None = None
     muted: bool = False
+    fired: int = 0
 
 
 class Transition(NamedTuple):
@@ -80,6 +81,7 @@ def step(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outcome
             episode.status, episode.clean, episode.starved_since = "firing", 0, None
             episode.firings += 1
             episode.transitions = 1
+            episode.fired = tick
             transition = Transition("firing", "")
     else:
         episode.status = idle(outcomes)

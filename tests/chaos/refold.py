@@ -42,7 +42,8 @@ def compare(verdict: Verdict, world: World, settings: Settings, *, with_rollup: 
     if not with_rollup:
         return
     for partition, records in world.logs["deltas"].items():
-        rollup = RollupProcessor(definitions, partition=partition, partitions=settings.rollup_partitions, build="")
+        topic = settings.topic(topics.TOUCHPOINTS)
+        rollup = RollupProcessor(definitions, partition=partition, partitions=settings.rollup_partitions, build="", topic=topic)
         told = _fold(rollup, records, (), topics.AGGREGATE_ALERTS)
         _differences(verdict, f"rollup partition {partition}", told, world.logs["aggregate-alerts"][partition])
 

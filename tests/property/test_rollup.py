@@ -15,6 +15,8 @@ from streamer.processor import LogRecord
 from streamer.rollup.processor import RollupProcessor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streamer.definitions import Definitions
     from streamer.processor import Output
 
@@ -48,6 +50,8 @@ DIMENSIONS = ["journey", "channel"]
 START = 1_000_000  # tick
 CELLS: list[tuple[str, ...]] = [(journey, channel) for journey in ("", "a", "b", "c", "d", "e") for channel in ("", "web", "app")]
 
+EVIDENCED = (Counter.ABANDONED, Counter.STARTED)
+
 entries = st.tuples(
     st.integers(-8, 2),  # pane, relative to the tick's
     st.integers(0, len(CELLS) - 1),
@@ -74,22 +78,29 @@ def records(draw: st.DrawFn, source: int, count: int) -> list[deltas.DeltaBatch]
     made = []
     tick = START
     for _ in range(draw(st.integers(0, 5))):
-        ticks = []
+        ticks: list[tuple[int, list[int]]] = []
+        seen: list[deltas.Exemplar] = []
         for _ in range(draw(st.integers(0, 3))):
             tick += draw(st.sampled_from([1, 1, 2, 3, 7, 40]))
             flat: list[int] = []
             for offset, cell, counter, n in draw(st.lists(entries, max_size=4)):
                 flat += [tick // 10 + offset, cell, int(counter), n]
+                for _ in range(draw(st.integers(0, 2 * deltas.EXEMPLARS_MAX)) if counter in EVIDENCED and n else 0):
+                    event = draw(st.integers(0, 30))
+                    pane_ms = (tick // 10 + offset) * 10_000
+                    seen.append(deltas.Exemplar(tick, cell, int(counter), 1 if n > 0 else -1, pane_ms, pane_ms, event, "t", f"e{event}"))
             ticks.append((tick, flat))
         # The last tick may still be open: the next record may add to it.
         until = tick + draw(st.integers(0, 1))
-        made.append(batch(source, count, until, ticks))
+        made.append(batch(source, count, until, ticks, seen))
         tick = max(tick, until)
     return made
 
 
-def batch(source: int, count: int, until: int, ticks: list[tuple[int, list[int]]]) -> deltas.DeltaBatch:
-    return deltas.DeltaBatch(deltas.VERSION, source, count, until, until * 1000, until * 1000, DIMENSIONS, CELLS, ticks)
+def batch(
+    source: int, count: int, until: int, ticks: list[tuple[int, list[int]]], seen: Sequence[deltas.Exemplar] = ()
+) -> deltas.DeltaBatch:
+    return deltas.DeltaBatch(deltas.VERSION, source, count, until, until * 1000, until * 1000, DIMENSIONS, CELLS, ticks, list(seen))
 
 
 def interleave(draw: st.DrawFn, sources: list[Source]) -> list[LogRecord]:

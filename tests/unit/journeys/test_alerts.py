@@ -123,6 +123,10 @@ def test_a_rule_is_resolved_when_it_no_longer_holds() -> None:
         story.event("contact.started", at, reason="bill")
     assert story.states == ["firing", "resolved"]
     assert signals(story) == [{"contacts": 2}, {"contacts": 3}]
+    assert [[(moment.state, moment.time) for moment in alert.timeline] for alert in story.run.alerts] == [
+        [("firing", "2026-11-21T10:15:01.000Z")],
+        [("firing", "2026-11-21T10:15:01.000Z"), ("resolved", "2026-11-21T10:15:02.000Z")],
+    ]
 
 
 @pytest.mark.parametrize(("gap", "fires"), [(DAY - MS, False), (DAY, True)])

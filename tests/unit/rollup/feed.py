@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 T0 = 1_790_000_000  # a tick at a boundary of both granularities would hide mistakes: this one is not at 5 minutes
 DIMENSIONS = ["journey", "channel"]
 
+# (tick, cell, counter, sign, pane, offset): the event `e<offset>` stands for a change.
+Seen = tuple[int, tuple[str, ...], int, int, int, int]
 Change = tuple[int, tuple[str, ...], int, int]  # (pane, cell, counter, n)
 
 
@@ -38,9 +40,17 @@ class Feed:
     def make(self) -> RollupProcessor:
         """A new processor of the definitions now in force."""
         partition, partitions = self.share
-        return RollupProcessor(self.definitions, partition=partition, partitions=partitions, build="test", **self.limits)
+        return RollupProcessor(self.definitions, partition=partition, partitions=partitions, build="test", **self.limits)  # type: ignore[arg-type]
 
-    def send(self, until: int, ticks: dict[int, list[Change]] | None = None, *, source: int = 0, dimensions: Sequence[str] = ()) -> None:
+    def send(
+        self,
+        until: int,
+        ticks: dict[int, list[Change]] | None = None,
+        *,
+        source: int = 0,
+        dimensions: Sequence[str] = (),
+        seen: Sequence[Seen] = (),
+    ) -> None:
         """One record of one source, complete below `until`."""
         names = list(dimensions or DIMENSIONS)
         cells: dict[tuple[str, ...], int] = {}
@@ -50,11 +60,16 @@ class Feed:
             for pane, cell, counter, n in changes:
                 flat += [pane, cells.setdefault(cell, len(cells)), counter, n]
             packed.append((tick, flat))
-        self.raw(
-            deltas.encode(
-                deltas.DeltaBatch(deltas.VERSION, source, self.sources, until, until * 1000, until * 1000, names, list(cells), packed)
+        exemplars = [
+            deltas.Exemplar(
+                tick, cells.setdefault(cell, len(cells)), counter, sign, pane * 10_000, tick * 1000, offset, "form.error", f"e{offset}"
             )
+            for tick, cell, counter, sign, pane, offset in seen
+        ]
+        batch = deltas.DeltaBatch(
+            deltas.VERSION, source, self.sources, until, until * 1000, until * 1000, names, list(cells), packed, exemplars
         )
+        self.raw(deltas.encode(batch))
 
     def raw(self, value: bytes | None) -> None:
         """One record of these bytes."""
