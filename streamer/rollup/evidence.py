@@ -54,6 +54,7 @@ class Evidence:
         self._topic = topic
         self._cases: dict[Identity, Case] = {}
         self._watch: dict[int, tuple[Case, ...]] = {}
+        self._written: set[Identity] = set()
 
     def watch(self, case: Case) -> None:
         """Keep the evidence of a case."""
@@ -79,23 +80,29 @@ class Evidence:
             _see(case, news, self._limit)
 
     def take_new(self) -> list[tuple[Identity, list[Witness]]]:
-        """Of whom it has changed since the last call."""
+        """What has changed since the last call; empty where the changelog has a row that must go."""
         found = []
         for identity, case in self._cases.items():
             if case.has_new_witnesses:
                 case.has_new_witnesses = False
-                found.append((identity, case.witnesses))
+                if case.witnesses or identity in self._written:
+                    found.append((identity, case.witnesses))
+        self._written.update([identity for identity, witnesses in found if witnesses])
+        self._written.difference_update([identity for identity, witnesses in found if not witnesses])
         return found
 
     def all(self) -> list[tuple[Identity, list[Witness]]]:
         """Everything."""
         return [(identity, case.witnesses) for identity, case in self._cases.items() if case.witnesses]
 
-    def restore(self, identity: Identity, witnesses: list[Witness]) -> None:
+    def restore(self, identity: Identity, witnesses: list[Witness]) -> bool:
         """Put it back, if the definitions still have the rule and the slice."""
         case = self._cases.get(identity)
-        if case is not None:
-            case.witnesses = witnesses
+        if case is None:
+            return False
+        case.witnesses = witnesses
+        self._written.add(identity)
+        return True
 
     def put_into(self, record: alert.Alert, cases: Sequence[Case], sums: WindowSums) -> alert.Alert:
         """The record with the latest events of its window that count against `cases`."""

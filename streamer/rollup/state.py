@@ -50,7 +50,7 @@ def changed_rows(processor: RollupProcessor) -> list[Row]:
     decisions = processor.decisions
     changed += [(rows.rule_key(identity), rows.encode(episode)) for identity, episode in decisions.take_dirty()]
     changed += [(rows.baseline_key(identity, hour), rows.encode(values)) for identity, hour, values in decisions.take_dirty_baselines()]
-    changed += [(rows.evidence_key(identity), rows.encode(found)) for identity, found in decisions.evidence.take_new()]
+    changed += [(rows.evidence_key(identity), rows.encode(found) if found else None) for identity, found in decisions.evidence.take_new()]
     if written.definitions != processor.definitions.digest:
         changed.append((rows.DEFINITIONS, processor.definitions.text.encode()))
         written.definitions = processor.definitions.digest
@@ -114,7 +114,8 @@ def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple
     for key, value in kinds.get(rows.BASELINE, []):
         decisions.restore_baseline(*rows.baseline_of(key), rows.decode_values_of_hour(value))
     for key, value in kinds.get(rows.EVIDENCE, []):
-        decisions.evidence.restore(rows.rule_of(key), rows.decode_evidence(value))
+        if not decisions.evidence.restore(rows.rule_of(key), rows.decode_evidence(value)):
+            processor.written.foreign.add(key)
     if marker.clock is not None and marker.revision != processor.definitions.revision:
         decisions.look_again(marker.clock)
     decisions.rebuild(marker.clock)

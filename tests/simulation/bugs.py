@@ -269,6 +269,7 @@ BUGS: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
     "a tick decided before all sources were heard": _instead(Hold, "_move", _first_source),
     "held deltas lost in a restore": _around(state, "restore", _without(rows.HELD)),
     "a rule's state lost in a restore": _around(state, "restore", _without(rows.RULE)),
+    "evidence lost in a restore": _around(state, "restore", _without(rows.EVIDENCE)),
     "panes lost in a restore": _around(state, "restore", _without(rows.PANE)),
     "a record of deltas delivered twice": _around(RollupOwners, "append", _delivered_twice),
 }

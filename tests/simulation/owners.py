@@ -271,5 +271,5 @@ def _decoded(value: bytes) -> object:
 def _undecided(key: bytes, row: Any, clock: int | None) -> object:
     if rows.by_kind(key) != rows.HELD or clock is None:
         return row
-    dimensions, cells, ticks, source = row
-    return [dimensions, cells, [part for part in ticks if part[0] >= clock], source]
+    dimensions, cells, ticks, source, exemplars = row
+    return [dimensions, cells, [part for part in ticks if part[0] >= clock], source, [one for one in exemplars if one[0] >= clock]]

@@ -82,10 +82,11 @@ def test_the_histories_reach_what_they_are_for() -> None:
                 reached.update("revision" for entry in source.journal if entry.revision is not None)
                 reached.update("idle clock" for entry in source.journal if entry.clock is not None)
             reached.update("aggregate " + decode_alert(alert).state for alert in world.rollup.alerts)
+            reached.update("aggregate evidence" for alert in world.rollup.alerts if decode_alert(alert).evidence)
             reached["rollup revision"] += len(world.rollup.upgrades) - 1
     wanted = {
         "folded again", "applied", "duplicate", "late", "dead_lettered", "ignored", "out_of_order", "late_recoveries", "cut_events",
         "cut_journeys", "cut_issues", "cut_cases", "firing", "amended", "resolved", "retracted", "revision", "idle clock",
-        "aggregate firing", "aggregate resolved", "rollup revision",
+        "aggregate firing", "aggregate resolved", "aggregate evidence", "rollup revision",
     }  # fmt: skip
     assert not [name for name in wanted if not reached[name]], dict(reached)

@@ -116,6 +116,20 @@ def test_each_record_of_a_tick_adds_no_more_than_one_would_have_had() -> None:
     assert offsets_of(told(apart)[0]) == [1, 2, 3, 4]
 
 
+def test_what_one_record_would_not_have_had_is_no_evidence() -> None:
+    together, apart = Feed(rule("lower > 0.2", "min_n = 2")), Feed(rule("lower > 0.2", "min_n = 2"))
+    corrected: Seen = (T0 + 1, WEB, Counter.ABANDONED, -1, PANE, 9)
+    for feed in (together, apart):
+        feed.send(T0 + 1, {T0: [(PANE, WEB, Counter.ABANDONED, 1)]}, seen=abandoned(T0, [1]))
+    together.send(T0 + 2, {T0 + 1: []}, seen=[*abandoned(T0 + 1, [2]), corrected])
+    apart.send(T0 + 1, {T0 + 1: [(PANE, WEB, Counter.ABANDONED, 1)]}, seen=abandoned(T0 + 1, [2]))
+    apart.send(T0 + 2, {T0 + 1: [(PANE, WEB, Counter.ABANDONED, -1)]}, seen=[corrected])
+    for feed in (together, apart):
+        feed.send(T0 + 4, {T0 + 2: [(PANE, WEB, Counter.ABANDONED, 1)]}, seen=abandoned(T0 + 2, [3]))
+    assert told(together) == told(apart)
+    assert offsets_of(told(apart)[0]) == [1, 3]
+
+
 def test_a_groups_alert_names_the_events_of_its_series() -> None:
     feed = Feed(rule("lower > 0.2", 'group_by = ["journey"]', by='["journey", "channel"]'))
     changes: dict[int, list[Change]] = {T0: [(PANE, WEB, Counter.ABANDONED, 1), (PANE, APP, Counter.ABANDONED, 2)]}
