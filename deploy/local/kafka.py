@@ -190,6 +190,7 @@ class Kafka(Server):
                 raise StackError(f"Kafka could not format {self.directory}/data: {result.stderr.strip()[-300:]}")
         return [
             "java",
+            *shlex.split(os.environ.get("KAFKA_JVM_PERFORMANCE_OPTS", "")),  # as Kafka's own scripts take it
             f"-Xmx{self._heap_megabytes}m",
             f"-Dlog4j2.configurationFile={LOG_CONFIG}",
             "-cp",
