@@ -141,14 +141,19 @@ class Ledger:
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
         """Add n to a counter in the pane of `time_ms`, in the current tick."""
         if cell.place < 0:
-            cell.place = len(self._cells)
-            self._cells.append(cell)
+            self._give_place(cell)
         key = (time_ms // PANE_MS) << _PANE_SHIFT | cell.place << COUNTER_BITS | counter
         now = self._now
         now[key] = now.get(key, 0) + n
 
+    def _give_place(self, cell: Cell) -> None:
+        cell.place = len(self._cells)
+        self._cells.append(cell)
+
     def remember(self, counter: int, cell: Cell, time_ms: int, sign: int, cause: tuple[int, int, str, str]) -> None:
-        """Keep the event (time, offset, type, id) behind a change that has just been counted, if it is among the first of the tick."""
+        """Keep the event (time, offset, type, id) behind a change, if it is among the first of the tick."""
+        if cell.place < 0:
+            self._give_place(cell)
         key = (cell.place << COUNTER_BITS | counter) * sign
         seen = self._remembered.get(key, 0)
         if seen < EXEMPLARS_MAX:
@@ -167,6 +172,7 @@ class Ledger:
             self.entries += len(self._now)
             self._ticks.append((tick, self._now))
             self._now = {}
+        if self._remembered:
             for exemplar in self._exemplars[self._closed :]:
                 exemplar.tick = tick
             self._closed = len(self._exemplars)

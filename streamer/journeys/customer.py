@@ -285,15 +285,17 @@ def _count_difference(old: Aside, new: Aside, sink: Live) -> None:
         for key in dict.fromkeys([*before, *after]):
             n = after.get(key, 0) - before.get(key, 0)
             if n:
-                counter, time_ms = key & COUNTER_MASK, (key >> COUNTER_BITS) * PANE_MS
-                sink.count(counter, cell, time_ms, n)
-                gone, come = old.causes.get((cell, key), []), new.causes.get((cell, key), [])
-                for sign, cause in gone:
-                    if (sign, cause) not in come:
-                        sink.remember(counter, cell, time_ms, -sign, cause)
-                for sign, cause in come:
-                    if (sign, cause) not in gone:
-                        sink.remember(counter, cell, time_ms, sign, cause)
+                sink.count(key & COUNTER_MASK, cell, (key >> COUNTER_BITS) * PANE_MS, n)
+    for (cell, key), gone in old.causes.items():
+        come = new.causes.get((cell, key), ())
+        for sign, cause in gone:
+            if (sign, cause) not in come:
+                sink.remember(key & COUNTER_MASK, cell, (key >> COUNTER_BITS) * PANE_MS, -sign, cause)
+    for (cell, key), came in new.causes.items():
+        known = old.causes.get((cell, key), ())
+        for sign, cause in came:
+            if (sign, cause) not in known:
+                sink.remember(key & COUNTER_MASK, cell, (key >> COUNTER_BITS) * PANE_MS, sign, cause)
     for kind in sorted(old.notes.keys() | new.notes.keys()):
         for _ in range(new.notes.get(kind, 0) - old.notes.get(kind, 0)):
             sink.note(kind)

@@ -26,23 +26,15 @@ if TYPE_CHECKING:
 
 
 def _of_tick(due: Sequence[tuple[Held, list[int]]], tick: int) -> list[tuple[Held, Exemplar]]:
-    """The exemplars of a tick: of changes that remain, and no more of each than one record would have had."""
-    if not any(tick in held.exemplars for held, _ in due):
-        return []
-    changed = {
-        (held.source, held.dimensions, held.cells[index], counter)
-        for held, flat in due
-        for index, counter in zip(flat[1::4], flat[2::4], strict=True)
-    }
+    """The exemplars of a tick: no more of each change than one record would have had."""
     seen: Tally[tuple[int, tuple[str, ...], tuple[str, ...], int, int]] = Tally()
     found = []
     for held, _ in due:
         for exemplar in held.exemplars.get(tick, ()):
-            place = (held.source, held.dimensions, held.cells[exemplar.cell], exemplar.counter)
-            if place in changed:
-                seen[*place, exemplar.sign] += 1
-                if seen[*place, exemplar.sign] <= EXEMPLARS_MAX:
-                    found.append((held, exemplar))
+            place = (held.source, held.dimensions, held.cells[exemplar.cell], exemplar.counter, exemplar.sign)
+            seen[place] += 1
+            if seen[place] <= EXEMPLARS_MAX:
+                found.append((held, exemplar))
     return found
 
 
@@ -70,6 +62,8 @@ class Evidence:
         by_case: dict[Case, list[tuple[int, int, Witness]]] = {}
         for held, one in _of_tick(due, tick):
             number = held.numbers[one.cell]
+            if number is None:  # it may have been admitted since the record came
+                number = table.known(held.dimensions, [held.cells[one.cell]])[0]
             if number is None:
                 continue
             seen = (one.sign, one.counter, Witness(one.pane_ms, held.source, one.offset, one.time_ms, one.type, one.id))

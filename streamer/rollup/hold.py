@@ -95,6 +95,7 @@ class Hold:
         ticks = [(max(tick, earliest), flat) for tick, flat in batch.ticks if flat]
         for exemplar in batch.exemplars:
             exemplar.tick = max(exemplar.tick, earliest)
+        ticks += [(tick, []) for tick in sorted({one.tick for one in batch.exemplars}.difference([tick for tick, _ in ticks]))]
         held = None
         if ticks:
             held = Held(offset, HeldRow(tuple(batch.dimensions), batch.cells, ticks, batch.source, batch.exemplars))

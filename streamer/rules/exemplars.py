@@ -28,6 +28,8 @@ class Evidenced(NamedTuple):
 def evidence_of(metric: Metric, when: str) -> Evidenced:
     """What is evidence of a rule with the condition `when`."""
     named = names_in(when)
+    if metric.kind == "stock":  # a level: what raised it may be gone again, by another event
+        return Evidenced(())
     is_low = "upper" in named and "lower" not in named
     if metric.kind == "difference":
         return Evidenced(_numbers(metric.minus if is_low else metric.numerator))

@@ -41,6 +41,7 @@ def compare(verdict: Verdict, world: World, recounted: Iterable[Told]) -> None:
         alert = json.loads(record.value)
         found[alert["rule"]["id"], tuple(sorted(alert.get("slice", {}).items())), _ms(alert["event_time"]), alert["state"]] = alert
     verdict.aggregate_alerts = len(expected)
+    sources = {(partition, one.offset): one for partition, records in world.logs["touchpoints"].items() for one in records}
     for key in sorted(expected.keys() - found.keys()):
         verdict.note("missing_alerts", f"{_said(key)} was never told: {expected[key].measured}")
     for key in sorted(found.keys() - expected.keys()):
@@ -51,6 +52,23 @@ def compare(verdict: Verdict, world: World, recounted: Iterable[Told]) -> None:
                 isinstance(told, float) and isinstance(right, float) and math.isclose(told, right, abs_tol=TOLERANCE)
             ):
                 verdict.note("phantom_alerts", f"{_said(key)} was told with {name} {told} instead of {right}")
+        for reason in _wrong_evidence(found[key], sources):
+            verdict.note("phantom_alerts", f"{_said(key)} was told with {reason}")
+
+
+def _wrong_evidence(alert: Mapping[str, Any], sources: Mapping[tuple[int, int], ConsumerRecord]) -> Iterable[str]:
+    """What is wrong with the events that an alert names: each must be in the source where it says, no more of them than there are."""
+    evidence = alert.get("evidence", [])
+    if len(evidence) > max(alert.get("evidence_count", 0), 0):
+        yield f"{len(evidence)} events of {alert.get('evidence_count', 0)}"
+    if alert["state"] == "firing" and alert["metric"]["name"] == "abandon_rate" and not evidence:
+        yield "no event"
+    for one in evidence:
+        source = sources.get((one["partition"], one["offset"]))
+        event = {} if source is None else wire.decode(source.value)
+        is_after = _ms(one["time"]) >= _ms(alert["event_time"]) + TICK_MS
+        if (event.get("id"), event.get("type")) != (one["event_id"], one["type"]) or is_after:
+            yield f"{one['type']} {one['event_id']} of {one['time']}, where there is {event.get('type')} {event.get('id')}"
 
 
 def expect(world: World) -> list[Told]:

@@ -162,6 +162,16 @@ def of_another_window(alerts: Alerts) -> None:
     alerts[7]["window"]["start"] = alerts[8]["window"]["end"]
 
 
+def with_an_event_that_is_elsewhere(alerts: Alerts) -> None:
+    found = next(alert for alert in alerts if alert.get("evidence"))
+    found["evidence"][0]["offset"] += 1
+
+
+def without_evidence(alerts: Alerts) -> None:
+    found = next(alert for alert in alerts if alert["metric"]["name"] == "abandon_rate" and alert["state"] == "firing")
+    del found["evidence"]
+
+
 @pytest.mark.parametrize(
     ("doctor", "wrong"),
     [
@@ -173,6 +183,8 @@ def of_another_window(alerts: Alerts) -> None:
         (with_another_bound, {"phantom_alerts": 1}),
         (with_another_sample, {"phantom_alerts": 1}),
         (of_another_window, {"phantom_alerts": 1}),
+        (with_an_event_that_is_elsewhere, {"phantom_alerts": 1}),
+        (without_evidence, {"phantom_alerts": 1}),
     ],
     ids=lambda one: one.__name__ if callable(one) else "",
 )
