@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
+from streamer.journeys.exemplars import evidenced_by
 from streamer.journeys.state import NEVER, Kept
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ NOTHING: Final = Kept()
 class Chapter:
     """Folds the events of its `types`. Counters are counted at `EVENT` cells.
 
-    id: as in the catalogue. types: event types or `prefix.*`, as in the definitions file.
+    id: as in the catalogue. types: event types or `prefix.*`, as in the definitions file. evidenced: by counter, whether the events behind
+    its changes are wanted; a deadline's is kept only then.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Chapter:
     def __init__(self, definitions: Definitions, cells: Cells) -> None:
         self.definitions = definitions
         self.cells = cells
+        self.evidenced = evidenced_by(definitions)
 
     @abstractmethod
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:

@@ -17,12 +17,11 @@ from streamer.journeys.chapters.steps import Steps
 from streamer.journeys.chapters.value import Value
 from streamer.journeys.contacts import NONE, QUIET, ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
+from streamer.journeys.exemplars import evidenced_by
 from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
 from streamer.journeys.state import NEVER, Instance, Issue, Kept, State, state_of
-from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.counters import Counter
 from streamer.rules import language
-from streamer.rules.exemplars import evidence_of
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
@@ -34,16 +33,6 @@ _STEPS: Final = "steps"  # a class that is compiled does not say its id
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
-
-
-def evidenced_by(definitions: Definitions) -> bytes:
-    """By counter, whether an aggregate rule wants the events behind its changes."""
-    wanted = bytearray(1 << cells.COUNTER_BITS)
-    for rule in definitions.rule:
-        if rule.metric is not None and rule.mode != "off":
-            for counter in evidence_of(METRIC_BY_ID[rule.metric], rule.when).counters:
-                wanted[counter] = 1
-    return bytes(wanted)
 
 
 @final

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
+from streamer.journeys.exemplars import cause_of, kept_cause
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters import handoffs
 from streamer.metrics.counters import Counter
@@ -28,7 +29,8 @@ _COMPLETE: Final = int(Counter.HANDOFFS_COMPLETE)
 _LATENCIES: Final = tuple(int(counter) for counter in handoffs.LATENCIES)
 _EDGES_MS: Final = tuple(int(edge * 1000) for edge in handoffs.LATENCY_EDGES)
 
-# What is kept of a handoff: t: of its initiation; due: when it fails, afterwards when it is forgotten; failed; rejected; cell.
+# What is kept of a handoff: t: of its initiation; due: when it fails, afterwards when it is forgotten; failed; rejected; cell; and the
+# `cause`, if the event of its initiation is wanted as evidence.
 _Handoff = dict[str, Any]
 
 
@@ -76,6 +78,8 @@ class Handoffs(Chapter):
         t, cell = event.time, self.cells.of(EVENT, event.journey, event, event.to_team)
         due = t + (self._within_of_partner if event.partner else self._within)
         kept.data[case] = {"t": t, "due": due, "failed": False, "rejected": False, "cell": cell.packed}
+        if self.evidenced[_FAILED]:
+            kept.data[case]["cause"] = kept_cause(event)
         sink.count(_INITIATED, cell, t)
         if event.handoff_kind == "cold" or (event.handoff_kind != "warm" and event.context_passed is False):
             sink.count(_COLD, cell, t)
@@ -102,6 +106,7 @@ class Handoffs(Chapter):
             if handoff["failed"]:
                 del kept.data[case]
             else:
+                sink.at_deadline(cause_of(handoff.get("cause")))
                 self._fail(handoff, sink)
                 handoff["due"] = due + self._forget_after
         self._set_due(kept)

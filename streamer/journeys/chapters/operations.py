@@ -42,7 +42,7 @@ class Operations(Chapter):
             "shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed", "order.cancelled", "contact.started",
             "message.sent", "message.opened",
         )  # fmt: skip
-        self._shipments = ShipmentFold(settings, cells)
+        self._shipments = ShipmentFold(settings, cells, self.evidenced)
         self._keep_for, self._per_customer = int(settings.keep_for), int(settings.per_customer)
         self._overdue_after = int(settings.cadence) * 3 // 2
         self._opened_within, self._messages_limit = int(settings.opened_within), int(settings.messages_per_customer)

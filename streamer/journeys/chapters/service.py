@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
+from streamer.journeys.exemplars import cause_of, kept_cause
 from streamer.journeys.plan import PLANS_MAX, matches
 from streamer.journeys.state import NEVER
 from streamer.metrics.counters import Counter
@@ -158,7 +159,7 @@ class Service(Chapter):
         """Every contact of the issue that waits has got what it waits for, in time."""
         waiting: list[list[Any]] = kept.data.get(wait, [])
         due, in_time = _WAITS[wait]
-        for time, _, packed in [one for one in waiting if one[1] == name]:
+        for time, _, packed, *_ in [one for one in waiting if one[1] == name]:
             cell = self.cells.unpack(packed)
             sink.count(due, cell, time)
             sink.count(in_time, cell, time)
@@ -184,7 +185,8 @@ class Service(Chapter):
             if len(waiting) >= WAITING_MAX:
                 del waiting[0]
                 sink.note("cut_waiting_contacts")
-            waiting.append([event.time, name, cell.packed])
+            cause = [kept_cause(event)] if self.evidenced[_WAITS[wait][0]] else []
+            waiting.append([event.time, name, cell.packed, *cause])
         return len(unhelpful)
 
     def _move(self, issue: dict[str, Any], event: Touchpoint, sink: Sink) -> int:
@@ -251,7 +253,8 @@ class Service(Chapter):
         for wait, within in self._within.items():
             waiting: list[list[Any]] = kept.data.get(wait, [])
             while waiting and waiting[0][0] + within <= due:
-                time, _, packed = waiting.pop(0)
+                time, _, packed, *cause = waiting.pop(0)
+                sink.at_deadline(cause_of(cause[0]) if cause else None)
                 sink.count(_WAITS[wait][0], self.cells.unpack(packed), time)
             if not waiting:
                 kept.data.pop(wait, None)

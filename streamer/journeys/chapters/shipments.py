@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
+from streamer.journeys.exemplars import cause_of, kept_cause
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters import operations
 from streamer.metrics.counters import Counter
@@ -27,14 +28,15 @@ _TARGETS: Final = {target: (int(due), int(on_time)) for target, (due, on_time) i
 _NO_DETAILS: Final = Details()
 
 # A shipment: `begun`, `last` (times of its first and latest event), `cell`, `order`, `targets` (name -> [time, settled]), and as far as it
-# is so `there` (when), `cancelled`, `expedited`.
+# is so `there` (when), `cancelled`, `expedited`, `cause` (the latest event, if it is wanted as evidence of a target that has passed).
 Shipment = dict[str, Any]
 
 
 class ShipmentFold:
     """Folds shipment events into the shipments of a customer, by key."""
 
-    def __init__(self, settings: Operations, cells: Cells) -> None:
+    def __init__(self, settings: Operations, cells: Cells, evidenced: bytes) -> None:
+        self._keeps_cause = any(evidenced[due] for due, _ in _TARGETS.values())
         self._cells = cells
         self._keep_for = int(settings.keep_for)
         self._limit = int(settings.shipments_per_customer)
@@ -52,6 +54,8 @@ class ShipmentFold:
         if shipment is None:
             shipment = shipments[key] = self._begin(shipments, event, sink)
         shipment["last"] = event.time
+        if self._keeps_cause:
+            shipment["cause"] = kept_cause(event)
         if "cancelled" in shipment:
             return
         if not shipment["order"]:
@@ -123,6 +127,7 @@ class ShipmentFold:
         """Settle what is past at `due`, and forget what has had no event for long."""
         for key, shipment in list(shipments.items()):
             if "cancelled" not in shipment:
+                sink.at_deadline(cause_of(shipment.get("cause")))
                 self._settle(shipment, due, sink)
             if shipment["last"] + self._keep_for <= due:
                 del shipments[key]

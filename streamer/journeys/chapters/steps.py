@@ -143,8 +143,10 @@ class Steps(Chapter):
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """Instances have stalled."""
-        for record in kept.data.values():
+        last = {_key(instance): instance.last for instance in state.instances} if self.evidenced[_STALLS] else {}
+        for key, record in kept.data.items():
             if record["due"] == due:
+                sink.at_deadline(last.get(key))
                 record["due"], record["stalled"] = 0, True
                 sink.count(_STALLS, self._cell_of_step(record), due)
         self._set_due(kept)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 
 from streamer import definitions, deltas
 from streamer.alerts import alert
 from streamer.alerts.times import milliseconds
-from streamer.journeys import fold
+from streamer.definitions import default_text
+from streamer.journeys import exemplars
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.counters import Counter
 from streamer.replay.pipeline import Arrival, run_history
@@ -233,7 +236,7 @@ def test_in_how_many_partitions_the_events_lie_does_not_change_which_are_evidenc
 
 
 def test_events_of_a_rule_that_is_off_are_not_carried() -> None:
-    on, off = (fold.evidenced_by(definitions.parse(rule("lower > 0.2", f'mode = "{mode}"'))) for mode in ("draft", "off"))
+    on, off = (exemplars.evidenced_by(definitions.parse(rule("lower > 0.2", f'mode = "{mode}"'))) for mode in ("draft", "off"))
     assert (on[Counter.ABANDONED], off[Counter.ABANDONED], any(off)) == (1, 0, False)
 
 
@@ -267,3 +270,31 @@ def test_a_groups_timeline_begins_with_its_first_series() -> None:
     feed.send(T0 + 1, {T0: [(PANE, WEB, Counter.ABANDONED, 3)]})
     feed.send(T0 + 8, {T0 + 5: [(PANE, APP, Counter.ABANDONED, 3)]})
     assert [turns(record) for record in told(feed)] == [[("firing", 0)], [("firing", 0), ("amended", 5)]]
+
+
+# --- Deadlines of chapters ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metric", "when", "event", "minutes"),
+    [
+        ("response_in_time_rate", "upper < 0.9", {"type": "contact.started", "channel": "phone", "reason": "bill"}, 15),
+        ("handoff_failure_rate", "lower > 0.3", {"type": "handoff.initiated", "channel": "phone", "case_id": "k", "to_team": "b"}, 15),
+        ("on_time_promised_rate", "upper < 0.9", {"type": "shipment.created", "channel": "logistics", "order_id": "o"}, 30),
+        ("step_stalls", "value >= 3", {"type": "checkout.started", "channel": "web", "checkout_id": "k", "step": "address"}, 10),
+    ],
+)
+def test_what_a_chapters_deadline_counts_has_the_event_it_waited_after(metric: str, when: str, event: dict[str, str], minutes: int) -> None:
+    file = default_text()[: default_text().index("[[rule]]")]
+    text = f'{file}\n[[rule]]\nid = "r"\nmetric = "{metric}"\nby = []\nwindows = ["24h"]\nmin_n = 3\nwhen = "{when}"\n'
+    arrivals = []
+    for n in range(3):
+        body = {"source": "shop", "id": f"e{n}", "customer": f"c{n}", "time": BASE_MS + n * MINUTE, **event}
+        value = json.loads(wire(body))
+        if metric == "on_time_promised_rate":
+            value["fulfilment"] = {"shipment_id": f"s{n}", "promised_at": "2026-11-21T10:45:00Z"}
+        arrivals.append(Arrival(BASE_MS + n * MINUTE, f"c{n}".encode(), json.dumps(value).encode()))
+    found = run_history(arrivals, definitions.parse(text), partitions=1, end_ms=BASE_MS + 26 * 60 * MINUTE)
+    record = next(one for one in found.alerts if one.rule.id == "r")
+    assert [one.event_id for one in record.evidence] == ["e0", "e1", "e2"]
+    assert milliseconds(record.event_time) >= BASE_MS + minutes * MINUTE

@@ -1,0 +1,35 @@
+"""Which counter changes carry the event behind them, and how a chapter keeps that event until a deadline counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from streamer.journeys.cells import COUNTER_BITS
+from streamer.metrics.catalogue import METRIC_BY_ID
+from streamer.rules.exemplars import evidence_of
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
+    from streamer.journeys.state import Cause
+    from streamer.touchpoints.touchpoint import Touchpoint
+
+
+def evidenced_by(definitions: Definitions) -> bytes:
+    """By counter, whether an aggregate rule wants the events behind its changes."""
+    wanted = bytearray(1 << COUNTER_BITS)
+    for rule in definitions.rule:
+        if rule.metric is not None and rule.mode != "off":
+            for counter in evidence_of(METRIC_BY_ID[rule.metric], rule.when).counters:
+                wanted[counter] = 1
+    return bytes(wanted)
+
+
+def kept_cause(event: Touchpoint) -> list[Any]:
+    """The event as a chapter keeps it."""
+    return [event.time, event.offset, event.type, event.id]
+
+
+def cause_of(kept: Sequence[Any] | None) -> Cause | None:
+    """The event that a chapter has kept, if it has."""
+    return (int(kept[0]), int(kept[1]), str(kept[2]), str(kept[3])) if kept else None
