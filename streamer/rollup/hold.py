@@ -114,7 +114,7 @@ class Hold:
                 waiting = self._by_tick[tick] = []
                 heappush(self._order, tick)
             waiting.append((held, flat))
-            self.entries += len(flat) // 4
+            self.entries += len(flat) // 4 + len(held.exemplars.get(tick, ()))
 
     @property
     def next_tick(self) -> int | None:
@@ -128,7 +128,7 @@ class Hold:
         heappop(self._order)
         due = self._by_tick.pop(tick)
         for held, flat in due:
-            self.entries -= len(flat) // 4
+            self.entries -= len(flat) // 4 + len(held.exemplars.get(tick, ()))
             if held.last_tick == tick:
                 self.records.pop(held.offset, None)
         return _net(due)
