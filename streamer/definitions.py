@@ -198,9 +198,9 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     the rule; its alerts carry it. mode: a `draft` is evaluated and counted, but nobody is told; `off` is not evaluated.
 
     Of entity rules: on: whom the rule is about; accounts need a `metric`. cooldown: so long after it fired it does not fire again for the
-    same one. max_per_day: the most firings for one in any 24 hours, 0 for no limit. quiet: spans such as `22:00-07:00`, in the file's `timezone`, in which
-    nothing begins to fire. What these hold back fires when they allow it, if the condition still holds then. show: names whose values an
-    alert carries besides those in `when`; a change of theirs alone is no amendment.
+    same one. max_per_day: the most firings for one in any 24 hours, 0 for no limit. quiet: spans such as `22:00-07:00`, in the file's
+    `timezone`, in which nothing begins to fire. What these hold back fires when they allow it, if the condition still holds then. show:
+    names whose values an alert carries besides those in `when`; a change of theirs alone is no amendment.
 
     Of aggregate rules: metric: of the catalogue. by: dimensions, of a slice of the file. windows: of those of the file; the condition must
     hold in all of them. min_n: below this sample nothing is known. for: so long the condition must hold first. baseline: a fixed target, or

@@ -2,7 +2,8 @@
 
 Labels are an alert's identity there, the same in each transition: `alertname` and `rule` (the rule's id), `severity`, the slice's
 dimensions or, of a customer or an account, `entity` (the fingerprint, which names nobody), and the configured ones. It forgets what it
-is not reminded of, so everything that fires is sent again every `resend`; what this process can no longer remind it of ends after four times that.
+is not reminded of, so everything that fires is sent again every `resend`; what this process can no longer remind it of ends after four
+times that.
 """
 
 from __future__ import annotations

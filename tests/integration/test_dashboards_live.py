@@ -253,10 +253,10 @@ class Reader:
     def sources(self) -> Iterator[SourceReading]:
         yield from ()
 
-    def account_states(self) -> Iterator[AccountsReading]:
-        return iter(())
-
     def rule_states(self) -> Iterator[RuleReading]:
+        yield from ()
+
+    def account_states(self) -> Iterator[AccountsReading]:
         yield from ()
 
 

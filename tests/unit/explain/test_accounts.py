@@ -82,7 +82,7 @@ def test_an_account_is_explained_by_its_name_and_the_rule_by_its_accounts(files:
     assert (found["kind"], found["told"]) == ("account", [])
     (series,) = found["series"]
     assert (series["rule"], series["status"]) == ("busy", "ok")
-    assert series["counterfactual"] == "It would have fired with `value` at 3 (it was 1)."
+    assert series["counterfactual"] == "It would have fired with `value` over 1h at 3 or more (it was 1)."
     assert [one["series"] for one in told("explain", "rule:busy", *files, *at)["series"]] == [{"account": "acme"}, {"account": "globex"}]
 
 

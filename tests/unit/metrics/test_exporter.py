@@ -37,6 +37,12 @@ by = ["journey"]
 windows = ["5m"]
 when = "lower > 0.5"
 severity = "critical"
+[[rule]]
+id = "busy"
+on = "account"
+metric = "contacts"
+windows = ["1h"]
+when = "value > 100"
 """
     + ALL_CHAPTERS
 )
