@@ -26,6 +26,7 @@ from streamer.replay import mapping as mapping_file
 from streamer.replay.history import read_history
 from streamer.replay.partitions import partition_of
 from streamer.replay.pipeline import Shape
+from streamer.rollup.panes import TICK_MS
 from streamer.rules.explain import show
 
 if TYPE_CHECKING:
@@ -191,11 +192,12 @@ def _account_story(wanted: Definitions, log: _Log, account: str, at_ms: int | No
 
 
 def _tell_all(stories: Sequence[RuleStory], log: _Log, at_ms: int | None) -> None:
-    for piece in log.pieces(at_ms, None):
+    # Rules are decided for whole ticks: what happens later in the tick of that moment belongs to it.
+    for piece in log.pieces(None if at_ms is None else at_ms + TICK_MS - 1, None):
         for story in stories:
             story.take(piece)
     for story in stories:
-        story.finish(None if at_ms is None or not log.closes else at_ms + 1_000)
+        story.finish(None if at_ms is None or not log.closes else at_ms + TICK_MS)
 
 
 def _rule(wanted: Definitions, rule_id: str) -> Rule:

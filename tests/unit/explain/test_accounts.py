@@ -42,7 +42,8 @@ def files(tmp_path: Path) -> list[str]:
     (tmp_path / "rules.toml").write_text(RULES)
     who = [("ann", "acme"), ("ben", "acme"), ("cleo", "globex"), ("ann", "acme"), ("dora", None)]
     of = [{"account_id": account} if account else {} for _, account in who]
-    events = [event(n, name, "contact.started", "phone", **of[n]) for n, (name, _) in enumerate(who)]
+    # Within a second, which is what rules are decided for.
+    events = [event(n + 0.007, name, "contact.started", "phone", **of[n]) for n, (name, _) in enumerate(who)]
     events.append(event(200, "dora", "page.viewed"))
     (tmp_path / "history.jsonl").write_text("".join(json.dumps(one) + "\n" for one in events))
     (tmp_path / "labels.jsonl").write_text(json.dumps(LABEL) + "\n")
