@@ -47,7 +47,8 @@ def row() -> Row:
             common.timeseries(
                 502,
                 "Aggregate rules",
-                "On how many slices, or accounts, each aggregate rule is in which state. Insufficient is neither ok nor firing; pending waits its `for`.",
+                "On how many slices, or accounts, each aggregate rule is in which state. Insufficient is neither ok nor firing;"
+                " pending waits its `for`.",
                 common.queries((states, "{{rule}} ({{severity}}): {{state}}"), (accounts, "{{rule}} ({{severity}}): {{state}}")),
                 unit="short",
                 decimals=0,
