@@ -69,7 +69,7 @@ def arrival(number: int, one: Happening) -> Arrival:
     return Arrival(BEGIN_MS + (one.second + one.late) * 1000, f"c{one.customer}".encode(), json.dumps(fields).encode())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_sums_by_account_are_those_of_a_plain_loop(data: st.DataObject) -> None:
     events = data.draw(happenings)
