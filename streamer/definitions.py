@@ -32,7 +32,7 @@ from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTERS, CORE, METRIC_BY_ID, PATTERN_PREFIX, PATTERNS, chapter_of_signal
 from streamer.metrics.chapters.causes import SPANS_MS as CAUSE_SPANS_MS
-from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
+from streamer.metrics.counters import ACCOUNT, DIMENSIONS, DIMENSIONS_OF
 from streamer.metrics.metric import Metric, counters_of
 from streamer.rules import language
 from streamer.rules.quiet import QuietHours, zone_of
@@ -40,6 +40,7 @@ from streamer.suggestions import hint, quoted
 from streamer.validation import Problem, Remark, read, refuse
 
 Identifier = Literal["journey_id", "checkout_id", "order_id", "cart_id", "case_id", "session"]
+Entity = Literal["customer", "journey", "issue"]
 EventId = Literal["journey_id", "session_id", "checkout_id", "order_id", "cart_id", "issue_id", "case_id", "contact_id"]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Weight = Annotated[float, msgspec.Meta(ge=0, le=1_000)]
@@ -122,7 +123,10 @@ class Cases(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Limits(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is kept per customer, and how many label values a dimension may have; beyond, the oldest goes and is counted."""
+    """What is kept per customer, and how many label values a dimension may have; beyond, the oldest goes and is counted.
+
+    accounts: how many accounts rules on accounts look at; those that come later are counted as one, of which none fires. [H]
+    """
 
     events_per_customer: AtLeastOne = 100
     journeys_per_customer: AtLeastOne = 50
@@ -131,6 +135,7 @@ class Limits(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     episodes_per_customer: AtLeastOne = 200
     evidence_per_alert: AtLeastOne = 20
     label_values: AtLeastOne = 100
+    accounts: AtLeastOne = 10_000
 
 
 class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,7 +147,7 @@ class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        refuse(Remark(f"unknown dimension {quoted(name)}: {hint(name, DIMENSIONS)}", "by") for name in self.by if name not in DIMENSIONS)
+        refuse(Remark(_no_dimension(name), "by") for name in self.by if name not in DIMENSIONS)
 
 
 class Pattern(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,22 +178,29 @@ class Pattern(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return int(self.within if self.absent_for is None else self.absent_for) if self.without else 0
 
 
+def _no_dimension(name: str) -> str:
+    if name == ACCOUNT:
+        return 'accounts are customer data and never become labels of gauges: a rule that looks at them has `on = "account"` and a `metric`'
+    return f"unknown dimension {quoted(name)}: {hint(name, DIMENSIONS)}"
+
+
 # Fields of one kind of rule only, and what they are if they are not given.
 _OF_ENTITY_RULES: dict[str, object] = {"show": (), "cooldown": 0, "max_per_day": 0, "quiet": ()}
 _OF_AGGREGATE_RULES: dict[str, object] = {"by": (), "windows": (), "for_": 0, "baseline": None, "clear": "", "group_by": None}
 
 
 class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When it matters. `metric` makes an aggregate rule (evaluated by rollup), `on` an entity rule (evaluated by journeys).
+    """When it matters. `metric` makes an aggregate rule (evaluated by rollup), `on` an entity rule (evaluated by journeys); with both,
+    `on = "account"`, it is an aggregate rule on every account by itself.
 
     id: its name, for ever: alerts are put together by it. when: an expression over the documented names. severity: how bad it is. action:
     what is to be done, one sentence. owner_team: who is told. runbook: where it says more. dashboard: a link, else the file's. version: of
     the rule; its alerts carry it. mode: a `draft` is evaluated and counted, but nobody is told; `off` is not evaluated.
 
-    Of entity rules: on: whom the rule is about. cooldown: so long after it fired it does not fire again for the same one. max_per_day:
-    the most firings for one in any 24 hours, 0 for no limit. quiet: spans such as `22:00-07:00`, in the file's `timezone`, in which
-    nothing begins to fire. What these hold back fires when they allow it, if the condition still holds then. show: names whose values an
-    alert carries besides those in `when`; a change of theirs alone is no amendment.
+    Of entity rules: on: whom the rule is about; accounts need a `metric`. cooldown: so long after it fired it does not fire again for the
+    same one. max_per_day: the most firings for one in any 24 hours, 0 for no limit. quiet: spans such as `22:00-07:00`, in the file's
+    `timezone`, in which nothing begins to fire. What these hold back fires when they allow it, if the condition still holds then. show:
+    names whose values an alert carries besides those in `when`; a change of theirs alone is no amendment.
 
     Of aggregate rules: metric: of the catalogue. by: dimensions, of a slice of the file. windows: of those of the file; the condition must
     hold in all of them. min_n: below this sample nothing is known. for: so long the condition must hold first. baseline: a fixed target, or
@@ -201,7 +213,7 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     when: str
     severity: Literal["info", "warning", "critical"] = "warning"
     metric: str | None = None
-    on: Literal["customer", "journey", "issue"] | None = None
+    on: Literal["customer", "journey", "issue", "account"] | None = None
     by: tuple[str, ...] = ()
     windows: tuple[str, ...] = ()
     min_n: int = 30
@@ -226,12 +238,15 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _wrong(self) -> Iterator[Remark]:
         """Everything that is wrong with the rule itself, whatever the rest of the file says."""
-        if (self.metric is None) == (self.on is None):
+        if self.on == ACCOUNT and self.metric is None:
+            yield Remark("is on accounts and needs a `metric`: what several customers do is only known as numbers", "on")
+            return
+        if (self.metric is None) == (self.entity is None):
             yield Remark("needs either `metric` (aggregate rule) or `on` (entity rule)", "on" if self.on else "")
             return
         if self.metric is not None:
             yield from self._wrong_aggregate(self.metric)
-        names = language.AGGREGATE_NAMES if self.metric else language.ENTITY_NAMES[self.on or "customer"]
+        names = self._known_names
         faults = list(language.faults(self.when, names))
         for fault in faults:
             yield Remark(fault, "when")
@@ -248,16 +263,20 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             QuietHours(self.quiet, zone_of("UTC"))
         except DefinitionsError as exc:
             yield Remark(str(exc), "quiet")
-        for name in self.show if self.on else ():
+        for name in self.show if self.entity else ():
             if not language.knows(names, name):
                 yield Remark(f"`show` has the unknown name {quoted(name)}: {hint(name, names)}", "show")
 
     def _wrong_aggregate(self, metric: str) -> Iterator[Remark]:
         if metric not in METRIC_BY_ID:
             yield Remark(f"unknown metric {quoted(metric)}: {hint(metric, METRIC_BY_ID, 'docs/reference/catalogue.md')}", "metric")
+        if self.on == ACCOUNT:
+            for key in ("by", "group_by"):
+                if getattr(self, key) != _OF_AGGREGATE_RULES[key]:
+                    yield Remark(f"is on accounts, each by itself: leave out `{key}`", key)
         unknown = [name for name in self.by if name not in DIMENSIONS]
         for name in unknown:
-            yield Remark(f"unknown dimension {quoted(name)}: {hint(name, DIMENSIONS)}", "by")
+            yield Remark(_no_dimension(name), "by")
         if metric in METRIC_BY_ID and not unknown:
             has = set.intersection(*(set(DIMENSIONS_OF[counter]) for counter in counters_of(METRIC_BY_ID[metric])))
             for name in self.by:
@@ -275,8 +294,27 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             named = language.names_in(text) & language.BASELINE_NAMES if text else frozenset()
             if named and self.baseline is None:
                 yield Remark(f"names {quoted(min(named))} and has no `baseline`", key)
-        if self.group_by is not None and not set(self.group_by) < set(self.by):
+        if self.group_by is not None and ACCOUNT in self.group_by:
+            yield Remark(_no_dimension(ACCOUNT), "group_by")
+        elif self.group_by is not None and self.on != ACCOUNT and not set(self.group_by) < set(self.by):
             yield Remark("`group_by` must leave out at least one dimension of `by`, and name no other", "group_by")
+
+    @property
+    def entity(self) -> Entity | None:
+        """Whom an entity rule is about; None of an aggregate rule, also of one on accounts."""
+        return None if self.on == ACCOUNT else self.on
+
+    @property
+    def series_by(self) -> tuple[str, ...]:
+        """The dimensions of the series that an aggregate rule looks at."""
+        return (ACCOUNT,) if self.on == ACCOUNT else self.by
+
+    @property
+    def _known_names(self) -> frozenset[str]:
+        """The names that its condition may have. Accounts are not among them: a rule's text is told with each of its alerts."""
+        if self.entity is not None:
+            return language.ENTITY_NAMES[self.entity]
+        return language.AGGREGATE_NAMES.difference(DIMENSIONS) if self.on == ACCOUNT else language.AGGREGATE_NAMES
 
     @property
     def names(self) -> frozenset[str]:
@@ -347,7 +385,7 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for rule in self.rule:
             if rule.metric:
                 yield from self._missing_for(rule)
-            for name in sorted(rule.names) if rule.on else ():
+            for name in sorted(rule.names) if rule.entity else ():
                 if name.startswith(PATTERN_PREFIX) and name not in patterns:
                     yield Remark(f"names {quoted(name)}, and the file has no such pattern: {hint(name, patterns)}", "when", rule, "pattern")
             needed = {CHAPTER_OF[rule.metric]} if rule.metric else {chapter_of_signal(name) or CORE[0] for name in rule.names}
@@ -356,7 +394,7 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _missing_for(self, rule: Rule) -> Iterator[Remark]:
         """What an aggregate rule needs of the file and does not find."""
-        if rule.by not in [part.by for part in self.slice]:
+        if rule.on != ACCOUNT and rule.by not in [part.by for part in self.slice]:
             listed = ", ".join(quoted(name) for name in rule.by)
             yield Remark(f"is by [{listed}], which is not a slice of this file: add [[slice]] by = [{listed}]", "by", rule, "slice")
         for text in rule.windows:
@@ -373,6 +411,17 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def has(self, metric: Metric) -> bool:
         """Whether the metric's chapter is on."""
         return CHAPTER_OF[metric.id] in self.chapters
+
+    @property
+    def account_counters(self) -> frozenset[int]:
+        """What is counted by account: what rules on accounts look at, and nothing without such a rule."""
+        metrics = [rule.metric for rule in self.rule if rule.on == ACCOUNT and rule.metric and rule.mode != "off"]
+        return frozenset(int(counter) for metric in metrics for counter in counters_of(METRIC_BY_ID[metric]))
+
+    @property
+    def slices(self) -> tuple[tuple[str, ...], ...]:
+        """The dimensions of everything that is counted apart: the file's slices in their order, and then accounts, if a rule is on them."""
+        return (*(part.by for part in self.slice), *(((ACCOUNT,),) if self.account_counters else ()))
 
     @property
     def longest_deadline_ms(self) -> int:

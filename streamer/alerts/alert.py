@@ -22,12 +22,13 @@ class RuleRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Whom the alert is about (entity rules)."""
+    """Whom the alert is about (entity rules): a customer, perhaps one of his journeys or issues, or an account and no single customer."""
 
-    canonical_id: str
+    canonical_id: str = ""
     journey: str = ""
     journey_id: str = ""
     issue_id: str = ""
+    account_id: str = ""
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -120,6 +121,13 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     during_source_silence: bool = False
     published_at: str | None = None
     held: bool = False
+
+    @property
+    def series(self) -> dict[str, str] | None:
+        """The labels of the series it is about, also of an account's; None of an alert about a customer, or about no series."""
+        if self.entity is not None and self.entity.account_id:
+            return {"account": self.entity.account_id}
+        return self.slice
 
 
 _encoder = msgspec.json.Encoder()

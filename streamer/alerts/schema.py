@@ -24,6 +24,7 @@ def json_schema() -> dict[str, Any]:
     for name, fields in _TIMES.items():
         for field in fields:
             definitions[name]["properties"][field]["format"] = "date-time"
+    definitions["Entity"]["anyOf"] = [{"required": ["canonical_id"]}, {"required": ["account_id"]}]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,

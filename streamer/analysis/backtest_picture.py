@@ -73,7 +73,7 @@ def _panels(version: Version) -> list[_Panel]:
         mine = [firing for firing in version.firings if firing.rule == rule.id and rule.metric]
         for fingerprint in dict.fromkeys(firing.fingerprint for firing in mine):
             firings = [firing for firing in mine if firing.fingerprint == fingerprint]
-            values = tuple([firings[0].about[name] for name in rule.by])
+            values = tuple([firings[0].about[name] for name in rule.series_by])
             taken = [sample for sample in samples.get((rule.id, values), ()) if version.span.has(sample.time_ms)]
             found.append(_Panel(rule, about_text(firings[0].about), taken, firings))
     return sorted(found, key=lambda panel: -len(panel.firings))[:SERIES_MAX]
@@ -82,7 +82,7 @@ def _panels(version: Version) -> list[_Panel]:
 def _bars(version: Version) -> list[tuple[str, Sequence[Firing]]]:
     fired: list[tuple[str, Sequence[Firing]]] = []
     for rule in version.definitions.rule:
-        firings = [firing for firing in version.firings if firing.rule == rule.id and rule.on]
+        firings = [firing for firing in version.firings if firing.rule == rule.id and rule.entity]
         if firings:
             fired.append((rule.id, firings))
     return sorted(fired, key=lambda entry: -len(entry[1]))[:ENTITY_RULES_MAX]

@@ -151,9 +151,9 @@ def _by_customer(rows: Sequence[tuple[str, int]]) -> Times:
 def _alerts(log: Log, history: History) -> dict[str, Times]:
     """Firings by rule and customer."""
     result = run_history(arrivals_of(history), log.definitions, partitions=1, begin_ms=history.begin_ms, end_ms=None, build="analyze")
-    fired: dict[str, list[tuple[str, int]]] = {rule.id: [] for rule in log.definitions.rule if rule.on}
+    fired: dict[str, list[tuple[str, int]]] = {rule.id: [] for rule in log.definitions.rule if rule.entity}
     for alert in result.alerts:
-        if alert.entity is not None and alert.state == "firing":
+        if alert.entity is not None and alert.entity.canonical_id and alert.state == "firing":
             fired[alert.rule.id].append((alert.entity.canonical_id, milliseconds(alert.event_time)))
     return {rule: _by_customer(rows) for rule, rows in fired.items()}
 

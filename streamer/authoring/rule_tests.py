@@ -19,14 +19,14 @@ from streamer.validation import Problem, Remark, read, refuse
 
 HOUR_MS: Final = 3_600_000
 # The keys of an expectation beside `rule`; those given must be as the alert says.
-_PARTS: Final = ("state", "at", "severity", "customer", "journey", "journey_id", "issue", "slice")
+_PARTS: Final = ("state", "at", "severity", "customer", "journey", "journey_id", "issue", "slice", "account")
 
 
 class Expected(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An alert that must come.
 
     rule: its id. state: the transition. at: when, as of the event, the deadline or the second that caused it. slice: of an aggregate rule.
-    customer, journey, journey_id, issue: of an entity rule. What is not written may be anything.
+    customer, journey, journey_id, issue: of an entity rule. account: of a rule on accounts. What is not written may be anything.
     """
 
     rule: str
@@ -38,6 +38,7 @@ class Expected(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     journey_id: str | None = None
     issue: str | None = None
     slice: dict[str, str] | None = None
+    account: str | None = None
 
     def __post_init__(self) -> None:
         refuse(_wrong_times(at=self.at))
@@ -165,6 +166,7 @@ def _told(alert: Alert) -> Told:
     if alert.entity is not None:
         entity = msgspec.structs.asdict(alert.entity)
         entity["customer"], entity["issue"] = entity.pop("canonical_id"), entity.pop("issue_id")
+        entity["account"] = entity.pop("account_id")
         says |= {name: value for name, value in entity.items() if value}
     if alert.slice is not None:
         says["slice"] = alert.slice

@@ -67,10 +67,9 @@ def firings_of(alerts: Iterable[Alert]) -> list[Firing]:
 
 
 def about_of(told: Alert) -> dict[str, str]:
-    """Whom or what an alert is about: the entity's ids that there are, or the slice."""
-    if told.entity is None:
-        return dict(told.slice or {})
-    entity = told.entity
+    """Whom or what an alert is about: the entity's ids that there are, or the slice or account."""
+    if (entity := told.entity) is None or entity.account_id:
+        return dict(told.series or {})
     ids = {
         "customer": entity.canonical_id,
         "journey": entity.journey,
@@ -87,7 +86,7 @@ def _begun(told: Alert) -> Firing:
         told.fingerprint,
         told.episode_id,
         about_of(told),
-        told.metric.name if told.entity is None else None,
+        None if told.entity is not None and told.entity.canonical_id else told.metric.name,
         milliseconds(told.event_time),
         milliseconds(told.detected_at),
         None,

@@ -162,7 +162,8 @@ def about(alert: alerts.Alert) -> str:
     """Whom or what an alert is about: the entity's ids, or the slice."""
     if alert.entity is not None:
         entity = alert.entity
-        return " ".join(part for part in (entity.canonical_id, entity.journey, entity.journey_id, entity.issue_id) if part)
+        ids = (entity.canonical_id, entity.journey, entity.journey_id, entity.issue_id, entity.account_id)
+        return " ".join(part for part in ids if part)
     return " ".join(f"{name}={value}" for name, value in sorted((alert.slice or {}).items())) or "everything"
 
 

@@ -21,10 +21,12 @@ from streamer.errors import InputError
 from streamer.explain import find, report
 from streamer.explain.customer import CustomerStory
 from streamer.explain.series import RuleStory
+from streamer.metrics.counters import ACCOUNT
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import read_history
 from streamer.replay.partitions import partition_of
 from streamer.replay.pipeline import Shape
+from streamer.rollup.panes import TICK_MS
 from streamer.rules.explain import show
 
 if TYPE_CHECKING:
@@ -55,7 +57,9 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    what: Annotated[str, typer.Argument(help="A customer, a journey's or issue's id, an alert_id, episode_id or fingerprint, or a rule.")],
+    what: Annotated[
+        str, typer.Argument(help="A customer, a journey's or issue's id, an alert_id, episode_id or fingerprint, a rule, or account:ID.")
+    ],
     file: Annotated[Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; none with --topic.")] = None,
     topic: Annotated[bool, typer.Option("--topic", help="Not a file: what is in Kafka, with the journal of the workers.")] = False,
     mapping: Annotated[Path | None, typer.Option(help="From the file's columns to touchpoints; not for canonical events.")] = None,
@@ -67,7 +71,7 @@ def explain(
 ) -> None:
     """Explain why an alert fired, or why none did: the timeline, how near each rule is, and what would have turned it over.
 
-    A word that may mean several things is said as customer:ID, journey:ID, alert:ID or rule:ID.
+    A word that may mean several things is said as customer:ID, journey:ID, alert:ID or rule:ID. account:ID is every rule on that account.
 
     Exit code 0: done. 2: there is no such thing in the log, or a file or an option cannot be used. With --topic also 3: a topic is
     missing; 4: records were deleted while they were read; 8: Kafka does not answer.
@@ -129,12 +133,14 @@ def _explained(what: str, wanted: Definitions, log: _Log, at_ms: int | None) -> 
     if "alert" in asked.kinds and (alert := log.alert(asked.name)) is not None:
         rule = _rule(wanted, alert.rule.id)
         moment = alert_time(alert.event_time) if at_ms is None else at_ms
-        if alert.entity is None:
+        if alert.entity is None or alert.entity.account_id:
             return head | {"kind": "alert"} | _rule_story(wanted, log, rule, moment, alert)
         key = alert.entity.canonical_id.encode()
         return head | {"kind": "alert"} | _customer_story(wanted, log, key, moment, about=alert)
     if "rule" in asked.kinds:
         return head | {"kind": "rule"} | _rule_story(wanted, log, _rule(wanted, asked.name), at_ms)
+    if asked.kinds == ("account",):
+        return head | {"kind": "account"} | _account_story(wanted, log, asked.name, at_ms)
     key, kind = _customer(log, asked)
     return head | {"kind": kind} | _customer_story(wanted, log, key, at_ms, id_=asked.name if kind == "journey" else "")
 
@@ -168,11 +174,30 @@ def _customer_story(
 def _rule_story(wanted: Definitions, log: _Log, rule: Rule, at_ms: int | None, about: Alert | None = None) -> dict[str, Any]:
     if rule.metric is None:
         raise InputError(f"rule {rule.id!r} is about single customers: name one of them, a journey or an alert")
-    story = RuleStory(wanted, log.shape, rule, None if about is None else about.slice, at_ms)
-    for piece in log.pieces(at_ms, None):
-        story.take(piece)
-    story.finish(None if at_ms is None or not log.closes else at_ms + 1_000)
+    story = RuleStory(wanted, log.shape, rule, None if about is None else about.series, at_ms)
+    _tell_all([story], log, at_ms)
     return report.of_rule(story, wanted, at_ms, about)
+
+
+def _account_story(wanted: Definitions, log: _Log, account: str, at_ms: int | None) -> dict[str, Any]:
+    rules = [rule for rule in wanted.rule if rule.on == ACCOUNT and rule.mode != "off"]
+    if not rules:
+        raise InputError("the definitions have no rule on accounts")
+    stories = [RuleStory(wanted, log.shape, rule, {ACCOUNT: account}, at_ms) for rule in rules]
+    _tell_all(stories, log, at_ms)
+    told = report.of_rules(stories, wanted, at_ms)
+    if not told["series"]:
+        raise find.nothing(account, ("account",))
+    return told
+
+
+def _tell_all(stories: Sequence[RuleStory], log: _Log, at_ms: int | None) -> None:
+    # Rules are decided for whole ticks: what happens later in the tick of that moment belongs to it.
+    for piece in log.pieces(None if at_ms is None else at_ms + TICK_MS - 1, None):
+        for story in stories:
+            story.take(piece)
+    for story in stories:
+        story.finish(None if at_ms is None or not log.closes else at_ms + TICK_MS)
 
 
 def _rule(wanted: Definitions, rule_id: str) -> Rule:
@@ -214,6 +239,8 @@ def _show_head(say: Callable[..., None], told: dict[str, Any]) -> None:
 
 
 def _show_customer(say: Callable[..., None], told: dict[str, Any]) -> None:
+    for account in told["accounts"]:
+        say(f"Of the account {account}, whose rules `streamer explain account:{account}` explains.")
     if told["refused"]:
         say("The customer has refused analytics: no rule about single customers fires.", "yellow")
     say("")

@@ -149,7 +149,7 @@ def _of_topic(definitions: Path | None, within: compare.Range, most: int) -> tup
     )
     ends = sorted(batches.clocks.values())
     log = {"records": len(records), "begin": rfc3339(min(one.arrival for one in records)), "end": rfc3339(ends[-1])}
-    rules = [rule.id for rule in wanted.definitions.rule if rule.on]
+    rules = [rule.id for rule in wanted.definitions.rule if rule.entity]
     return wanted, log, {
         "records": [compare.records(counted.records, live.put_aside(recounted.records), counted.cut)],
         "counters": compare.counters(counted, recounted, within, most),

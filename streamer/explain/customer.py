@@ -57,6 +57,7 @@ class CustomerStory:
         self.key = key
         self.partition = partition
         self.happened: list[Happened] = []
+        self.accounts: dict[str, None] = {}  # that the customer's events name, in the order in which they came
         self._until_ms = until_ms
         self._over = False
         self._definitions = definitions
@@ -70,7 +71,7 @@ class CustomerStory:
         self._copy: State | None = None
         self._before: dict[str, Entity] = {}
         self._seen: dict[str, Seen] = {}
-        self._known_rules = [(rule, Explainer(rule.when, ENTITY_NAMES[rule.on])) for rule in definitions.rule if rule.on is not None]
+        self._known_rules = [(rule, Explainer(rule.when, ENTITY_NAMES[rule.entity])) for rule in definitions.rule if rule.entity]
 
     @property
     def clock_ms(self) -> int:
@@ -160,6 +161,8 @@ class CustomerStory:
         self._see(after)
         time_ms = event.time if isinstance(event, Touchpoint) else record.timestamp
         told = event if isinstance(event, Touchpoint) else None
+        if told is not None and told.account_id:
+            self.accounts[told.account_id] = None
         reason = f": {event.reason.value}" if isinstance(event, Rejected) else ""
         alerts = list(self._alerts())
         self._tell([one for one in alerts if alert_ms(one) < time_ms])  # of the deadlines that came first

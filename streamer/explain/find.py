@@ -1,4 +1,4 @@
-"""Whom a word means: a customer, a journey or issue by one of its ids, an alert, or a rule; looked up in the log itself."""
+"""Whom a word means: a customer, a journey or issue by one of its ids, an alert, a rule, or an account; looked up in the log itself."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from streamer.replay.history import History
     from streamer.replay.pipeline import Piece
 
-Kind = Literal["customer", "journey", "alert", "rule"]
-KINDS: Final[tuple[Kind, ...]] = ("customer", "journey", "alert", "rule")
+Kind = Literal["customer", "journey", "alert", "rule", "account"]
+KINDS: Final[tuple[Kind, ...]] = ("customer", "journey", "alert", "rule", "account")
 _ALERT: Final = re.compile(r"[0-9a-f]{16}")
 # What journeys and issues are known by in rules and alerts.
 _IDS: Final = ("journey_id", "checkout_id", "order_id", "cart_id", "session_id", "case_id", "issue_id")
@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
 
 
 def wanted(text: str, rules: Iterable[str]) -> Wanted:
-    """`customer:ID` and the like say what is meant; a bare word may be several things."""
+    """`customer:ID` and the like say what is meant; a bare word may be several things, but no account."""
     prefix, colon, rest = text.partition(":")
     for kind in KINDS:
         if colon and prefix == kind and rest:

@@ -36,6 +36,7 @@ def of_customer(story: CustomerStory, definitions: Definitions, *, id_: str = ""
     return {
         "customer": story.key.decode(errors="replace"),
         "partition": story.partition,
+        "accounts": list(story.accounts),
         "at": rfc3339(story.clock_ms),
         "definitions": {"revision": definitions.revision, "digest": definitions.digest},
         "alert": None if about is None else msgspec.to_builtins(about),
@@ -48,20 +49,26 @@ def of_customer(story: CustomerStory, definitions: Definitions, *, id_: str = ""
 
 def of_rule(story: RuleStory, definitions: Definitions, at_ms: int | None, about: Alert | None = None) -> dict[str, Any]:
     """Of an aggregate rule: its series, those that fire first, then the nearest."""
-    verdicts = story.verdicts()
+    return of_rules([story], definitions, at_ms, about)
+
+
+def of_rules(stories: Sequence[RuleStory], definitions: Definitions, at_ms: int | None, about: Alert | None = None) -> dict[str, Any]:
+    """Of several aggregate rules, one after the other."""
+    verdicts = [verdict for story in stories for verdict in story.verdicts()]
     latest = max((one.as_of_ms for one in verdicts), default=0)
     return {
         "at": rfc3339(latest if at_ms is None else at_ms),
         "definitions": {"revision": definitions.revision, "digest": definitions.digest},
         "alert": None if about is None else msgspec.to_builtins(about),
         "told": [
-            {"time": told.event_time, "state": told.state, "series": told.slice, "alert_id": told.alert_id, "why": told.why}
+            {"time": told.event_time, "state": told.state, "series": told.series, "alert_id": told.alert_id, "why": told.why}
+            for story in stories
             for told in story.told
             if at_ms is None or told.event_time <= rfc3339(at_ms)
         ],
         "series": [_series(one) for one in verdicts[:SERIES_MAX]],
         "series_left_out": max(0, len(verdicts) - SERIES_MAX),
-        "series_excluded": story.excluded,
+        "series_excluded": sum(story.excluded for story in stories),
     }
 
 

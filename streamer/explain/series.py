@@ -85,7 +85,7 @@ class RuleStory:
         self.told += [
             told
             for told in self._run.take_alerts()
-            if told.rule.id == self._rule.id and told.slice is not None and self._wanted(told.slice)
+            if told.rule.id == self._rule.id and told.series is not None and self._wanted(told.series)
         ]
 
     def finish(self, clock_ms: int | None) -> None:

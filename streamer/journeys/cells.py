@@ -12,11 +12,15 @@ from typing import Final, final
 
 from streamer.deltas import EXEMPLARS_MAX, PANE_MS, Exemplar
 from streamer.metrics.counters import (
+    ACCOUNT,
     CASE_DIMENSIONS,
+    CELL_DIMENSIONS,
     CONTACT_DIMENSIONS,
     DERIVED_DIMENSIONS,
-    DIMENSIONS,
     EVENT_DIMENSIONS,
+    FIRST_CASES,
+    FIRST_CHAPTERS,
+    FIRST_CONTACTS,
     JOURNEY_DIMENSIONS,
 )
 from streamer.touchpoints.touchpoint import Touchpoint
@@ -28,7 +32,7 @@ EVENT: Final = 3
 _FAMILIES: Final = (JOURNEY_DIMENSIONS, CONTACT_DIMENSIONS, CASE_DIMENSIONS, EVENT_DIMENSIONS)
 
 # Of a cell's values, what is no field of the event.
-_NOT_READ: Final = frozenset({"journey"}.union(DERIVED_DIMENSIONS))
+_NOT_READ: Final = frozenset({"journey", ACCOUNT}.union(DERIVED_DIMENSIONS))
 
 # Pane, cell and counter share one integer: counters are below 256 by their numbering, and with 24 bits for the cells between two drains
 # a pane of this century (29 bits) still fits in the 62 bits that need no allocation.
@@ -62,19 +66,26 @@ class Cell:
 
 @final
 class Cells:
-    """Interns the cells of one partition. `dimensions` are the ones any slice uses, in the catalogue's order."""
+    """Interns the cells of one partition. `dimensions` are the ones any slice uses, in the catalogue's order.
 
-    def __init__(self, used: Iterable[str]) -> None:
-        names = {"journey", *used}
-        self.dimensions = tuple(name for name in DIMENSIONS if name in names)
+    account_counters: what is counted by account; only cells that have these tell accounts apart, for there are many.
+    """
+
+    def __init__(self, used: Iterable[str], account_counters: Iterable[int] = ()) -> None:
+        self._of_account = frozenset(family for counter in account_counters for family in _families_of(counter))
+        names = {"journey", *used, *((ACCOUNT,) if self._of_account else ())}
+        self.dimensions = tuple(name for name in CELL_DIMENSIONS if name in names)
         others = [name for name in self.dimensions if name not in _NOT_READ]
         # Two names at least, so that attrgetter always gives a tuple; `named` drops what is no dimension.
         self._names = others if len(others) > 1 else [*others, "source", "type"]
         self._read = attrgetter(*self._names)
         self._latest: Touchpoint | None = None
         self._raw: tuple[str, ...] = ()
-        self._kept = [tuple(name in family for name in self.dimensions) for family in _FAMILIES]
-        self._by_event: dict[tuple[int, str, tuple[str, ...], str], Cell] = {}
+        self._kept = [
+            tuple(number in self._of_account if name == ACCOUNT else name in family for name in self.dimensions)
+            for number, family in enumerate(_FAMILIES)
+        ]
+        self._by_event: dict[tuple[int, str, tuple[str, ...], str, str], Cell] = {}
         self._by_values: dict[tuple[int, tuple[str, ...]], Cell] = {}
         self._by_packed: dict[tuple[tuple[str, str], ...], Cell] = {}
 
@@ -83,12 +94,14 @@ class Cells:
         if event is not self._latest:  # an event counts in several cells
             self._latest, self._raw = event, self._read(event)
         raw = self._raw
-        cell = self._by_event.get((family, journey, raw, team))
+        account = event.account_id if family in self._of_account else ""
+        cell = self._by_event.get((family, journey, raw, team, account))
         if cell is None:
             values = dict(zip(self._names, raw, strict=True), journey=journey)
+            values[ACCOUNT] = account
             if team and "team" in values:
                 values["team"] = team
-            cell = self._by_event[family, journey, raw, team] = self.named(family, values)
+            cell = self._by_event[family, journey, raw, team, account] = self.named(family, values)
         return cell
 
     def named(self, family: int, values: Mapping[str, str]) -> Cell:
@@ -119,6 +132,15 @@ class Cells:
             self._by_event.clear()
             self._by_values.clear()
             self._by_packed.clear()
+
+
+def _families_of(counter: int) -> tuple[int, ...]:
+    """The families of cells that a counter is counted in: those of chapters at events', of journeys at that of the instance."""
+    if counter < FIRST_CONTACTS:
+        return (JOURNEY,)
+    if counter < FIRST_CASES:
+        return (CONTACT,)
+    return (CASE,) if counter < FIRST_CHAPTERS else (JOURNEY, EVENT)
 
 
 @final

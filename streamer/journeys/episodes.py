@@ -42,7 +42,7 @@ class EntityRule(NamedTuple):
 
     def counterfactual(self, signals: Mapping[str, language.Value]) -> str:
         """What would have had to be different for it not to fire."""
-        return explainer_of(self.rule.when, language.ENTITY_NAMES[self.rule.on or "customer"]).counterfactual(signals)
+        return explainer_of(self.rule.when, language.ENTITY_NAMES[self.rule.entity or "customer"]).counterfactual(signals)
 
 
 class EpisodeFold:
@@ -53,12 +53,12 @@ class EpisodeFold:
         self.rules = {
             rule.id: EntityRule(
                 rule,
-                language.compile_expression(rule.when, language.ENTITY_NAMES[rule.on]),
+                language.compile_expression(rule.when, language.ENTITY_NAMES[rule.entity]),
                 language.names_in(rule.when),
                 QuietHours(rule.quiet, zone) if rule.quiet else None,
             )
             for rule in definitions.rule
-            if rule.on and rule.mode != "off"
+            if rule.entity and rule.mode != "off"
         }
         self._on = {kind: [entry for entry in self.rules.values() if entry.rule.on == kind] for kind in ("journey", "issue", "customer")}
         self.watches_progress = any(entry.names & {"step", "value"} for entry in self._on["journey"])

@@ -24,7 +24,7 @@ class Router:
 
     def __init__(self, definitions: Definitions, dimensions: Sequence[str], partitions: int) -> None:
         self.partitions = partitions
-        self._slices = [(s.by, [dimensions.index(name) for name in s.by]) for s in definitions.slice]
+        self._slices = [(by, [dimensions.index(name) for name in by]) for by in definitions.slices]
 
     def route(self, batch: deltas.DeltaBatch, cells: Sequence[Cell], until_before: int) -> list[Output]:
         """The batch for each rollup partition, with the cells of which it owns a slice, in records of bounded size.

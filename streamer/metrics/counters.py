@@ -17,6 +17,10 @@ DIMENSIONS: Final = (
 )  # fmt: skip
 # Not of the event itself: a chapter works them out. previous_step: the step before; cause: what went wrong, see the chapter `causes`.
 DERIVED_DIMENSIONS: Final = ("previous_step", "cause")
+# Beside those: whose company a customer is of. Rules on accounts look at it, and nothing else: it is customer data, so no slice of a file
+# is by it and no gauge has it. Every counter has it, if the event has.
+ACCOUNT: Final = "account"
+CELL_DIMENSIONS: Final = (*DIMENSIONS, ACCOUNT)
 
 
 @unique

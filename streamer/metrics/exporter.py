@@ -1,7 +1,7 @@
 """Business gauges (`cx_*`) for Prometheus, read from the rollup at each scrape.
 
 All names and labels are declared here, in `exported_names`; dashboards and rules are checked against it. Labels are the
-catalogue's bounded dimensions, never a customer, order, session or case.
+catalogue's bounded dimensions, never a customer, account, order, session or case.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from prometheus_client.samples import Sample
 from streamer.metrics.catalogue import METRICS
 from streamer.metrics.counters import DIMENSIONS
 from streamer.metrics.metric import BOUNDED, SAMPLED, Kind, Metric
-from streamer.metrics.readings import Gauge, Readable, Status
+from streamer.metrics.readings import STATES, Gauge, Readable
 
 # Empty ones are present too: one metric has one set of labels. In PromQL an empty label is the same as none.
 METRIC_LABELS: Final = ("slice", "window", "metric_version", *DIMENSIONS)
 RULE_LABELS: Final = ("rule", "severity", "state", "slice", *DIMENSIONS)
-STATES: Final[tuple[Status, ...]] = get_args(Status)
 
 # Suffix -> (kinds of metric that have it, what it is).
 _SUFFIXES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
@@ -40,6 +39,7 @@ ROLLUP_PARTIAL: Final = "cx_rollup_partial"
 ROLLUP_HELD: Final = "cx_rollup_held_deltas"
 LABEL_OVERFLOW: Final = "cx_label_overflow_total"
 RULE_STATE: Final = "cx_rule_state"
+RULE_ACCOUNTS: Final = "cx_rule_accounts"
 
 # Name -> (help, labels) of what is no metric of the catalogue.
 OTHERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
@@ -54,6 +54,10 @@ OTHERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ROLLUP_HELD: ("Counter changes that wait for slower source partitions.", ("rollup_partition",)),
     LABEL_OVERFLOW: ("Counter changes that went to the label value other, by dimension or slice.", ("rollup_partition", "dimension")),
     RULE_STATE: ("State of an aggregate rule on a series: 1 for the state it is in.", RULE_LABELS),
+    RULE_ACCOUNTS: (
+        "Accounts that a rule on accounts has in a state; which ones, only its alerts say.",
+        ("rollup_partition", "rule", "severity", "state"),
+    ),
 }
 
 
@@ -132,6 +136,8 @@ def _others(reader: Readable) -> Iterator[tuple[str, dict[str, str], float]]:
         labels = {**_labels(rule.by, rule.values), "rule": rule.rule, "severity": rule.severity}
         for state in STATES:
             yield RULE_STATE, {**labels, "state": state}, float(state == rule.status)
+    for reading in reader.account_states():
+        yield RULE_ACCOUNTS, {**mine, "rule": reading.rule, "severity": reading.severity, "state": reading.status}, reading.accounts
 
 
 _NO_LABELS: Final = dict.fromkeys(DIMENSIONS, "")

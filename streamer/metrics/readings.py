@@ -6,11 +6,12 @@ Times are milliseconds since the epoch, values are in the unit of their metric.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, get_args
 
 from streamer.metrics.metric import Metric
 
 Status = Literal["insufficient", "ok", "pending", "firing"]
+STATES: Final[tuple[Status, ...]] = get_args(Status)
 
 # Below this sample a number is shown together with its sample size and marked as insufficient (domain catalogue, section 3).
 SHOW_MINIMUM = 10
@@ -56,6 +57,15 @@ class RuleReading(NamedTuple):
     status: Status
 
 
+class AccountsReading(NamedTuple):
+    """How many accounts a rule on accounts has in a state. Which ones, no metric says: they are customer data."""
+
+    rule: str
+    severity: str
+    status: Status
+    accounts: int
+
+
 class Readable(Protocol):
     """What the exporter reads; the rollup's processor satisfies it. Call from the thread that folds."""
 
@@ -80,10 +90,13 @@ class Readable(Protocol):
         """Delta entries that went to `other`, by dimension (or by slice, where the limit of its series cut)."""
 
     def gauges(self) -> Iterator[Gauge]:
-        """Every metric of every series in every window."""
+        """Every metric of every series in every window; none of an account."""
 
     def sources(self) -> Iterator[SourceReading]:
         """Freshness of every source heard."""
 
     def rule_states(self) -> Iterator[RuleReading]:
-        """State of every aggregate rule on every series it applies to."""
+        """State of every aggregate rule on every series it applies to; without rules on accounts."""
+
+    def account_states(self) -> Iterator[AccountsReading]:
+        """Of every rule on accounts, in how many of them it is in each state."""

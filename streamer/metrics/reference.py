@@ -46,7 +46,8 @@ def markdown() -> str:
     lines = [_HEAD + "\n".join(_metric(metric) for metric in METRICS)]
     lines.append("\n## Freshness, rules and limits\n\n| name | labels | meaning |\n|---|---|---|")
     lines += [f"| `{name}` | {', '.join(f'`{label}`' for label in labels)} | {text} |" for name, (text, labels) in OTHERS.items()]
-    lines.append("\n## Counters\n\nWhat the metrics are functions of, and the dimensions a change of each carries.\n")
+    lines.append("\n## Counters\n\nWhat the metrics are functions of, and the dimensions a change of each carries. What a rule with")
+    lines.append('`on = "account"` looks at carries the event\'s account too, which no gauge has.\n')
     lines.append("| number | counter | kind | dimensions |\n|---|---|---|---|")
     lines += [_counter(counter) for counter in Counter]
     lines.append("\n## The pipeline itself\n\nOf each process. Histograms end in `_bucket`, `_sum` and `_count`.\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from streamer.alerts.alert import Alert
 from streamer.definitions import Definitions, Rule
 from streamer.metrics.catalogue import METRIC_BY_ID
+from streamer.metrics.counters import ACCOUNT
 from streamer.metrics.metric import counters_of
-from streamer.metrics.readings import RuleReading
+from streamer.metrics.readings import STATES, AccountsReading, RuleReading
 from streamer.rollup import groups, telling
 from streamer.rollup.baselines import Week, last_tick_of_hour
 from streamer.rollup.estimates import COUNTER_BITS, Estimate
@@ -18,6 +20,7 @@ from streamer.rollup.evidence import Evidence
 from streamer.rollup.groups import Group
 from streamer.rollup.panes import TICK_MS
 from streamer.rollup.plans import Case, Plan
+from streamer.rollup.series import OTHER
 from streamer.rules.evaluate import Episode, Outcome, Transition, idle, step
 from streamer.rules.quiet import zone_of
 
@@ -78,7 +81,8 @@ class Decisions:
     def add_series(self, number: int, series: Series) -> None:
         """Watch a new series."""
         for plan in self.plans:
-            if plan.rule.by != series.by or series.slice < 0:
+            # The accounts beyond the limit are nobody that could be called.
+            if plan.by != series.by or series.slice < 0 or (plan.by == (ACCOUNT,) and series.values == (OTHER,)):
                 continue
             case = Case(len(self._cases), plan, number, series.values)
             self._cases.append(case)
@@ -128,13 +132,23 @@ class Decisions:
         return told
 
     def states(self) -> Iterator[RuleReading]:
-        """For the exporter."""
+        """For the exporter; without rules on accounts."""
         for case in self._cases:
             rule = case.plan.rule
+            if rule.on == ACCOUNT:
+                continue
             status = case.episode.status
             if case.excluded and status != "firing":
                 status = idle(self._outcomes(case, self._tick)[1])
             yield RuleReading(rule.id, rule.severity, rule.by, case.values, status)
+
+    def account_states(self) -> Iterator[AccountsReading]:
+        """How many accounts each rule on accounts has in each state."""
+        rules = [plan.rule for plan in self.plans if plan.rule.on == ACCOUNT]
+        counts = Tally((case.plan.rule.id, case.episode.status) for case in self._cases) if rules else {}
+        for rule in rules:
+            for status in STATES:
+                yield AccountsReading(rule.id, rule.severity, status, counts.get((rule.id, status), 0))
 
     def take_dirty(self) -> list[tuple[Identity, Episode]]:
         """States that changed since the last call."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from streamer.definitions import Definitions
 from streamer.metrics.catalogue import CHAPTER_OF, LIFETIME, METRICS
-from streamer.metrics.counters import DIMENSIONS_OF
+from streamer.metrics.counters import ACCOUNT, DIMENSIONS_OF
 from streamer.metrics.metric import SAMPLED, Metric, counters_of
 from streamer.metrics.readings import SHOW_MINIMUM, Gauge
 from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK, estimate
@@ -27,14 +27,14 @@ class Gauges:
         ]
 
     def read(self, *, partial: bool) -> Iterator[Gauge]:
-        """Only metrics of which a series has ever seen a counter; a stock has one window, `lifetime`."""
+        """Only metrics of which a series has ever seen a counter, and no account; a stock has one window, `lifetime`."""
         windows = self._store.windows
         seen: dict[int, set[int]] = {}
         for key in self._store.lifetime:
             seen.setdefault(key >> COUNTER_BITS, set()).add(key & COUNTER_MASK)
         for number, counters in sorted(seen.items()):
             series = self._table.series[number]
-            if series.slice < 0:
+            if series.slice < 0 or ACCOUNT in series.by:
                 continue
             for metric in self._metrics[series.slice]:
                 if counters.isdisjoint(counters_of(metric)):

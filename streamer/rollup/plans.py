@@ -30,13 +30,15 @@ _NO_LABELS: Final[dict[str, language.Value]] = dict.fromkeys(DIMENSIONS, "")
 class Plan:
     """A rule, compiled. `windows`: (name, length in milliseconds), in the rule's order; `sums`: where each one's numbers are.
 
-    untold: whether its series' alerts are told to nobody, by a draft or because a group tells them. series: how many it looks at.
+    by: the dimensions of its series; series: how many it looks at. untold: whether their alerts are told to nobody, by a draft or because
+    a group tells them.
     """
 
     def __init__(self, index: int, rule: Rule, metric: Metric, dashboard: str = "") -> None:
         self.index = index
         self.rule = rule
         self.metric = metric
+        self.by = rule.series_by
         self.windows = [(name, int(parse_duration(name))) for name in rule.windows]
         # A stock is summed for ever, whatever the windows say.
         self.sums = [LIFETIME if metric.kind == "stock" else name for name in rule.windows]
@@ -82,7 +84,7 @@ class Case:
         self.plan = plan
         self.number = number
         self.values = values
-        self.series = dict(zip(plan.rule.by, values, strict=True))
+        self.series = dict(zip(plan.by, values, strict=True))
         self.names: dict[str, language.Value] = {**_NO_LABELS, **self.series}
         self.episode = Episode()
         self.dirty = self.has_new_witnesses = False
@@ -100,7 +102,7 @@ class Case:
     @property
     def identity(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         """(rule id, by, values)."""
-        return (self.plan.rule.id, self.plan.rule.by, self.values)
+        return (self.plan.rule.id, self.plan.by, self.values)
 
     def estimates(self, sums: WindowSums) -> list[Estimate]:
         """The metric in each of the rule's windows."""

@@ -15,7 +15,7 @@ from msgspec.json import encode
 from streamer import deltas, topics
 from streamer.alerts import alert
 from streamer.definitions import Definitions
-from streamer.metrics.readings import Gauge, RuleReading, SourceReading
+from streamer.metrics.readings import AccountsReading, Gauge, RuleReading, SourceReading
 from streamer.processor import Drained, InForce, Output, Pending, Record
 from streamer.rollup import checks, state
 from streamer.rollup.decisions import Decisions
@@ -178,7 +178,7 @@ class RollupProcessor:
         return self.table.overflow
 
     def gauges(self) -> Iterator[Gauge]:
-        """Every metric of every series and window as of the last decided tick. Call from the thread that folds."""
+        """Every metric of every series but accounts, and window, as of the last decided tick. Call from the thread that folds."""
         self._settle()
         return self._gauges.read(partial=self.hold.partial)
 
@@ -188,8 +188,12 @@ class RollupProcessor:
             yield SourceReading(number, source.high_ms, source.clock_ms, source.left_out)
 
     def rule_states(self) -> Iterator[RuleReading]:
-        """The state of each aggregate rule on each series."""
+        """The state of each aggregate rule on each series, except of rules on accounts."""
         return self.decisions.states()
+
+    def account_states(self) -> Iterator[AccountsReading]:
+        """In how many accounts each rule on accounts is in each state."""
+        return self.decisions.account_states()
 
     def _apply(self, record: Record, batch: deltas.DeltaBatch) -> None:
         before = self.hold.clock

@@ -2,6 +2,8 @@
 
 The first values a dimension shows keep series of their own, the rest become `other`. "First" is by tick, and within a tick by
 sorted order, so neither batches nor the interleaving of partitions decide it. What has been admitted is state.
+
+Accounts, if rules are on them, are a slice with a limit of its own and only the counters that these rules look at: there are many.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Final, NamedTuple
 
 from streamer.definitions import Definitions
 from streamer.deltas import slice_partition
-from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF
+from streamer.metrics.counters import ACCOUNT, CELL_DIMENSIONS, DIMENSIONS_OF
 from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK
 
 OTHER: Final = "other"
@@ -44,23 +46,28 @@ class SeriesTable:
     """
 
     def __init__(self, definitions: Definitions, *, partition: int, partitions: int, series_per_slice: int = SERIES_PER_SLICE) -> None:
-        self.slices = [part.by for part in definitions.slice]
+        self.slices = list(definitions.slices)
         used = {name for by in self.slices for name in by}
-        self.dimensions = tuple(name for name in DIMENSIONS if name in used)
-        self.vocabulary: dict[str, dict[str, None]] = {name: {} for name in self.dimensions}
+        self.dimensions = tuple(name for name in CELL_DIMENSIONS if name in used)
+        # The series of the accounts' slice are its vocabulary.
+        self.vocabulary: dict[str, dict[str, None]] = {name: {} for name in self.dimensions if name != ACCOUNT}
         self.series: list[Series] = []
         self.overflow: Tally[str] = Tally()
         self.overflowed: dict[int, tuple[str, ...]] = {}
         self.dirty_dimensions: set[str] = set()
         self._values_max = definitions.limits.label_values
-        self._series_max = series_per_slice
+        self._series_max = [definitions.limits.accounts if ACCOUNT in by else series_per_slice for by in self.slices]
         self._share = (partition, partitions)
         self._positions = [tuple(self.dimensions.index(name) for name in by) for by in self.slices]
         applies = {
             dimensions: frozenset(i for i, by in enumerate(self.slices) if set(by) <= set(dimensions))
             for dimensions in set(DIMENSIONS_OF.values())
         }
-        self._slices_of = {int(counter): applies[dimensions] for counter, dimensions in DIMENSIONS_OF.items()}
+        accounts = frozenset(i for i, by in enumerate(self.slices) if ACCOUNT in by)
+        self._slices_of = {
+            int(counter): applies[dimensions] | (accounts if counter in definitions.account_counters else frozenset())
+            for counter, dimensions in DIMENSIONS_OF.items()
+        }
         self._ids: dict[tuple[int, tuple[str, ...]], int] = {}
         self._sizes: Tally[int] = Tally()
         self.forget()
@@ -96,8 +103,7 @@ class SeriesTable:
         """Admit all new cells of one tick; gives the numbers of the series this made."""
         first = len(self.series)
         full = [(self._full(dimensions, values), dimensions, values) for dimensions, values in sorted(set(cells))]
-        for position, name in enumerate(self.dimensions):
-            vocabulary = self.vocabulary[name]
+        for position, (name, vocabulary) in enumerate(self.vocabulary.items()):
             for value in sorted({values[position] for values, _, _ in full} - vocabulary.keys() - {"", OTHER}):
                 if len(vocabulary) >= self._values_max:
                     break
@@ -122,8 +128,10 @@ class SeriesTable:
         return tuple([given.get(name, "") for name in self.dimensions])
 
     def _mapped(self, full: tuple[str, ...]) -> tuple[str, ...]:
-        """The values, with `other` in place of those not admitted."""
-        return tuple([v if not v or v in self.vocabulary[name] else OTHER for name, v in zip(self.dimensions, full, strict=True)])
+        """The values, with `other` in place of those not admitted; which accounts are, their slice says."""
+        return tuple(
+            [v if not v or name == ACCOUNT or v in self.vocabulary[name] else OTHER for name, v in zip(self.dimensions, full, strict=True)]
+        )
 
     def _remember(self, mapped: tuple[str, ...], raw: tuple[str, ...]) -> int:
         """A number for a cell with these values, and its series in each slice that it is in and this partition has."""
@@ -147,7 +155,7 @@ class SeriesTable:
     def _series(self, index: int, labels: tuple[str, ...]) -> tuple[int, bool]:
         """(the series' number, whether the slice's limit cut it)."""
         number = self._ids.get((index, labels))
-        limited = number is None and self._sizes[index] >= self._series_max
+        limited = number is None and self._sizes[index] >= self._series_max[index]
         if limited:
             labels = (OTHER,) * len(labels)
             number = self._ids.get((index, labels))

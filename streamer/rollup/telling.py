@@ -10,6 +10,7 @@ import msgspec
 from streamer.alerts import alert, identity
 from streamer.alerts.links import link
 from streamer.alerts.times import rfc3339
+from streamer.metrics.counters import ACCOUNT
 from streamer.metrics.metric import SAMPLED
 from streamer.rollup.panes import TICK_MS, granularity_ms
 from streamer.rules.explain import explainer_of
@@ -81,7 +82,8 @@ def _record(
         suggested_action=plan.rule.action,
         owner_team=plan.rule.owner_team,
         runbook=plan.rule.runbook,
-        dashboard=link(plan.dashboard, start_ms, now_ms, labels),
+        # A dashboard has no accounts, and its address is no place for one.
+        dashboard=link(plan.dashboard, start_ms, now_ms, {} if ACCOUNT in labels else labels),
     )
 
 
@@ -90,6 +92,7 @@ def _alert(
 ) -> alert.Alert:
     """What every record of an aggregate rule has."""
     fingerprint = identity.fingerprint_of(rule.id, *labels, *labels.values())
+    account = labels.get(ACCOUNT)
     episode_id = identity.episode_id_of(fingerprint, episode.firings)
     now = rfc3339(now_ms)
     return alert.Alert(
@@ -100,7 +103,8 @@ def _alert(
         state=state,
         severity=rule.severity,
         rule=alert.RuleRef(id=rule.id, version=rule.version, text=rule.when),
-        slice=dict(labels),
+        entity=alert.Entity(account_id=account) if account else None,
+        slice=None if account else dict(labels),
         metric=measured,
         timeline=_timeline(episode, state, now),
         why=why,

@@ -1,8 +1,9 @@
 """Prometheus's Alertmanager, by its API v2: grouping, silences, inhibition and receivers are its own.
 
 Labels are an alert's identity there, the same in each transition: `alertname` and `rule` (the rule's id), `severity`, the slice's
-dimensions or, of a customer, `entity` (the fingerprint, which names nobody), and the configured ones. It forgets what it is not
-reminded of, so everything that fires is sent again every `resend`; what this process can no longer remind it of ends after four times that.
+dimensions or, of a customer or an account, `entity` (the fingerprint, which names nobody), and the configured ones. It forgets what it
+is not reminded of, so everything that fires is sent again every `resend`; what this process can no longer remind it of ends after four
+times that.
 """
 
 from __future__ import annotations
@@ -95,7 +96,12 @@ def _annotations(alert: Alert, *, ids: bool) -> dict[str, str]:
         "state": alert.state,
     }
     if entity is not None and ids:
-        found |= {"customer": entity.canonical_id, "journey_id": entity.journey_id, "issue_id": entity.issue_id}
+        found |= {
+            "customer": entity.canonical_id,
+            "journey_id": entity.journey_id,
+            "issue_id": entity.issue_id,
+            "account": entity.account_id,
+        }
     return {name: text for name, text in found.items() if text}
 
 

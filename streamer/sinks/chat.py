@@ -64,7 +64,8 @@ def message(alert: Alert, *, ids: bool) -> tuple[str, str]:
     """Title and body. Pure. Without `ids` nothing in them names a customer."""
     about = " ".join(f"{name}={value}" for name, value in sorted((alert.slice or {}).items()))
     if alert.entity is not None and ids:
-        about = " ".join(part for part in (alert.entity.canonical_id, alert.entity.journey, alert.entity.journey_id) if part)
+        entity = alert.entity
+        about = " ".join(part for part in (entity.canonical_id, entity.journey, entity.journey_id, entity.account_id) if part)
     lines = [
         sentence(alert, ids=ids),
         f"About: {about}" if about else "",

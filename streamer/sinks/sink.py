@@ -56,11 +56,14 @@ def is_at_least(severity: str, least: str) -> bool:
 
 
 def sentence(alert: Alert, *, ids: bool) -> str:
-    """Why, in one sentence: the record's, or one that names neither customer nor journey nor issue."""
+    """Why, in one sentence: the record's, or one that names neither customer nor journey nor issue nor account."""
     if ids or alert.entity is None:
         return alert.why
-    signals = ", ".join(f"{name} = {value}" for name, value in sorted(alert.metric.signals.items())) or "its condition"
-    whose = f"a customer's {alert.entity.journey}" if alert.entity.journey else "a customer"
+    measured = {alert.metric.name: round(alert.metric.value, 4)} if alert.metric.value is not None else alert.metric.signals
+    signals = ", ".join(f"{name} = {value}" for name, value in sorted(measured.items())) or "its condition"
+    whose = "an account" if alert.entity.account_id else "a customer"
+    if alert.entity.journey:
+        whose += f"'s {alert.entity.journey}"
     return {
         "firing": f"{whose} has {signals}, which meets {alert.rule.text!r}",
         "amended": f"{whose} by now has {signals}, which meets {alert.rule.text!r}",

@@ -157,6 +157,8 @@ def _fill_fields(touchpoint: Touchpoint, data: Data) -> None:
         touchpoint.journey_id = clip(journey_id)
     if session_id := data.session_id:
         touchpoint.session_id = clip(session_id)
+    if account_id := data.account_id:
+        touchpoint.account_id = clip(account_id)
     if value_level := data.value_level:
         touchpoint.value_level = _VALUE_LEVELS.get(value_level, "")
     if (issue := data.issue) is not None:

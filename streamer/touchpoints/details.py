@@ -72,7 +72,6 @@ class Details(msgspec.Struct, omit_defaults=True, gc=False):
     service: str = ""
     requested_by: str = ""
     # contacts, handoffs, messages
-    account_id: str = ""
     profile_viewed: bool | None = None
     template_id: str = ""
     bot_fallbacks: int = 0
@@ -175,7 +174,6 @@ def _preference(found: Details, preference: Preference) -> None:
 
 
 def _care(found: Details, data: Data) -> None:
-    found.account_id = clip(data.account_id or "")
     if (handling := data.handling) is not None:
         found.profile_viewed, found.personalised = handling.profile_viewed, handling.personalised
         found.template_id, found.tag = clip(handling.template_id or ""), _dimensions[handling.tag or ""]

@@ -147,7 +147,7 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
     """
     verdicts = []
     for rule in definitions.rule:
-        if rule.on is None:
+        if rule.entity is None:
             continue
         if not in_order:
             reason = "what was said before a late event corrected it cannot be recounted from the whole log: verify it in order"

@@ -65,7 +65,7 @@ def counted_of(result: Result, dimensions: Sequence[str]) -> Counted:
         [
             _told(transition, transition.entity)
             for transition in result.alerts
-            if transition.entity and transition.state in ("firing", "amended")
+            if transition.entity and transition.entity.canonical_id and transition.state in ("firing", "amended")
         ],
     )
 

@@ -104,7 +104,7 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, 
         return connection.execute(query).fetchall()
 
     slices = [part.by for part in definitions.slice]
-    known = [rule for rule in definitions.rule if rule.on and not obstacle(rule)] if signals else []
+    known = [rule for rule in definitions.rule if rule.entity and not obstacle(rule)] if signals else []
     return Recount(
         used_dimensions(definitions),
         {(counter, tuple(cell), pane): n for counter, cell, pane, n in fetched("SELECT counter, cell, pane, n FROM sums WHERE n <> 0")},

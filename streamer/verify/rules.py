@@ -50,7 +50,7 @@ def names_of(rule: Rule) -> list[str]:
 
 def holdings(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[Holding]:
     """Every moment at which the rule holds, in the order of time."""
-    kind, names = rule.on or "customer", names_of(rule)
+    kind, names = rule.entity or "customer", names_of(rule)
     condition = as_sql(ast.parse(rule.when.strip(), mode="eval").body)
     columns = ", ".join([_ENTITY[kind], "key", "t", *(f'"{name}"' for name in names)])
     query = f"SELECT {columns} FROM {kind}_moments WHERE ({condition}) AND NOT refused AND {_EVALUATED[kind]} ORDER BY t, place"  # noqa: S608

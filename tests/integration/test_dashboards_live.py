@@ -23,7 +23,7 @@ from streamer.alerts import PlainOutcomes
 from streamer.alerts.alert import decode
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.exporter import BusinessCollector
-from streamer.metrics.readings import SHOW_MINIMUM, Gauge, RuleReading, SourceReading
+from streamer.metrics.readings import SHOW_MINIMUM, AccountsReading, Gauge, RuleReading, SourceReading
 from tests.chain_support import PROCESSES, port_block
 from tests.unit.grafana import dashboards
 
@@ -254,6 +254,9 @@ class Reader:
         yield from ()
 
     def rule_states(self) -> Iterator[RuleReading]:
+        yield from ()
+
+    def account_states(self) -> Iterator[AccountsReading]:
         yield from ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana.src import common
 from grafana.src.common import GREEN, GREY, RED, YELLOW, colored
 from grafana.src.frame import Row
-from streamer.metrics.exporter import RULE_STATE
+from streamer.metrics.exporter import RULE_ACCOUNTS, RULE_STATE
 
 TRANSITIONS = {"firing": colored(RED), "amended": colored(YELLOW), "resolved": colored(GREEN), "retracted": colored(GREY)}
 JOB = 'job=~"$job"'
@@ -18,6 +18,7 @@ def row() -> Row:
     of_drafts = f'sum by (rule) (streamer_rule_drafts_total{{{JOB}, transition="firing"}})'
     drafts = f'label_replace({of_drafts}, "severity", "draft", "", "")'
     states = f"sum by (rule, severity, state) ({RULE_STATE}{{{JOB}}})"
+    accounts = f"sum by (rule, severity, state) ({RULE_ACCOUNTS}{{{JOB}}})"
     return Row(
         500,
         "Who was told?",
@@ -46,8 +47,9 @@ def row() -> Row:
             common.timeseries(
                 502,
                 "Aggregate rules",
-                "On how many slices each aggregate rule is in which state. Insufficient is neither ok nor firing; pending waits its `for`.",
-                common.queries((states, "{{rule}} ({{severity}}): {{state}}")),
+                "On how many slices, or accounts, each aggregate rule is in which state. Insufficient is neither ok nor firing;"
+                " pending waits its `for`.",
+                common.queries((states, "{{rule}} ({{severity}}): {{state}}"), (accounts, "{{rule}} ({{severity}}): {{state}}")),
                 unit="short",
                 decimals=0,
                 width=10,

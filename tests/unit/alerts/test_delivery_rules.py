@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis._parsers.base import BaseParser
 
-from streamer.alerts.alert import decode, encode
+from streamer.alerts.alert import Entity, decode, encode
 from streamer.alerts.connection import RedisUnavailableError, address_of, connect, explain
 from streamer.alerts.publisher import stamp
 from streamer.alerts.times import milliseconds
@@ -132,6 +132,7 @@ def test_a_row_says_whom_it_is_about_and_nothing_else_of_the_customer() -> None:
     assert about(alert("ann")) == "ann checkout c-1"
     assert about(alert("ann", entity=None, slice={"platform": "ios", "journey": "checkout"})) == "journey=checkout platform=ios"
     assert about(alert("ann", entity=None, slice={})) == "everything"
+    assert about(alert("ann", entity=Entity(account_id="acme"))) == "acme"
 
 
 @given(st.text())

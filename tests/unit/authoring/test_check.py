@@ -111,6 +111,34 @@ def test_a_rule_with_a_wrong_key_is_still_looked_at_for_everything_else() -> Non
     ]
 
 
+ACCOUNTS = 'accounts are customer data and never become labels of gauges: a rule that looks at them has `on = "account"` and a `metric`'
+OF_ACCOUNTS = 'revision = 1\n[[rule]]\nid = "a"\non = "account"\nmetric = "contacts"\nwindows = ["5m"]\nwhen = "value > 1"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "sentence"),
+    [
+        ('revision = 1\n[[slice]]\nby = ["account"]\n', 3, f"slice 1: {ACCOUNTS}"),
+        ('revision = 1\n[[slice]]\nby = ["journey", "account"]\n', 3, f"slice 1: {ACCOUNTS}"),
+        (OF_ACCOUNTS.replace('on = "account"', 'by = ["account"]'), 4, f'rule "a": {ACCOUNTS}'),
+        (OF_ACCOUNTS.replace('on = "account"', 'group_by = ["account"]'), 4, f'rule "a": {ACCOUNTS}'),
+        (OF_ACCOUNTS + 'by = ["journey"]\n', 8, 'rule "a": is on accounts, each by itself: leave out `by`'),
+        (OF_ACCOUNTS + "group_by = []\n", 8, 'rule "a": is on accounts, each by itself: leave out `group_by`'),
+        (OF_ACCOUNTS + 'cooldown = "1h"\n', 8, 'rule "a": is an aggregate rule: `cooldown` is for entity rules'),
+        (OF_ACCOUNTS.replace("value > 1", "account == 'acme'"), 7, 'rule "a": unknown name "account" in'),
+        (OF_ACCOUNTS.replace("value > 1", "channel == 'web'"), 7, 'rule "a": unknown name "channel" in'),
+        (OF_ACCOUNTS.replace('"account"', '"customer"'), 4, 'rule "a": needs either `metric` (aggregate rule) or `on` (entity rule)'),
+        (OF_ACCOUNTS.replace('metric = "contacts"\nwindows = ["5m"]\n', ""), 4, 'rule "a": is on accounts and needs a `metric`: '),
+        (OF_ACCOUNTS + "[limits]\naccounts = 0\n", 9, "[limits]: `accounts`: expected a whole number of at least 1, got 0"),
+    ],
+)
+def test_accounts_are_for_rules_on_them_only(text: str, line: int, sentence: str) -> None:
+    (found,) = problems(text)
+    assert found.message.startswith(sentence)
+    assert found.line == line
+    assert isinstance(examine(OF_ACCOUNTS), Definitions)
+
+
 def test_a_key_that_is_wrong_is_not_held_against_the_others_as_its_default() -> None:
     (found,) = problems('revision = 1\n[operations]\nkeep_for = "x"\ncadence = "80d"\n')
     assert found.message.startswith("[operations]: `keep_for`: expected a duration")

@@ -37,6 +37,12 @@ by = ["journey"]
 windows = ["5m"]
 when = "lower > 0.5"
 severity = "critical"
+[[rule]]
+id = "busy"
+on = "account"
+metric = "contacts"
+windows = ["1h"]
+when = "value > 100"
 """
     + ALL_CHAPTERS
 )
@@ -110,7 +116,7 @@ def test_before_all_sources_were_heard_there_is_freshness_but_no_number() -> Non
     samples = scrape(rollup(("checkout", ""), sources=2))
     assert {s.name for s in samples} == {
         "cx_source_high_timestamp_seconds", "cx_source_clock_timestamp_seconds", "cx_source_silence_seconds",
-        "cx_rollup_partial", "cx_rollup_held_deltas",
+        "cx_rollup_partial", "cx_rollup_held_deltas", "cx_rule_accounts",
     }  # fmt: skip
     assert one(samples, "cx_rollup_held_deltas") == len(ALL)
 

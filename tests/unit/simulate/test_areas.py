@@ -181,7 +181,7 @@ def test_the_relationship_has_contracts_offers_wallets_and_wishes() -> None:
     assert {found.distance == 0 for found in wishes} == {True, False}
     messages = details("message.sent")
     assert {found.human for found in messages} == {True, False}
-    assert any(found.account_id for found in messages)
+    assert any(sent.account_id for sent in of("message.sent"))
     assert all(found.opened for found in details("message.opened"))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.alerts.alert import Measured
+from streamer.alerts.alert import Entity, Measured
 from streamer.sinks.alertmanager import labels, posted
 from streamer.sinks.chat import message
 from streamer.sinks.config import Alertmanager, Webhook
@@ -92,6 +92,21 @@ def test_without_ids_no_sentence_message_or_label_names_a_customer(state: str) -
     told = alert("ann", state, why="Checkout c-1 of customer ann ...", metric=Measured(name="x", signals={"friction": 2}))
     texts = [sentence(told, ids=False), *message(told, ids=False), str(posted(told, PAGER, NOW_MS))]
     assert [text for text in texts if " ann" in text or "c-1" in text or "'ann'" in text] == []
+    assert sentence(told, ids=True) == told.why
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_without_ids_none_names_an_account_and_with_them_each_does(state: str) -> None:
+    metric = Measured(name="contacts", value=12.0, k=12, n=12)
+    told = alert("", state, entity=Entity(account_id="acme"), why="contacts (account acme) is 12 over 24h ...", metric=metric)
+    without = [sentence(told, ids=False), *message(told, ids=False), str(posted(told, PAGER, NOW_MS))]
+    assert [text for text in without if "acme" in text] == []
+    assert all("an account" in text for text in (without[0], without[2], without[3]))
+    assert "contacts = 12.0" in without[0] or state in ("resolved", "retracted")
+    assert labels(told, PAGER)["entity"] == told.fingerprint
+    named = Alertmanager(name="pager", url="http://127.0.0.1:9093", ids=True)
+    assert posted(told, named, NOW_MS)["annotations"]["account"] == "acme"
+    assert "About: acme" in message(told, ids=True)[1]
     assert sentence(told, ids=True) == told.why
 
 
