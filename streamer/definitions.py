@@ -133,7 +133,7 @@ class Limits(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     issues_per_customer: AtLeastOne = 50
     cases_per_customer: AtLeastOne = 50
     episodes_per_customer: AtLeastOne = 200
-    evidence_per_alert: AtLeastOne = 20
+    evidence_per_alert: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
     label_values: AtLeastOne = 100
     accounts: AtLeastOne = 10_000
 

@@ -32,6 +32,16 @@ CUSTOMERS: Final = 12
 EVENTS: Final = 240
 SURVEY_EVERY: Final = 8
 CHAPTERS: Final = "\n[surveys]\n"
+# With it, answers are kept with the events that are evidence.
+SURVEY_RULE: Final = """
+[[slice]]
+by = []
+[[rule]]
+id = "nps"
+metric = "nps_experience"
+windows = ["1h"]
+when = "upper < 0"
+"""
 AGGREGATE_RULE: Final = """
 [[slice]]
 by = ["journey"]
@@ -125,6 +135,7 @@ def touchpoints() -> list[Entry]:
             "customer": f"c{who}", "arrival": arrival, "offset": n, "checkout_id": f"k{who}" if kind in CHECKOUT else None,
             "case_id": f"s{who}" if kind in CASE else None, "issue_id": f"i{who}", "team": rng.choice(["a", "b"]) if kind in CASE else None,
             "journey_id": f"j{who}" if kind in ONBOARDING else None, "contact_id": f"t{n}" if kind in CONTACT else None,
+            "account_id": f"a{who % 3}",
         }  # fmt: skip
         if n % SURVEY_EVERY == 0:
             event |= {"type": "survey.responded", "survey": {"instrument": "nps", "score": n // SURVEY_EVERY % 11}}
@@ -152,7 +163,7 @@ def write(machine: str, text: str, log: list[Entry]) -> None:
 def main() -> None:
     """Write what is missing."""
     log = touchpoints()
-    write("journeys", DEFINITIONS + CHAPTERS, log)
+    write("journeys", DEFINITIONS + CHAPTERS + AGGREGATE_RULE + SURVEY_RULE, log)
     text = DEFINITIONS + AGGREGATE_RULE
     write("rollup", text, delta_records(feed(make(Golden("journeys", text, log, [], [])), log)))
 

@@ -173,15 +173,17 @@ class Ledger:
         self._cells.append(cell)
 
     def remember(self, counter: int, cell: Cell, time_ms: int, sign: int, cause: tuple[int, int, str, str]) -> None:
-        """Keep the event (time, offset, type, id) behind a change, if it is among the first of the tick."""
+        """Keep the event (time, offset, type, id) behind a change; of a change up if it is among the first of the tick."""
         if cell.place < 0:
             self._give_place(cell)
-        key = (cell.place << COUNTER_BITS | counter) * sign
-        seen = self._remembered.get(key, 0)
-        if seen < EXEMPLARS_MAX:
+        if sign > 0:
+            key = cell.place << COUNTER_BITS | counter
+            seen = self._remembered.get(key, 0)
+            if seen >= EXEMPLARS_MAX:
+                return
             self._remembered[key] = seen + 1
-            pane_ms = time_ms // PANE_MS * PANE_MS
-            self._exemplars.append(Exemplar(0, cell.place, counter, sign, pane_ms, cause[0], cause[1], cause[2], cause[3]))
+        pane_ms = time_ms // PANE_MS * PANE_MS
+        self._exemplars.append(Exemplar(0, cell.place, counter, sign, pane_ms, cause[0], cause[1], cause[2], cause[3]))
 
     @property
     def size_bytes(self) -> int:
@@ -194,7 +196,7 @@ class Ledger:
             self.entries += len(self._now)
             self._ticks.append((tick, self._now))
             self._now = {}
-        if self._remembered:
+        if len(self._exemplars) > self._closed:
             for exemplar in self._exemplars[self._closed :]:
                 exemplar.tick = tick
             self._closed = len(self._exemplars)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamer.journeys.instances import cause_of
-from streamer.journeys.state import Issue, State, remember
+from streamer.journeys.state import Issue, State, cause_of, remember
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:

@@ -286,16 +286,12 @@ def _count_difference(old: Aside, new: Aside, sink: Live) -> None:
             n = after.get(key, 0) - before.get(key, 0)
             if n:
                 sink.count(key & COUNTER_MASK, cell, (key >> COUNTER_BITS) * PANE_MS, n)
-    for (cell, key), gone in old.causes.items():
-        come = new.causes.get((cell, key), ())
-        for sign, cause in gone:
-            if (sign, cause) not in come:
-                sink.remember(key & COUNTER_MASK, cell, (key >> COUNTER_BITS) * PANE_MS, -sign, cause)
-    for (cell, key), came in new.causes.items():
-        known = old.causes.get((cell, key), ())
-        for sign, cause in came:
-            if (sign, cause) not in known:
-                sink.remember(key & COUNTER_MASK, cell, (key >> COUNTER_BITS) * PANE_MS, sign, cause)
+    for causes, others, taken_back in ((old.causes, new.causes, -1), (new.causes, old.causes, 1)):
+        for (cell, key), some in causes.items():
+            known = set(others.get((cell, key), ()))
+            for sign, cause in some:
+                if (sign, cause) not in known:
+                    sink.remember(key & COUNTER_MASK, cell, (key >> COUNTER_BITS) * PANE_MS, sign * taken_back, cause)
     for kind in sorted(old.notes.keys() | new.notes.keys()):
         for _ in range(new.notes.get(kind, 0) - old.notes.get(kind, 0)):
             sink.note(kind)

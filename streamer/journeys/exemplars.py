@@ -12,7 +12,6 @@ from streamer.rules.exemplars import evidence_of
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
     from streamer.journeys.state import Cause
-    from streamer.touchpoints.touchpoint import Touchpoint
 
 
 def evidenced_by(definitions: Definitions) -> bytes:
@@ -25,11 +24,6 @@ def evidenced_by(definitions: Definitions) -> bytes:
     return bytes(wanted)
 
 
-def kept_cause(event: Touchpoint) -> list[Any]:
-    """The event as a chapter keeps it."""
-    return [event.time, event.offset, event.type, event.id]
-
-
-def cause_of(kept: Sequence[Any] | None) -> Cause | None:
-    """The event that a chapter has kept, if it has."""
+def kept_cause(kept: Sequence[Any] | None) -> Cause | None:
+    """The event that a chapter has kept as evidence, if it has."""
     return (int(kept[0]), int(kept[1]), str(kept[2]), str(kept[3])) if kept else None

@@ -19,7 +19,7 @@ from streamer.journeys.contacts import NONE, QUIET, ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
 from streamer.journeys.exemplars import evidenced_by
 from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
-from streamer.journeys.state import NEVER, Instance, Issue, Kept, State, state_of
+from streamer.journeys.state import NEVER, Instance, Issue, Kept, State, cause_of, state_of
 from streamer.metrics.counters import Counter
 from streamer.rules import language
 
@@ -77,8 +77,12 @@ class Fold:
         return self._plans.of(event)
 
     def touch(self, event: Touchpoint, plan: Plan, sink: Sink) -> None:
+        """Count a touchpoint that changes nothing in the state, which need not be known; nor is it whether the customer may be named."""
+        sink.at_deadline()
+        self.count_touchpoint(event, plan, sink)
+
+    def count_touchpoint(self, event: Touchpoint, plan: Plan, sink: Sink) -> None:
         """Count the touchpoint."""
-        sink.event = event
         sink.count(_TOUCHPOINTS, self.cells.of(cells.JOURNEY, plan.journey or event.journey, event), event.time)
         if event.value_level and self._value is not None:
             self._value.touchpoint(event, sink)
@@ -87,13 +91,14 @@ class Fold:
         """Fold one event; deadlines up to its time must have fired. False if it certainly left the state as it was."""
         if plan is None:
             plan = self.plan(event)
-        sink.event = event
+        sink.event, sink.anonymous = event, state.refused
         if event.late_completion:
             self._complete_late(state, plan, event, sink)
             return True
         if event.analytics_consent is not None:
             self._consent(state, event, sink)
-        self.touch(event, plan, sink)
+            sink.anonymous = state.refused
+        self.count_touchpoint(event, plan, sink)
         issue: Issue | None = None
         signals = NONE
         if plan.contact:
@@ -138,7 +143,7 @@ class Fold:
                 continue
             state.kept[chapter.id] = kept
             if chapter.id in self.episodes.watched_chapters and chapter.is_evidence(event):
-                kept.add_cause(instances.cause_of(event), self._evidence_limit)
+                kept.add_cause(cause_of(event), self._evidence_limit)
         return friction
 
     def _contact(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> tuple[Issue | None, Signals]:
@@ -167,6 +172,7 @@ class Fold:
             if self._value is not None:
                 self._value.touched(instance, event, sink)
             before, step, value = instance.abandoned_at, instance.step, instance.value_minor
+            sink.cause = instance.last
             instances.apply(state, journey, role, event, found, sink)
             if self._steps is not None:
                 self._steps.went_on(state, instance, role, event, before, sink)
@@ -201,7 +207,7 @@ class Fold:
     def _add_cause_of_step(self, state: State, event: Touchpoint) -> None:
         kept = state.kept.get(_STEPS) if self._rules_on_steps else None
         if kept is not None:
-            kept.add_cause(instances.cause_of(event), self._evidence_limit)
+            kept.add_cause(cause_of(event), self._evidence_limit)
 
     def _instances_of(self, state: State, event: Touchpoint) -> list[Instance]:
         """The instances an event names by an id of its own; a signal does not belong to a journey merely by coming while it is open."""
@@ -235,6 +241,7 @@ class Fold:
 
     def _complete_late(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
         for instance in self._completed_late(state, plan, event):
+            sink.cause = instance.last
             if self._steps is not None:
                 self._steps.completed_late(state, instance, event.time, instance.abandoned_at, sink)
             instances.complete(state, instance, event.time, sink)
@@ -270,6 +277,7 @@ class Fold:
 
     def _fire_at(self, state: State, due: int, sink: Sink) -> None:
         changed: list[str] = []
+        sink.anonymous = state.refused
         for instance in [i for i in state.instances if i.due == due and not i.abandoned_at]:
             sink.at_deadline(instance.last)
             instances.fire(state, instance, sink)
@@ -294,6 +302,7 @@ class Fold:
             del state.cases[key]
         for name in [name for name, kept in state.kept.items() if kept.due == due]:
             kept = state.kept[name]
+            sink.at_deadline()
             self.chapters[name].fire(kept, due, state, sink)
             if not kept.data:
                 del state.kept[name]

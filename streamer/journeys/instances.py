@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamer.journeys import cells
 from streamer.journeys.plan import COMPLETE, FAIL, JourneyPlan
-from streamer.journeys.state import Cause, Instance, State, remember
+from streamer.journeys.state import Instance, State, cause_of, remember
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ _RECOVERED: Final = int(Counter.RECOVERED)
 _FAILED: Final = int(Counter.FAILED)
 _FRICTION: Final = int(Counter.FRICTION_INSTANCES)
 _SUPPRESSED: Final = int(Counter.SUPPRESSED)
-
-
-def cause_of(event: Touchpoint) -> Cause:
-    """The event as evidence."""
-    return (event.time, event.offset, event.type, event.id)
 
 
 def find(state: State, plan: JourneyPlan, event: Touchpoint, *, explicit: bool = False) -> tuple[Instance, str] | None:
@@ -100,7 +95,7 @@ def begin(state: State, plan: JourneyPlan, event: Touchpoint, cell: cells.Cell, 
 
 def _go_on(instance: Instance, event: Touchpoint, sink: Sink) -> None:
     if instance.abandoned_at:
-        _take_back(instance, sink)
+        sink.count_back(_ABANDONED, instance.cell, instance.abandoned_at)
         sink.count(_OPEN, instance.cell, event.time)
         instance.abandoned_at = 0
     instance.due = event.time + instance.deadline_ms
@@ -109,18 +104,10 @@ def _go_on(instance: Instance, event: Touchpoint, sink: Sink) -> None:
         instance.step = event.step
 
 
-def _take_back(instance: Instance, sink: Sink) -> None:
-    """The abandonment does not count any more, nor is the event it was counted for evidence of it."""
-    event = sink.event
-    sink.at_deadline(instance.last)
-    sink.count(_ABANDONED, instance.cell, instance.abandoned_at, -1)
-    sink.event = event
-
-
 def complete(state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
     """The instance is won at `time_ms`; an abandoned one has recovered."""
     if instance.abandoned_at:
-        _take_back(instance, sink)
+        sink.count_back(_ABANDONED, instance.cell, instance.abandoned_at)
         sink.count(_RECOVERED, instance.cell, time_ms)
     else:
         sink.count(_OPEN, instance.cell, time_ms, -1)

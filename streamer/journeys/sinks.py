@@ -9,28 +9,38 @@ from typing import final
 from streamer.alerts.alert import State
 from streamer.deltas import PANE_MS
 from streamer.journeys.cells import COUNTER_BITS, Cell, Ledger
-from streamer.journeys.state import Cause, Episode
+from streamer.journeys.state import Cause, Episode, cause_of
 from streamer.touchpoints.touchpoint import Touchpoint
 
 
 class Sink:
     """Receives what a fold decides.
 
-    event: what is being folded, the cause of what changes; None at a deadline, whose cause is `cause`, if an event can be named.
+    event: what is being folded, the cause of what changes; None at a deadline. cause: of what a deadline changes or an event takes back,
+    if an event can be named.
+    anonymous: the customer refuses analytics, and counts without being named.
     """
 
     def __init__(self) -> None:
         self.event: Touchpoint | None = None
         self.cause: Cause | None = None
+        self.anonymous = False
 
     def at_deadline(self, cause: Cause | None = None) -> None:
         """What changes from here on is due to time, after the event `cause`."""
         self.event, self.cause = None, cause
 
-    def origin(self) -> Cause | None:
-        """The event behind what changes now."""
-        event = self.event
-        return self.cause if event is None else (event.time, event.offset, event.type, event.id)
+    def count_back(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
+        """Take back what was counted for `cause`."""
+        event, self.event = self.event, None
+        self.count(counter, cell, time_ms, -n)
+        self.event = event
+
+    def origin(self, n: int) -> Cause | None:
+        """The event behind a change by n, if it may be named."""
+        if n == 0 or (n > 0 and self.anonymous):
+            return None
+        return self.cause if self.event is None else cause_of(self.event)
 
     @abstractmethod
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
@@ -59,8 +69,8 @@ class Live(Sink):
         """Add it to the ledger."""
         self._ledger.count(counter, cell, time_ms, n)
         if self._ledger.evidenced[counter]:
-            cause = self.origin()
-            if cause is not None and n:
+            cause = self.origin(n)
+            if cause is not None:
                 self._ledger.remember(counter, cell, time_ms, 1 if n > 0 else -1, cause)
 
     def remember(self, counter: int, cell: Cell, time_ms: int, sign: int, cause: Cause) -> None:
@@ -113,8 +123,8 @@ class Aside(Sink):
         key = (time_ms // PANE_MS) << COUNTER_BITS | counter
         counts[key] = counts.get(key, 0) + n
         if self._evidenced[counter]:
-            cause = self.origin()
-            if cause is not None and n:
+            cause = self.origin(n)
+            if cause is not None:
                 self.causes.setdefault((cell, key), []).append((1 if n > 0 else -1, cause))
 
     def note(self, kind: str) -> None:

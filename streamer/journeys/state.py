@@ -15,6 +15,7 @@ from typing import Any, Final, final
 from mypy_extensions import mypyc_attr
 
 from streamer.journeys.cells import Cell
+from streamer.touchpoints.touchpoint import Touchpoint
 
 # Later than any deadline: milliseconds of the year 9999 and more.
 NEVER: Final = 1 << 60
@@ -24,6 +25,11 @@ Cause = tuple[int, int, str, str]
 # The cell of its packed form.
 CellOf = Callable[[dict[str, str]], Cell]
 Signals = dict[str, float | int | bool | str]
+
+
+def cause_of(event: Touchpoint) -> Cause:
+    """The event as evidence."""
+    return (event.time, event.offset, event.type, event.id)
 
 
 def remember(causes: list[Cause], cause: Cause, limit: int) -> None:

@@ -23,7 +23,8 @@ class Metric(NamedTuple):
     has none), interpolated within a bucket, with the interval of order statistics; `count` = sum in the window divided by `scale`;
     `stock` = sum for ever.
     squares: the counters of the sum of squares, one of which is worth `squares_unit` squares of the numerator's unit.
-    sample: what the sample is counted by, if not by the denominator, as of a weighted mean.
+    sample: what the sample is counted by, if not by the denominator, as of a weighted mean. at_once: an event that counts in the sample
+    counts in the numerator then, or never, so that the events of a low rate can be told.
     source: the row of the domain catalogue first, then where the definition comes from, [H] if it is ours.
     unit: of the value. formula: in words.
     """
@@ -45,6 +46,7 @@ class Metric(NamedTuple):
     quantile: float = 0.0
     squares_unit: int = 1
     sample: Counter | None = None
+    at_once: bool = False
 
     @property
     def row(self) -> str:

@@ -270,13 +270,13 @@ class Decisions:
     def _tell_group(self, group: Group, firing: list[Case], transition: Transition, tick: int) -> Told:
         numbers = [(case, case.estimates(self._sums), self._usual(case, tick)) for case in firing]
         record = telling.of_group(group.plan, group.labels, group.episode, transition, tick * TICK_MS, numbers)
-        record = self.evidence.put_into(record, firing, self._sums)
+        record = self.evidence.put_into(record, firing, tick * TICK_MS, self._sums)
         return Told(record, group.episode.muted)
 
     def _tell(self, case: Case, transition: Transition, tick: int, estimates: list[Estimate]) -> Told:
         usual = self._usual(case, tick)
         record = telling.of_case(case, transition, tick * TICK_MS, estimates, usual)
-        return Told(self.evidence.put_into(record, [case], self._sums), case.episode.muted)
+        return Told(self.evidence.put_into(record, [case], tick * TICK_MS, self._sums), case.episode.muted)
 
     def _usual(self, case: Case, tick: int) -> float | None:
         return case.usual(self._week.hour(tick)) if case.baseline is not None else case.plan.target

@@ -1,7 +1,8 @@
 """The events behind aggregate alerts: of each rule on each series the latest that count against it, in the order of ticks.
 
 The journeys send an event with each change of the counters that a rule is about (`rules/exemplars.py`), the first few of each cell and
-tick. Which of them are kept depends on ticks and places in the log alone, not on where records of deltas begin and end.
+tick, and each that is taken back. Which of them are kept depends on ticks and places in the log alone, not on where records of deltas
+begin and end, nor on which owner reads them.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streamer.alerts import alert
-from streamer.alerts.times import milliseconds, rfc3339
+from streamer.alerts.times import rfc3339
 from streamer.deltas import EXEMPLARS_MAX, Exemplar
 from streamer.rollup.estimates import COUNTER_BITS
+from streamer.rollup.panes import TICK_MS
 from streamer.rollup.rows import Identity, Witness
 
 if TYPE_CHECKING:
@@ -24,18 +26,8 @@ if TYPE_CHECKING:
     from streamer.rollup.series import SeriesTable
     from streamer.rollup.sums import WindowSums
 
-
-def _of_tick(due: Sequence[tuple[Held, list[int]]], tick: int) -> list[tuple[Held, Exemplar]]:
-    """The exemplars of a tick: no more of each change than one record would have had."""
-    seen: Tally[tuple[int, tuple[str, ...], tuple[str, ...], int, int]] = Tally()
-    found = []
-    for held, _ in due:
-        for exemplar in held.exemplars.get(tick, ()):
-            place = (held.source, held.dimensions, held.cells[exemplar.cell], exemplar.counter, exemplar.sign)
-            seen[place] += 1
-            if seen[place] <= EXEMPLARS_MAX:
-                found.append((held, exemplar))
-    return found
+# An event counts once in a pane.
+Place = tuple[int, int, int]
 
 
 class Evidence:
@@ -46,6 +38,7 @@ class Evidence:
         self._topic = topic
         self._cases: dict[Identity, Case] = {}
         self._watch: dict[int, tuple[Case, ...]] = {}
+        self._counters: set[int] = set()
         self._written: set[Identity] = set()
 
     def watch(self, case: Case) -> None:
@@ -53,6 +46,7 @@ class Evidence:
         if case.excluded:
             return
         self._cases[case.identity] = case
+        self._counters.update(case.plan.evidenced.counters)
         for counter in case.plan.evidenced.counters:
             key = case.number << COUNTER_BITS | counter
             self._watch[key] = (*self._watch.get(key, ()), case)
@@ -60,18 +54,32 @@ class Evidence:
     def see(self, due: Sequence[tuple[Held, list[int]]], tick: int, table: SeriesTable) -> None:
         """See the events behind a tick's changes."""
         by_case: dict[Case, list[tuple[int, int, Witness]]] = {}
-        for held, one in _of_tick(due, tick):
-            number = held.numbers[one.cell]
-            if number is None:  # it may have been admitted since the record came
-                number = table.known(held.dimensions, [held.cells[one.cell]])[0]
-            if number is None:
-                continue
+        for held, one in self._of_tick(due, tick):
             seen = (one.sign, one.counter, Witness(one.pane_ms, held.source, one.offset, one.time_ms, one.type, one.id))
-            for key in table.keys(number << COUNTER_BITS | one.counter):
+            for key in table.existing_keys(held.dimensions, held.cells[one.cell], one.counter):
                 for case in self._watch.get(key, ()):
                     by_case.setdefault(case, []).append(seen)
         for case, news in by_case.items():
-            _see(case, news, self._limit)
+            start_ms, _ = case.plan.window_at(tick * TICK_MS)
+            witnesses = _seen(case, news, start_ms)[-self._limit :]
+            if witnesses != case.witnesses:
+                case.witnesses, case.has_new_witnesses = witnesses, True
+
+    def _of_tick(self, due: Sequence[tuple[Held, list[int]]], tick: int) -> list[tuple[Held, Exemplar]]:
+        """The exemplars of a tick that any rule wants: no more of each change up than one record would have had."""
+        seen: Tally[tuple[int, tuple[str, ...], tuple[str, ...], int]] = Tally()
+        found = []
+        for held, _ in due:
+            for exemplar in held.exemplars.get(tick, ()):
+                if exemplar.counter not in self._counters:
+                    continue
+                if exemplar.sign > 0:
+                    change = (held.source, held.dimensions, held.cells[exemplar.cell], exemplar.counter)
+                    seen[change] += 1
+                    if seen[change] > EXEMPLARS_MAX:
+                        continue
+                found.append((held, exemplar))
+        return found
 
     def take_new(self) -> list[tuple[Identity, list[Witness]]]:
         """What has changed since the last call; empty where the changelog has a row that must go."""
@@ -89,41 +97,50 @@ class Evidence:
         """Everything."""
         return [(identity, case.witnesses) for identity, case in self._cases.items() if case.witnesses]
 
-    def restore(self, identity: Identity, witnesses: list[Witness]) -> bool:
-        """Put it back, if the definitions still have the rule and the slice."""
+    def restore(self, identity: Identity, witnesses: list[Witness], *, same: bool) -> bool:
+        """Put it back, if the definitions still have the rule and the slice; same: and if it means the same by it."""
         case = self._cases.get(identity)
-        if case is None:
+        if case is None or not same:
             return False
         case.witnesses = witnesses
         self._written.add(identity)
         return True
 
-    def put_into(self, record: alert.Alert, cases: Sequence[Case], sums: WindowSums) -> alert.Alert:
-        """The record with the latest events of its window that count against `cases`."""
-        if not cases or record.window is None:
+    def put_into(self, record: alert.Alert, cases: Sequence[Case], now_ms: int, sums: WindowSums) -> alert.Alert:
+        """The record with the latest events of its window that count against `cases`, of one rule."""
+        if not cases:
             return record
-        start_ms = milliseconds(record.window.start)
-        found = {_place(one): one for case in cases for one in case.witnesses if one.pane_ms >= start_ms}
-        latest = sorted(found.values(), key=lambda one: (one.pane_ms, one.time_ms, one.partition, one.offset))[-self._limit :]
+        start_ms, width_ms = cases[0].plan.window_at(now_ms)
+        found = {(one.partition, one.offset): one for case in cases for one in case.witnesses if 0 <= one.pane_ms - start_ms < width_ms}
+        latest = sorted(found.values(), key=lambda one: (one.pane_ms, one.time_ms, one.partition, one.offset))
+        counts = [case.evidence_count(sums) for case in cases]
+        count = len(latest) if None in counts else sum(n for n in counts if n is not None)
+        latest = latest[max(len(latest) - min(self._limit, count), 0) :]
         return msgspec.structs.replace(
             record,
             evidence=[alert.Evidence(one.id, one.type, rfc3339(one.time_ms), self._topic, one.partition, one.offset) for one in latest],
-            evidence_count=sum(case.evidence_count(sums) for case in cases),
+            evidence_count=count,
         )
 
 
-def _see(case: Case, news: Sequence[tuple[int, int, Witness]], limit: int) -> None:
-    """Keep the latest: what has come, less what is taken back or counts in the case's favour, too."""
+def _seen(case: Case, news: Sequence[tuple[int, int, Witness]], start_ms: int) -> list[Witness]:
+    """What is kept with the news: what has come, less what is taken back or counts in the case's favour, too, or has left the window."""
     counted, but_not = case.plan.evidenced
-    come = sorted({one for sign, counter, one in news if sign > 0 and counter in counted}, key=_place)
-    gone = {(_place(one), one.pane_ms) for sign, counter, one in news if sign < 0 and counter in counted}
-    other = {_place(one) for sign, counter, one in news if sign > 0 and counter in but_not}
-    kept = {_place(one): one for one in case.witnesses}
-    kept.update((_place(one), one) for one in come if _place(one) not in other)
-    witnesses = [one for place, one in kept.items() if (place, one.pane_ms) not in gone][-limit:]
-    if witnesses != case.witnesses:
-        case.witnesses, case.has_new_witnesses = witnesses, True
+    net: Tally[Place] = Tally()
+    witnesses: dict[Place, Witness] = {}
+    for sign, counter, one in news:
+        if counter in counted:
+            net[_place(one)] += sign
+            witnesses[_place(one)] = one
+    kept = {_place(one): one for one in case.witnesses if one.pane_ms >= start_ms}
+    for place in sorted(net):
+        if net[place] > 0:
+            kept[place] = witnesses[place]
+        elif net[place] < 0:
+            kept.pop(place, None)
+    other = {_place(one)[:2] for sign, counter, one in news if sign > 0 and counter in but_not}
+    return [one for place, one in kept.items() if place[:2] not in other]
 
 
-def _place(one: Witness) -> tuple[int, int]:
-    return (one.partition, one.offset)
+def _place(one: Witness) -> Place:
+    return (one.partition, one.offset, one.pane_ms)

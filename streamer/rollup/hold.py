@@ -92,10 +92,14 @@ class Hold:
             source.clock_ms = max(source.clock_ms, batch.clock_ms)
             if source.left_out and self.clock is not None and source.until_tick >= self.clock:
                 source.left_out = False
-        ticks = [(max(tick, earliest), flat) for tick, flat in batch.ticks if flat]
+        by_tick: dict[int, list[int]] = {}
+        for tick, flat in batch.ticks:
+            if flat:
+                by_tick.setdefault(max(tick, earliest), []).extend(flat)
         for exemplar in batch.exemplars:
             exemplar.tick = max(exemplar.tick, earliest)
-        ticks += [(tick, []) for tick in sorted({one.tick for one in batch.exemplars}.difference([tick for tick, _ in ticks]))]
+            by_tick.setdefault(exemplar.tick, [])
+        ticks = sorted(by_tick.items())
         held = None
         if ticks:
             held = Held(offset, HeldRow(tuple(batch.dimensions), batch.cells, ticks, batch.source, batch.exemplars))

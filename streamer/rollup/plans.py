@@ -11,7 +11,7 @@ from streamer.metrics.counters import DIMENSIONS
 from streamer.metrics.metric import SAMPLED, Metric
 from streamer.rollup.baselines import Baseline
 from streamer.rollup.estimates import COUNTER_BITS, Z99, Estimate, Z, estimate
-from streamer.rollup.panes import TICK_MS
+from streamer.rollup.panes import TICK_MS, granularity_ms
 from streamer.rules import language
 from streamer.rules.evaluate import Episode, Outcome, Policy
 from streamer.rules.exemplars import evidence_of
@@ -59,6 +59,12 @@ class Plan:
         self.dashboard = rule.dashboard or dashboard
         self.evidenced = evidence_of(metric, rule.when)
         self.series = 0
+
+    def window_at(self, now_ms: int) -> tuple[int, int]:
+        """(begin, width) of the longest window as of a time, in milliseconds: the panes that begin in it."""
+        width_ms = self.windows[self.longest][1]
+        granularity = granularity_ms(width_ms)
+        return now_ms - now_ms % granularity - width_ms + granularity, width_ms
 
     @property
     def z(self) -> float:
@@ -108,9 +114,14 @@ class Case:
         """The metric in each of the rule's windows."""
         return [estimate(self.plan.metric, sums[name], self.number, self.plan.z) for name in self.plan.sums]
 
-    def evidence_count(self, sums: WindowSums) -> int:
-        """How many changes of the longest window there is evidence of, as far as it is kept."""
-        window, base = sums[self.plan.sums[self.plan.longest]], self.number << COUNTER_BITS
+    def evidence_count(self, sums: WindowSums) -> int | None:
+        """How many changes of the longest window the evidence is of; None where the counters do not say how many they were."""
+        metric, window = self.plan.metric, sums[self.plan.sums[self.plan.longest]]
+        if metric.kind == "count" and metric.scale != 1:
+            return None  # a sum of amounts
+        if metric.kind == "mean" and metric.squares is None and metric.sample is None:
+            return None  # the denominator may be a sum of weights
+        base = self.number << COUNTER_BITS
         counted, but_not = (sum(window.get(base | counter, 0) for counter in some) for some in self.plan.evidenced)
         return max(counted - but_not, 0)
 

@@ -27,8 +27,8 @@ from streamer.errors import StateError
 from streamer.processor import ROW_PREFIX
 from streamer.rules.evaluate import Episode
 
-# 2: what is usual, groups, and whether anybody was told.
-SCHEMA: Final = 2
+# 2: what is usual, groups, and whether anybody was told. 3: the evidence of rules.
+SCHEMA: Final = 3
 
 VOCABULARY: Final = ROW_PREFIX + b"v"
 SERIES: Final = ROW_PREFIX + b"s"

@@ -99,6 +99,24 @@ class SeriesTable:
             keys = self.known_keys[cell_counter] = tuple([number << COUNTER_BITS | counter for index, number in series if index in applies])
         return keys
 
+    def existing_keys(self, dimensions: tuple[str, ...], values: tuple[str, ...], counter: int) -> tuple[int, ...]:
+        """As `keys`, of a cell that may not have been admitted: of the series that it would be in and that are there."""
+        number = self._raw.get(dimensions, {}).get(values)
+        if number is not None:
+            return self.keys(number << COUNTER_BITS | counter)
+        full = self._full(dimensions, values)
+        for value, (name, vocabulary) in zip(full, self.vocabulary.items(), strict=False):
+            if value and value not in vocabulary and name != ACCOUNT and len(vocabulary) < self._values_max:
+                return ()
+        mapped, applies = self._mapped(full), self._slices_of[counter]
+        keys = []
+        for index, positions in enumerate(self._positions):
+            if index in applies and self._is_mine(index, full):
+                found = self._ids.get((index, tuple([mapped[position] for position in positions])))
+                if found is not None:
+                    keys.append(found << COUNTER_BITS | counter)
+        return tuple(keys)
+
     def admit(self, cells: Iterable[RawCell]) -> list[int]:
         """Admit all new cells of one tick; gives the numbers of the series this made."""
         first = len(self.series)
@@ -138,11 +156,9 @@ class SeriesTable:
         number = len(self._cells)
         cut: list[str] = [name for name, m, r in zip(self.dimensions, mapped, raw, strict=True) if m != r]
         series = []
-        partition, partitions = self._share
         for index, positions in enumerate(self._positions):
-            by, labels = self.slices[index], tuple([raw[position] for position in positions])
-            # The journeys send a cell to who owns its own values, so that is who counts it, also as `other`.
-            if all(labels) and slice_partition((*by, *labels), partitions) == partition:
+            by = self.slices[index]
+            if self._is_mine(index, raw):
                 given, limited = self._series(index, tuple([mapped[position] for position in positions]))
                 series.append((index, given))
                 if limited:
@@ -151,6 +167,13 @@ class SeriesTable:
         if cut:
             self.overflowed[number] = tuple(cut)
         return number
+
+    def _is_mine(self, index: int, raw: tuple[str, ...]) -> bool:
+        """Whether a cell of these values is in the slice, and this partition's."""
+        by, labels = self.slices[index], tuple([raw[position] for position in self._positions[index]])
+        partition, partitions = self._share
+        # The journeys send a cell to who owns its own values, so that is who counts it, also as `other`.
+        return all(labels) and slice_partition((*by, *labels), partitions) == partition
 
     def _series(self, index: int, labels: tuple[str, ...]) -> tuple[int, bool]:
         """(the series' number, whether the slice's limit cut it)."""

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from streamer.definitions import parse
 from streamer.errors import DefinitionsError
+from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.processor import MARKER_KEY
 from streamer.rollup import rows
 from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rollup.hold import Held
 from streamer.rollup.panes import CHUNK_SERIES, TICK_MS, Sums
 from streamer.rollup.series import SeriesTable
+from streamer.rules.exemplars import Evidenced, evidence_of
 
 if TYPE_CHECKING:
+    from streamer.definitions import Rule
     from streamer.rollup.processor import RollupProcessor
 
 Row = tuple[bytes, bytes | None]
@@ -114,11 +117,19 @@ def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple
     for key, value in kinds.get(rows.BASELINE, []):
         decisions.restore_baseline(*rows.baseline_of(key), rows.decode_values_of_hour(value))
     for key, value in kinds.get(rows.EVIDENCE, []):
-        if not decisions.evidence.restore(rows.rule_of(key), rows.decode_evidence(value)):
+        identity = rows.rule_of(key)
+        before, now = (_evidenced(of.rule, identity[0]) for of in (of_before, processor.definitions))
+        if not decisions.evidence.restore(identity, rows.decode_evidence(value), same=before == now):
             processor.written.foreign.add(key)
     if marker.clock is not None and marker.revision != processor.definitions.revision:
         decisions.look_again(marker.clock)
     decisions.rebuild(marker.clock)
+
+
+def _evidenced(rules: Iterable[Rule], id_: str) -> Evidenced | None:
+    """What is evidence of a rule."""
+    rule = next((rule for rule in rules if rule.id == id_), None)
+    return None if rule is None or rule.metric is None else evidence_of(METRIC_BY_ID[rule.metric], rule.when)
 
 
 def _kept_text(kinds: dict[bytes, list[tuple[bytes, bytes]]]) -> bytes | None:

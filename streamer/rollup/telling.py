@@ -12,7 +12,7 @@ from streamer.alerts.links import link
 from streamer.alerts.times import rfc3339
 from streamer.metrics.counters import ACCOUNT
 from streamer.metrics.metric import SAMPLED
-from streamer.rollup.panes import TICK_MS, granularity_ms
+from streamer.rollup.panes import TICK_MS
 from streamer.rules.explain import explainer_of
 from streamer.rules.language import AGGREGATE_NAMES
 
@@ -70,9 +70,7 @@ def _record(
     plan: Plan, labels: Mapping[str, str], episode: Episode, transition: Transition, now_ms: int, measured: alert.Measured, why: str,
     counterfactual: str = "", children: Sequence[alert.Child] = (), children_count: int = 0,
 ) -> alert.Alert:  # fmt: skip
-    width_ms = plan.windows[plan.longest][1]
-    granularity = granularity_ms(width_ms)
-    start_ms = now_ms - now_ms % granularity - width_ms + granularity
+    start_ms, _ = plan.window_at(now_ms)
     return msgspec.structs.replace(
         _alert(plan.rule, labels, episode, transition.state, now_ms, measured, why),
         window=alert.Window(start=rfc3339(start_ms), end=rfc3339(now_ms)),

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.amounts import attached_to, changes_of, hundredths
-from streamer.journeys.state import NEVER
+from streamer.journeys.exemplars import kept_cause
+from streamer.journeys.state import NEVER, cause_of
 from streamer.metrics.chapters import commerce
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streamer.definitions import Definitions
-    from streamer.journeys.cells import Cells
+    from streamer.journeys.cells import Cell, Cells
     from streamer.journeys.sinks import Sink
     from streamer.journeys.state import Kept, State
     from streamer.rules.language import Value
@@ -41,7 +44,8 @@ REFUNDS_MAX: Final = 20
 _NO_AMOUNT: Final = -1
 
 # What is kept of an order: `id`, `at`, `cell`, `amount` in hundredths, `number` among the customer's orders that stand, `counted` (counter,
-# n, ...), `bases` [category, attached], `refunds` [time, amount, cell], `gone` if cancelled, `decided` after the horizon.
+# n, ...), `bases` [category, attached], `refunds` [time, amount, cell], `gone` if cancelled, `decided` after the horizon, and the
+# `cause`, if the event is wanted as evidence.
 _Order = dict[str, Any]
 
 
@@ -111,7 +115,9 @@ class Commerce(Chapter):
             "number": standing + 1, "counted": counted, "bases": bases, "refunds": [], "gone": False, "decided": False,
         }  # fmt: skip
         orders.append(order)
-        self._count(order, 1, sink)
+        if any(self.evidenced[counter] for counter in counted[::2]):
+            order["cause"] = list(cause_of(event))
+        self._count(order, sink.count)
         data["standing"], data["last"] = standing + 1, event.time
         data["value"] = data.get("value", 0) + max(amount, 0)
 
@@ -122,15 +128,15 @@ class Commerce(Chapter):
         amount = hundredths(event.revenue_minor, event.currency)
         return amount if amount <= self._largest else _NO_AMOUNT
 
-    def _count(self, order: _Order, n: int, sink: Sink) -> None:
+    def _count(self, order: _Order, count: Callable[[int, Cell, int, int], None]) -> None:
         cell, at, counted = self.cells.unpack(order["cell"]), order["at"], order["counted"]
         for place in range(0, len(counted), 2):
-            sink.count(counted[place], cell, at, n * counted[place + 1])
+            count(counted[place], cell, at, counted[place + 1])
         for base, attached in order["bases"]:
             of_base = self.cells.with_values(cell, {"product_category": base})
-            sink.count(_BASES, of_base, at, n)
+            count(_BASES, of_base, at, 1)
             if attached:
-                sink.count(_ATTACHED, of_base, at, n)
+                count(_ATTACHED, of_base, at, 1)
 
     def _cancelled(self, data: dict[str, Any], event: Touchpoint, sink: Sink) -> None:
         order = _order_of(data, event)
@@ -138,7 +144,8 @@ class Commerce(Chapter):
             sink.note("order_unknown")
             return
         order["gone"] = True
-        self._count(order, -1, sink)
+        sink.cause = kept_cause(order.get("cause"))
+        self._count(order, sink.count_back)
         sink.count(_CANCELLED, self.cells.unpack(order["cell"]), order["at"])
         for at, amount, packed in order["refunds"]:
             sink.count(_REFUNDED, self.cells.unpack(packed), at, amount)

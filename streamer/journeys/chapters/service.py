@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
-from streamer.journeys.exemplars import cause_of, kept_cause
+from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.plan import PLANS_MAX, matches
-from streamer.journeys.state import NEVER
+from streamer.journeys.state import NEVER, cause_of
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Service(Chapter):
             if len(waiting) >= WAITING_MAX:
                 del waiting[0]
                 sink.note("cut_waiting_contacts")
-            cause = [kept_cause(event)] if self.evidenced[_WAITS[wait][0]] else []
+            cause = [list(cause_of(event))] if self.evidenced[_WAITS[wait][0]] else []
             waiting.append([event.time, name, cell.packed, *cause])
         return len(unhelpful)
 
@@ -254,7 +254,7 @@ class Service(Chapter):
             waiting: list[list[Any]] = kept.data.get(wait, [])
             while waiting and waiting[0][0] + within <= due:
                 time, _, packed, *cause = waiting.pop(0)
-                sink.at_deadline(cause_of(cause[0]) if cause else None)
+                sink.at_deadline(kept_cause(cause[0]) if cause else None)
                 sink.count(_WAITS[wait][0], self.cells.unpack(packed), time)
             if not waiting:
                 kept.data.pop(wait, None)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
-from streamer.journeys.exemplars import cause_of, kept_cause
-from streamer.journeys.state import NEVER
+from streamer.journeys.exemplars import kept_cause
+from streamer.journeys.state import NEVER, cause_of
 from streamer.metrics.chapters import operations
 from streamer.metrics.counters import Counter
 from streamer.touchpoints.details import Details
@@ -55,7 +55,7 @@ class ShipmentFold:
             shipment = shipments[key] = self._begin(shipments, event, sink)
         shipment["last"] = event.time
         if self._keeps_cause:
-            shipment["cause"] = kept_cause(event)
+            shipment["cause"] = list(cause_of(event))
         if "cancelled" in shipment:
             return
         if not shipment["order"]:
@@ -127,7 +127,7 @@ class ShipmentFold:
         """Settle what is past at `due`, and forget what has had no event for long."""
         for key, shipment in list(shipments.items()):
             if "cancelled" not in shipment:
-                sink.at_deadline(cause_of(shipment.get("cause")))
+                sink.at_deadline(kept_cause(shipment.get("cause")))
                 self._settle(shipment, due, sink)
             if shipment["last"] + self._keep_for <= due:
                 del shipments[key]

@@ -92,7 +92,7 @@ class Steps(Chapter):
                 self._leave(record, event.time, sink)
         else:
             if abandoned_at:
-                self._count_abandoned(record, -1, sink)
+                self._take_back(record, sink)
                 if record["on"]:
                     record["due"] = event.time + self._stall_after[instance.journey]
             self._come_to(instance, record, event, sink)
@@ -114,7 +114,8 @@ class Steps(Chapter):
         record = self._record(kept, instance)
         if kept is None or record is None:
             return
-        self._count_abandoned(record, 1, sink)
+        if record["on"]:
+            sink.count(_ABANDONED, self._cell_of_step(record), record["steps"][record["on"]][0])
         record["due"], record["stalled"] = 0, False
         self._set_due(kept)
 
@@ -198,7 +199,7 @@ class Steps(Chapter):
 
     def _complete(self, instance: Instance, record: _Record, time_ms: int, abandoned_at: int, sink: Sink) -> None:
         if abandoned_at:
-            self._count_abandoned(record, -1, sink)
+            self._take_back(record, sink)
         self._leave(record, time_ms, sink)
         self._progress(instance, record, _WHOLE, sink)
 
@@ -210,9 +211,10 @@ class Steps(Chapter):
             sink.count(_PROGRESS_SQUARED, cell, instance.started, done * done - before * before)
             record["done"] = done
 
-    def _count_abandoned(self, record: _Record, n: int, sink: Sink) -> None:
+    def _take_back(self, record: _Record, sink: Sink) -> None:
+        """It was not abandoned at the step after all."""
         if record["on"]:
-            sink.count(_ABANDONED, self._cell_of_step(record), record["steps"][record["on"]][0], n)
+            sink.count_back(_ABANDONED, self._cell_of_step(record), record["steps"][record["on"]][0])
 
     def _cell_of_step(self, record: _Record) -> Cell:
         return self.cells.unpack(record["steps"][record["on"]][2])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
+from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.plan import Plans
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters import surveys
@@ -159,20 +160,14 @@ class Surveys(Chapter):
         before = answers.get(scope)
         # Windows end now: one that has the earlier answer has this one too, so taking the earlier one back where it was counted is exact.
         if before is not None and time - before[0] < self._latest_within:
-            self._count_nps(scope, before, -1, sink)
-        answers[scope] = [time, score // _ONE, cell.packed]
-        self._count_nps(scope, answers[scope], 1, sink)
-
-    def _count_nps(self, scope: str, answer: list[Any], n: int, sink: Sink) -> None:
-        time: int = answer[0]
-        score: int = answer[1]
-        promoters, detractors, all_ = _NPS[scope]
-        cell = self.cells.unpack(answer[2])
-        sink.count(all_, cell, time, n)
-        if score >= 9:
-            sink.count(promoters, cell, time, n)
-        elif score <= 6:
-            sink.count(detractors, cell, time, n)
+            sink.cause = kept_cause(before[3]) if len(before) > 3 else None
+            for counter in _nps_counters(scope, before[1]):
+                sink.count_back(counter, self.cells.unpack(before[2]), before[0])
+        counters = _nps_counters(scope, score // _ONE)
+        origin = sink.origin(1) if any(self.evidenced[counter] for counter in counters) else None
+        answers[scope] = [time, score // _ONE, cell.packed, *([] if origin is None else [list(origin)])]
+        for counter in counters:
+            sink.count(counter, cell, time)
 
     def _csat(self, kept: Kept, time: int, scope: str, score: int, details: Details, cell: Cell, sink: Sink) -> None:
         least, most = _scale(details, _ONE, 5 * _ONE)
@@ -267,6 +262,14 @@ class Surveys(Chapter):
         if not scores:
             return without
         return max(scores) if name == "ces1_highest" else min(scores)
+
+
+def _nps_counters(scope: str, score: int) -> tuple[int, ...]:
+    """What an answer counts in."""
+    promoters, detractors, all_ = _NPS[scope]
+    if score >= 9:
+        return (all_, promoters)
+    return (all_, detractors) if score <= 6 else (all_,)
 
 
 def _scale(details: Details, least: int, most: int) -> tuple[int, int]:

@@ -55,6 +55,7 @@ METRICS: Final = (
         "handoffs with all the context they need / handoffs that say what they need, initiated in the window",
         True,
         "H3",
+        at_once=True,
     ),
     Metric(
         "handoff_cold_share",

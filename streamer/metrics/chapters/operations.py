@@ -33,6 +33,7 @@ def _on_time(target: str) -> Metric:
         f"shipments there by {_TARGET_WORDS[target]} / shipments for which that passed in the window",
         True,
         "O1; late counts when the time passes; a target is settled once [H]",
+        at_once=True,
     )
 
 

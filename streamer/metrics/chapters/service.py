@@ -39,6 +39,7 @@ METRICS: Final = (
         "contacts answered within `response_within` / contacts answered by then or waiting longer; below 0.9 the P90 is above it",
         True,
         "E6 as a service level [H]",
+        at_once=True,
     ),
     Metric(
         "resolution_in_time_rate",
@@ -49,6 +50,7 @@ METRICS: Final = (
         "contacts resolved within `resolution_within` / contacts resolved by then or waiting longer",
         True,
         "E6 as a service level [H]",
+        at_once=True,
     ),
 )
 

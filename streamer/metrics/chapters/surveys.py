@@ -39,7 +39,7 @@ def _nps(scope: str) -> Metric:
 
 
 def _share(id_: str, gauge: str, k: Counter, n: Counter, formula: str, source: str) -> Metric:
-    return Metric(id_, f"cx_{gauge}_ratio", "ratio", (k,), (n,), formula, False, source)
+    return Metric(id_, f"cx_{gauge}_ratio", "ratio", (k,), (n,), formula, False, source, at_once=True)
 
 
 def _mean(id_: str, gauge: str, total: Counter, n: Counter, squares: Counter | None, formula: str, source: str) -> Metric:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import msgspec
 import pytest
 
@@ -11,12 +9,9 @@ from streamer import definitions, deltas
 from streamer.alerts import alert
 from streamer.alerts.times import milliseconds
 from streamer.definitions import default_text
-from streamer.journeys import exemplars
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.counters import Counter
-from streamer.replay.pipeline import Arrival, run_history
-from streamer.rules.exemplars import Evidenced, evidence_of
-from tests.journeys_support import BASE_MS, MINUTE, wire
+from streamer.rules.exemplars import Evidenced, evidence_of, side_of
 from tests.unit.rollup.feed import T0, Change, Feed, Seen
 
 PANE = T0 // 10
@@ -90,10 +85,8 @@ def test_what_is_taken_back_is_no_evidence_any_more() -> None:
     assert record.evidence_count == 3
 
 
-def test_a_rule_on_a_low_rate_names_what_is_in_the_sample_but_not_in_the_numerator() -> None:
+def test_a_rule_on_a_low_rate_names_the_sample_without_the_numerator() -> None:
     feed = Feed(rule("upper < 0.9", "min_n = 3", metric="close_rate"))
-    metric = METRIC_BY_ID["close_rate"]
-    assert evidence_of(metric, "upper < 0.9").but_not == (int(Counter.COMPLETED),)
     changes: list[Change] = [(PANE, WEB, Counter.COMPLETED, 1), (PANE, WEB, Counter.FAILED, 5)]
     seen = [(T0, WEB, Counter.COMPLETED, 1, PANE, 1), *[(T0, WEB, Counter.FAILED, 1, PANE, offset) for offset in (2, 3)]]
     feed.send(T0 + 2, {T0: changes}, seen=seen)
@@ -102,12 +95,52 @@ def test_a_rule_on_a_low_rate_names_what_is_in_the_sample_but_not_in_the_numerat
     assert record.evidence_count == 5
 
 
-def test_which_counters_are_evidence_follows_from_the_side_the_condition_looks_at() -> None:
+def test_where_the_numerator_is_counted_with_the_sample_its_events_are_left_out_of_a_low_rate() -> None:
+    metric = METRIC_BY_ID["response_in_time_rate"]
+    in_time, due = metric.numerator[0], metric.denominator[0]
+    head = default_text()[: default_text().index("[[rule]]")]
+    feed = Feed(f'{head}[[rule]]\nid = "r"\nmetric = "{metric.id}"\nwindows = ["1h"]\nwhen = "upper < 0.99"\nmin_n = 3\n')
+    everywhere = ("", "phone")
+    seen = [(T0, everywhere, due, 1, PANE, offset) for offset in (1, 2, 3)] + [(T0, everywhere, in_time, 1, PANE, 2)]
+    feed.send(T0 + 2, {T0: [(PANE, everywhere, due, 300), (PANE, everywhere, in_time, 100)]}, seen=seen)
+    (record,) = told(feed)
+    assert offsets_of(record) == [1, 3]
+    assert record.evidence_count == 200
+
+
+@pytest.mark.parametrize(
+    ("when", "side"),
+    [
+        ("lower > 0.5", "high"),
+        ("upper < 0.5", "low"),
+        ("value < 0", "low"),
+        ("0.5 < value", "high"),
+        ("value >= 10 and value > 3 * baseline", "high"),
+        ("lower > baseline + 0.05", "high"),
+        ("baseline - value > 0.1", "low"),
+        ("delta < -0.1", "low"),
+        ("-value < 3", "high"),
+        ("upper < 0.36 and n >= 40", "low"),
+        ("journey == 'checkout' and lower > 0.5", "high"),
+        ("value > 500 and value < 2400", None),
+        ("n >= 4", None),
+        ("value == 0", None),
+    ],
+)
+def test_the_side_is_that_of_the_comparison(when: str, side: str | None) -> None:
+    assert side_of(when) == side
+
+
+def test_which_counters_are_evidence_follows_from_the_side() -> None:
     nps, share, wait = METRIC_BY_ID["nps_experience"], METRIC_BY_ID["abandon_rate"], METRIC_BY_ID["effort_mean"]
-    assert evidence_of(nps, "upper < 0") == Evidenced(tuple(map(int, nps.minus)))
+    assert evidence_of(nps, "upper < 0") == evidence_of(nps, "value < 0") == Evidenced(tuple(map(int, nps.minus)))
     assert evidence_of(nps, "lower > 50") == Evidenced(tuple(map(int, nps.numerator)))
     assert evidence_of(share, "lower > 0.5") == Evidenced((int(Counter.ABANDONED),))
-    assert evidence_of(METRIC_BY_ID["journeys_open"], "value > 9") == Evidenced(())
+    assert evidence_of(share, "upper < 0.5") == Evidenced((int(Counter.COMPLETED),))
+    assert evidence_of(METRIC_BY_ID["close_odds"], "value < 1") == Evidenced((int(Counter.ABANDONED), int(Counter.FAILED)))
+    assert evidence_of(METRIC_BY_ID["information_opened_rate"], "upper < 0.5") == Evidenced()  # it is opened later than it is sent
+    assert evidence_of(METRIC_BY_ID["journeys_open"], "value > 9") == Evidenced()
+    assert evidence_of(share, "value > 0.1 and value < 0.9") == Evidenced()
     assert evidence_of(wait, "lower > 2") == Evidenced(tuple(map(int, wait.denominator)))
 
 
@@ -131,7 +164,99 @@ def test_where_records_end_does_not_decide_what_is_evidence() -> None:
     for feed in (together, apart):
         feed.send(T0 + 4, {T0 + 2: [(PANE, WEB, Counter.ABANDONED, 1)]}, seen=abandoned(T0 + 2, [3]))
     assert told(together) == told(apart)
-    assert offsets_of(told(apart)[0]) == [1, 2, 3]  # 9 is a correction: an event of its own
+    assert offsets_of(told(apart)[0]) == [2, 3]  # 9 is an event of its own, and takes back none of these; the latest two of two
+
+
+def test_a_cause_that_moves_without_a_change_of_sums_is_seen_by_the_next_owner_too() -> None:
+    text = rule("lower > 0.2", "min_n = 4")
+    feed, crashing = Feed(text), Feed(text)
+    for one in (feed, crashing):
+        one.send(T0 + 1, {T0: [(PANE, WEB, Counter.ABANDONED, 2)]}, seen=abandoned(T0, [1, 2]))
+    crashing.drain()
+    crashing.crash()
+    for one in (feed, crashing):
+        moved = [(T0 + 1, WEB, Counter.ABANDONED, -1, PANE, 1), *abandoned(T0 + 1, [3])]
+        one.send(T0 + 2, {T0 + 1: []}, seen=moved)
+        one.send(T0 + 4, {T0 + 2: [(PANE, WEB, Counter.ABANDONED, 2)]}, seen=abandoned(T0 + 2, [8, 9]))
+    assert told(crashing) == told(feed)
+    assert offsets_of(told(feed)[0]) == [2, 3, 8, 9]
+
+
+def test_what_moves_from_one_cell_to_another_of_the_same_series_stays() -> None:
+    feed = Feed(rule("lower > 0.2", "min_n = 3"))
+    feed.send(T0 + 1, {T0: [(PANE, WEB, Counter.ABANDONED, 2)]}, seen=abandoned(T0, [1, 2]))
+    changes: list[Change] = [(PANE, WEB, Counter.ABANDONED, -1), (PANE, APP, Counter.ABANDONED, 1)]
+    moved = [(T0 + 1, WEB, Counter.ABANDONED, -1, PANE, 1), (T0 + 1, APP, Counter.ABANDONED, 1, PANE, 1)]
+    feed.send(T0 + 2, {T0 + 1: changes}, seen=moved)
+    feed.send(T0 + 4, {T0 + 2: [(PANE, WEB, Counter.ABANDONED, 1)]}, seen=abandoned(T0 + 2, [3]))
+    assert offsets_of(told(feed)[0]) == [1, 2, 3]
+
+
+def test_everybody_who_comes_back_in_one_second_is_removed() -> None:
+    feed = Feed(rule("lower > 0.2", "min_n = 20"))
+    for second in range(2):
+        many = abandoned(T0 + second, [4 * second + n for n in range(4)])
+        feed.send(T0 + second + 1, {T0 + second: [(PANE, WEB, Counter.ABANDONED, 4)]}, seen=many)
+    back = [(T0 + 2, WEB, Counter.ABANDONED, -1, PANE, offset) for offset in range(8)]
+    changes: list[Change] = [(PANE, WEB, Counter.ABANDONED, -8), (PANE, WEB, Counter.COMPLETED, 8)]
+    feed.send(T0 + 3, {T0 + 2: changes}, seen=back)
+    feed.send(T0 + 5, {T0 + 3: [(PANE, WEB, Counter.ABANDONED, 12)]}, seen=abandoned(T0 + 3, [21, 22, 23, 24]))
+    (record,) = told(feed)
+    assert offsets_of(record) == [21, 22, 23, 24]
+    assert record.evidence_count == 12
+
+
+def test_an_event_that_counts_in_two_panes_is_evidence_while_either_is_in_the_window() -> None:
+    feed = Feed(rule("lower > 0.2", "min_n = 2"))
+    early, late = (T0 - 40) // 10, PANE
+    twice = [(T0, WEB, Counter.ABANDONED, 1, pane, 5) for pane in (late, early)]
+    feed.send(T0 + 2, {T0: [(early, WEB, Counter.ABANDONED, 1), (late, WEB, Counter.ABANDONED, 1)]}, seen=twice)
+    feed.send(T0 + 31, {T0 + 30: [(PANE + 3, WEB, Counter.COMPLETED, 1_000)]})
+    feed.send(T0 + 100)
+    firing, resolved = told(feed)
+    assert (offsets_of(firing), offsets_of(resolved)) == ([5], [5])
+
+
+def test_where_a_source_was_left_out_its_ticks_are_one_and_so_is_their_limit() -> None:
+    one, two = Feed(rule("lower > 0.2", "min_n = 6")), Feed(rule("lower > 0.2", "min_n = 6"))
+    for feed in (one, two):
+        feed.send(T0 + 5)  # what comes for earlier ticks counts at this one
+    ticks: dict[int, list[Change]] = {T0 + n: [(PANE, WEB, Counter.ABANDONED, 3)] for n in range(2)}
+    one.send(T0 + 5, ticks, seen=[*abandoned(T0, [1, 2]), *abandoned(T0 + 1, [3, 4])])
+    two.send(T0 + 5, {T0: ticks[T0]}, seen=abandoned(T0, [1, 2]))
+    two.send(T0 + 5, {T0 + 1: ticks[T0 + 1]}, seen=abandoned(T0 + 1, [3, 4]))
+    for feed in (one, two):
+        feed.send(T0 + 8)
+    assert told(one) == told(two)
+    assert offsets_of(told(one)[0]) == [1, 2, 3, 4]
+
+
+def test_panes_ahead_of_the_window_are_not_in_it() -> None:
+    feed = Feed(rule("lower > 0.2", "min_n = 2"))
+    ahead = PANE + 12
+    seen = [*abandoned(T0, [1, 2]), (T0, WEB, Counter.ABANDONED, 1, ahead, 7)]
+    feed.send(T0 + 2, {T0: [(PANE, WEB, Counter.ABANDONED, 2), (ahead, WEB, Counter.ABANDONED, 1)]}, seen=seen)
+    (record,) = told(feed)
+    assert offsets_of(record) == [1, 2]
+
+
+@pytest.mark.parametrize("counter", [2, 254, 1_805])
+def test_an_exemplar_of_a_counter_that_is_not_known_here_is_passed_over(counter: int) -> None:
+    feed = Feed(rule("lower > 0.2", "min_n = 2"))
+    feed.send(T0 + 2, {T0: [(PANE, WEB, Counter.ABANDONED, 2)]}, seen=[*abandoned(T0, [1]), (T0, WEB, counter, 1, PANE, 3)])
+    assert offsets_of(told(feed)[0]) == [1]
+
+
+@pytest.mark.parametrize(("now", "expected"), [("upper < 0.99", [50]), ("lower > 0.3", [1, 2, 3, 50])])
+def test_definitions_that_mean_something_else_by_a_rule_begin_without_its_evidence(now: str, expected: list[int]) -> None:
+    feed = Feed(rule("lower > 0.2", "min_n = 4"))
+    feed.send(T0 + 1, {T0: [(PANE, WEB, Counter.ABANDONED, 3)]}, seen=abandoned(T0, [1, 2, 3]))
+    feed.drain()
+    metric = "close_rate" if "upper" in now else "abandon_rate"
+    feed.definitions = definitions.parse(rule(now, "min_n = 4", metric=metric).replace("revision = 1", "revision = 2"))
+    feed.crash()
+    feed.send(T0 + 4, {T0 + 1: [(PANE, WEB, Counter.ABANDONED, 1)]}, seen=abandoned(T0 + 1, [50]))
+    assert offsets_of(told(feed)[0]) == expected
 
 
 def test_a_groups_alert_names_the_events_of_its_series() -> None:
@@ -175,71 +300,6 @@ def test_an_exemplar_that_contradicts_itself_makes_the_record_a_dead_letter(fiel
     assert [headers["reason"] for _, headers in feed.dead] == [b"malformed"]
 
 
-# --- From touchpoints -------------------------------------------------------------------------------------------------------------
-
-CHECKOUT = """
-[[journey]]
-id = "checkout"
-start = ["checkout.started"]
-activity = ["checkout.step"]
-complete = ["order.completed"]
-fail = []
-identified_by = ["checkout_id"]
-deadline = "30m"
-recoverable_for = "24h"
-"""
-Happening = tuple[int, str, str]  # minute, customer, type
-
-
-def fired(text: str, happenings: list[Happening], partitions: int = 1) -> alert.Alert:
-    """The first aggregate alert of what arrives in this order; id of an event: its type and minute."""
-    latest, arrivals = 0, []
-    for minute, customer, type_ in happenings:
-        latest = max(latest, minute)
-        event = {"id": f"{type_}-{minute}", "type": type_, "customer": customer, "channel": "web", "checkout_id": f"k-{customer}"}
-        event["time"] = BASE_MS + minute * MINUTE  # type: ignore[assignment]
-        arrivals.append(Arrival(BASE_MS + latest * MINUTE, customer.encode(), wire({"source": "shop", **event})))
-    found = run_history(arrivals, definitions.parse(text), partitions=partitions, end_ms=BASE_MS + (latest + 60) * MINUTE)
-    return next(one for one in found.alerts if one.rule.id == "r" and one.state == "firing")
-
-
-def test_the_evidence_of_an_abandonment_is_the_last_thing_the_customer_did() -> None:
-    steps = [(n, f"c{n}", "checkout.started") for n in range(3)] + [(n, f"c{n}", "checkout.step") for n in range(3, 6)]
-    record = fired(rule("lower > 0.2", "min_n = 4", windows='["1h"]') + CHECKOUT, [(0, "c3", "checkout.started"), *steps])
-    assert [(event.event_id, event.type) for event in record.evidence] == [
-        ("checkout.started-0", "checkout.started"),
-        ("checkout.started-1", "checkout.started"),
-        ("checkout.started-2", "checkout.started"),
-        ("checkout.step-3", "checkout.step"),
-    ]
-    assert record.evidence_count == 4
-
-
-def test_who_came_back_is_no_evidence() -> None:
-    away = [(0, "a", "checkout.started"), (1, "b", "checkout.started"), (50, "a", "order.completed")]
-    later = [(100, "c", "checkout.started"), (101, "d", "checkout.started")]
-    record = fired(rule("lower > 0.2", "min_n = 4", windows='["24h"]') + CHECKOUT, away + later)
-    assert [event.event_id for event in record.evidence] == ["checkout.started-1", "checkout.started-100", "checkout.started-101"]
-
-
-def test_an_event_out_of_order_that_moves_an_abandonment_moves_its_evidence() -> None:
-    text = rule("lower > 0.2", "min_n = 2", windows='["1h"]') + CHECKOUT
-    steps = [(0, "a", "checkout.started"), (31, "b", "checkout.started"), (29, "a", "checkout.step")]
-    record = fired(text, steps)
-    assert sorted(event.event_id for event in record.evidence) == ["checkout.started-31", "checkout.step-29"]
-
-
-def test_in_how_many_partitions_the_events_lie_does_not_change_which_are_evidence() -> None:
-    steps = [(n, f"c{n % 7}", "checkout.started") for n in range(12)]
-    one, four = (fired(rule("lower > 0.2", windows='["1h"]') + CHECKOUT, steps, partitions) for partitions in (1, 4))
-    assert {event.event_id for event in one.evidence} == {event.event_id for event in four.evidence} != set()
-
-
-def test_events_of_a_rule_that_is_off_are_not_carried() -> None:
-    on, off = (exemplars.evidenced_by(definitions.parse(rule("lower > 0.2", f'mode = "{mode}"'))) for mode in ("draft", "off"))
-    assert (on[Counter.ABANDONED], off[Counter.ABANDONED], any(off)) == (1, 0, False)
-
-
 # --- The timeline -----------------------------------------------------------------------------------------------------------------
 
 
@@ -270,31 +330,3 @@ def test_a_groups_timeline_begins_with_its_first_series() -> None:
     feed.send(T0 + 1, {T0: [(PANE, WEB, Counter.ABANDONED, 3)]})
     feed.send(T0 + 8, {T0 + 5: [(PANE, APP, Counter.ABANDONED, 3)]})
     assert [turns(record) for record in told(feed)] == [[("firing", 0)], [("firing", 0), ("amended", 5)]]
-
-
-# --- Deadlines of chapters ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("metric", "when", "event", "minutes"),
-    [
-        ("response_in_time_rate", "upper < 0.9", {"type": "contact.started", "channel": "phone", "reason": "bill"}, 15),
-        ("handoff_failure_rate", "lower > 0.3", {"type": "handoff.initiated", "channel": "phone", "case_id": "k", "to_team": "b"}, 15),
-        ("on_time_promised_rate", "upper < 0.9", {"type": "shipment.created", "channel": "logistics", "order_id": "o"}, 30),
-        ("step_stalls", "value >= 3", {"type": "checkout.started", "channel": "web", "checkout_id": "k", "step": "address"}, 10),
-    ],
-)
-def test_what_a_chapters_deadline_counts_has_the_event_it_waited_after(metric: str, when: str, event: dict[str, str], minutes: int) -> None:
-    file = default_text()[: default_text().index("[[rule]]")]
-    text = f'{file}\n[[rule]]\nid = "r"\nmetric = "{metric}"\nby = []\nwindows = ["24h"]\nmin_n = 3\nwhen = "{when}"\n'
-    arrivals = []
-    for n in range(3):
-        body = {"source": "shop", "id": f"e{n}", "customer": f"c{n}", "time": BASE_MS + n * MINUTE, **event}
-        value = json.loads(wire(body))
-        if metric == "on_time_promised_rate":
-            value["fulfilment"] = {"shipment_id": f"s{n}", "promised_at": "2026-11-21T10:45:00Z"}
-        arrivals.append(Arrival(BASE_MS + n * MINUTE, f"c{n}".encode(), json.dumps(value).encode()))
-    found = run_history(arrivals, definitions.parse(text), partitions=1, end_ms=BASE_MS + 26 * 60 * MINUTE)
-    record = next(one for one in found.alerts if one.rule.id == "r")
-    assert [one.event_id for one in record.evidence] == ["e0", "e1", "e2"]
-    assert milliseconds(record.event_time) >= BASE_MS + minutes * MINUTE

@@ -336,8 +336,8 @@ def test_restoring_nothing_leaves_a_processor_that_starts_at_the_beginning() -> 
 def test_state_of_a_newer_version_is_refused() -> None:
     feed = fired()
     marker = msgspec.msgpack.decode(feed.changelog[MARKER_KEY])
-    feed.changelog[MARKER_KEY] = msgspec.msgpack.encode({"schema": 3, "everything": "else", "sources": marker})
-    with pytest.raises(StreamerError, match="format 3, this version reads up to 2: deploy the newer version"):
+    feed.changelog[MARKER_KEY] = msgspec.msgpack.encode({"schema": 4, "everything": "else", "sources": marker})
+    with pytest.raises(StreamerError, match="format 4, this version reads up to 3: deploy the newer version"):
         feed.crash()
 
 
