@@ -99,10 +99,6 @@ class Case:
         """The metric in each of the rule's windows."""
         return [estimate(self.plan.metric, sums[name], self.number, self.plan.z) for name in self.plan.sums]
 
-    def usual(self, hour: int) -> float | None:
-        """The baseline at this hour of the week, None if the rule has none or nothing is known."""
-        return self.plan.target if self.baseline is None else self.baseline.at(hour)
-
     def named(self, found: Estimate, usual: float | None) -> dict[str, language.Value]:
         """What the condition sees of one window; a value that is unknown is missing."""
         if found.value is None:

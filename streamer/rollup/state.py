@@ -110,7 +110,7 @@ def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple
     for key, value in kinds.get(rows.RULE, []):
         decisions.restore(rows.rule_of(key), rows.decode_episode(value), rules)
     for key, value in kinds.get(rows.BASELINE, []):
-        decisions.restore_baseline(*rows.baseline_of(key), rows.decode_values_of_hour(value))
+        decisions.restore_baseline((*rows.baseline_of(key), rows.decode_values_of_hour(value)))
     if marker.clock is not None and marker.revision != processor.definitions.revision:
         decisions.look_again(marker.clock)
     decisions.rebuild(marker.clock)
