@@ -99,17 +99,19 @@ def table_of(rules: Sequence[Looked], weeks: int, incidents: int) -> Table:
 
 
 # The simulated shop's shares on ordinary days and in a survey drop (or among silent cases), over 40 days with seeds 1001 to 1040.
-NPS: Final = Looked("nps-drop", "upper < 0", 34, (0.49, 0.19), (0.20, 0.57), 0.0, -0.2, 30)
-CSAT: Final = Looked("csat-drop", "upper < 0.6", 34, (0.77, 0.0), (0.34, 0.0), 0.6, 0.5, 30)
-CES: Final = Looked("ces-drop", "upper < 0.6", 34, (0.77, 0.0), (0.42, 0.0), 0.6, 0.5, 30)
+NPS: Final = Looked("nps-drop", "upper < 0", 34, (0.49, 0.19), (0.20, 0.57), 0.0, -0.2, 20)
+CSAT: Final = Looked("csat-drop", "upper < 0.6", 34, (0.77, 0.0), (0.34, 0.0), 0.6, 0.5, 20)
+CES: Final = Looked("ces-drop", "upper < 0.6", 34, (0.77, 0.0), (0.42, 0.0), 0.6, 0.5, 20)
 STATUS: Final = Looked("asking-for-status", "lower > 0.17", 320, (0.122, 0.0), (0.22, 0.0), 0.17, 0.12, 100, below=False)
 RULES: Final = (
-    *(NPS._replace(per_hour=n) for n in (15, 30, 34, 60, 120)),
+    *(NPS._replace(per_hour=n) for n in (15, 24, 28, 34, 60, 120)),
+    *(NPS._replace(per_hour=n, min_n=30) for n in (24, 28, 34)),
     NPS._replace(condition="upper < 10", threshold=0.1, clear=-0.1),
-    *(CSAT._replace(per_hour=n) for n in (15, 30, 34, 60, 120)),
+    *(CSAT._replace(per_hour=n) for n in (15, 24, 28, 34, 60, 120)),
+    *(CSAT._replace(per_hour=n, min_n=30) for n in (24, 28, 34)),
     CSAT._replace(condition="upper < 0.65", threshold=0.65, clear=0.55),
     CSAT._replace(condition="upper < 0.7", threshold=0.7, clear=0.6),
-    *(CES._replace(per_hour=n) for n in (13, 30, 34, 60, 120)),
+    *(CES._replace(per_hour=n) for n in (13, 24, 34, 60, 120)),
     CES._replace(condition="upper < 0.65", threshold=0.65, clear=0.55),
     *(STATUS._replace(per_hour=n) for n in (80, 160, 320)),
     STATUS._replace(condition="lower > 0.15", threshold=0.15),
