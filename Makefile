@@ -89,6 +89,10 @@ SEED ?= 1
 incidents: env ## Simulate days with every kind of incident: do the default rules see them, and nothing else? (SEEDS=20 FIRST=1001)
 	$(BIN)/python -m bench.incidents --seeds $(SEEDS) --first $(FIRST)
 
+.PHONY: weeks
+weeks: env ## Simulate weeks with an outage in the last: do the rules with a baseline by hour of the week see it, and nothing else?
+	$(BIN)/python -m bench.weeks $(ARGS)
+
 .PHONY: simulate-histories
 simulate-histories: env ## Fold seeded histories with crashes in any order and compare (HISTORIES=10000 SEED=1)
 	$(BIN)/python -m tests.simulation $(HISTORIES) $(SEED)

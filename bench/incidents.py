@@ -41,13 +41,17 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "broken-mobile-step": ("checkout-friction", "checkout-abandonment"),
     "slow-queue": ("slow-response",),
     "transfer-loop": ("many-transfers",),
-    "survey-drop": ("nps-drop",),
+    "survey-drop": ("nps-drop", "csat-drop", "ces-drop"),
     "silent-cases": ("asking-for-status",),
     "late-shipments": ("late-deliveries", "nps-drop"),
 }
+# Who waited, was passed on, heard nothing or got his order late says so when he is asked about that contact, case or delivery.
 EXPLAINED: Final[Mapping[str, tuple[str, ...]]] = {
     **EXPECTED,
-    "transfer-loop": ("many-transfers", "slow-response", "handoff-failures"),
+    "slow-queue": ("slow-response", "csat-drop", "ces-drop"),
+    "transfer-loop": ("many-transfers", "slow-response", "handoff-failures", "csat-drop", "ces-drop"),
+    "silent-cases": ("asking-for-status", "csat-drop"),
+    "late-shipments": ("late-deliveries", "nps-drop", "csat-drop"),
 }
 
 

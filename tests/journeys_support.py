@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,6 +31,12 @@ HOUR = 60 * MINUTE
 
 Cell = tuple[tuple[str, str], ...]
 Booking = tuple[str, Cell, int]  # counter, dimensions, pane
+
+
+def raised(text: str) -> str:
+    """Definitions under the next revision."""
+    return re.sub(r"^revision = (\d+)", lambda found: f"revision = {int(found[1]) + 1}", text, count=1, flags=re.MULTILINE)
+
 
 _GROUPS = {
     "issue": ("issue_id", "case_id", "contact_id", "reason", "severity", "resolved"),

@@ -19,8 +19,8 @@ from streamer.toml_places import Path, locate, nearest_place
 from streamer.touchpoints.catalogue import TYPES
 from streamer.validation import Problem
 
-# Below it an interval says little. [H]
-MIN_N: Final = 30
+# Below it an interval says little, and what it says is wrong too often: `bench.looks` counts how often. [H]
+MIN_N: Final = 20
 _BOUNDS: Final = frozenset({"value", "lower", "upper"})
 _TEXTS: Final = frozenset({*DIMENSIONS, "severity", "reason"})
 

@@ -14,10 +14,10 @@ from streamer.metrics.counters import ACCOUNT
 from streamer.metrics.metric import counters_of
 from streamer.metrics.readings import STATES, AccountsReading, RuleReading
 from streamer.rollup import groups, telling
-from streamer.rollup.baselines import Week, last_tick_of_hour
 from streamer.rollup.estimates import COUNTER_BITS, Estimate
 from streamer.rollup.evidence import Evidence
 from streamer.rollup.groups import Group
+from streamer.rollup.learning import Learning
 from streamer.rollup.panes import TICK_MS
 from streamer.rollup.plans import Case, Plan
 from streamer.rollup.series import OTHER
@@ -25,6 +25,7 @@ from streamer.rules.evaluate import Episode, Outcome, Transition, idle, step
 from streamer.rules.quiet import zone_of
 
 if TYPE_CHECKING:
+    from streamer.rollup.learning import Row
     from streamer.rollup.series import Series
     from streamer.rollup.sums import WindowSums
     from streamer.rules.language import Value
@@ -69,17 +70,15 @@ class Decisions:
         self._dirty_gone: list[Gone] = []
         self._timers: list[tuple[int, int]] = []
         self._sums: WindowSums = {}
-        self._week = Week(zone_of(definitions.timezone))
-        self._learns = any(plan.learns for plan in self.plans)
-        self._hour_ends: int | None = None
+        self._learning = Learning(self.plans, zone_of(definitions.timezone))
         self._tick = 0
 
     def look_at(self, sums: WindowSums) -> None:
         """Where the windows' sums are; the mappings stay the same objects."""
         self._sums = sums
 
-    def add_series(self, number: int, series: Series) -> None:
-        """Watch a new series."""
+    def add_series(self, number: int, series: Series, tick: int | None = None) -> None:
+        """Watch a series. tick: when it has come, None if it is put back."""
         for plan in self.plans:
             # The accounts beyond the limit are nobody that could be called.
             if plan.by != series.by or series.slice < 0 or (plan.by == (ACCOUNT,) and series.values == (OTHER,)):
@@ -89,6 +88,8 @@ class Decisions:
             self._by_identity[case.identity] = case
             if plan.rule.group_by is not None:
                 self._join(case)
+            if tick is not None:
+                self._learning.met(case, tick)
             plan.series += not case.excluded
             for counter in counters_of(plan.metric):
                 key = number << COUNTER_BITS | counter
@@ -108,8 +109,8 @@ class Decisions:
     def next_due(self) -> int | None:
         """The earliest tick at which time alone may decide."""
         due = [self._timers[0][0]] if self._timers else []
-        if self._hour_ends is not None:
-            due.append(self._hour_ends)
+        if self._learning.hour_ends is not None:
+            due.append(self._learning.hour_ends)
         if self._gone:
             due.append(self._tick)
         return min(due, default=None)
@@ -127,8 +128,8 @@ class Decisions:
             told += self._decide(case, tick, touched)
         for group in touched:
             told += self._decide_group(group, tick)
-        if self._learns and tick >= self._end_of_hour(tick):
-            self._learn(tick)
+        if self._learning.is_over(tick):
+            self._learning.learn(tick, self._cases, self._sums)
         return told
 
     def states(self) -> Iterator[RuleReading]:
@@ -164,14 +165,9 @@ class Decisions:
         gone, self._dirty_gone = self._dirty_gone, []
         return dirty + [(one.identity, one.episode) for one in gone]
 
-    def take_dirty_baselines(self) -> list[tuple[Identity, int, list[float]]]:
-        """(identity, hour of the week, values) that changed since the last call."""
-        found = []
-        for case in self._cases if self._learns else ():
-            if case.baseline is not None and case.baseline.dirty:
-                found += [(case.identity, hour, case.baseline.values[hour]) for hour in sorted(case.baseline.dirty)]
-                case.baseline.dirty.clear()
-        return found
+    def take_dirty_baselines(self) -> list[Row]:
+        """What of the baselines changed since the last call."""
+        return self._learning.take_dirty(self._cases)
 
     def all_states(self) -> list[tuple[Identity, Episode]]:
         """All of them."""
@@ -181,14 +177,9 @@ class Decisions:
             *((one.identity, one.episode) for one in self._gone),
         ]
 
-    def all_baselines(self) -> list[tuple[Identity, int, list[float]]]:
+    def all_baselines(self) -> list[Row]:
         """All of them."""
-        return [
-            (case.identity, hour, values)
-            for case in self._cases
-            if case.baseline is not None
-            for hour, values in case.baseline.values.items()
-        ]
+        return list(self._learning.all(self._cases))
 
     def cases(self) -> list[Case]:
         """Every rule on every series."""
@@ -206,11 +197,10 @@ class Decisions:
             rule = groups.rule_of(identity[0])
             self._gone.append(Gone(identity, episode, rules.get(rule) or Rule(id=rule, when="1 == 0", on="customer")))
 
-    def restore_baseline(self, identity: Identity, hour: int, values: list[float]) -> None:
+    def restore_baseline(self, row: Row) -> None:
         """Put back what was usual at an hour of the week."""
-        case = self._by_identity.get(identity)
-        if isinstance(case, Case) and case.baseline is not None:
-            case.baseline.load(hour, values)
+        case = self._by_identity.get(row[0])
+        self._learning.restore(row, case if isinstance(case, Case) else None)
 
     def look_again(self, tick: int) -> None:
         """The definitions changed: what fires or is about to is evaluated anew at `tick`."""
@@ -225,7 +215,7 @@ class Decisions:
         heapify(self._timers)
         if tick is not None:
             self._tick = tick
-            self._hour_ends = last_tick_of_hour(tick) if self._learns else None
+            self._learning.rebuild(tick)
 
     def _decide(self, case: Case, tick: int, touched: dict[Group, None]) -> list[Told]:
         estimates, outcomes = self._outcomes(case, tick)
@@ -253,7 +243,7 @@ class Decisions:
     def look(self, case: Case) -> list[tuple[Estimate, Outcome, Mapping[str, Value]]]:
         """What each window of a case says as of now: the number, what it means for the rule, and what the expression names."""
         estimates, outcomes = self._outcomes(case, self._tick)
-        usual = self._usual(case, self._tick)
+        usual = self._learning.usual(case, self._tick)
         return [(found, outcome, case.named(found, usual)) for found, outcome in zip(estimates, outcomes, strict=True)]
 
     def _decide_group(self, group: Group, tick: int) -> list[Told]:
@@ -268,45 +258,25 @@ class Decisions:
         return told
 
     def _tell_group(self, group: Group, firing: list[Case], transition: Transition, tick: int) -> Told:
-        numbers = [(case, case.estimates(self._sums), self._usual(case, tick)) for case in firing]
+        numbers = [(case, case.estimates(self._sums), self._learning.usual(case, tick)) for case in firing]
         record = telling.of_group(group.plan, group.labels, group.episode, transition, tick * TICK_MS, numbers)
         record = self.evidence.put_into(record, firing, tick * TICK_MS, self._sums)
         return Told(record, group.episode.muted)
 
     def _tell(self, case: Case, transition: Transition, tick: int, estimates: list[Estimate]) -> Told:
-        usual = self._usual(case, tick)
+        usual = self._learning.usual(case, tick)
         record = telling.of_case(case, transition, tick * TICK_MS, estimates, usual)
         return Told(self.evidence.put_into(record, [case], tick * TICK_MS, self._sums), case.episode.muted)
 
-    def _usual(self, case: Case, tick: int) -> float | None:
-        return case.usual(self._week.hour(tick)) if case.baseline is not None else case.plan.target
-
     def _outcomes(self, case: Case, tick: int) -> tuple[list[Estimate], list[Outcome]]:
         estimates = case.estimates(self._sums)
-        usual = self._usual(case, tick)
+        usual = self._learning.usual(case, tick)
         outcomes = []
         for found in estimates:
             outcome, failed = case.outcome(found, usual)
             self.errors += failed
             outcomes.append(outcome)
         return estimates, outcomes
-
-    def _end_of_hour(self, tick: int) -> int:
-        if self._hour_ends is None:
-            self._hour_ends = last_tick_of_hour(tick)
-        return self._hour_ends
-
-    def _learn(self, tick: int) -> None:
-        """An hour is over: what it was like will be usual."""
-        hour = self._week.hour(tick)
-        for case in self._cases:
-            if case.baseline is None or case.excluded or case.episode.status in ("firing", "pending"):
-                continue
-            found = case.estimates(self._sums)[case.plan.longest]
-            # A count has no least sample: an hour without any is as usual as another.
-            if found.value is not None and (case.plan.min_n is None or found.n >= case.plan.min_n):
-                case.baseline.learn(hour, found.value)
-        self._hour_ends = last_tick_of_hour(tick + 1)
 
     def _end_gone(self, tick: int) -> list[Told]:
         told = []

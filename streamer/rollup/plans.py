@@ -125,10 +125,6 @@ class Case:
         counted, but_not = (sum(window.get(base | counter, 0) for counter in some) for some in self.plan.evidenced)
         return max(counted - but_not, 0)
 
-    def usual(self, hour: int) -> float | None:
-        """The baseline at this hour of the week, None if the rule has none or nothing is known."""
-        return self.plan.target if self.baseline is None else self.baseline.at(hour)
-
     def named(self, found: Estimate, usual: float | None) -> dict[str, language.Value]:
         """What the condition sees of one window; a value that is unknown is missing."""
         if found.value is None:

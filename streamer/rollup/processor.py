@@ -229,7 +229,7 @@ class RollupProcessor:
         self.watched.slide(tick * TICK_MS, changed)
         due = self.hold.take(tick)
         if due:
-            self._admit(due)
+            self._admit(tick, due)
             live: Pile = defaultdict(dict)
             for held, flat in due:
                 self._add(held, flat, live)
@@ -243,7 +243,7 @@ class RollupProcessor:
         if self.observe is not None:
             self.observe(tick)
 
-    def _admit(self, due: list[tuple[Held, list[int]]]) -> None:
+    def _admit(self, tick: int, due: list[tuple[Held, list[int]]]) -> None:
         """Give every new cell of a tick its series, all at once: who comes first must not depend on the order of records."""
         new: set[RawCell] = set()
         unknown = [(held, flat) for held, flat in due if held.missing]
@@ -253,7 +253,7 @@ class RollupProcessor:
             return
         fresh = [(d, cell) for d, cell in new if self.table.known(d, [cell])[0] is None]
         for number in self.table.admit(fresh):
-            self.decisions.add_series(number, self.table.series[number])
+            self.decisions.add_series(number, self.table.series[number], tick)
         for held, _ in unknown:
             held.learn(self.table.known(held.dimensions, held.cells))
 

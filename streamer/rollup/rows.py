@@ -8,7 +8,7 @@
 | `p` granularity, pane start, chunk | the pane's sums: key -> n |
 | `h` offset | a record whose ticks are not all decided |
 | `r` rule id, by, values | state of a rule on a series, or on a group of them |
-| `b` (rule id, by, values), hour of the week | the values of that hour in the last weeks |
+| `b` (rule id, by, values), hour of the week | the values of that hour in the last weeks; for hour -1 see `learning.WITHOUT` |
 | `e` (rule id, by, values) | the latest events that are evidence of a rule on a series |
 | `d` | text of the definitions in force |
 

@@ -115,7 +115,7 @@ def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple
     for key, value in kinds.get(rows.RULE, []):
         decisions.restore(rows.rule_of(key), rows.decode_episode(value), rules)
     for key, value in kinds.get(rows.BASELINE, []):
-        decisions.restore_baseline(*rows.baseline_of(key), rows.decode_values_of_hour(value))
+        decisions.restore_baseline((*rows.baseline_of(key), rows.decode_values_of_hour(value)))
     for key, value in kinds.get(rows.EVIDENCE, []):
         identity = rows.rule_of(key)
         before, now = (_evidenced(of.rule, identity[0]) for of in (of_before, processor.definitions))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from streamer.definitions import default_text
-from tests.journeys_support import BASE_MS, Story
+from tests.journeys_support import BASE_MS, Story, raised
 
 DEADLINE = 1800
 RECOVERABLE = 86_400
@@ -306,7 +306,7 @@ def test_everything_counts_with_the_dimensions_of_the_event_that_began_the_insta
 
 def test_an_instance_keeps_the_deadline_it_started_under() -> None:
     story = started(default_text())
-    shorter = default_text().replace('deadline = "30m"', 'deadline = "1m"').replace("revision = 1", "revision = 2")
+    shorter = raised(default_text().replace('deadline = "30m"', 'deadline = "1m"'))
     story.run.upgrade(shorter)
     story.event("checkout.started", 10, checkout_id="k2")
     story.clock(70)

@@ -15,7 +15,7 @@ from streamer.errors import DefinitionsError
 from streamer.journeys.outbox import PUT_ASIDE_BYTES_MAX
 from streamer.journeys.processor import JourneysProcessor
 from streamer.processor import LogRecord, Output
-from tests.journeys_support import CORE_DEFINITIONS
+from tests.journeys_support import CORE_DEFINITIONS, raised
 
 T = 1_790_000_000_000
 HOUR = 3_600_000
@@ -118,7 +118,7 @@ def test_an_alert_in_force_ends_when_its_rule_is_removed() -> None:
     start = text.index('[[rule]]\nid = "channel-switching"')
     removed = text[:start] + text[text.index("[[rule]]", start + 1) :]
     switches = [event(i, T + i, "contact.started", channel=c, issue={"issue_id": "i"}) for i, c in enumerate(("web", "phone", "email"))]
-    told = moved_on(text, removed.replace("revision = 1", "revision = 2"), switches, [event(3, T + 9, "page.viewed")])
+    told = moved_on(text, raised(removed), switches, [event(3, T + 9, "page.viewed")])
     assert told == [("firing", "channel-switching"), ("resolved", "channel-switching")]
 
 
@@ -127,7 +127,7 @@ def test_a_deadline_that_new_definitions_bring_forward_is_told_with_the_next_eve
     issue = {"issue_id": "i", "reason": "r"}
     kinds = ("contact.started", "contact.ended", "contact.started", "contact.started")
     repeats = [event(i, T + i, kind, issue=issue) for i, kind in enumerate(kinds)]
-    shorter = text.replace('repeat_within = "7d"', 'repeat_within = "1h"').replace("revision = 1", "revision = 2")
+    shorter = raised(text.replace('repeat_within = "7d"', 'repeat_within = "1h"'))
     told = moved_on(text, shorter, repeats, [event(4, T + 2 * HOUR, "page.viewed", "other"), event(5, T + 2 * HOUR, "page.viewed")])
     assert told[0] == ("firing", "repeated-contacts")
     assert told[-1] == ("resolved", "repeated-contacts")
@@ -135,14 +135,14 @@ def test_a_deadline_that_new_definitions_bring_forward_is_told_with_the_next_eve
 
 def test_other_content_under_a_revision_that_the_state_still_holds_is_refused() -> None:
     text = definitions.default_text()
-    second = text.replace("revision = 1", "revision = 2")
+    second = raised(text)
     first = opened(text)
     first.process([event(0, T, "page.viewed")], 1)
     rows = {key: row for key, row in first.drain().rows if row is not None}
     upgraded = opened(second)
     upgraded.restore(rows.items())
     rows.update((key, row) for key, row in upgraded.drain().rows if row is not None)
-    with pytest.raises(DefinitionsError, match="under the same revision 1"):
+    with pytest.raises(DefinitionsError, match=f"under the same revision {definitions.default().revision}"):
         opened(text + "\n# changed\n").restore(rows.items())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamer.errors import DefinitionsError
-from tests.journeys_support import Story
+from tests.journeys_support import Story, raised
 from tests.unit.journeys.test_alerts import BARE, DAY, HOUR, MS
 
 RULE = '[[rule]]\nid = "r"\non = "{on}"\nwhen = "{when}"\n{more}\n'
@@ -128,7 +128,7 @@ def test_told_and_untold_do_not_mix_when_a_rule_changes_its_mode(before: str, af
     story = ruled("customer", "contacts >= 1", f'mode = "{before}"')
     story.event("contact.started", 0, reason="bill")
     story.run.drain()
-    file = BARE.replace("revision = 1", "revision = 2") + RULE.format(on="customer", when="contacts >= 1", more=f'mode = "{after}"')
+    file = raised(BARE) + RULE.format(on="customer", when="contacts >= 1", more=f'mode = "{after}"')
     story.run.upgrade(file)
     story.event("contact.started", 60, reason="bill")
     assert [state for state, _ in told(story)] == states

@@ -9,7 +9,7 @@ import pytest
 from streamer.definitions import default_text
 from streamer.processor import LogRecord
 from streamer.touchpoints.control import encode_control
-from tests.journeys_support import BASE_MS, MINUTE, SECOND, Journalled, Run, Story, record
+from tests.journeys_support import BASE_MS, MINUTE, SECOND, Journalled, Run, Story, raised, record
 
 LATENESS = 15 * 60
 MS = 0.001
@@ -227,7 +227,7 @@ def test_a_customer_taken_over_to_new_definitions_by_a_late_event_is_written() -
     one = story()
     one.event("checkout.started", 0, checkout_id="k1")
     one.event("page.viewed", 2000)
-    one.run.upgrade(default_text().replace("revision = 1", "revision = 2"))
+    one.run.upgrade(raised(default_text()))
     one.event("page.viewed", 10)
     assert accounting(one.run)["late"] == 1
     assert one.run.written_rows[b"cc-1"] == one.run.rows[b"c-1"]
