@@ -64,8 +64,9 @@ class SeriesTable:
             for dimensions in set(DIMENSIONS_OF.values())
         }
         accounts = frozenset(i for i, by in enumerate(self.slices) if ACCOUNT in by)
+        of_accounts = definitions.account_counters
         self._slices_of = {
-            int(counter): applies[dimensions] | (accounts if counter in definitions.account_counters else frozenset())
+            int(counter): applies[dimensions] | (accounts if counter in of_accounts else frozenset())
             for counter, dimensions in DIMENSIONS_OF.items()
         }
         self._ids: dict[tuple[int, tuple[str, ...]], int] = {}

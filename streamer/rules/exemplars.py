@@ -8,6 +8,7 @@ not tell which of them the numerator counts too, there is no evidence.
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from streamer.metrics.counters import Counter
@@ -48,6 +49,7 @@ def evidence_of(metric: Metric, when: str) -> Evidenced:
     return Evidenced(rest, _numbers(metric.numerator)) if metric.at_once else Evidenced()
 
 
+@lru_cache(maxsize=1_024)
 def side_of(when: str) -> Literal["high", "low"] | None:
     """Whether a condition asks for a high or a low metric, None if for both or neither."""
     sides = set()
