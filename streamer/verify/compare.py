@@ -157,7 +157,7 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
         else:
             told = [one for one in counted.told if one.rule == rule.id]
             rows = [
-                *_moments(told, recounted.holdings[rule.id], rule.cooldown),
+                *_moments(told, recounted.holdings[rule.id], rule.cooldown, recounted.refusing),
                 *_firsts(told, recounted.holdings[rule.id], recounted.refusing),
             ]
             cut = next((name for name in ("cut_episodes", "cut_repeats", *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
@@ -171,9 +171,12 @@ _Moment = tuple[str, Holding]  # what it is about, and of whom and when
 _Answer = dict[str, Any] | None
 
 
-def _moments(told: Sequence[Told], holding: Sequence[Holding], cooldown_ms: int) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
+def _moments(
+    told: Sequence[Told], holding: Sequence[Holding], cooldown_ms: int, refusing: frozenset[str]
+) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
     """Each alert's signals, and those of the recount at the same moment of the same entity; not of a firing that its cooldown has held
-    back until then, because the recount knows only the moments of events and deadlines.
+    back until then, because the recount knows only the moments of events and deadlines. Who refused and consents again is told of at any
+    moment since, be it one at which nothing changes.
     """
     known: dict[tuple[Any, ...], list[Holding]] = {}
     for one in holding:
@@ -182,6 +185,8 @@ def _moments(told: Sequence[Told], holding: Sequence[Holding], cooldown_ms: int)
     for transition in told:
         mine = transition.holding
         theirs = known.get(mine[:4], [])
+        if not theirs and mine.key in refusing:
+            theirs = [one for one in holding if one[:3] == mine[:3] and one.time_ms <= mine.time_ms < one.until_ms]
         if transition.state == "firing":
             held_back = cooldown_ms and mine.time_ms == fired.get(mine[:3], 0) + cooldown_ms
             fired[mine[:3]] = mine.time_ms

@@ -61,7 +61,7 @@ SELECT 'CASES_TO_ANSWER' AS counter, opened AS t, opened_by AS event, NULL::BIGI
 -- Silence: from hearing something (or the opening) on, until hearing something again; its length depends on the severity known.
 CREATE TABLE silences AS
 SELECT key, "case", span, stretch, any_value(opened) AS opened, any_value(opened_by) AS opened_by, min(greatest(t, expected)) AS moment,
-    any_value(part) AS part, min(greatest(at_event(t, place), at_deadline(expected))) AS since
+    any_value(part) AS part, min(CASE WHEN expected > t THEN at_deadline(expected) ELSE after_event(t, place) END) AS since
 FROM (
     SELECT *, heard_at + setting('communication', CASE WHEN known = 'high' THEN 'silent_after_high' ELSE 'silent_after' END)::BIGINT AS expected
     FROM (

@@ -61,7 +61,8 @@ WINDOW life AS (PARTITION BY owned.key, owned."case", case_no ORDER BY owned.pla
     so_far AS (PARTITION BY owned.key, owned."case", case_no ORDER BY owned.place ROWS UNBOUNDED PRECEDING);
 
 -- The moments of a customer: events, and deadlines, where all events before have been applied and none at that time. Deadlines of one
--- time fall due in this order (phase): 0 abandonments, 2 repetitions that leave their window, 4 issues and cases that end, and what chapters know; then 5 events.
+-- time fall due in this order (phase): 0 abandonments, 2 repetitions that leave their window, 4 issues and cases that end, and what chapters know; then 5 events,
+-- 6 what an event makes overdue at once.
 -- looked_at: the rules on the customer are evaluated.
 CREATE TABLE moments AS
 WITH deadlines AS (
@@ -84,6 +85,8 @@ FROM (
     SELECT key, t, place, 5, false FROM events WHERE event IN (SELECT event FROM named UNION SELECT event FROM lives)
     UNION ALL
     SELECT key, t, place, 5, true FROM events SEMI JOIN facts USING (key)
+    UNION ALL
+    SELECT key, since.t, since.place // 2, 6, true FROM facts WHERE since = after_event(since.t, since.place // 2)
     UNION ALL
     SELECT d.key, d.t, e.place, phase, looked_at
     FROM deadlines d
@@ -114,7 +117,7 @@ SELECT m.key, m.t, m.place, m.phase,
     count(*) FILTER (fact = 'shipment overdue') AS overdue_shipments, count(*) FILTER (fact = 'contact overdue') > 0 AS contact_overdue,
     sum(amount) FILTER (fact = 'preference weighted') / sum(amount) FILTER (fact = 'preference weight') / 1000 AS sacrifice_index,
     count(*) FILTER (fact = 'preference weight') AS preferences_stated
-FROM (SELECT *, CASE phase WHEN 5 THEN at_event(t, place) ELSE at_phase(t, phase, 0) END AS moment FROM moments) m
+FROM (SELECT *, CASE phase WHEN 5 THEN at_event(t, place) WHEN 6 THEN after_event(t, place) ELSE at_phase(t, phase, 0) END AS moment FROM moments) m
     JOIN facts ON facts.key = m.key AND since <= moment AND coalesce(moment < until, true)
 GROUP BY ALL;
 
