@@ -180,13 +180,11 @@ def _moments(
     """
     known: dict[tuple[Any, ...], list[Holding]] = {}
     for one in holding:
-        known.setdefault(one[:4], []).append(one)
+        known.setdefault(one[:3], []).append(one)
     fired: dict[tuple[Any, ...], int] = {}
     for transition in told:
         mine = transition.holding
-        theirs = known.get(mine[:4], [])
-        if not theirs and mine.key in refusing:
-            theirs = [one for one in holding if one[:3] == mine[:3] and one.time_ms <= mine.time_ms < one.until_ms]
+        theirs = [one for one in known.get(mine[:3], ()) if _is_of(one, mine.time_ms, between=mine.key in refusing)]
         if transition.state == "firing":
             held_back = cooldown_ms and mine.time_ms == fired.get(mine[:3], 0) + cooldown_ms
             fired[mine[:3]] = mine.time_ms
@@ -194,6 +192,10 @@ def _moments(
                 continue
         equal = any(_same_signals(mine.signals, other.signals) for other in theirs)
         yield (transition.state, mine), mine.signals, mine.signals if equal else theirs[-1].signals if theirs else None
+
+
+def _is_of(one: Holding, time_ms: int, *, between: bool) -> bool:
+    return one.time_ms == time_ms or (between and one.time_ms < time_ms <= one.until_ms)
 
 
 def _firsts(told: Sequence[Told], holding: Sequence[Holding], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
