@@ -160,7 +160,7 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
                 *_moments(told, recounted.holdings[rule.id], rule.cooldown, recounted.refusing),
                 *_firsts(told, recounted.holdings[rule.id], recounted.refusing),
             ]
-            cut = next((name for name in ("cut_episodes", "cut_repeats", *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
+            cut = next((name for name in (*RULE_LIMITS, *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
             excuse = f"a limit per customer cut {counted.cut[cut]} times ({cut}), which the recount does not know" if cut else ""
             rows = [row for row in rows if within.holds(row[0][1].time_ms)]
             verdicts.append(_verdict(rule.id, rows, _told_rule, most, excuse))
@@ -265,6 +265,10 @@ CHAPTER_LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_bursts": _DIGITAL | {Counter.FRICTION_INSTANCES},
     "cut_help": _DIGITAL,
 }
+
+
+# The same of rules, besides all these.
+RULE_LIMITS: Final = ("cut_episodes", "cut_repeats", "cut_preferences")
 
 
 def _cut(name: str, counted: Counted, recounted: Recount) -> str:
