@@ -77,7 +77,9 @@ def test_simulated_customers_are_recounted_equal(simulated: Path) -> None:
     rules = answer["rules"]
     assert {row["rule"] for row in rules} == {rule.id for rule in default().rule if rule.on}
     assert {row["status"] for row in answer["counters"] + answer["metrics"] + rules} == {"equal"}
-    assert [row["rule"] for row in rules if not row["compared"]] == ["ping-pong"], "no case goes to and fro twice in three hours"
+    compared = {row["rule"]: row["compared"] for row in rules}
+    assert compared["ping-pong"] == 0, "no case goes to and fro twice in three hours"
+    assert min(compared[name] for name in ("repeated-contacts", "detractor", "low-score", "silent-case", "overdue-shipments")) > 1
 
 
 @pytest.mark.parametrize("options", [["--shuffle", "1"], ["--shuffle", "2", "--open"], ["--as-written"]])
