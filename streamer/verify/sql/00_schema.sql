@@ -57,7 +57,8 @@ CREATE TABLE facts (
 
 -- Moments of a customer in their order: at one time his deadlines come before his events, and those of abandonment before all others.
 -- What an event makes overdue at once comes after it, and before the next one.
-CREATE MACRO at_phase(t, phase, place) AS CASE WHEN t IS NOT NULL THEN {'t': t::BIGINT, 'phase': phase::INTEGER, 'place': place::BIGINT} END;
+CREATE MACRO at_phase(t, phase, place) AS
+    CASE WHEN t IS NOT NULL THEN {'t': t::BIGINT, 'phase': phase::INTEGER, 'place': place::BIGINT} END;
 CREATE MACRO at_abandonment(t) AS at_phase(t, 0, 0);
 CREATE MACRO at_deadline(t) AS at_phase(t, 4, 0);
 CREATE MACRO at_event(t, place) AS at_phase(t, 5, 2 * place);

@@ -34,7 +34,8 @@ SELECT counter, n, t, event, own FROM browsing_decided, settings WHERE NOT by_ev
 
 -- What an open session has seen, as long as nothing is in the cart.
 INSERT INTO facts
-SELECT key, 'product views', views, at_event(t, place), least(at_event(next_t, next_place), at_deadline(t + setting('browsing', 'gap')::BIGINT))
+SELECT key, 'product views', views, at_event(t, place),
+    least(at_event(next_t, next_place), at_deadline(t + setting('browsing', 'gap')::BIGINT))
 FROM (
     SELECT *, count(*) FILTER (type = 'product.viewed') OVER so_far AS views, bool_or(type = 'cart.item_added') OVER so_far AS taken,
         lead(t) OVER session AS next_t, lead(place) OVER session AS next_place

@@ -166,7 +166,8 @@ FROM events WHERE type IN ('referral.sent', 'referral.converted');
 -- What a customer has, while he is remembered: orders until they are cancelled, their amounts, and refunds of those.
 CREATE TABLE remembered_orders AS
 SELECT event, key, amount, at_event(t, place) AS since,
-    least(at_event(cancelled, cancelled_place), at_deadline(max(t) OVER (PARTITION BY key, life) + setting('commerce', 'customer_for')::BIGINT)) AS until
+    least(at_event(cancelled, cancelled_place),
+          at_deadline(max(t) OVER (PARTITION BY key, life) + setting('commerce', 'customer_for')::BIGINT)) AS until
 FROM orders;
 
 INSERT INTO facts

@@ -1,5 +1,5 @@
 -- Communication. Definitions: docs/reference/chapters/communication.md.
--- In: events, kinds, kind_patterns, chapter_settings, settings, ends. Out: chapter_changes, undecided_chapter_changes.
+-- In: events, kinds, kind_patterns, chapter_settings, settings, ends. Out: chapter_changes, undecided_chapter_changes, facts.
 
 INSERT INTO chapter_changes
 SELECT counter, 1, t, event, NULL
@@ -63,7 +63,8 @@ CREATE TABLE silences AS
 SELECT key, "case", span, stretch, any_value(opened) AS opened, any_value(opened_by) AS opened_by, min(greatest(t, expected)) AS moment,
     any_value(part) AS part, min(CASE WHEN expected > t THEN at_deadline(expected) ELSE after_event(t, place) END) AS since
 FROM (
-    SELECT *, heard_at + setting('communication', CASE WHEN known = 'high' THEN 'silent_after_high' ELSE 'silent_after' END)::BIGINT AS expected
+    SELECT *, heard_at + setting('communication',
+        CASE WHEN known = 'high' THEN 'silent_after_high' ELSE 'silent_after' END)::BIGINT AS expected
     FROM (
         SELECT *, first_value(t) OVER (PARTITION BY key, "case", span, stretch ORDER BY place) AS heard_at,
             last_value(nullif(severity, '') IGNORE NULLS) OVER (PARTITION BY key, "case", span ORDER BY place) AS known
@@ -124,7 +125,8 @@ INSERT INTO undecided_chapter_changes SELECT counter, n, t, event, NULL FROM kno
 -- Until when a case is open; when it is heard of, and who owns it first.
 CREATE TABLE case_ends AS
 SELECT key, "case", span,
-    least(at_event(min(t) FILTER (closes), min(place) FILTER (closes)), at_deadline(max(t) + setting('communication', 'forget_after')::BIGINT)) AS ends,
+    least(at_event(min(t) FILTER (closes), min(place) FILTER (closes)),
+          at_deadline(max(t) + setting('communication', 'forget_after')::BIGINT)) AS ends,
     at_event(min(t) FILTER (owned_by <> ''), min(place) FILTER (owned_by <> '')) AS owned,
     any_value(opened) + setting('communication', 'owner_within')::BIGINT AS due
 FROM case_lives GROUP BY ALL;

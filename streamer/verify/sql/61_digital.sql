@@ -128,13 +128,12 @@ WHERE name IN ('rage_click', 'error_loop', 'page_loop', 'step_ping_pong') AND ty
 
 -- Every signal counts until its session is over.
 INSERT INTO facts
-SELECT key, name, 1, at_event(t, place), at_deadline(ended)
+SELECT key, fact, 1, at_event(t, place), at_deadline(ended)
 FROM (
-    SELECT name, event, begun_by FROM digital_signals
+    SELECT name AS fact, event, begun_by FROM digital_signals WHERE name IN ('rage_click', 'error_loop', 'page_loop', 'step_ping_pong')
     UNION ALL
     SELECT 'digital signal', event, begun_by FROM digital_signals
     UNION ALL
     SELECT 'confusion', event, begun_by FROM digital_signals
     WHERE name IN ('page_loop', 'step_ping_pong', 'field_trouble', 'no_results', 'help_then_contact')
-) JOIN events USING (event) JOIN (SELECT begun_by, max(t + session_gap) AS ended FROM session_events GROUP BY begun_by) USING (begun_by)
-WHERE name IN ('digital signal', 'confusion', 'rage_click', 'error_loop', 'page_loop', 'step_ping_pong');
+) JOIN events USING (event) JOIN (SELECT begun_by, max(t + session_gap) AS ended FROM session_events GROUP BY begun_by) USING (begun_by);

@@ -8,7 +8,8 @@ FROM (
     SELECT event, part, key, place, t, to_team, handoff_kind, context_passed, details, type,
         lead(type) OVER so_on AS next_type, lead(t) OVER so_on AS next_t, lead(place) OVER so_on AS next_place,
         -- What ends its failure.
-        min(t) FILTER (type <> 'handoff.rejected') OVER later AS mended, min(place) FILTER (type <> 'handoff.rejected') OVER later AS mended_place,
+        min(t) FILTER (type <> 'handoff.rejected') OVER later AS mended,
+        min(place) FILTER (type <> 'handoff.rejected') OVER later AS mended_place,
         t + setting('handoffs', CASE WHEN partner <> '' THEN 'partner_accept_within' ELSE 'accept_within' END)::BIGINT AS deadline
     FROM (
         SELECT *, coalesce(nullif(case_id, ''), nullif(issue_id, ''), contact_id) AS of_case
@@ -52,9 +53,11 @@ INSERT INTO undecided_chapter_changes
 SELECT counter, 1, t, event, MAP {'team': nullif(to_team, '')}
 FROM handoff_changes, settings WHERE due >= decided + 1000;
 
+-- What waits, in time; and what has failed, by its deadline or a rejection.
 INSERT INTO facts
 SELECT key, 'handoff waiting', 1, at_event(t, place), least(at_event(next_t, next_place), at_deadline(deadline)) FROM handoffs
 UNION ALL
-SELECT key, 'handoff failed', 1, least(at_deadline(deadline), CASE WHEN next_type = 'handoff.rejected' THEN at_event(next_t, next_place) END),
+SELECT key, 'handoff failed', 1,
+    least(at_deadline(deadline), CASE WHEN next_type = 'handoff.rejected' THEN at_event(next_t, next_place) END),
     least(at_event(mended, mended_place), at_deadline(deadline + setting('handoffs', 'forget_after')::BIGINT))
 FROM handoffs;

@@ -126,6 +126,7 @@ FROM passed JOIN shipments USING (key, shipment, no)
     LEFT JOIN events arriving ON arriving.key = passed.key AND arriving.place = shipments.arrival
 WHERE target = setting('operations', 'target');
 
+-- And a contact from one and a half times the cadence after the latest one until the next, or until it is forgotten.
 INSERT INTO facts
 SELECT key, 'contact overdue', 1, at_deadline(t + setting('operations', 'cadence')::BIGINT * 3 // 2),
     least(at_event(lead(t) OVER later, lead(place) OVER later), at_deadline(t + setting('operations', 'keep_for')::BIGINT))

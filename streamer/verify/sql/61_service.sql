@@ -128,5 +128,5 @@ FROM (
     UNION ALL
     SELECT event, 'asked again', 1 FROM asked_again
     UNION ALL
-    SELECT event, 'bot fallbacks', fallbacks FROM service_issues WHERE handles
+    SELECT event, 'bot fallbacks', fallbacks FROM service_issues WHERE handles AND fallbacks > 0
 ) USING (event);

@@ -66,11 +66,12 @@ FROM (
     FROM (
         SELECT *, CASE WHEN next_t IS NULL THEN last_due WHEN next_abandoned THEN next_due ELSE next_t + 1 END AS over_by
         FROM (
-            SELECT *, lead(t) OVER life AS next_t, lead(abandoned) OVER life AS next_abandoned, lead(place) OVER life AS next_place, lead(due) OVER life AS next_due
+            SELECT *, lead(t) OVER life AS next_t, lead(place) OVER life AS next_place, lead(abandoned) OVER life AS next_abandoned,
+                lead(due) OVER life AS next_due
             FROM (
                 SELECT lives.*, place, role NOT IN ('start', 'activity') AS ends_it, v.came IS NOT NULL AS comes,
                     max(lives.t) OVER (PARTITION BY lives.key, lives.journey_no, lives.instance) + deadline AS last_due
-                FROM lives JOIN events USING (event, key, t)
+                FROM lives LEFT JOIN (SELECT event, place FROM events) USING (event)
                     LEFT JOIN (SELECT key, journey_no, instance, n, event AS came FROM visits) v USING (key, journey_no, instance, n)
             )
             WHERE comes OR abandoned OR ends_it
@@ -87,7 +88,8 @@ INSERT INTO step_changes SELECT 'STEP_STALLS', stalled_at, first_event, MAP {'jo
 
 INSERT INTO facts
 SELECT key, 'stalled', 1, at_deadline(stalled_at),
-    CASE WHEN next_t IS NULL THEN at_abandonment(last_due) WHEN next_abandoned THEN at_abandonment(next_due) ELSE at_event(next_t, next_place) END
+    CASE WHEN next_t IS NULL THEN at_abandonment(last_due) WHEN next_abandoned THEN at_abandonment(next_due)
+         ELSE at_event(next_t, next_place) END
 FROM stalls;
 
 -- Of whole instances: how many events, how far.

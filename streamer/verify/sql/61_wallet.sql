@@ -32,6 +32,7 @@ FROM wallet_answers, (
 )
 WHERE answered_again IS NULL OR answered_again - t >= setting('wallet', 'latest_within')::BIGINT;
 
+-- What a customer says himself goes before what his ranking says: entity_signals.sql.
 INSERT INTO facts
 SELECT key, 'share ' || lower(kind), share / 10000, at_event(t, place),
     least(at_event(answered_again, again_place), at_deadline(t + setting('wallet', 'latest_within')::BIGINT))

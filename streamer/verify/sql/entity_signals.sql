@@ -61,8 +61,8 @@ WINDOW life AS (PARTITION BY owned.key, owned."case", case_no ORDER BY owned.pla
     so_far AS (PARTITION BY owned.key, owned."case", case_no ORDER BY owned.place ROWS UNBOUNDED PRECEDING);
 
 -- The moments of a customer: events, and deadlines, where all events before have been applied and none at that time. Deadlines of one
--- time fall due in this order (phase): 0 abandonments, 2 repetitions that leave their window, 4 issues and cases that end, and what chapters know; then 5 events,
--- 6 what an event makes overdue at once.
+-- time fall due in this order (phase): 0 abandonments, 2 repetitions that leave their window, 4 issues and cases that end, and what
+-- chapters know; then 5 events, 6 what an event makes overdue at once.
 -- looked_at: the rules on the customer are evaluated.
 CREATE TABLE moments AS
 WITH deadlines AS (

@@ -151,7 +151,7 @@ CLAUSES: Final = [
     ("at_event(h.t, h.place) > s.since", "false", "silent_cases"),
     ("least(ends, owned) FROM case_ends", "ends FROM case_ends", "unowned_cases"),
     ("SELECT key, 'cause met', row_number() OVER", "SELECT key, 'cause met', 2 * row_number() OVER", "repeated_cause"),
-    ("least(at_event(cancelled, cancelled_place), at_deadline(max(t)", "(at_deadline(max(t)", "orders"),
+    ("least(at_event(cancelled, cancelled_place),\n", "(\n", "orders"),
     ("'revenue', -refunds.amount", "'revenue', 0", "lifetime_value"),
     ("WHERE NOT taken", "WHERE true", "product_views"),
     ("FILTER (fact = 'share declared'),", "FILTER (false),", "share_of_wallet"),
@@ -207,6 +207,14 @@ def test_who_consents_again_is_told_of_at_any_moment_but_only_of_what_holds_then
     assert case.differing(case.counts._replace(told=[forged]))["watch-preferences_stated"].mismatches == 1
     too_late = firing._replace(holding=firing.holding._replace(time_ms=log[0].timestamp + HOUR + 1))
     assert case.differing(case.counts._replace(told=[too_late]))["watch-preferences_stated"].mismatches == 1
+
+
+def test_a_client_may_call_its_signal_what_the_recount_calls_its_facts() -> None:
+    names = ["confusion", "digital signal", "order", "rage_click"]
+    log = told(*((minute, "friction.signal", {"friction": {"kind": name}}) for minute, name in enumerate(names)))
+    case = case_of(f"{SLICES}[digital]\n{watching([*SIGNALS['digital']])}", [log])
+    assert case.counts.told[-1].holding.signals["digital_signals"] == len(names)
+    assert case.differing() == {}
 
 
 def test_limits_that_cut_what_a_signal_is_of_are_named() -> None:
