@@ -99,7 +99,7 @@ def in_seconds() -> str:
     """The default definitions and their entity rules, with a second for every minute, hour and day, so that deadlines of chapters meet."""
     text = resources.files("streamer").joinpath("default.toml").read_text(encoding="utf-8")
     head, *rules = text[text.index("[[journey]]") :].split("[[rule]]")
-    kept = "[[rule]]".join([head[: head.index("[[slice]]")], *(rule for rule in rules if "\non = " in rule)])
+    kept = "[[rule]]".join([head[: head.index("[[slice]]")], *(rule for rule in rules if "\non = " in rule and "\nmetric = " not in rule)])
     short = '[operations]\nper_customer = "30s"\nopened_within = "30s"'
     return SLICES + re.sub(r'(\d)[mhd]"', r'\1s"', kept).replace("[operations]", short)
 
