@@ -34,7 +34,7 @@ async def delta_sums(bootstrap: str, topic: str) -> Counter[int]:
         end = (await consumer.end_offsets([place]))[place]
         while await consumer.position(place) < end:
             for record in (await consumer.getmany(timeout_ms=200)).get(place, []):
-                *_, ticks = msgspec.msgpack.decode(record.value)
+                ticks = msgspec.msgpack.decode(record.value)[8]
                 for _, changes in ticks:
                     for at in range(0, len(changes), 4):
                         total[changes[at + 2]] += changes[at + 3]

@@ -157,10 +157,10 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
         else:
             told = [one for one in counted.told if one.rule == rule.id]
             rows = [
-                *_moments(told, recounted.holdings[rule.id], rule.cooldown),
+                *_moments(told, recounted.holdings[rule.id], rule.cooldown, recounted.refusing),
                 *_firsts(told, recounted.holdings[rule.id], recounted.refusing),
             ]
-            cut = next((name for name in ("cut_episodes", "cut_repeats", *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
+            cut = next((name for name in (*RULE_LIMITS, *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
             excuse = f"a limit per customer cut {counted.cut[cut]} times ({cut}), which the recount does not know" if cut else ""
             rows = [row for row in rows if within.holds(row[0][1].time_ms)]
             verdicts.append(_verdict(rule.id, rows, _told_rule, most, excuse))
@@ -171,17 +171,20 @@ _Moment = tuple[str, Holding]  # what it is about, and of whom and when
 _Answer = dict[str, Any] | None
 
 
-def _moments(told: Sequence[Told], holding: Sequence[Holding], cooldown_ms: int) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
+def _moments(
+    told: Sequence[Told], holding: Sequence[Holding], cooldown_ms: int, refusing: frozenset[str]
+) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
     """Each alert's signals, and those of the recount at the same moment of the same entity; not of a firing that its cooldown has held
-    back until then, because the recount knows only the moments of events and deadlines.
+    back until then, because the recount knows only the moments of events and deadlines. Who refused and consents again is told of at any
+    moment since, be it one at which nothing changes.
     """
     known: dict[tuple[Any, ...], list[Holding]] = {}
     for one in holding:
-        known.setdefault(one[:4], []).append(one)
+        known.setdefault(one[:3], []).append(one)
     fired: dict[tuple[Any, ...], int] = {}
     for transition in told:
         mine = transition.holding
-        theirs = known.get(mine[:4], [])
+        theirs = [one for one in known.get(mine[:3], ()) if _is_of(one, mine.time_ms, between=mine.key in refusing)]
         if transition.state == "firing":
             held_back = cooldown_ms and mine.time_ms == fired.get(mine[:3], 0) + cooldown_ms
             fired[mine[:3]] = mine.time_ms
@@ -189,6 +192,10 @@ def _moments(told: Sequence[Told], holding: Sequence[Holding], cooldown_ms: int)
                 continue
         equal = any(_same_signals(mine.signals, other.signals) for other in theirs)
         yield (transition.state, mine), mine.signals, mine.signals if equal else theirs[-1].signals if theirs else None
+
+
+def _is_of(one: Holding, time_ms: int, *, between: bool) -> bool:
+    return one.time_ms == time_ms or (between and one.time_ms < time_ms <= one.until_ms)
 
 
 def _firsts(told: Sequence[Told], holding: Sequence[Holding], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
@@ -258,6 +265,10 @@ CHAPTER_LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_bursts": _DIGITAL | {Counter.FRICTION_INSTANCES},
     "cut_help": _DIGITAL,
 }
+
+
+# The same of rules, besides all these.
+RULE_LIMITS: Final = ("cut_episodes", "cut_repeats", "cut_preferences")
 
 
 def _cut(name: str, counted: Counted, recounted: Recount) -> str:

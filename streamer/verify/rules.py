@@ -5,26 +5,27 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from streamer.metrics.catalogue import chapter_of_signal
+from streamer.metrics.catalogue import PATTERN_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from streamer.definitions import Rule
 
-# Whether the switches of a burst are still in it is told by the processor at the next switch only: not in the SQL. Nor are the
-# signals of chapters, whose counters are.
+# Whether the switches of a burst are still in it is told by the processor at the next switch only: not in the SQL. Nor are patterns.
 _UNKNOWN: Final = "recent_switches"
 _BINARY: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _COMPARE: Final[dict[type[ast.cmpop], str]] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=", ast.NotEq: "<>"}
 # Which rows of a table of moments a rule is evaluated at, besides that analytics is not refused.
 _EVALUATED: Final = {"issue": "true", "customer": "looked_at", "journey": "NOT coalesce(ends_it, false)"}
+# Until the next moment nothing changes.
+_UNTIL: Final = {"customer": "lead(t, 1, 9223372036854775807) OVER (PARTITION BY key ORDER BY t, phase > 4, place, phase)"}
 _ENTITY: Final = {"issue": "'', name", "customer": "'', ''", "journey": "journey, name"}
 
 
 def obstacle(rule: Rule) -> str:
     """Why an entity rule cannot be recounted, empty if it can."""
-    unknown = sorted(name for name in names_of(rule) if name == _UNKNOWN or chapter_of_signal(name) is not None)
+    unknown = sorted(name for name in names_of(rule) if name == _UNKNOWN or name.startswith(PATTERN_PREFIX))
     if rule.mode != "enabled":
         return f"nobody is told of a rule that is {'a draft' if rule.mode == 'draft' else rule.mode}"
     if rule.quiet or rule.max_per_day:
@@ -33,13 +34,14 @@ def obstacle(rule: Rule) -> str:
 
 
 class Holding(NamedTuple):
-    """A moment at which a rule's condition holds: of whom, when, with which signals."""
+    """A moment at which a rule's condition holds: of whom, when, with which signals, and of customers until when nothing changes."""
 
     key: str
     journey: str
     name: str
     time_ms: int
     signals: dict[str, Any]
+    until_ms: int = 0
 
 
 def names_of(rule: Rule) -> list[str]:
@@ -53,8 +55,14 @@ def holdings(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) ->
     kind, names = rule.entity or "customer", names_of(rule)
     condition = as_sql(ast.parse(rule.when.strip(), mode="eval").body)
     columns = ", ".join([_ENTITY[kind], "key", "t", *(f'"{name}"' for name in names)])
-    query = f"SELECT {columns} FROM {kind}_moments WHERE ({condition}) AND NOT refused AND {_EVALUATED[kind]} ORDER BY t, place"  # noqa: S608
-    return [Holding(key, journey, name, t, dict(zip(names, values, strict=True))) for journey, name, key, t, *values in fetched(query)]
+    query = (
+        f"SELECT {columns}, until FROM (SELECT *, {_UNTIL.get(kind, '0')} AS until FROM {kind}_moments WHERE {_EVALUATED[kind]})"  # noqa: S608
+        f" WHERE ({condition}) AND NOT refused ORDER BY t, place"
+    )
+    return [
+        Holding(key, journey, name, t, dict(zip(names, values, strict=True)), until)
+        for journey, name, key, t, *values, until in fetched(query)
+    ]
 
 
 def as_sql(node: ast.expr) -> str:

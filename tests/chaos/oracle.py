@@ -164,7 +164,7 @@ def sums_of(logs: Logs) -> Counter[Booking]:
     """Net sums of the committed counter changes, from their bytes."""
     sums: Counter[Booking] = Counter()
     for record in (record for records in logs.values() for record in records):
-        *_, dimensions, cells, ticks = msgspec.msgpack.decode(record.value)
+        _, _, _, _, _, _, dimensions, cells, ticks, *_ = msgspec.msgpack.decode(record.value)
         named = [tuple((name, value) for name, value in zip(dimensions, cell, strict=True) if value) for cell in cells]
         for _, flat in ticks:
             for pane, cell, number, n in zip(*[iter(flat)] * 4, strict=True):

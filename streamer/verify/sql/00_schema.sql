@@ -47,3 +47,19 @@ CREATE TABLE chapter_settings (chapter VARCHAR, name VARCHAR, value VARCHAR);
 CREATE MACRO setting(of_chapter, of_name) AS (SELECT value FROM chapter_settings WHERE chapter = of_chapter AND name = of_name);
 -- Types that a chapter may find to be friction.
 CREATE TABLE chapter_friction_types (name VARCHAR);
+
+-- What holds of a customer from one moment (it included) until another (it not): of the facts that hold at a time entity_signals.sql
+-- makes the signals of rules. A chapter that is off says nothing.
+CREATE TABLE facts (
+    key VARCHAR, fact VARCHAR, amount DOUBLE,
+    since STRUCT(t BIGINT, phase INTEGER, place BIGINT), until STRUCT(t BIGINT, phase INTEGER, place BIGINT)
+);
+
+-- Moments of a customer in their order: at one time his deadlines come before his events, and those of abandonment before all others.
+-- What an event makes overdue at once comes after it, and before the next one.
+CREATE MACRO at_phase(t, phase, place) AS
+    CASE WHEN t IS NOT NULL THEN {'t': t::BIGINT, 'phase': phase::INTEGER, 'place': place::BIGINT} END;
+CREATE MACRO at_abandonment(t) AS at_phase(t, 0, 0);
+CREATE MACRO at_deadline(t) AS at_phase(t, 4, 0);
+CREATE MACRO at_event(t, place) AS at_phase(t, 5, 2 * place);
+CREATE MACRO after_event(t, place) AS at_phase(t, 5, 2 * place + 1);

@@ -1,5 +1,5 @@
 -- Causes. Definitions: docs/reference/chapters/causes.md.
--- In: events, chapter_settings, ends. Out: chapter_changes, undecided_chapter_changes.
+-- In: events, chapter_settings, ends. Out: chapter_changes, undecided_chapter_changes, facts.
 
 CREATE TABLE cause_signals AS
 SELECT event, key, part, t, place,
@@ -30,3 +30,12 @@ FROM cause_spells JOIN ends USING (part) WHERE cause_spells.ends <= ends.clock;
 
 INSERT INTO chapter_changes SELECT causes_left.* FROM causes_left, settings WHERE t < decided + 1000;
 INSERT INTO undecided_chapter_changes SELECT causes_left.* FROM causes_left, settings WHERE t >= decided + 1000;
+
+-- How often a customer has met a cause within one spell of a day.
+INSERT INTO facts
+SELECT key, 'cause met', row_number() OVER (PARTITION BY key, cause, spell ORDER BY place), at_event(t, place),
+    at_deadline(max(t) OVER (PARTITION BY key, cause, spell) + 86400000)
+FROM (
+    SELECT *, sum(begins::INT) OVER (PARTITION BY key, cause ORDER BY place) AS spell
+    FROM (SELECT *, coalesce(t - lag(t) OVER (PARTITION BY key, cause ORDER BY place) >= 86400000, true) AS begins FROM cause_signals)
+);

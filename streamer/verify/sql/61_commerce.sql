@@ -1,5 +1,5 @@
 -- Orders, offers and referrals. Definitions: docs/reference/chapters/commerce.md.
--- In: events, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes.
+-- In: events, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, facts.
 
 -- Of events of one name those that count: the first, and again the first that comes `span` or more after the one that counted.
 CREATE MACRO counting(relation, span) AS TABLE
@@ -162,3 +162,17 @@ WHERE EXISTS (
 INSERT INTO chapter_changes
 SELECT CASE type WHEN 'referral.sent' THEN 'REFERRALS_SENT' ELSE 'REFERRALS_CONVERTED' END, 1, t, event, NULL
 FROM events WHERE type IN ('referral.sent', 'referral.converted');
+
+-- What a customer has, while he is remembered: orders until they are cancelled, their amounts, and refunds of those.
+CREATE TABLE remembered_orders AS
+SELECT event, key, amount, at_event(t, place) AS since,
+    least(at_event(cancelled, cancelled_place),
+          at_deadline(max(t) OVER (PARTITION BY key, life) + setting('commerce', 'customer_for')::BIGINT)) AS until
+FROM orders;
+
+INSERT INTO facts
+SELECT key, 'order', 1, since, until FROM remembered_orders
+UNION ALL
+SELECT key, 'revenue', amount, since, until FROM remembered_orders WHERE amount IS NOT NULL
+UNION ALL
+SELECT key, 'revenue', -refunds.amount, at_event(t, place), until FROM refunds JOIN remembered_orders o ON o.event = of_order;

@@ -1,5 +1,5 @@
 -- Communication. Definitions: docs/reference/chapters/communication.md.
--- In: events, kinds, kind_patterns, chapter_settings, settings, ends. Out: chapter_changes, undecided_chapter_changes.
+-- In: events, kinds, kind_patterns, chapter_settings, settings, ends. Out: chapter_changes, undecided_chapter_changes, facts.
 
 INSERT INTO chapter_changes
 SELECT counter, 1, t, event, NULL
@@ -60,11 +60,11 @@ SELECT 'CASES_TO_ANSWER' AS counter, opened AS t, opened_by AS event, NULL::BIGI
 
 -- Silence: from hearing something (or the opening) on, until hearing something again; its length depends on the severity known.
 CREATE TABLE silences AS
-SELECT key, "case", span, stretch, any_value(opened) AS opened, any_value(opened_by) AS opened_by, min(moment) AS moment,
-    any_value(part) AS part
+SELECT key, "case", span, stretch, any_value(opened) AS opened, any_value(opened_by) AS opened_by, min(greatest(t, expected)) AS moment,
+    any_value(part) AS part, min(CASE WHEN expected > t THEN at_deadline(expected) ELSE after_event(t, place) END) AS since
 FROM (
-    SELECT *, greatest(t, heard_at + setting('communication',
-        CASE WHEN known = 'high' THEN 'silent_after_high' ELSE 'silent_after' END)::BIGINT) AS moment
+    SELECT *, heard_at + setting('communication',
+        CASE WHEN known = 'high' THEN 'silent_after_high' ELSE 'silent_after' END)::BIGINT AS expected
     FROM (
         SELECT *, first_value(t) OVER (PARTITION BY key, "case", span, stretch ORDER BY place) AS heard_at,
             last_value(nullif(severity, '') IGNORE NULLS) OVER (PARTITION BY key, "case", span ORDER BY place) AS known
@@ -75,7 +75,7 @@ FROM (
         )
     )
 )
-WHERE moment <= coalesce(next_t, last_moment)
+WHERE greatest(t, expected) <= coalesce(next_t, last_moment)
 GROUP BY key, "case", span, stretch;
 
 INSERT INTO communication_changes
@@ -121,3 +121,20 @@ WHERE coalesce(due <= ends.clock, true);
 
 INSERT INTO chapter_changes SELECT counter, n, t, event, NULL FROM known_by_the_end, settings WHERE coalesce(due < decided + 1000, true);
 INSERT INTO undecided_chapter_changes SELECT counter, n, t, event, NULL FROM known_by_the_end, settings WHERE due >= decided + 1000;
+
+-- Until when a case is open; when it is heard of, and who owns it first.
+CREATE TABLE case_ends AS
+SELECT key, "case", span,
+    least(at_event(min(t) FILTER (closes), min(place) FILTER (closes)),
+          at_deadline(max(t) + setting('communication', 'forget_after')::BIGINT)) AS ends,
+    at_event(min(t) FILTER (owned_by <> ''), min(place) FILTER (owned_by <> '')) AS owned,
+    any_value(opened) + setting('communication', 'owner_within')::BIGINT AS due
+FROM case_lives GROUP BY ALL;
+
+INSERT INTO facts
+SELECT key, 'case silent', 1, since,
+    least(ends, (SELECT min(at_event(h.t, h.place)) FROM case_lives h
+                 WHERE h.key = s.key AND h."case" = s."case" AND h.span = s.span AND h.heard AND at_event(h.t, h.place) > s.since))
+FROM silences s JOIN case_ends USING (key, "case", span)
+UNION ALL
+SELECT key, 'case unowned', 1, at_deadline(due), least(ends, owned) FROM case_ends;

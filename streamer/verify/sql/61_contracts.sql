@@ -1,10 +1,10 @@
 -- Contracts. Definitions: docs/reference/chapters/contracts.md.
--- In: events, chapter_settings, ends, settings. Out: chapter_changes, undecided_chapter_changes.
+-- In: events, chapter_settings, ends, settings. Out: chapter_changes, undecided_chapter_changes, facts.
 
 -- What the next event of the same contract finds: a due date that is still open, unless the grace after it has passed by then. A due date
 -- out of range is no event of the contract.
 CREATE TABLE contract_dates AS
-SELECT *, lead(type) OVER so_on AS next_type, lead(t) OVER so_on AS next_t
+SELECT *, lead(type) OVER so_on AS next_type, lead(t) OVER so_on AS next_t, lead(place) OVER so_on AS next_place
 FROM (
     SELECT event, part, key, place, t, type, id(details ->> '$.contract.contract_id') AS contract,
         CASE WHEN coalesce(details ->> '$.contract.due_at', '') <> '' THEN rfc3339_ms(details ->> '$.contract.due_at') ELSE t END AS due,
@@ -26,3 +26,8 @@ WHERE type = 'contract.due'
 
 INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM contract_changes, settings WHERE coalesce(decided_at < decided + 1000, true);
 INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM contract_changes, settings WHERE decided_at >= decided + 1000;
+
+-- A date is undecided until whatever comes next of the contract, or the end of the grace.
+INSERT INTO facts
+SELECT key, 'contract undecided', 1, at_event(t, place), least(at_event(next_t, next_place), at_deadline(due + grace))
+FROM contract_dates WHERE type = 'contract.due';

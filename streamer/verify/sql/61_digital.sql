@@ -1,5 +1,5 @@
 -- Digital: signals of frustration in sessions. Definitions: docs/reference/chapters/digital.md.
--- In: events, kinds, chapter_settings. Out: chapter_changes, chapter_friction.
+-- In: events, kinds, chapter_settings. Out: chapter_changes, chapter_friction, facts.
 
 CREATE TABLE digital_settings AS
 SELECT setting('digital', 'session_gap')::BIGINT AS session_gap, setting('digital', 'step_returns')::BIGINT AS step_returns,
@@ -125,3 +125,15 @@ WHERE (counter = 'SESSIONS_CONFUSED' AND name IN ('page_loop', 'step_ping_pong',
 INSERT INTO chapter_friction
 SELECT event FROM digital_signals JOIN events USING (event)
 WHERE name IN ('rage_click', 'error_loop', 'page_loop', 'step_ping_pong') AND type <> 'friction.signal';
+
+-- Every signal counts until its session is over.
+INSERT INTO facts
+SELECT key, fact, 1, at_event(t, place), at_deadline(ended)
+FROM (
+    SELECT name AS fact, event, begun_by FROM digital_signals WHERE name IN ('rage_click', 'error_loop', 'page_loop', 'step_ping_pong')
+    UNION ALL
+    SELECT 'digital signal', event, begun_by FROM digital_signals
+    UNION ALL
+    SELECT 'confusion', event, begun_by FROM digital_signals
+    WHERE name IN ('page_loop', 'step_ping_pong', 'field_trouble', 'no_results', 'help_then_contact')
+) JOIN events USING (event) JOIN (SELECT begun_by, max(t + session_gap) AS ended FROM session_events GROUP BY begun_by) USING (begun_by);

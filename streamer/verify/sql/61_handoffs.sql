@@ -1,19 +1,23 @@
 -- Handoffs. Definitions: docs/reference/chapters/handoffs.md.
--- In: events, chapter_settings, ends, metric_parts. Out: chapter_changes, undecided_chapter_changes.
+-- In: events, chapter_settings, ends, metric_parts. Out: chapter_changes, undecided_chapter_changes, facts.
 
 -- The latest handoff of a case is what an answer is to: the next event of the case decides what becomes of it.
 CREATE TABLE handoffs AS
 SELECT *, CASE WHEN next_t < deadline + setting('handoffs', 'forget_after')::BIGINT THEN next_type END AS answer
 FROM (
-    SELECT event, part, t, to_team, handoff_kind, context_passed, details, type,
-        lead(type) OVER so_on AS next_type, lead(t) OVER so_on AS next_t,
+    SELECT event, part, key, place, t, to_team, handoff_kind, context_passed, details, type,
+        lead(type) OVER so_on AS next_type, lead(t) OVER so_on AS next_t, lead(place) OVER so_on AS next_place,
+        -- What ends its failure.
+        min(t) FILTER (type <> 'handoff.rejected') OVER later AS mended,
+        min(place) FILTER (type <> 'handoff.rejected') OVER later AS mended_place,
         t + setting('handoffs', CASE WHEN partner <> '' THEN 'partner_accept_within' ELSE 'accept_within' END)::BIGINT AS deadline
     FROM (
         SELECT *, coalesce(nullif(case_id, ''), nullif(issue_id, ''), contact_id) AS of_case
         FROM events
         WHERE type IN ('handoff.initiated', 'handoff.accepted', 'handoff.rejected')
     )
-    WINDOW so_on AS (PARTITION BY key, of_case ORDER BY place)
+    WINDOW so_on AS (PARTITION BY key, of_case ORDER BY place),
+        later AS (PARTITION BY key, of_case ORDER BY place ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
 )
 WHERE type = 'handoff.initiated';
 
@@ -48,3 +52,12 @@ FROM handoff_changes, settings WHERE coalesce(due < decided + 1000, true);
 INSERT INTO undecided_chapter_changes
 SELECT counter, 1, t, event, MAP {'team': nullif(to_team, '')}
 FROM handoff_changes, settings WHERE due >= decided + 1000;
+
+-- What waits, in time; and what has failed, by its deadline or a rejection.
+INSERT INTO facts
+SELECT key, 'handoff waiting', 1, at_event(t, place), least(at_event(next_t, next_place), at_deadline(deadline)) FROM handoffs
+UNION ALL
+SELECT key, 'handoff failed', 1,
+    least(at_deadline(deadline), CASE WHEN next_type = 'handoff.rejected' THEN at_event(next_t, next_place) END),
+    least(at_event(mended, mended_place), at_deadline(deadline + setting('handoffs', 'forget_after')::BIGINT))
+FROM handoffs;

@@ -1,5 +1,5 @@
 -- Operations. Definitions: docs/reference/chapters/operations.md.
--- In: events, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes.
+-- In: events, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, facts.
 
 -- A shipment is forgotten keep_for after its last event: where the gap reaches that, another begins.
 CREATE TABLE shipment_events AS
@@ -117,3 +117,18 @@ WHERE opened OR (message_id <> '' AND EXISTS (
     WHERE events.key = sent.key AND events.type = 'message.opened' AND id(events.details ->> '$.message.message_id') = sent.message_id
         AND events.place > sent.place AND coalesce(events.place < sent.sent_again, true)
         AND events.t < sent.t + setting('operations', 'opened_within')::BIGINT));
+
+-- A shipment is overdue once its target has passed, or that was told, until it is there, cancelled or forgotten.
+INSERT INTO facts
+SELECT passed.key, 'shipment overdue', 1, greatest(at_deadline(due + 1), at_event(passed.t, passed.place)),
+    least(at_event(arriving.t, arrival), at_event(shipments.cancelled_at, cancellation), at_deadline(last_event + keep_for))
+FROM passed JOIN shipments USING (key, shipment, no)
+    LEFT JOIN events arriving ON arriving.key = passed.key AND arriving.place = shipments.arrival
+WHERE target = setting('operations', 'target');
+
+-- And a contact from one and a half times the cadence after the latest one until the next, or until it is forgotten.
+INSERT INTO facts
+SELECT key, 'contact overdue', 1, at_deadline(t + setting('operations', 'cadence')::BIGINT * 3 // 2),
+    least(at_event(lead(t) OVER later, lead(place) OVER later), at_deadline(t + setting('operations', 'keep_for')::BIGINT))
+FROM outbound WHERE every = 'PROACTIVE_CONTACTS'
+WINDOW later AS (PARTITION BY key ORDER BY place);

@@ -1,5 +1,6 @@
 -- Service: information asked for again, generic service, contacts in time. Definitions: docs/reference/chapters/service.md.
--- In: events, kinds, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, chapter_friction.
+-- In: events, kinds, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, chapter_friction,
+-- facts.
 
 -- What an event is. Those that are nothing of this are not looked at.
 CREATE TABLE service_events AS
@@ -21,7 +22,8 @@ FROM (
                     AND details ->> '$.message.human' IS DISTINCT FROM 'false' AS answers,
                 CASE WHEN type = 'info.captured' THEN dimension(details ->> '$.info.field') ELSE '' END AS captured,
                 type = 'auth.verified' AS verifies, type = 'contact.handled' AS handles,
-                handles AND (coalesce(try_cast(details ->> '$.handling.bot_fallbacks' AS HUGEINT) >= 1, false)
+                coalesce(try_cast(details ->> '$.handling.bot_fallbacks' AS HUGEINT), 0) AS fallbacks,
+                handles AND (fallbacks >= 1
                              OR details ->> '$.handling.profile_viewed' IS NOT DISTINCT FROM 'false'
                              OR dimension(details ->> '$.handling.tag') = 'generic') AS generic,
                 handles AND id(details ->> '$.handling.template_id') <> '' AS templated
@@ -115,3 +117,16 @@ SELECT due_counter, 1, t, event, NULL FROM service_waits JOIN ends USING (part),
 
 INSERT INTO undecided_chapter_changes
 SELECT due_counter, 1, t, event, NULL FROM service_waits JOIN ends USING (part), settings WHERE NOT in_time AND due <= ends.clock AND due >= decided + 1000;
+
+-- Of an issue while it is open.
+INSERT INTO facts
+SELECT key, fact, amount, at_event(t, place), at_deadline(ended)
+FROM (
+    SELECT *, max(t) OVER (PARTITION BY key, subject, issue_no) + contact_window AS ended FROM service_issues
+) e JOIN (
+    SELECT event, 'field captured' AS fact, nth_capture AS amount FROM service_issues WHERE captured <> ''
+    UNION ALL
+    SELECT event, 'asked again', 1 FROM asked_again
+    UNION ALL
+    SELECT event, 'bot fallbacks', fallbacks FROM service_issues WHERE handles AND fallbacks > 0
+) USING (event);

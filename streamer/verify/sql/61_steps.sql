@@ -1,6 +1,6 @@
 -- Steps of journeys. Definitions: docs/reference/chapters/steps.md.
 -- In: events, lives, instances, named, signals, journey_events, journeys, ends, metric_parts. Out: chapter_changes,
--- undecided_chapter_changes.
+-- undecided_chapter_changes, facts.
 
 -- A visit: an instance comes to another step than the one it is on. What is counted of a step is so where the instance came to it first.
 CREATE TABLE visits AS
@@ -59,18 +59,20 @@ FROM (
     ASOF JOIN visits v ON v.key = met.key AND v.journey_no = met.journey_no AND v.instance = met.named_after AND v.n <= met.n;
 
 -- A stretch on one step begins where the instance comes to it or is reopened, and ends there again, at its end, or by abandonment.
-INSERT INTO step_changes
-SELECT 'STEP_STALLS', stalled_at, first_event, MAP {'journey': stretches.journey}, stalled_at
+CREATE TABLE stalls AS
+SELECT stretches.*
 FROM (
     SELECT s.*, v.first_event, s.t + stall_after AS stalled_at
     FROM (
         SELECT *, CASE WHEN next_t IS NULL THEN last_due WHEN next_abandoned THEN next_due ELSE next_t + 1 END AS over_by
         FROM (
-            SELECT *, lead(t) OVER life AS next_t, lead(abandoned) OVER life AS next_abandoned, lead(due) OVER life AS next_due
+            SELECT *, lead(t) OVER life AS next_t, lead(place) OVER life AS next_place, lead(abandoned) OVER life AS next_abandoned,
+                lead(due) OVER life AS next_due
             FROM (
-                SELECT lives.*, role NOT IN ('start', 'activity') AS ends_it, v.came IS NOT NULL AS comes,
+                SELECT lives.*, place, role NOT IN ('start', 'activity') AS ends_it, v.came IS NOT NULL AS comes,
                     max(lives.t) OVER (PARTITION BY lives.key, lives.journey_no, lives.instance) + deadline AS last_due
-                FROM lives LEFT JOIN (SELECT key, journey_no, instance, n, event AS came FROM visits) v USING (key, journey_no, instance, n)
+                FROM lives LEFT JOIN (SELECT event, place FROM events) USING (event)
+                    LEFT JOIN (SELECT key, journey_no, instance, n, event AS came FROM visits) v USING (key, journey_no, instance, n)
             )
             WHERE comes OR abandoned OR ends_it
             WINDOW life AS (PARTITION BY key, journey_no, instance ORDER BY n)
@@ -81,6 +83,14 @@ FROM (
         JOIN journeys ON journeys.journey_no = s.journey_no
 ) stretches JOIN events ON events.event = first_event JOIN ends USING (part)
 WHERE stalled_at < over_by AND stalled_at <= ends.clock;
+
+INSERT INTO step_changes SELECT 'STEP_STALLS', stalled_at, first_event, MAP {'journey': journey}, stalled_at FROM stalls;
+
+INSERT INTO facts
+SELECT key, 'stalled', 1, at_deadline(stalled_at),
+    CASE WHEN next_t IS NULL THEN at_abandonment(last_due) WHEN next_abandoned THEN at_abandonment(next_due)
+         ELSE at_event(next_t, next_place) END
+FROM stalls;
 
 -- Of whole instances: how many events, how far.
 CREATE TABLE walks AS

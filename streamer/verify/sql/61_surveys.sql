@@ -1,5 +1,5 @@
 -- Surveys. Definitions: docs/reference/chapters/surveys.md.
--- In: events, roles, journeys, chapter_settings. Out: chapter_changes.
+-- In: events, roles, journeys, chapter_settings. Out: chapter_changes, facts.
 
 CREATE TABLE survey_settings AS
 SELECT setting('surveys', 'attribute_within')::BIGINT AS attribute_within, setting('surveys', 'latest_within')::BIGINT AS latest_within,
@@ -129,3 +129,18 @@ FROM (
     FROM answers, survey_settings
     WHERE instrument <> 'ces' AND list_contains(loyalty_questions, question)
 ), (VALUES ('LOYALTY_ANSWERS'), ('LOYALTY_POINTS'), ('LOYALTY_POINTS_SQUARED')) AS counters (counter);
+
+-- The latest answer of each scope, of CSAT stretched to 1-5 in hundredths, rounded down, until the next one or until it is too old.
+INSERT INTO facts
+SELECT key, fact, points, at_event(t, place),
+    least(at_event(lead(t) OVER later, lead(place) OVER later), at_deadline(t + latest_within))
+FROM (
+    SELECT key, scope, t, place, 'nps' AS fact, score / 100 AS points FROM nps_answers
+    UNION ALL
+    SELECT key, scope, t, place, instrument || CASE instrument WHEN 'ces' THEN ' ' || version ELSE '' END,
+        CASE instrument WHEN 'csat' THEN 100 + 400 * (score - least) // (most - least) ELSE score END / 100
+    FROM answers
+    WHERE scope IN ('experience', 'relationship', 'benchmark')
+        AND (instrument = 'csat' OR (instrument = 'ces' AND least = 100 AND most = CASE version WHEN '2.0' THEN 700 WHEN '1.0' THEN 500 END))
+), survey_settings
+WINDOW later AS (PARTITION BY key, fact, scope ORDER BY place);

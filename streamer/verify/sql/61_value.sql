@@ -1,5 +1,5 @@
 -- Value. Definitions: docs/reference/chapters/value.md.
--- In: events, journeys, instances, members, chapter_settings. Out: chapter_changes.
+-- In: events, journeys, instances, members, chapter_settings. Out: chapter_changes, facts.
 
 -- What is the same JSON is apart by 0, anything else by 1; the order of an object's members does not matter.
 CREATE MACRO same_json(one, other) AS
@@ -9,7 +9,7 @@ CREATE MACRO same_json(one, other) AS
 CREATE TABLE preferences AS
 SELECT *
 FROM (
-    SELECT event, t, dimension(details ->> '$.preference.attribute') AS attribute,
+    SELECT event, key, place, t, dimension(details ->> '$.preference.attribute') AS attribute,
         coalesce(fixed(details ->> '$.preference.weight', 3), 1000) AS weight,
         CASE WHEN coalesce(json_type(details, '$.preference.distance'), 'NULL') <> 'NULL' THEN fixed(details ->> '$.preference.distance', 3)
              WHEN coalesce(json_type(details, '$.preference.ideal'), 'NULL') <> 'NULL'
@@ -28,6 +28,11 @@ FROM preferences, (VALUES ('PREFERENCES'), ('SACRIFICE_WEIGHTED'), ('SACRIFICE_W
 
 INSERT INTO chapter_changes
 SELECT upper(value_level) || '_TOUCHPOINTS', 1, t, event, NULL FROM events WHERE value_level <> '';
+
+-- What a customer stated lately.
+INSERT INTO facts
+SELECT key, fact, amount, at_event(t, place), at_deadline(t + setting('value', 'sacrifice_within')::BIGINT)
+FROM preferences, LATERAL (VALUES ('preference weight', weight), ('preference weighted', weight * distance)) parts (fact, amount);
 
 -- Journeys carry only what journeys carry.
 INSERT INTO chapter_changes

@@ -61,7 +61,8 @@ WINDOW life AS (PARTITION BY owned.key, owned."case", case_no ORDER BY owned.pla
     so_far AS (PARTITION BY owned.key, owned."case", case_no ORDER BY owned.place ROWS UNBOUNDED PRECEDING);
 
 -- The moments of a customer: events, and deadlines, where all events before have been applied and none at that time. Deadlines of one
--- time fall due in this order (phase): 0 abandonments, 2 repetitions that leave their window, 4 issues and cases that end; then 5 events.
+-- time fall due in this order (phase): 0 abandonments, 2 repetitions that leave their window, 4 issues and cases that end, and what
+-- chapters know; then 5 events, 6 what an event makes overdue at once.
 -- looked_at: the rules on the customer are evaluated.
 CREATE TABLE moments AS
 WITH deadlines AS (
@@ -70,6 +71,8 @@ WITH deadlines AS (
     SELECT key, ends, 4, true FROM issue_moments
     UNION
     SELECT key, ends, 4, true FROM case_moments
+    UNION
+    SELECT key, changes.t, 4, true FROM (SELECT key, unnest([since, until]) AS changes FROM facts) WHERE changes.phase < 5
     UNION
     SELECT key, before + deadline, 0, false FROM lives WHERE abandoned
     UNION
@@ -81,12 +84,42 @@ FROM (
     UNION ALL
     SELECT key, t, place, 5, false FROM events WHERE event IN (SELECT event FROM named UNION SELECT event FROM lives)
     UNION ALL
+    SELECT key, t, place, 5, true FROM events SEMI JOIN facts USING (key)
+    UNION ALL
+    SELECT key, since.t, since.place // 2, 6, true FROM facts WHERE since = after_event(since.t, since.place // 2)
+    UNION ALL
     SELECT d.key, d.t, e.place, phase, looked_at
     FROM deadlines d
         ASOF JOIN (SELECT key, t, max(place) AS place FROM events GROUP BY key, t) e ON e.key = d.key AND e.t < d.t, settings
     WHERE d.t <= clock
 )
 GROUP BY key, t, place, phase;
+
+-- The signals of chapters at each of them: docs/reference/chapters.
+CREATE TABLE chapter_moments AS
+SELECT m.key, m.t, m.place, m.phase,
+    count(*) FILTER (fact = 'contract undecided') AS contracts_undecided,
+    min(amount) FILTER (fact = 'nps') AS nps_lowest, min(amount) FILTER (fact = 'csat') AS csat_lowest,
+    min(amount) FILTER (fact = 'ces 2.0') AS ces_lowest, max(amount) FILTER (fact = 'ces 1.0') AS ces1_highest,
+    max(amount) FILTER (fact = 'field captured') AS captures_of_field, count(*) FILTER (fact = 'asked again') AS info_repeats,
+    max(amount) FILTER (fact = 'bot fallbacks') AS bot_fallbacks,
+    count(*) FILTER (fact = 'digital signal') AS digital_signals, count(*) FILTER (fact = 'rage_click') AS rage_clicks,
+    count(*) FILTER (fact = 'error_loop') AS error_loops, count(*) FILTER (fact = 'page_loop') AS page_loops,
+    count(*) FILTER (fact = 'step_ping_pong') AS step_ping_pongs, count(*) FILTER (fact = 'confusion') AS confusions,
+    count(*) FILTER (fact = 'stalled') AS stalled,
+    count(*) FILTER (fact = 'handoff waiting') AS handoffs_waiting, count(*) FILTER (fact = 'handoff failed') AS handoffs_failed,
+    count(*) FILTER (fact = 'case silent') AS silent_cases, count(*) FILTER (fact = 'case unowned') AS unowned_cases,
+    max(amount) FILTER (fact = 'cause met') AS repeated_cause,
+    count(*) FILTER (fact = 'order') AS orders,
+    sum(amount) FILTER (fact = 'revenue') / 100 * setting('commerce', 'margin_share')::DOUBLE AS lifetime_value,
+    max(amount) FILTER (fact = 'product views') AS product_views,
+    coalesce(any_value(amount) FILTER (fact = 'share declared'), any_value(amount) FILTER (fact = 'share ranked')) AS share_of_wallet,
+    count(*) FILTER (fact = 'shipment overdue') AS overdue_shipments, count(*) FILTER (fact = 'contact overdue') > 0 AS contact_overdue,
+    sum(amount) FILTER (fact = 'preference weighted') / sum(amount) FILTER (fact = 'preference weight') / 1000 AS sacrifice_index,
+    count(*) FILTER (fact = 'preference weight') AS preferences_stated
+FROM (SELECT *, CASE phase WHEN 5 THEN at_event(t, place) WHEN 6 THEN after_event(t, place) ELSE at_phase(t, phase, 0) END AS moment FROM moments) m
+    JOIN facts ON facts.key = m.key AND since <= moment AND coalesce(moment < until, true)
+GROUP BY ALL;
 
 CREATE TABLE customer_moments AS
 SELECT m.key, m.t, m.place, m.phase, m.looked_at,
@@ -95,6 +128,20 @@ SELECT m.key, m.t, m.place, m.phase, m.looked_at,
     coalesce(issues.effort_tenths, 0) / 10.0::DOUBLE AS effort_index,
     coalesce(cases.handoffs, 0) AS handoffs, coalesce(cases.ping_pongs, 0) AS ping_pongs,
     coalesce(repeated.n, 0) AS repeat_contacts,
+    coalesce(contracts_undecided, 0) AS contracts_undecided,
+    coalesce(nps_lowest, 10) AS nps_lowest, coalesce(csat_lowest, 5) AS csat_lowest, coalesce(ces_lowest, 7) AS ces_lowest,
+    coalesce(ces1_highest, 1) AS ces1_highest,
+    coalesce(captures_of_field, 0) AS captures_of_field, coalesce(info_repeats, 0) AS info_repeats, coalesce(bot_fallbacks, 0) AS bot_fallbacks,
+    coalesce(digital_signals, 0) AS digital_signals, coalesce(rage_clicks, 0) AS rage_clicks, coalesce(error_loops, 0) AS error_loops,
+    coalesce(page_loops, 0) AS page_loops, coalesce(step_ping_pongs, 0) AS step_ping_pongs, coalesce(confusions, 0) AS confusions,
+    coalesce(stalled, 0) AS stalled,
+    coalesce(handoffs_waiting, 0) AS handoffs_waiting, coalesce(handoffs_failed, 0) AS handoffs_failed,
+    coalesce(silent_cases, 0) AS silent_cases, coalesce(unowned_cases, 0) AS unowned_cases,
+    coalesce(repeated_cause, 0) AS repeated_cause,
+    coalesce(orders, 0) AS orders, coalesce(lifetime_value, 0) AS lifetime_value, coalesce(product_views, 0) AS product_views,
+    coalesce(share_of_wallet, 1) AS share_of_wallet,
+    coalesce(overdue_shipments, 0) AS overdue_shipments, coalesce(contact_overdue, false) AS contact_overdue,
+    coalesce(sacrifice_index, 0) AS sacrifice_index, coalesce(preferences_stated, 0) AS preferences_stated,
     refuses(m.key, m.place) AS refused
 FROM moments m
     LEFT JOIN (
@@ -117,7 +164,8 @@ FROM moments m
         FROM moments m, settings
             JOIN effort r ON r.key = m.key AND r.kind = 'repeat' AND r.place <= m.place AND r.t + repeat_within + (m.phase < 2)::INT >= m.t
         GROUP BY ALL
-    ) repeated USING (key, t, place, phase);
+    ) repeated USING (key, t, place, phase)
+    LEFT JOIN chapter_moments USING (key, t, place, phase);
 
 -- What befell an instance: its own events, the signals that name it, the deadline that nothing forestalled.
 CREATE TABLE journey_moments AS
