@@ -7,9 +7,11 @@ from collections import Counter as Tally
 from functools import cache
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamer import definitions
+from streamer.alerts.alert import Alert
 from streamer.metrics.counters import Counter
 from streamer.replay.pipeline import Arrival, Result, end_of, run_history
 from streamer.simulate.customers import Simulation
@@ -44,6 +46,11 @@ def alerts_of(found: Result) -> list[tuple[str, ...]]:
     return sorted((a.fingerprint, a.state, a.event_time, a.detected_at, a.why) for a in found.alerts if a.entity is not None)
 
 
+def aggregate_alerts_of(found: Result) -> list[Alert]:
+    """Without the events, which have places in the log; of each partition the first few of a second are carried."""
+    return [msgspec.structs.replace(a, evidence=[]) for a in found.alerts if a.slice is not None]
+
+
 @pytest.mark.parametrize(("partitions", "chunk"), [(1, 10_000_000), (7, 313), (4, 1)])
 def test_nothing_depends_on_partitions_or_chunks(partitions: int, chunk: int) -> None:
     if chunk == 1:
@@ -55,7 +62,7 @@ def test_nothing_depends_on_partitions_or_chunks(partitions: int, chunk: int) ->
     assert found.sums == expected.sums
     assert found.gauges == expected.gauges
     assert alerts_of(found) == alerts_of(expected)
-    assert [a for a in found.alerts if a.slice is not None] == [a for a in expected.alerts if a.slice is not None]
+    assert aggregate_alerts_of(found) == aggregate_alerts_of(expected)
     controls = 2 * partitions
     assert found.accounting["applied"] == expected.accounting["applied"]
     assert found.accounting["ignored"] == controls
