@@ -137,6 +137,11 @@ class Limits(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     label_values: AtLeastOne = 100
     accounts: AtLeastOne = 10_000
 
+    @property
+    def exemplars_per_tick(self) -> int:
+        """Events carried of one counter, combination of labels and second: a fifth of those of an alert, whose window has many. [H]"""
+        return max(1, self.evidence_per_alert // 5)
+
 
 class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bounded break-down: counters are added up for each combination of these dimensions.

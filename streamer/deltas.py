@@ -13,9 +13,6 @@ import msgspec
 
 VERSION: Final = 1
 PANE_MS: Final = 10_000
-# Exemplars of a counter of a cell in a tick: the first ones of changes up, and every one that is taken back. An alert shows 20 of many
-# cells and ticks.
-EXEMPLARS_MAX: Final = 4
 
 
 class Exemplar(msgspec.Struct, array_like=True, gc=False):

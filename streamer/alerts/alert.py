@@ -68,10 +68,15 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """The window of an aggregate alert, RFC 3339."""
+    """The window of an aggregate alert, RFC 3339.
+
+    watermark: every source partition had passed it when this was decided. What comes later, within the allowed lateness, may change the
+    numbers, and is told as another transition; empty in alerts of older versions.
+    """
 
     start: str
     end: str
+    watermark: str = ""
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import orjson
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from streamer.replay.history import History
     from streamer.replay.pipeline import Piece
 
+# Events behind an alert that an explanation has: the record has `limits.evidence_per_alert`.
+_EVIDENCE_MAX = 1_000
+# Of these, lines of the text.
+_EVIDENCE_SHOWN = 20
 _STATUS_STYLES = {"firing": "bold red", "cooling down": "yellow", "pending": "yellow", "holds": "yellow"}
 
 
@@ -163,20 +168,32 @@ def _customer_story(
     wanted: Definitions, log: _Log, key: bytes, at_ms: int | None, *, id_: str = "", about: Alert | None = None
 ) -> dict[str, Any]:
     partition = partition_of(key, log.shape.partitions)
-    story = CustomerStory(wanted, log.shape, partition, key, at_ms)
+    story = CustomerStory(_with_all_evidence(wanted), log.shape, partition, key, at_ms)
     for piece in log.pieces(at_ms, partition):
         if partition in piece:
             story.take(*piece[partition])
     story.finish(at_ms if log.closes else None)
-    return report.of_customer(story, wanted, id_=id_, about=about)
+    told = [one.told for one in story.happened if one.told is not None]
+    return report.of_customer(story, wanted, id_=id_, about=_in_full(about, told))
 
 
 def _rule_story(wanted: Definitions, log: _Log, rule: Rule, at_ms: int | None, about: Alert | None = None) -> dict[str, Any]:
     if rule.metric is None:
         raise InputError(f"rule {rule.id!r} is about single customers: name one of them, a journey or an alert")
-    story = RuleStory(wanted, log.shape, rule, None if about is None else about.series, at_ms)
+    story = RuleStory(_with_all_evidence(wanted, rule), log.shape, rule, None if about is None else about.series, at_ms)
     _tell_all([story], log, at_ms)
-    return report.of_rule(story, wanted, at_ms, about)
+    return report.of_rule(story, wanted, at_ms, _in_full(about, story.told))
+
+
+def _with_all_evidence(wanted: Definitions, only: Rule | None = None) -> Definitions:
+    """The same definitions, whose alerts name more of the events. only: no other rule is looked at."""
+    rules = wanted.rule if only is None else tuple(rule for rule in wanted.rule if rule.id == only.id)
+    return replace(wanted, rule=rules, limits=replace(wanted.limits, evidence_per_alert=_EVIDENCE_MAX))
+
+
+def _in_full(about: Alert | None, told: Iterable[Alert]) -> Alert | None:
+    """The alert as it is told with all evidence, if these definitions tell it."""
+    return next((one for one in told if about is not None and one.alert_id == about.alert_id), about)
 
 
 def _account_story(wanted: Definitions, log: _Log, account: str, at_ms: int | None) -> dict[str, Any]:
@@ -230,12 +247,13 @@ def _show_head(say: Callable[..., None], told: dict[str, Any]) -> None:
     if alert is None:
         return
     say(f"{alert['state']} {alert['rule']['id']} at {alert['event_time']}, told {alert['detected_at']}: {alert['why']}")
-    for event in alert.get("evidence", ()):
+    evidence = alert.get("evidence", ())
+    for event in evidence[-_EVIDENCE_SHOWN:]:
         place = f"{event['topic']} partition {event['partition']} offset {event['offset']}"
         say(f"  evidence {event['time']} {event['type']} {event['event_id']}  {place}")
     count = alert.get("evidence_count", 0)
-    if count > len(alert.get("evidence", ())):
-        say(f"  ... of {count} events")
+    if count > min(len(evidence), _EVIDENCE_SHOWN):
+        say(f"  the latest of {count} events; --json has {len(evidence)}")
 
 
 def _show_customer(say: Callable[..., None], told: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Final, final
 
-from streamer.deltas import EXEMPLARS_MAX, PANE_MS, Exemplar
+from streamer.deltas import PANE_MS, Exemplar
 from streamer.metrics.counters import (
     ACCOUNT,
     CASE_DIMENSIONS,
@@ -148,10 +148,12 @@ class Ledger:
     """Counter changes of one partition, per tick, until they are drained. A change is one integer of pane, cell and counter, and n.
 
     entries: changes of complete ticks that wait. evidenced: by counter, whether the events behind its changes are wanted.
+    exemplars_max: of a counter of a cell in a tick, the first ones of changes up; every one that is taken back is kept besides.
     """
 
-    def __init__(self, evidenced: bytes = bytes(1 << COUNTER_BITS)) -> None:
+    def __init__(self, evidenced: bytes = bytes(1 << COUNTER_BITS), exemplars_max: int = 0) -> None:
         self.evidenced = evidenced
+        self.exemplars_max = exemplars_max
         self._exemplars: list[Exemplar] = []
         self._remembered: dict[int, int] = {}
         self._closed = 0  # exemplars of complete ticks
@@ -179,7 +181,7 @@ class Ledger:
         if sign > 0:
             key = cell.place << COUNTER_BITS | counter
             seen = self._remembered.get(key, 0)
-            if seen >= EXEMPLARS_MAX:
+            if seen >= self.exemplars_max:
                 return
             self._remembered[key] = seen + 1
         pane_ms = time_ms // PANE_MS * PANE_MS

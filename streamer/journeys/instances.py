@@ -76,7 +76,7 @@ def begin(state: State, plan: JourneyPlan, event: Touchpoint, cell: cells.Cell, 
     if len(state.instances) >= limit:
         oldest = min(state.instances, key=lambda instance: (instance.last[0], instance.last[1]))
         if not oldest.abandoned_at:
-            sink.count(_OPEN, oldest.cell, t, -1)
+            _count_open(oldest, t, -1, sink)
         state.instances.remove(oldest)
         sink.note("cut_journeys")
     ids = {name: value for name, read in plan.readers if (value := read(event))}
@@ -96,12 +96,17 @@ def begin(state: State, plan: JourneyPlan, event: Touchpoint, cell: cells.Cell, 
 def _go_on(instance: Instance, event: Touchpoint, sink: Sink) -> None:
     if instance.abandoned_at:
         sink.count_back(_ABANDONED, instance.cell, instance.abandoned_at)
-        sink.count(_OPEN, instance.cell, event.time)
+        _count_open(instance, event.time, 1, sink)
         instance.abandoned_at = 0
     instance.due = event.time + instance.deadline_ms
     instance.last = cause_of(event)
     if event.step:
         instance.step = event.step
+
+
+def _count_open(instance: Instance, time_ms: int, n: int, sink: Sink) -> None:
+    """It is among the open ones again, or no more: for the event that began it."""
+    sink.count_for(instance.causes[0], _OPEN, instance.cell, time_ms, n)
 
 
 def complete(state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
@@ -110,7 +115,7 @@ def complete(state: State, instance: Instance, time_ms: int, sink: Sink) -> None
         sink.count_back(_ABANDONED, instance.cell, instance.abandoned_at)
         sink.count(_RECOVERED, instance.cell, time_ms)
     else:
-        sink.count(_OPEN, instance.cell, time_ms, -1)
+        _count_open(instance, time_ms, -1, sink)
     sink.count(_COMPLETED, instance.cell, time_ms)
     state.instances.remove(instance)
 
@@ -118,7 +123,7 @@ def complete(state: State, instance: Instance, time_ms: int, sink: Sink) -> None
 def _fail(state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
     """Ends lost. One already abandoned stays counted as abandoned, it only cannot recover any more. [H]"""
     if not instance.abandoned_at:
-        sink.count(_OPEN, instance.cell, time_ms, -1)
+        _count_open(instance, time_ms, -1, sink)
         sink.count(_FAILED, instance.cell, time_ms)
     state.instances.remove(instance)
 
@@ -130,7 +135,7 @@ def fire(state: State, instance: Instance, sink: Sink) -> None:
         state.instances.remove(instance)
         return
     sink.count(_ABANDONED, instance.cell, due)
-    sink.count(_OPEN, instance.cell, due, -1)
+    _count_open(instance, due, -1, sink)
     instance.abandoned_at = due
     instance.due = due + instance.recoverable_ms
 
@@ -139,7 +144,7 @@ def suppress_open(state: State, time_ms: int, sink: Sink) -> list[Instance]:
     """An anonymous id was linked to a customer: its open instances go on elsewhere and must not look abandoned."""
     ended = [instance for instance in state.instances if not instance.abandoned_at]
     for instance in ended:
-        sink.count(_OPEN, instance.cell, time_ms, -1)
+        _count_open(instance, time_ms, -1, sink)
         sink.count(_SUPPRESSED, instance.cell, time_ms)
         state.instances.remove(instance)
     return ended

@@ -65,7 +65,7 @@ class JourneysProcessor:
         self._due: list[tuple[int, bytes]] = []
         self._quiet: list[tuple[int, bytes]] = []
         self._behind = WriteBehind(behind, self._customers)
-        self._ledger = Ledger(self._fold.evidenced)
+        self._ledger = Ledger(self._fold.evidenced, definitions.limits.exemplars_per_tick)
         self.notes: dict[str, int] = {}
         self._sink = Live(self._ledger, self.notes, self._tell)
         self._outbox = Outbox(self._place)
@@ -495,6 +495,6 @@ class JourneysProcessor:
 
     def _use(self, definitions: Definitions) -> None:
         self._definitions, self._fold = definitions, self._folds[definitions.revision]
-        self._ledger.evidenced = self._fold.evidenced
+        self._ledger.evidenced, self._ledger.exemplars_max = self._fold.evidenced, definitions.limits.exemplars_per_tick
         self._router = Router(definitions, self._fold.cells.dimensions, self._router.partitions)
         self._lateness, self._limit = int(definitions.allowed_lateness), definitions.limits.events_per_customer

@@ -32,9 +32,14 @@ class Sink:
 
     def count_back(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
         """Take back what was counted for `cause`."""
-        event, self.event = self.event, None
-        self.count(counter, cell, time_ms, -n)
-        self.event = event
+        self.count_for(self.cause, counter, cell, time_ms, -n)
+
+    def count_for(self, cause: Cause | None, counter: int, cell: Cell, time_ms: int, n: int) -> None:
+        """Count for another event than what is being folded: a level falls by the event by which it has risen."""
+        event, before = self.event, self.cause
+        self.event, self.cause = None, cause
+        self.count(counter, cell, time_ms, n)
+        self.event, self.cause = event, before
 
     def origin(self, n: int) -> Cause | None:
         """The event behind a change by n, if it may be named."""

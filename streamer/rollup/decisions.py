@@ -61,7 +61,7 @@ class Decisions:
         self.windows = sorted({name for plan in self.plans for name, _ in plan.windows})
         self.counters = {int(counter) for plan in self.plans for counter in counters_of(plan.metric)}
         self.watch: dict[int, tuple[Case, ...]] = {}
-        self.evidence = Evidence(definitions.limits.evidence_per_alert, topic)
+        self.evidence = Evidence(definitions.limits, topic)
         self.errors = 0
         self._cases: list[Case] = []
         self._by_identity: dict[Identity, Case | Group] = {}

@@ -15,26 +15,28 @@ import msgspec
 
 from streamer.alerts import alert
 from streamer.alerts.times import rfc3339
-from streamer.deltas import EXEMPLARS_MAX, Exemplar
+from streamer.deltas import Exemplar
 from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rollup.panes import TICK_MS
 from streamer.rollup.rows import Identity, Witness
 
 if TYPE_CHECKING:
+    from streamer.definitions import Limits
     from streamer.rollup.hold import Held
     from streamer.rollup.plans import Case
     from streamer.rollup.series import SeriesTable
     from streamer.rollup.sums import WindowSums
 
-# An event counts once in a pane.
+# An event counts once in a pane; in a level once, until it is taken back in another pane.
 Place = tuple[int, int, int]
 
 
 class Evidence:
-    """What is kept of all rules and series. limit: events of one series; topic: where they lie."""
+    """What is kept of all rules and series. limits: of one series, and of one change in a tick; topic: where the events lie."""
 
-    def __init__(self, limit: int, topic: str) -> None:
-        self._limit = limit
+    def __init__(self, limits: Limits, topic: str) -> None:
+        self._limit = limits.evidence_per_alert
+        self._limit_per_tick = limits.exemplars_per_tick
         self._topic = topic
         self._cases: dict[Identity, Case] = {}
         self._watch: dict[int, tuple[Case, ...]] = {}
@@ -76,7 +78,7 @@ class Evidence:
                 if exemplar.sign > 0:
                     change = (held.source, held.dimensions, held.cells[exemplar.cell], exemplar.counter)
                     seen[change] += 1
-                    if seen[change] > EXEMPLARS_MAX:
+                    if seen[change] > self._limit_per_tick:
                         continue
                 found.append((held, exemplar))
         return found
@@ -111,7 +113,12 @@ class Evidence:
         if not cases:
             return record
         start_ms, width_ms = cases[0].plan.window_at(now_ms)
-        found = {(one.partition, one.offset): one for case in cases for one in case.witnesses if 0 <= one.pane_ms - start_ms < width_ms}
+        found = {
+            (one.partition, one.offset): one
+            for case in cases
+            for one in case.witnesses
+            if case.plan.is_level or 0 <= one.pane_ms - start_ms < width_ms
+        }
         latest = sorted(found.values(), key=lambda one: (one.pane_ms, one.time_ms, one.partition, one.offset))
         counts = [case.evidence_count(sums) for case in cases]
         count = len(latest) if None in counts else sum(n for n in counts if n is not None)
@@ -126,21 +133,23 @@ class Evidence:
 def _seen(case: Case, news: Sequence[tuple[int, int, Witness]], start_ms: int) -> list[Witness]:
     """What is kept with the news: what has come, less what is taken back or counts in the case's favour, too, or has left the window."""
     counted, but_not = case.plan.evidenced
+    is_level = case.plan.is_level
     net: Tally[Place] = Tally()
     witnesses: dict[Place, Witness] = {}
     for sign, counter, one in news:
         if counter in counted:
-            net[_place(one)] += sign
-            witnesses[_place(one)] = one
-    kept = {_place(one): one for one in case.witnesses if one.pane_ms >= start_ms}
+            place = _place(one, is_level)
+            net[place] += sign
+            witnesses[place] = one
+    kept = {_place(one, is_level): one for one in case.witnesses if is_level or one.pane_ms >= start_ms}
     for place in sorted(net):
         if net[place] > 0:
             kept[place] = witnesses[place]
         elif net[place] < 0:
             kept.pop(place, None)
-    other = {_place(one)[:2] for sign, counter, one in news if sign > 0 and counter in but_not}
+    other = {(one.partition, one.offset) for sign, counter, one in news if sign > 0 and counter in but_not}
     return [one for place, one in kept.items() if place[:2] not in other]
 
 
-def _place(one: Witness) -> Place:
-    return (one.partition, one.offset, one.pane_ms)
+def _place(one: Witness, is_level: bool) -> Place:
+    return (one.partition, one.offset, 0 if is_level else one.pane_ms)

@@ -40,8 +40,9 @@ class Plan:
         self.metric = metric
         self.by = rule.series_by
         self.windows = [(name, int(parse_duration(name))) for name in rule.windows]
-        # A stock is summed for ever, whatever the windows say.
-        self.sums = [LIFETIME if metric.kind == "stock" else name for name in rule.windows]
+        # A level is summed for ever, whatever the windows say.
+        self.is_level = metric.kind == "stock"
+        self.sums = [LIFETIME if self.is_level else name for name in rule.windows]
         self.longest = max(range(len(self.windows)), key=lambda i: self.windows[i][1])
         self.policy = Policy(
             for_ticks=_ticks(rule.for_),

@@ -73,7 +73,8 @@ def _record(
     start_ms, _ = plan.window_at(now_ms)
     return msgspec.structs.replace(
         _alert(plan.rule, labels, episode, transition.state, now_ms, measured, why),
-        window=alert.Window(start=rfc3339(start_ms), end=rfc3339(now_ms)),
+        # A tick is decided when all sources have passed the whole of it.
+        window=alert.Window(start=rfc3339(start_ms), end=rfc3339(now_ms), watermark=rfc3339(now_ms + TICK_MS)),
         children=list(children),
         children_count=children_count,
         counterfactual=counterfactual,

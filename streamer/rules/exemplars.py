@@ -1,8 +1,8 @@
 """Which events are evidence of an aggregate rule: those its metric counts against somebody.
 
 A rule that fires when a rate is high means what the numerator counts; one that fires when it is low, the sample without the numerator. Of
-scores like NPS that is the side that speaks against it. Where the condition does not say which side it is on, or the sample's events do
-not tell which of them the numerator counts too, there is no evidence.
+scores like NPS that is the side that speaks against it; of a level, what has raised it and is still in it. Where the condition does not
+say which side it is on, or the sample's events do not tell which of them the numerator counts too, there is no evidence.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Evidenced(NamedTuple):
 def evidence_of(metric: Metric, when: str) -> Evidenced:
     """What is evidence of a rule with the condition `when`."""
     side = side_of(when)
-    if side is None or metric.kind == "stock":  # what raised a level may be gone again, by another event
+    if side is None or (metric.kind == "stock" and side == "low"):  # a level is low because of what is not there
         return Evidenced()
     if metric.kind == "mean":
         return Evidenced(_numbers(metric.denominator if metric.sample is None else (metric.sample,)))

@@ -41,6 +41,12 @@ id = "many-contacts"
 metric = "contacts"
 windows = ["1h"]
 when = "value >= 4"
+[[rule]]
+id = "busy-account"
+on = "account"
+metric = "contacts"
+windows = ["1h"]
+when = "value >= 2"
 """
 
 
@@ -75,6 +81,7 @@ def accepted(worker: Worker) -> bool:
 async def contact(settings: Settings, number: int, customer: str) -> None:
     """One contact of a customer."""
     event = {"id": f"e{number}", "source": "test", "type": "contact.started", "customer_id": customer, "channel": "web", "issue_id": "i"}
+    event["account_id"] = "acme"
     event["time"] = datetime.fromtimestamp(time.time(), UTC).isoformat()
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap)
     await producer.start()
@@ -163,6 +170,11 @@ def test_an_edited_file_comes_into_force_from_a_known_offset_and_an_invalid_one_
         asyncio.run(contact(settings, 3, "c2"))
         asyncio.run(contact(settings, 4, "c2"))
         worker.until(lambda: ("many-contacts", "firing") in fired(settings))
+        # What was counted before the rule was there is of no account.
+        told = chain_support.transitions(settings.redis_url, settings.redis_prefix)
+        account = next(one for one in told if one["rule"]["id"] == "busy-account")
+        assert account["entity"] == {"account_id": "acme"}
+        assert [event["event_id"] for event in account["evidence"]] == ["e2", "e3", "e4"][: int(account["metric"]["value"])]
         assert worker.value(2, "cx_contacts", window="lifetime", slice="all") == 4  # nothing lost, nothing twice
 
         # From a known offset, which journal and status know.
@@ -185,7 +197,7 @@ def test_an_edited_file_comes_into_force_from_a_known_offset_and_an_invalid_one_
         (tmp_path / "swapped").replace(file)
         worker.until(lambda: runs(worker, 3))
         asyncio.run(contact(settings, 5, "c1"))
-        worker.until(lambda: ("two-contacts", "resolved") in fired(settings))
+        worker.until(lambda: {("two-contacts", "resolved"), ("busy-account", "resolved")} <= set(fired(settings)))
         worker.until(lambda: worker.value(2, "cx_contacts", window="lifetime", slice="all") == 5)
 
         assert {role: child.pid for role, child in worker.children().items()} == children, "it was the same processes all the time"

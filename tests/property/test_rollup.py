@@ -85,7 +85,7 @@ def records(draw: st.DrawFn, source: int, count: int) -> list[deltas.DeltaBatch]
             flat: list[int] = []
             for offset, cell, counter, n in draw(st.lists(entries, max_size=4)):
                 flat += [tick // 10 + offset, cell, int(counter), n]
-                for _ in range(draw(st.integers(0, 2 * deltas.EXEMPLARS_MAX)) if counter in EVIDENCED and n else 0):
+                for _ in range(draw(st.integers(0, 2 * DEFS.limits.exemplars_per_tick)) if counter in EVIDENCED and n else 0):
                     event = draw(st.integers(0, 30))
                     pane_ms = (tick // 10 + offset) * 10_000
                     seen.append(deltas.Exemplar(tick, cell, int(counter), 1 if n > 0 else -1, pane_ms, pane_ms, event, "t", f"e{event}"))

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
+from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.state import NEVER
+from streamer.journeys.state import cause_of as event_of
 from streamer.metrics.chapters import causes
 from streamer.metrics.counters import Counter
 
@@ -25,7 +27,8 @@ _SPANS: Final = tuple(range(len(_CUSTOMERS)))
 _KIND_MAX: Final = 64
 _CODE_MAX: Final = 63
 
-# What is kept of a cause: n: its signals in a row; due: when the customer leaves each stock, 0 if he has; cells: in which he is.
+# What is kept of a cause: n: its signals in a row; due: when the customer leaves each stock, 0 if he has; cells: in which he is;
+# events: by which he came into each, where a rule wants them.
 _Cause = dict[str, Any]
 
 
@@ -39,6 +42,7 @@ class Causes(Chapter):
         assert definitions.causes is not None  # noqa: S101  otherwise the chapter is off
         self.types = definitions.causes.types
         self._limit = definitions.causes.causes_per_customer
+        self._keeps_events = any(self.evidenced[counter] for counter in _CUSTOMERS)
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Count a signal."""
@@ -50,11 +54,15 @@ class Causes(Chapter):
             if len(kept.data) >= self._limit:
                 self._cut(kept, t, sink)
             cause = {"n": 0, "due": [0 for _ in _SPANS], "cells": [cell.packed for _ in _SPANS]}
+            if self._keeps_events:
+                cause["events"] = [[] for _ in _SPANS]
         kept.data[name] = cause  # the latest is the last
         cause["n"] += 1
         for span in _SPANS:
             if not cause["due"][span]:
                 cause["cells"][span] = cell.packed
+                if "events" in cause:
+                    cause["events"][span] = list(event_of(event))
                 sink.count(_CUSTOMERS[span], cell, t)
             cause["due"][span] = t + causes.SPANS_MS[span]
         self._set_due(kept)
@@ -66,8 +74,12 @@ class Causes(Chapter):
         cause = kept.data.pop(oldest)
         for span in _SPANS:
             if cause["due"][span]:
-                sink.count(_CUSTOMERS[span], self.cells.unpack(cause["cells"][span]), time_ms, -1)
+                self._leave(cause, span, time_ms, sink)
         sink.note("cut_causes")
+
+    def _leave(self, cause: _Cause, span: int, time_ms: int, sink: Sink) -> None:
+        event = kept_cause(cause["events"][span]) if "events" in cause else None
+        sink.count_for(event, _CUSTOMERS[span], self.cells.unpack(cause["cells"][span]), time_ms, -1)
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """The customer leaves stocks; out of the last one, the cause is forgotten."""
@@ -75,7 +87,7 @@ class Causes(Chapter):
             for span in _SPANS:
                 if cause["due"][span] == due:
                     cause["due"][span] = 0
-                    sink.count(_CUSTOMERS[span], self.cells.unpack(cause["cells"][span]), due, -1)
+                    self._leave(cause, span, due, sink)
             if not any(cause["due"]):
                 del kept.data[name]
         self._set_due(kept)

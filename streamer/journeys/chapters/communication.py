@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
+from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.plan import PLANS_MAX, matches
-from streamer.journeys.state import NEVER
+from streamer.journeys.state import NEVER, cause_of
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _CHANGES_MAX: Final = 20
 
 # What is kept of a case: t, cell: of its opening; heard: when the customer heard from us last, or the opening; severity; owner;
 # touched: its latest event; silent, was_silent: now, ever; unowned; silent_due, owner_due: when it will be, or 0; changes: of owner,
-# not told yet.
+# not told yet. Where a rule wants the events behind what deadlines count: opened, heard_of: those of t and heard; and that of a change.
 _Case = dict[str, Any]
 
 
@@ -66,6 +67,7 @@ class Communication(Chapter):
         self._forget_after = int(care.forget_after)
         self._limit = definitions.limits.cases_per_customer
         self._roles: dict[str, _Role] = {}
+        self._keeps_events = any(self.evidenced[counter] for counter in (_SILENT, _SILENCES, _UNOWNED, _UNTOLD))
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """A case opens, goes on or closes; a customer asks; or hears something."""
@@ -85,7 +87,7 @@ class Communication(Chapter):
             self._open(kept, key, event, owner, sink)
         if role.tells or (role.starts_contact and event.initiator == "company"):
             for told in [kept.data[key]] if key in kept.data else [] if key else kept.data.values():
-                self._hear(told, event.time)
+                self._hear(told, event)
         self._set_due(kept)
         return 0
 
@@ -121,6 +123,8 @@ class Communication(Chapter):
             "silent": False, "was_silent": False, "unowned": False,
             "silent_due": t + self._within(event.severity), "owner_due": 0 if owner else t + self._owner_within, "changes": [],
         }  # fmt: skip
+        if self._keeps_events:
+            kept.data[key]["opened"] = kept.data[key]["heard_of"] = list(cause_of(event))
         sink.count(_CASES, cell, t)
 
     def _go_on(self, case: _Case, event: Touchpoint, owner: str, sink: Sink) -> None:
@@ -139,12 +143,14 @@ class Communication(Chapter):
             if len(case["changes"]) >= _CHANGES_MAX:
                 del case["changes"][0]
                 sink.note("cut_communication")
-            case["changes"].append([t, cell.packed])
+            case["changes"].append([t, cell.packed, *([list(cause_of(event))] if self._keeps_events else [])])
         case["owner"], case["owner_due"], case["unowned"] = owner, 0, False
 
-    def _hear(self, case: _Case, time_ms: int) -> None:
-        case["heard"] = case["touched"] = time_ms
-        case["silent"], case["silent_due"] = False, time_ms + self._within(case["severity"])
+    def _hear(self, case: _Case, event: Touchpoint) -> None:
+        case["heard"] = case["touched"] = event.time
+        case["silent"], case["silent_due"] = False, event.time + self._within(case["severity"])
+        if self._keeps_events:
+            case["heard_of"] = list(cause_of(event))
         case["changes"].clear()
 
     def _within(self, severity: str) -> int:
@@ -156,15 +162,18 @@ class Communication(Chapter):
             cell = self.cells.unpack(case["cell"])
             if case["silent_due"] == due:
                 case["silent"], case["silent_due"] = True, 0
+                sink.at_deadline(kept_cause(case.get("heard_of")))
                 sink.count(_SILENCES, cell, due)
                 if not case["was_silent"]:
                     case["was_silent"] = True
                     sink.count(_SILENT, cell, case["t"])
             if case["owner_due"] == due:
                 case["unowned"], case["owner_due"] = True, 0
+                sink.at_deadline(kept_cause(case.get("opened")))
                 sink.count(_UNOWNED, cell, case["t"])
             while case["changes"] and case["changes"][0][0] + self._notice_within == due:
-                time, packed = case["changes"].pop(0)
+                time, packed, *change = case["changes"].pop(0)
+                sink.at_deadline(kept_cause(change[0]) if change else None)
                 sink.count(_UNTOLD, self.cells.unpack(packed), time)
             if case["touched"] + self._forget_after == due:
                 del kept.data[key]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
-from streamer.journeys.state import NEVER
+from streamer.journeys.exemplars import kept_cause
+from streamer.journeys.state import NEVER, cause_of
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _RENEWED: Final = int(Counter.CONTRACTS_RENEWED)
 
 
 class Contracts(Chapter):
-    """data: `contracts`: contract id -> [due time, packed cell], of those that are not decided."""
+    """data: `contracts`: contract id -> [due time, packed cell], of those that are not decided; with the notice, if a rule wants it."""
 
     id = "contracts"
 
@@ -48,13 +49,15 @@ class Contracts(Chapter):
                 del open_[min(open_, key=lambda name: (open_[name][0], name))]
                 sink.note("cut_contracts")
             open_[contract] = [due, self.cells.of(EVENT, event.journey, event).packed]
+            if self.evidenced[_DUE]:
+                open_[contract].append(list(cause_of(event)))
         elif contract in open_:
             self._decide(open_.pop(contract), sink, renewed=event.type == "contract.renewed")
         self._keep(kept, open_)
         return 0
 
     def _decide(self, contract: list[Any], sink: Sink, *, renewed: bool) -> None:
-        due, packed = contract
+        due, packed = contract[:2]
         cell = self.cells.unpack(packed)
         sink.count(_DUE, cell, due)
         if renewed:
@@ -71,7 +74,9 @@ class Contracts(Chapter):
         """The grace is over: not renewed."""
         open_ = kept.data["contracts"]
         for name in [name for name, contract in open_.items() if contract[0] + self._grace <= due]:
-            self._decide(open_.pop(name), sink, renewed=False)
+            contract = open_.pop(name)
+            sink.at_deadline(kept_cause(contract[2]) if len(contract) > 2 else None)
+            self._decide(contract, sink, renewed=False)
         self._keep(kept, open_)
 
     def signal(self, kept: Kept, name: str) -> Value:

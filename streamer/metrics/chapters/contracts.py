@@ -19,6 +19,7 @@ METRICS: Final = (
         "contracts renewed / contracts due in the window, decided by renewal, cancellation, or the end of the grace after the due date",
         False,
         "B7; grace [H]",
+        at_once=True,
     ),
     Metric(
         "contracts_due",

@@ -70,6 +70,16 @@ def test_an_alert_is_explained_by_any_of_its_ids_as_of_its_time(id_: str, files:
     assert "evidence 2026-03-02T08:50:00.000Z contact.started" in run(fired[id_], *files).stdout
 
 
+@pytest.mark.parametrize(("rule", "events"), [("many-leave", 9), ("heavy-effort", 3)])
+def test_the_explanation_has_the_events_that_the_record_had_no_room_for(rule: str, events: int, files: list[str]) -> None:
+    rules = Path(files[2])
+    text = rules.read_text().replace("contacts >= 4", "contacts >= 3")
+    rules.write_text(f"{text}\n[limits]\nevidence_per_alert = 2\n")
+    fired = alerts(files)[rule]
+    evidence = told(fired["alert_id"], *files)["alert"]["evidence"]
+    assert len({event["event_id"] for event in evidence}) == len(evidence) == events
+
+
 def test_the_alert_of_a_group_is_explained_by_the_series_in_it(files: list[str]) -> None:
     rules = Path(files[2])
     rules.write_text(

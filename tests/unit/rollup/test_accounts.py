@@ -94,7 +94,7 @@ def test_the_alert_is_about_the_account_and_about_no_slice_and_no_customer() -> 
         "rule": {"id": "busy", "version": 1, "text": "value >= 3"},
         "entity": {"account_id": "acme"},
         "metric": {"name": "contacts", "value": 3.0, "k": 3, "n": 3},
-        "window": {"start": "2026-09-21T14:12:30.000Z", "end": "2026-09-21T14:13:20.000Z"},
+        "window": {"start": "2026-09-21T14:12:30.000Z", "end": "2026-09-21T14:13:20.000Z", "watermark": "2026-09-21T14:13:21.000Z"},
         "why": "contacts (account acme) is 3 over 1m: `value >= 3` held.",
         "counterfactual": "It would not have fired with `value` over 1m below 3 (it was 3).",
         "suggested_action": "Call them",

@@ -85,6 +85,20 @@ def test_what_is_taken_back_is_no_evidence_any_more() -> None:
     assert record.evidence_count == 3
 
 
+def test_the_evidence_of_a_level_is_what_has_raised_it_and_is_still_in_it_however_long_ago() -> None:
+    def opened(tick: int, *offsets: int, sign: int = 1) -> list[Seen]:
+        return [(tick, WEB, Counter.OPEN, sign, tick // 10, offset) for offset in offsets]
+
+    feed = Feed(rule("value >= 4", metric="journeys_open"))
+    feed.send(T0 + 1, {T0: [(PANE, WEB, Counter.OPEN, 3)]}, seen=opened(T0, 1, 2, 3))
+    later = T0 + 600
+    feed.send(later + 1, {later: [(later // 10, WEB, Counter.OPEN, -1)]}, seen=opened(later, 2, sign=-1))
+    feed.send(later + 3, {later + 1: [(later // 10, WEB, Counter.OPEN, 2)]}, seen=opened(later + 1, 4, 5))
+    (record,) = told(feed)
+    assert offsets_of(record) == [1, 3, 4, 5]
+    assert record.evidence_count == 4
+
+
 def test_a_rule_on_a_low_rate_names_the_sample_without_the_numerator() -> None:
     feed = Feed(rule("upper < 0.9", "min_n = 3", metric="close_rate"))
     changes: list[Change] = [(PANE, WEB, Counter.COMPLETED, 1), (PANE, WEB, Counter.FAILED, 5)]
@@ -139,7 +153,8 @@ def test_which_counters_are_evidence_follows_from_the_side() -> None:
     assert evidence_of(share, "upper < 0.5") == Evidenced((int(Counter.COMPLETED),))
     assert evidence_of(METRIC_BY_ID["close_odds"], "value < 1") == Evidenced((int(Counter.ABANDONED), int(Counter.FAILED)))
     assert evidence_of(METRIC_BY_ID["information_opened_rate"], "upper < 0.5") == Evidenced()  # it is opened later than it is sent
-    assert evidence_of(METRIC_BY_ID["journeys_open"], "value > 9") == Evidenced()
+    assert evidence_of(METRIC_BY_ID["journeys_open"], "value > 9") == Evidenced((int(Counter.OPEN),))
+    assert evidence_of(METRIC_BY_ID["journeys_open"], "value < 9") == Evidenced()
     assert evidence_of(share, "value > 0.1 and value < 0.9") == Evidenced()
     assert evidence_of(wait, "lower > 2") == Evidenced(tuple(map(int, wait.denominator)))
 

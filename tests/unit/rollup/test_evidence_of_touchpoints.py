@@ -156,7 +156,31 @@ def test_deadlines_that_coincide_have_each_its_own_event_or_none() -> None:
         {"minute": 24 * 60 - 14, "contact_id": "t", **handoff},
     ]
     (record, *_) = of_default("silences", "value >= 1", 1, events)
-    assert (record.evidence, record.evidence_count) == ([], 1)
+    assert (ids_of(record), record.evidence_count) == (["e1"], 1)
+
+
+def test_a_customer_is_evidence_of_a_cause_by_the_event_with_which_it_began_until_it_is_past() -> None:
+    def failed(minute: int, customer: str) -> dict[str, object]:
+        return {"minute": minute, "customer": customer, "type": "payment.failed", "step": "payment"}
+
+    gone = [failed(0, "gone")]
+    again = [failed(1, "again"), failed(59, "again"), failed(100, "again")]  # never out of it for an hour
+    others = [failed(110, "c1"), failed(111, "c2")]
+    (record, *_) = of_default("cause_customers_hour", "value >= 3", 1, gone + again + others)
+    assert ids_of(record) == ["e1", "e4", "e5"]
+    assert record.evidence_count == 3
+
+
+def test_open_journeys_are_told_by_what_began_them() -> None:
+    begun = [{"minute": n, "customer": f"c{n}", "checkout_id": f"k{n}", "type": "checkout.started"} for n in range(4)]
+    over = [
+        {"minute": 4, "customer": "c1", "checkout_id": "k1", "type": "order.completed"},
+        {"minute": 5, "customer": "c2", "checkout_id": "k2", "type": "checkout.step", "step": "payment"},
+    ]
+    later = [{"minute": 32, "customer": f"d{n}", "checkout_id": f"l{n}", "type": "checkout.started"} for n in range(4)]
+    (record, *_) = of_default("journeys_open", "value >= 5", 1, begun + over + later)
+    assert ids_of(record) == ["e2", "e3", "e6", "e7", "e8", "e9"]  # one left, one bought
+    assert record.evidence_count == 6
 
 
 # --- Deadlines of chapters ----------------------------------------------------------------------------------------------------------
@@ -169,6 +193,10 @@ def test_deadlines_that_coincide_have_each_its_own_event_or_none() -> None:
         ("handoff_failure_rate", "lower > 0.3", {"type": "handoff.initiated", "channel": "phone", "case_id": "k", "to_team": "b"}, 15),
         ("on_time_promised_rate", "upper < 0.9", {"type": "shipment.created", "channel": "logistics", "order_id": "o"}, 30),
         ("step_stalls", "value >= 3", {"type": "checkout.started", "channel": "web", "checkout_id": "k", "step": "address"}, 10),
+        ("silences", "value >= 3", {"type": "case.opened", "channel": "phone", "case_id": "k", "owner": "a"}, 24 * 60),
+        ("silent_case_rate", "lower > 0.3", {"type": "case.opened", "channel": "phone", "case_id": "k", "severity": "high"}, 2 * 60),
+        ("unowned_case_rate", "lower > 0.3", {"type": "case.opened", "channel": "phone", "case_id": "k"}, 30),
+        ("renewal_rate", "upper < 0.9", {"type": "contract.due", "channel": "email", "contract_id": "c"}, 0),
     ],
 )
 def test_what_a_chapters_deadline_counts_has_the_event_it_waited_after(metric: str, when: str, event: dict[str, str], minutes: int) -> None:
@@ -180,7 +208,8 @@ def test_what_a_chapters_deadline_counts_has_the_event_it_waited_after(metric: s
         if metric == "on_time_promised_rate":
             value["fulfilment"] = {"shipment_id": f"s{n}", "promised_at": "2026-11-21T10:45:00Z"}
         arrivals.append(Arrival(BASE_MS + n * MINUTE, f"c{n}".encode(), json.dumps(value).encode()))
-    found = run_history(arrivals, definitions.parse(text), partitions=1, end_ms=BASE_MS + 26 * 60 * MINUTE)
+    end_ms = BASE_MS + 26 * 60 * MINUTE
+    found = run_history(arrivals, definitions.parse(text.replace('grace = "30d"', 'grace = "12h"')), partitions=1, end_ms=end_ms)
     record = next(one for one in found.alerts if one.rule.id == "r")
     assert [one.event_id for one in record.evidence] == ["e0", "e1", "e2"]
     assert milliseconds(record.event_time) >= BASE_MS + minutes * MINUTE

@@ -102,7 +102,9 @@ def test_an_alert_tells_the_numbers_and_who_should_act() -> None:
     assert (told.metric.name, told.metric.k, told.metric.n) == ("abandon_rate", 40, 45)
     assert told.metric.value == 40 / 45
     assert told.event_time == told.detected_at == "2026-09-21T14:13:25.000Z"
-    assert told.window == alert.Window(start="2026-09-21T13:13:30.000Z", end="2026-09-21T14:13:25.000Z")
+    assert told.window == alert.Window(
+        start="2026-09-21T13:13:30.000Z", end="2026-09-21T14:13:25.000Z", watermark="2026-09-21T14:13:26.000Z"
+    )
     assert told.expires_at == "2026-09-28T14:13:25.000Z"
     assert told.why == (
         "abandon_rate (journey checkout) is 88.9 % over 20s (95 % interval 76.5 % to 95.2 %, n = 45) and 88.9 % over 1h "
