@@ -102,9 +102,11 @@ def _named(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {name: _named(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Cell):
-        return {name: part for name, part in value.packed.items() if name}
+        return value.labels
+    if isinstance(value, bytes):  # a cell or an event that a chapter keeps
+        return _named(msgspec.msgpack.decode(value)) if value else None
     if isinstance(value, dict):
-        return {str(key): _named(part) for key, part in value.items()}
+        return {str(key): _named(part) for key, part in value.items() if key != ""}
     if isinstance(value, list | tuple):
         return [_named(part) for part in value]
     return value

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Final, final
 
+import msgspec
+
 from streamer.deltas import PANE_MS, Exemplar
 from streamer.metrics.counters import (
     ACCOUNT,
@@ -50,17 +52,25 @@ _ENTRY_SIZE_BYTES: Final = 12
 # And one exemplar: an id, a type, and numbers.
 _EXEMPLAR_SIZE_BYTES: Final = 90
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[str, str]).decode
+
 
 @final
 class Cell:
-    """One combination of dimension values of a family. Compared by identity. place: among the ledger's since it was drained, or -1."""
+    """One combination of dimension values of a family. Compared by identity.
 
-    __slots__ = ("family", "packed", "place", "values")
+    labels: the values that there are, by name; packed: these and the family, as bytes, which outlive a change of the slices.
+    place: among the ledger's since it was drained, or -1.
+    """
 
-    def __init__(self, family: int, values: tuple[str, ...], packed: dict[str, str]) -> None:
+    __slots__ = ("family", "labels", "packed", "place", "values")
+
+    def __init__(self, family: int, values: tuple[str, ...], labels: dict[str, str]) -> None:
         self.family = family
         self.values = values
-        self.packed = packed  # as named values, which outlive a change of the slices
+        self.labels = labels
+        self.packed = _encode({**labels, "": str(family)})
         self.place = -1
 
 
@@ -87,7 +97,7 @@ class Cells:
         ]
         self._by_event: dict[tuple[int, str, tuple[str, ...], str, str], Cell] = {}
         self._by_values: dict[tuple[int, tuple[str, ...]], Cell] = {}
-        self._by_packed: dict[tuple[tuple[str, str], ...], Cell] = {}
+        self._by_packed: dict[bytes, Cell] = {}
 
     def of(self, family: int, journey: str, event: Touchpoint, team: str = "") -> Cell:
         """The cell of an event; `team` replaces the event's own."""
@@ -109,21 +119,22 @@ class Cells:
         kept = tuple(values.get(name, "") if keep else "" for name, keep in zip(self.dimensions, self._kept[family], strict=True))
         cell = self._by_values.get((family, kept))
         if cell is None:
-            packed: dict[str, str] = {name: value for name, value in zip(self.dimensions, kept, strict=True) if value}
-            packed[""] = str(family)
-            cell = self._by_values[family, kept] = Cell(family, kept, packed)
+            labels: dict[str, str] = {name: value for name, value in zip(self.dimensions, kept, strict=True) if value}
+            cell = self._by_values[family, kept] = Cell(family, kept, labels)
         return cell
 
     def with_values(self, cell: Cell, values: Mapping[str, str]) -> Cell:
         """The cell with some other values."""
-        return self.named(cell.family, {**cell.packed, **values})
+        return self.named(cell.family, {**cell.labels, **values})
 
-    def unpack(self, packed: dict[str, str]) -> Cell:
-        """The cell of its `packed` values."""
-        key = tuple(packed.items())
-        cell = self._by_packed.get(key)
+    def unpack(self, packed: bytes) -> Cell:
+        """The cell of its `packed` values; before schema 6 these were no bytes."""
+        if not isinstance(packed, bytes):
+            packed = _encode(packed)
+        cell = self._by_packed.get(packed)
         if cell is None:
-            cell = self._by_packed[key] = self.named(int(packed[""]), packed)
+            labels = _decode(packed)
+            cell = self._by_packed[packed] = self.named(int(labels[""]), labels)
         return cell
 
     def trim(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamer.journeys.state import Issue, State, cause_of, remember
+from streamer.journeys.state import Issue, State, packed_cause_of, remember
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class ContactFold:
             self.add_effort(issue, points, sink)
         if repeats or switches or transfers or issue.cause_count == 0:
             issue.cause_count += 1
-            remember(issue.causes, cause_of(event), self._evidence_limit)
+            remember(issue.causes, packed_cause_of(event), self._evidence_limit)
         return issue, signals
 
     def _begin(self, state: State, key: str, event: Touchpoint, cell: Cell, sink: Sink) -> Issue:

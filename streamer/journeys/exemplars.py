@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from streamer.journeys.cells import COUNTER_BITS
+from streamer.journeys.state import pack_cause, unpack_cause
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.rules.exemplars import evidence_of
 
@@ -24,6 +24,8 @@ def evidenced_by(definitions: Definitions) -> bytes:
     return bytes(wanted)
 
 
-def kept_cause(kept: Sequence[Any] | None) -> Cause | None:
-    """The event that a chapter has kept as evidence, if it has."""
-    return (int(kept[0]), int(kept[1]), str(kept[2]), str(kept[3])) if kept else None
+def kept_cause(kept: bytes | list[Any] | None) -> Cause | None:
+    """The event that a chapter has kept as evidence, if it has; before schema 6 it was an array."""
+    if not kept:
+        return None
+    return unpack_cause(kept if isinstance(kept, bytes) else pack_cause((kept[0], kept[1], kept[2], kept[3])))

@@ -19,7 +19,7 @@ from streamer.journeys.contacts import NONE, QUIET, ContactFold, Signals
 from streamer.journeys.episodes import EpisodeFold, instance_id
 from streamer.journeys.exemplars import evidenced_by
 from streamer.journeys.plan import COMPLETE, FAIL, START, JourneyPlan, Plan, Plans
-from streamer.journeys.state import NEVER, Instance, Issue, Kept, State, cause_of, state_of
+from streamer.journeys.state import NEVER, Instance, Issue, Kept, State, packed_cause_of, state_of
 from streamer.metrics.counters import Counter
 from streamer.rules import language
 
@@ -143,7 +143,7 @@ class Fold:
                 continue
             state.kept[chapter.id] = kept
             if chapter.id in self.episodes.watched_chapters and chapter.is_evidence(event):
-                kept.add_cause(cause_of(event), self._evidence_limit)
+                kept.add_cause(packed_cause_of(event), self._evidence_limit)
         return friction
 
     def _contact(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> tuple[Issue | None, Signals]:
@@ -207,7 +207,7 @@ class Fold:
     def _add_cause_of_step(self, state: State, event: Touchpoint) -> None:
         kept = state.kept.get(_STEPS) if self._rules_on_steps else None
         if kept is not None:
-            kept.add_cause(cause_of(event), self._evidence_limit)
+            kept.add_cause(packed_cause_of(event), self._evidence_limit)
 
     def _instances_of(self, state: State, event: Touchpoint) -> list[Instance]:
         """The instances an event names by an id of its own; a signal does not belong to a journey merely by coming while it is open."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamer.journeys import cells
 from streamer.journeys.plan import COMPLETE, FAIL, JourneyPlan
-from streamer.journeys.state import Instance, State, cause_of, remember
+from streamer.journeys.state import Instance, State, cause_of, pack_cause, packed_cause_of, remember, unpack_cause
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def begin(state: State, plan: JourneyPlan, event: Touchpoint, cell: cells.Cell, 
         plan.id, ids, t, t + plan.deadline_ms, plan.deadline_ms, plan.recoverable_ms, cell, cause
     )  # fmt: skip
     instance.step, instance.value_minor, instance.currency = event.step, event.revenue_minor or 0, event.currency
-    instance.causes, instance.cause_count = [cause], 1
+    instance.causes, instance.cause_count = [pack_cause(cause)], 1
     state.instances.append(instance)
     sink.count(_STARTED, cell, t)
     sink.count(_OPEN, cell, t)
@@ -106,7 +106,7 @@ def _go_on(instance: Instance, event: Touchpoint, sink: Sink) -> None:
 
 def _count_open(instance: Instance, time_ms: int, n: int, sink: Sink) -> None:
     """It is among the open ones again, or no more: for the event that began it."""
-    sink.count_for(instance.causes[0], _OPEN, instance.cell, time_ms, n)
+    sink.count_for(unpack_cause(instance.causes[0]), _OPEN, instance.cell, time_ms, n)
 
 
 def complete(state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
@@ -156,4 +156,4 @@ def add_friction(instance: Instance, signals: int, event: Touchpoint, sink: Sink
         sink.count(_FRICTION, instance.cell, instance.started)
     instance.friction += signals
     instance.cause_count += 1
-    remember(instance.causes, cause_of(event), limit)
+    remember(instance.causes, packed_cause_of(event), limit)

@@ -22,7 +22,7 @@ from streamer.definitions import Rule
 from streamer.journeys.customer import Customer, Happened
 from streamer.journeys.episodes import EntityRule
 from streamer.journeys.row import Emitted
-from streamer.journeys.state import Episode
+from streamer.journeys.state import Episode, unpack_cause
 from streamer.journeys.state import State as CustomerState
 
 # An alert that nothing ends by itself may be forgotten by consumers after this long: the longest span in the default definitions.
@@ -136,7 +136,9 @@ def alert_of(
             issue_id=rest.partition(":")[2] if kind == "issue" else "",
         ),
         metric=Measured(name=rule.id, signals=dict(episode.signals)),
-        evidence=[Evidence(id_, type_, rfc3339(time), topic, partition, offset) for time, offset, type_, id_ in episode.causes],
+        evidence=[
+            Evidence(id_, type_, rfc3339(time), topic, partition, offset) for time, offset, type_, id_ in map(unpack_cause, episode.causes)
+        ],
         evidence_count=episode.cause_count,
         timeline=_timeline(episode, transition.state, event_ms),
         why=_why(rule, transition, canonical_id, kind, rest),

@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 # 2: retained events are arrays in place of maps. 3: a state has what chapters keep, a retained event its details. 4: firings that wait.
-# 5: a retained event its account, what chapters keep the events that are evidence.
-ROW_SCHEMA: Final = 5
+# 5: a retained event its account, what chapters keep the events that are evidence. 6: events kept as evidence and cells are bytes.
+ROW_SCHEMA: Final = 6
 
 
 class Emitted(msgspec.Struct, array_like=True):

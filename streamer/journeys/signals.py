@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.journeys.chapter import NOTHING, Chapter
-from streamer.journeys.state import Cause, Instance, Issue, State
+from streamer.journeys.state import Instance, Issue, State, pack_cause
 from streamer.rules.language import Value
 from streamer.touchpoints.money import exponent_of
 
@@ -40,7 +40,7 @@ _OF_CUSTOMER: Final = {"customer_contacts": "contacts", "customer_switches": "ch
 class Entity(NamedTuple):
     """Whom an alert is about: evidence, and when nothing is left of it (0: no fixed time)."""
 
-    causes: list[Cause]
+    causes: list[bytes]
     cause_count: int
     expires: int
     journey: str = ""
@@ -103,7 +103,8 @@ class Signals:
 
 def of_journey(instance: Instance) -> Entity:
     """A journey instance as what an alert is about."""
-    causes = [*instance.causes, instance.last] if instance.last not in instance.causes else instance.causes
+    last = pack_cause(instance.last)
+    causes = instance.causes if last in instance.causes else [*instance.causes, last]
     expires = instance.due if instance.abandoned_at else instance.due + instance.recoverable_ms
     return Entity(causes, instance.cause_count, expires, instance.journey)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
+import msgspec
 from mypy_extensions import mypyc_attr
 
 from streamer.journeys.cells import Cell
@@ -23,8 +24,11 @@ DAY_MS: Final = 86_400_000
 # A contributing event: (time, offset, type, id).
 Cause = tuple[int, int, str, str]
 # The cell of its packed form.
-CellOf = Callable[[dict[str, str]], Cell]
+CellOf = Callable[[bytes], Cell]
 Signals = dict[str, float | int | bool | str]
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_cause: Callable[[bytes], Cause] = msgspec.msgpack.Decoder(Cause).decode
 
 
 def cause_of(event: Touchpoint) -> Cause:
@@ -32,7 +36,22 @@ def cause_of(event: Touchpoint) -> Cause:
     return (event.time, event.offset, event.type, event.id)
 
 
-def remember(causes: list[Cause], cause: Cause, limit: int) -> None:
+def pack_cause(cause: Cause) -> bytes:
+    """As a state keeps it: of the many that it may hold, few are ever told. A later one is greater."""
+    return _encode(cause)
+
+
+def unpack_cause(kept: bytes) -> Cause:
+    """The inverse of `pack_cause`."""
+    return _decode_cause(kept)
+
+
+def packed_cause_of(event: Touchpoint) -> bytes:
+    """The event as evidence to keep."""
+    return _encode(cause_of(event))
+
+
+def remember(causes: list[bytes], cause: bytes, limit: int) -> None:
     """Keep a contributing event: the first ones, and always the latest."""
     if len(causes) < limit:
         causes.append(cause)
@@ -71,7 +90,7 @@ class Instance:
         self.friction = self.switches = self.repeats = self.transfers = self.cold = self.ping_pongs = 0
         self.value_minor = 0
         self.currency = ""
-        self.causes: list[Cause] = []
+        self.causes: list[bytes] = []
         self.cause_count = 0
         self.number = -1
         self.levels = 0
@@ -116,7 +135,7 @@ class Issue:
         self.contact_started = 0
         self.contact_cell: Cell | None = None
         self.contact_transferred = False
-        self.causes: list[Cause] = []
+        self.causes: list[bytes] = []
         self.cause_count = 0
         self.recent_switches: list[int] = []
 
@@ -172,7 +191,7 @@ class Episode:
         self.firing = False
         self.since = self.cooldown_until = self.expires = 0
         self.signals: Signals = {}
-        self.causes: list[Cause] = []
+        self.causes: list[bytes] = []
         self.cause_count = 0
         self.journey = journey
         self.waiting = False
@@ -205,14 +224,14 @@ class Kept:
     def __init__(self) -> None:
         self.due = NEVER
         self.data: dict[str, Any] = {}
-        self.causes: list[Cause] = []
+        self.causes: list[bytes] = []
         self.cause_count = 0
 
     def packed(self) -> tuple[object, ...]:
         """As the values of a row, in its order."""
         return (self.due, self.data, self.causes, self.cause_count)
 
-    def add_cause(self, cause: Cause, limit: int) -> None:
+    def add_cause(self, cause: bytes, limit: int) -> None:
         """Keep a contributing event."""
         self.cause_count += 1
         remember(self.causes, cause, limit)
@@ -305,8 +324,11 @@ def _whole(row: Row, required: int, added: Row) -> Row:
     return [*row, *added[len(added) - missing :]] if missing > 0 else row
 
 
-def _causes_of(rows: Sequence[Row]) -> list[Cause]:
-    return [(time, offset, type_, id_) for time, offset, type_, id_ in rows]
+def _causes_of(rows: Sequence[Any]) -> list[bytes]:
+    """Packed ones; before schema 6 they were arrays."""
+    if rows and not isinstance(rows[0], bytes):
+        return [_encode(one) for one in rows]
+    return list(rows)
 
 
 def _instance_of(packed: Row, cell_of: CellOf) -> Instance:

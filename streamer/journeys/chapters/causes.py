@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import kept_cause
-from streamer.journeys.state import NEVER
-from streamer.journeys.state import cause_of as event_of
+from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.chapters import causes
 from streamer.metrics.counters import Counter
 
@@ -55,14 +54,14 @@ class Causes(Chapter):
                 self._cut(kept, t, sink)
             cause = {"n": 0, "due": [0 for _ in _SPANS], "cells": [cell.packed for _ in _SPANS]}
             if self._keeps_events:
-                cause["events"] = [[] for _ in _SPANS]
+                cause["events"] = [b"" for _ in _SPANS]
         kept.data[name] = cause  # the latest is the last
         cause["n"] += 1
         for span in _SPANS:
             if not cause["due"][span]:
                 cause["cells"][span] = cell.packed
                 if "events" in cause:
-                    cause["events"][span] = list(event_of(event))
+                    cause["events"][span] = packed_cause_of(event)
                 sink.count(_CUSTOMERS[span], cell, t)
             cause["due"][span] = t + causes.SPANS_MS[span]
         self._set_due(kept)

@@ -12,7 +12,7 @@ from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.amounts import attached_to, changes_of, hundredths
 from streamer.journeys.exemplars import kept_cause
-from streamer.journeys.state import NEVER, cause_of
+from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.chapters import commerce
 from streamer.metrics.counters import Counter
 
@@ -116,7 +116,7 @@ class Commerce(Chapter):
         }  # fmt: skip
         orders.append(order)
         if any(self.evidenced[counter] for counter in counted[::2]):
-            order["cause"] = list(cause_of(event))
+            order["cause"] = packed_cause_of(event)
         self._count(order, sink.count)
         data["standing"], data["last"] = standing + 1, event.time
         data["value"] = data.get("value", 0) + max(amount, 0)

@@ -9,7 +9,7 @@ from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.plan import PLANS_MAX, matches
-from streamer.journeys.state import NEVER, cause_of
+from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Communication(Chapter):
             "silent_due": t + self._within(event.severity), "owner_due": 0 if owner else t + self._owner_within, "changes": [],
         }  # fmt: skip
         if self._keeps_events:
-            kept.data[key]["opened"] = kept.data[key]["heard_of"] = list(cause_of(event))
+            kept.data[key]["opened"] = kept.data[key]["heard_of"] = packed_cause_of(event)
         sink.count(_CASES, cell, t)
 
     def _go_on(self, case: _Case, event: Touchpoint, owner: str, sink: Sink) -> None:
@@ -143,14 +143,14 @@ class Communication(Chapter):
             if len(case["changes"]) >= _CHANGES_MAX:
                 del case["changes"][0]
                 sink.note("cut_communication")
-            case["changes"].append([t, cell.packed, *([list(cause_of(event))] if self._keeps_events else [])])
+            case["changes"].append([t, cell.packed, *([packed_cause_of(event)] if self._keeps_events else [])])
         case["owner"], case["owner_due"], case["unowned"] = owner, 0, False
 
     def _hear(self, case: _Case, event: Touchpoint) -> None:
         case["heard"] = case["touched"] = event.time
         case["silent"], case["silent_due"] = False, event.time + self._within(case["severity"])
         if self._keeps_events:
-            case["heard_of"] = list(cause_of(event))
+            case["heard_of"] = packed_cause_of(event)
         case["changes"].clear()
 
     def _within(self, severity: str) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import kept_cause
-from streamer.journeys.state import NEVER, cause_of
+from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Contracts(Chapter):
                 sink.note("cut_contracts")
             open_[contract] = [due, self.cells.of(EVENT, event.journey, event).packed]
             if self.evidenced[_DUE]:
-                open_[contract].append(list(cause_of(event)))
+                open_[contract].append(packed_cause_of(event))
         elif contract in open_:
             self._decide(open_.pop(contract), sink, renewed=event.type == "contract.renewed")
         self._keep(kept, open_)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import kept_cause
-from streamer.journeys.state import NEVER, cause_of
+from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.chapters import handoffs
 from streamer.metrics.counters import Counter
 
@@ -79,7 +79,7 @@ class Handoffs(Chapter):
         due = t + (self._within_of_partner if event.partner else self._within)
         kept.data[case] = {"t": t, "due": due, "failed": False, "rejected": False, "cell": cell.packed}
         if self.evidenced[_FAILED]:
-            kept.data[case]["cause"] = list(cause_of(event))
+            kept.data[case]["cause"] = packed_cause_of(event)
         sink.count(_INITIATED, cell, t)
         if event.handoff_kind == "cold" or (event.handoff_kind != "warm" and event.context_passed is False):
             sink.count(_COLD, cell, t)

@@ -12,7 +12,7 @@ from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.plan import PLANS_MAX, matches
-from streamer.journeys.state import NEVER, cause_of
+from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Service(Chapter):
             if len(waiting) >= WAITING_MAX:
                 del waiting[0]
                 sink.note("cut_waiting_contacts")
-            cause = [list(cause_of(event))] if self.evidenced[_WAITS[wait][0]] else []
+            cause = [packed_cause_of(event)] if self.evidenced[_WAITS[wait][0]] else []
             waiting.append([event.time, name, cell.packed, *cause])
         return len(unhelpful)
 

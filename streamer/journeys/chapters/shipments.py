@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.exemplars import kept_cause
-from streamer.journeys.state import NEVER, cause_of
+from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.chapters import operations
 from streamer.metrics.counters import Counter
 from streamer.touchpoints.details import Details
@@ -55,7 +55,7 @@ class ShipmentFold:
             shipment = shipments[key] = self._begin(shipments, event, sink)
         shipment["last"] = event.time
         if self._keeps_cause:
-            shipment["cause"] = list(cause_of(event))
+            shipment["cause"] = packed_cause_of(event)
         if "cancelled" in shipment:
             return
         if not shipment["order"]:

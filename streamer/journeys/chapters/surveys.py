@@ -8,7 +8,7 @@ from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.plan import Plans
-from streamer.journeys.state import NEVER
+from streamer.journeys.state import NEVER, pack_cause
 from streamer.metrics.chapters import surveys
 from streamer.metrics.counters import Counter
 from streamer.touchpoints.details import SCORE_DIGITS, Details
@@ -113,7 +113,7 @@ class Surveys(Chapter):
         for touchpoint in seen[::-1]:
             ids: list[str] = touchpoint[2]
             if about == ["", "", ""] or any(name and name == other for name, other in zip(about, ids, strict=True)):
-                who: dict[str, str] = {name: own.packed[name] for name in _WHO if name in own.packed}
+                who: dict[str, str] = {name: own.labels[name] for name in _WHO if name in own.labels}
                 return self.cells.with_values(self.cells.unpack(touchpoint[1]), who)
         return own
 
@@ -165,7 +165,7 @@ class Surveys(Chapter):
                 sink.count_back(counter, self.cells.unpack(before[2]), before[0])
         counters = _nps_counters(scope, score // _ONE)
         origin = sink.origin(1) if any(self.evidenced[counter] for counter in counters) else None
-        answers[scope] = [time, score // _ONE, cell.packed, *([] if origin is None else [list(origin)])]
+        answers[scope] = [time, score // _ONE, cell.packed, *([] if origin is None else [pack_cause(origin)])]
         for counter in counters:
             sink.count(counter, cell, time)
 

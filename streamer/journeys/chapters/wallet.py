@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
@@ -58,11 +58,8 @@ class Wallet(Chapter):
         self._count(kind, kept.data[kind], 1, sink)
         self._set_due(kept)
 
-    def _count(self, kind: str, answer: list[object], n: int, sink: Sink) -> None:
+    def _count(self, kind: str, answer: list[Any], n: int, sink: Sink) -> None:
         time, share, packed = answer
-        assert isinstance(time, int)  # noqa: S101  as it was kept
-        assert isinstance(share, int)  # noqa: S101
-        assert isinstance(packed, dict)  # noqa: S101
         answers, total, squares = _SHARES[kind]
         cell = self.cells.unpack(packed)
         sink.count(answers, cell, time, n)

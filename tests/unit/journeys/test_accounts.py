@@ -36,19 +36,19 @@ def event() -> Touchpoint:
 )
 def test_cells_have_the_account_if_a_rule_looks_at_a_counter_in_them(metric: str, families: set[str]) -> None:
     cells = Cells(["channel"], parse(with_rule(metric, "[value]")).account_counters)
-    found = {name for name, family in FAMILIES.items() if "account" in cells.of(family, "", event()).packed}
+    found = {name for name, family in FAMILIES.items() if "account" in cells.of(family, "", event()).labels}
     assert found == families
     for name in families:
         cell = cells.of(FAMILIES[name], "", event())
-        assert cell.values == cells.unpack(dict(cell.packed)).values
-        assert cells.with_values(cell, {"channel": "web"}).packed["account"] == "acme"
+        assert cell.values == cells.unpack(cell.packed).values
+        assert cells.with_values(cell, {"channel": "web"}).labels["account"] == "acme"
 
 
 @pytest.mark.parametrize("text", [PLAIN, with_rule("contacts", 'mode = "off"')])
 def test_without_such_a_rule_no_cell_has_it(text: str) -> None:
     cells = Cells(["channel"], parse(text).account_counters)
     assert "account" not in cells.dimensions
-    assert all("account" not in cells.of(family, "", event()).packed for family in FAMILIES.values())
+    assert all("account" not in cells.of(family, "", event()).labels for family in FAMILIES.values())
 
 
 def test_what_is_counted_of_a_contact_is_of_the_account_of_its_event() -> None:
