@@ -126,7 +126,7 @@ bench: servers ## Compare with Kafka Streams, Flink, Quix, Bytewax, Faust and a 
 	$(BIN)/python -m bench.compare $(ARGS)
 
 .PHONY: bench-scale
-bench-scale: servers ## Measure what a customer costs, from 1,000 to 1,000,000 of them (ARGS=--quick for a short form)
+bench-scale: servers ## Measure what a customer costs, from 1,000 to 5,000,000 of them (ARGS=--quick for a short form)
 	$(BIN)/python -m bench.scale $(ARGS)
 
 .PHONY: soak
