@@ -191,7 +191,7 @@ def curve(scale: dict[str, Any] | None) -> str:
     found, bars = scale["verdicts"], scale["bars"]
     verdict = (
         f"\n\nMemory per customer: {number(found['bytes_per_customer'])} bytes (bar: {number(bars['bytes_per_customer'])}). "
-        f"Cost per event at the most customers: {found['cost_ratio']} times that at 10,000 (bar: {bars['cost_ratio']}). "
+        f"Cost per event at 1,000,000: {found['cost_ratio']} times that at 10,000 (bar: {bars['cost_ratio']}). "
         f"Rows restored per second: {number(found['restored_rows_per_second'])} (bar: {number(bars['restored_rows_per_second'])}), of the "
         f"changelog with every row {number(found['restored_rows_per_second_uncompacted'])}. Folding pauses for "
         f"{found['rebalance_pause_milliseconds']:.0f} ms when another worker joins (bar: {bars['rebalance_pause_milliseconds']})."

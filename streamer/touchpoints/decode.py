@@ -17,7 +17,7 @@ import orjson
 from streamer.touchpoints.catalogue import CHANNELS, DETAILED, STAGES, VALUE_LEVELS, canonical_type
 from streamer.touchpoints.control import HEADER as CONTROL_HEADER
 from streamer.touchpoints.control import decode_control
-from streamer.touchpoints.details import details_of
+from streamer.touchpoints.decode_details import details_of
 from streamer.touchpoints.form import ABSENT, Actor, Commerce, Data, Event, Handoff, Issue
 from streamer.touchpoints.money import exponent_of, minor_units
 from streamer.touchpoints.text import TEXT_LENGTH_MAX, Memo, clean, clip
