@@ -28,6 +28,7 @@ CellOf = Callable[[bytes], Cell]
 Signals = dict[str, float | int | bool | str]
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode: Callable[[bytes], dict[str, Any]] = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_cause: Callable[[bytes], Cause] = msgspec.msgpack.Decoder(Cause).decode
 
 
@@ -215,21 +216,35 @@ class Episode:
 class Kept:
     """What a chapter keeps of one customer. It is forgotten once `data` is empty.
 
-    data: plain values as MessagePack has them (dict, list, str, int, bool, None); a cell is kept as its `packed` values.
     due: the next deadline, or NEVER. causes, cause_count: the events behind what rules see, of chapters that a rule looks at.
     """
 
-    __slots__ = ("cause_count", "causes", "data", "due")
+    __slots__ = ("_data", "_packed", "cause_count", "causes", "due")
 
     def __init__(self) -> None:
         self.due = NEVER
-        self.data: dict[str, Any] = {}
+        self._data: dict[str, Any] | None = {}
+        self._packed = b""  # of a state that is unpacked, until somebody looks: an event concerns few chapters
         self.causes: list[bytes] = []
         self.cause_count = 0
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """Plain values as MessagePack has them (dict, list, str, bytes, int, bool, None); a cell is kept as its `packed` values."""
+        if self._data is None:
+            self._data = _decode(self._packed)
+        return self._data
+
+    def keep(self, data: bytes | dict[str, Any]) -> None:
+        """Take over what is packed; before schema 6 it was not by itself."""
+        if isinstance(data, bytes):
+            self._data, self._packed = None, data
+        else:
+            self._data = data
+
     def packed(self) -> tuple[object, ...]:
         """As the values of a row, in its order."""
-        return (self.due, self.data, self.causes, self.cause_count)
+        return (self.due, self._packed if self._data is None else _encode(self._data), self.causes, self.cause_count)
 
     def add_cause(self, cause: bytes, limit: int) -> None:
         """Keep a contributing event."""
@@ -370,5 +385,6 @@ def _episode_of(packed: Row) -> Episode:
 
 def _kept_of(packed: Row) -> Kept:
     one = Kept()
-    one.due, one.data, one.causes, one.cause_count = packed[0], packed[1], _causes_of(packed[2]), packed[3]
+    one.keep(packed[1])
+    one.due, one.causes, one.cause_count = packed[0], _causes_of(packed[2]), packed[3]
     return one

@@ -242,5 +242,10 @@ class Digital(Chapter):
 
     def signal(self, kept: Kept, name: str) -> Value:
         """Of the open sessions."""
-        sessions: list[dict[str, Any]] = list(kept.data.get("sessions", {}).values())
-        return sum(int(session["counts"].get(kind, 0)) for session in sessions for kind in _OF_RULES[name])
+        found = 0
+        for session in kept.data.get("sessions", {}).values():
+            counts: dict[str, int] = session["counts"]
+            if counts:  # of most sessions none
+                for kind in _OF_RULES[name]:
+                    found += counts.get(kind, 0)
+        return found
