@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         100_000, ge=1, description="Events per partition after which changed rows are due; a restore folds up to twice as many again."
     )
     state_customers_in_use: int = Field(
-        10_000, ge=1, description="Customers per partition in memory as objects, about; the rest is packed, which takes a quarter."
+        25_000, ge=1, description="Customers per partition in memory as objects, about; the rest is packed, which takes a quarter."
     )
     alert_linger_seconds: float = Field(0.05, ge=0, le=10, description="An alert waits at most this long for its checkpoint.")
     transaction_timeout_seconds: float = Field(5.0, gt=0, le=60, description="After this the broker aborts a dead owner's transaction.")

@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Net allocations of containers between two looks at the youngest ones. With a million the cycles that connections leave behind grew to
-# 350 MB before the first look, in a role that allocates little.
-GC_ALLOCATIONS = 100_000
-
 
 def run(role: str, settings: Settings, definitions: Definitions, last_good: Path | None = None) -> int:
     """Run one role in this process until SIGTERM or SIGINT; returns the exit code.
@@ -45,10 +41,7 @@ def run(role: str, settings: Settings, definitions: Definitions, last_good: Path
         StreamerError: the topics do not fit, a server does not answer, a setting is wrong.
     """
     asyncio.run(topic_admin.require(settings))
-    # State is hundreds of thousands of long-lived objects that refer to each other in one direction: looking for cycles among them
-    # at the default thresholds took a fifth of the fold's CPU (22.0 against 17.5 us per event). Cycles come from connections only.
-    gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS, 20, 100)
+    gc.freeze()  # what is there by now stays
     return {"journeys": _journeys, "rollup": _rollup, "publisher": _publisher}[role](settings, definitions, last_good)
 
 

@@ -39,7 +39,7 @@ class Behind(NamedTuple):
 
     rows_per_drain: int = 256
     replay_events: int = 100_000
-    customers_in_use: int = 10_000
+    customers_in_use: int = 25_000
 
 
 BEHIND: Final = Behind()
