@@ -106,7 +106,8 @@ def _go_on(instance: Instance, event: Touchpoint, sink: Sink) -> None:
 
 def _count_open(instance: Instance, time_ms: int, n: int, sink: Sink) -> None:
     """It is among the open ones again, or no more: for the event that began it."""
-    sink.count_for(unpack_cause(instance.causes[0]), _OPEN, instance.cell, time_ms, n)
+    cause = unpack_cause(instance.causes[0]) if instance.causes else None  # a row of the oldest schema may have none
+    sink.count_for(cause, _OPEN, instance.cell, time_ms, n)
 
 
 def complete(state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
