@@ -124,7 +124,8 @@ class WriteBehind:
     def _move_boundary(self, now: Boundary) -> None:
         if not self._writing:
             self._began = self._boundary
-        self._writing.update(self._customers.begin_boundary())
+        # `popitem` takes the last: who changed longest ago is written first, and who changed last may be packed by the time, as written.
+        self._writing.update(dict.fromkeys(reversed(self._customers.begin_boundary())))
         self._gone_before.update(self._gone)
         self._gone = {}
         self._boundary = now
