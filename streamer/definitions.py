@@ -191,6 +191,7 @@ def _no_dimension(name: str) -> str:
 
 # Fields of one kind of rule only, and what they are if they are not given.
 _OF_ENTITY_RULES: dict[str, object] = {"show": (), "cooldown": 0, "max_per_day": 0, "quiet": ()}
+_NOT_OF_ACCOUNT_RULES: dict[str, object] = {"show": ()}
 _OF_AGGREGATE_RULES: dict[str, object] = {"by": (), "windows": (), "for_": 0, "baseline": None, "clear": "", "group_by": None}
 
 
@@ -202,10 +203,10 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     what is to be done, one sentence. owner_team: who is told. runbook: where it says more. dashboard: a link, else the file's. version: of
     the rule; its alerts carry it. mode: a `draft` is evaluated and counted, but nobody is told; `off` is not evaluated.
 
-    Of entity rules: on: whom the rule is about; accounts need a `metric`. cooldown: so long after it fired it does not fire again for the
-    same one. max_per_day: the most firings for one in any 24 hours, 0 for no limit. quiet: spans such as `22:00-07:00`, in the file's
-    `timezone`, in which nothing begins to fire. What these hold back fires when they allow it, if the condition still holds then. show:
-    names whose values an alert carries besides those in `when`; a change of theirs alone is no amendment.
+    Of entity rules: on: whom the rule is about; accounts need a `metric`, and have no `show`. cooldown: so long after it fired
+    it does not fire again for the same one. max_per_day: the most firings for one in any 24 hours, 0 for no limit. quiet: spans such as
+    `22:00-07:00`, in the file's `timezone`, in which nothing begins to fire. What these hold back fires when they allow it, if the
+    condition still holds then. show: names whose values an alert carries besides those in `when`; a change of theirs alone is no amendment.
 
     Of aggregate rules: metric: of the catalogue. by: dimensions, of a slice of the file. windows: of those of the file; the condition must
     hold in all of them. min_n: below this sample nothing is known. for: so long the condition must hold first. baseline: a fixed target, or
@@ -258,7 +259,9 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.metric is not None and not faults:
             yield from self._wrong_comparison(names)
         kind, other, fields = (
-            ("an aggregate", "entity", _OF_ENTITY_RULES) if self.metric else ("an entity", "aggregate", _OF_AGGREGATE_RULES)
+            ("an entity", "aggregate", _OF_AGGREGATE_RULES)
+            if self.metric is None
+            else ("an aggregate", "entity", _NOT_OF_ACCOUNT_RULES if self.on == ACCOUNT else _OF_ENTITY_RULES)
         )
         for field, absent in fields.items():
             if getattr(self, field) != absent:

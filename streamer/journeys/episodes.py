@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from streamer.definitions import Rule
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.signals import Entity, Signals, of_issue, of_journey
-from streamer.journeys.state import DAY_MS, Episode, Instance, Issue, State
+from streamer.journeys.state import Episode, Instance, Issue, State
 from streamer.metrics.catalogue import chapter_of_signal
 from streamer.rules import language
 from streamer.rules.explain import explainer_of
-from streamer.rules.quiet import QuietHours, zone_of
+from streamer.rules.quiet import QuietHours, held_until, zone_of
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
@@ -213,11 +213,7 @@ class EpisodeFold:
 def _begin(entry: EntityRule, episode: Episode, t: int) -> bool:
     """Let it fire, or wait until that is allowed; says whether it fires."""
     rule = entry.rule
-    allowed = max(t, episode.cooldown_until)
-    if rule.max_per_day and len(episode.fired) >= rule.max_per_day:
-        allowed = max(allowed, episode.fired[-rule.max_per_day] + DAY_MS)
-    if entry.quiet is not None and allowed == t:
-        allowed = entry.quiet.until(t)
+    allowed = held_until(t, episode.cooldown_until, episode.fired, rule.max_per_day, entry.quiet)
     if allowed > t:
         episode.waiting, episode.cooldown_until = True, allowed
         return False

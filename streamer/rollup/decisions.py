@@ -53,8 +53,9 @@ class Decisions:
     """All aggregate rules. windows: names they look at; counters: what they look at; watch: key -> cases that look at it."""
 
     def __init__(self, definitions: Definitions, topic: str = "") -> None:
+        zone = zone_of(definitions.timezone)
         self.plans = [
-            Plan(index, rule, METRIC_BY_ID[rule.metric], definitions.dashboard)
+            Plan(index, rule, METRIC_BY_ID[rule.metric], definitions.dashboard, zone)
             for index, rule in enumerate(definitions.rule)
             if rule.metric is not None and rule.mode != "off"
         ]
@@ -70,7 +71,7 @@ class Decisions:
         self._dirty_gone: list[Gone] = []
         self._timers: list[tuple[int, int]] = []
         self._sums: WindowSums = {}
-        self._learning = Learning(self.plans, zone_of(definitions.timezone))
+        self._learning = Learning(self.plans, zone)
         self._tick = 0
 
     def look_at(self, sums: WindowSums) -> None:

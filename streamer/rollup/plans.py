@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 from streamer.deltas import PANE_MS
 from streamer.durations import parse_duration
@@ -15,6 +16,7 @@ from streamer.rollup.panes import TICK_MS, granularity_ms
 from streamer.rules import language
 from streamer.rules.evaluate import Episode, Outcome, Policy
 from streamer.rules.exemplars import evidence_of
+from streamer.rules.quiet import QuietHours
 
 if TYPE_CHECKING:
     from streamer.definitions import Rule
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # With more series than this a rule looks at 99 % intervals: of 20 bounds at 95 % one is wrong on either side by chance.
 SLICES_AT_95: Final = 20
 
+UTC: Final = ZoneInfo("UTC")
 _NO_LABELS: Final[dict[str, language.Value]] = dict.fromkeys(DIMENSIONS, "")
 
 
@@ -34,7 +37,7 @@ class Plan:
     a group tells them.
     """
 
-    def __init__(self, index: int, rule: Rule, metric: Metric, dashboard: str = "") -> None:
+    def __init__(self, index: int, rule: Rule, metric: Metric, dashboard: str = "", zone: ZoneInfo = UTC) -> None:
         self.index = index
         self.rule = rule
         self.metric = metric
@@ -49,6 +52,9 @@ class Plan:
             longest=self.longest,
             longest_ticks=_ticks(self.windows[self.longest][1]),
             pane_ticks=PANE_MS // TICK_MS,
+            cooldown_ms=int(rule.cooldown),
+            max_per_day=rule.max_per_day,
+            quiet=QuietHours(rule.quiet, zone) if rule.quiet else None,
         )
         self.holds = language.compile_expression(rule.when, language.AGGREGATE_NAMES)
         self.clears = language.compile_expression(rule.clear, language.AGGREGATE_NAMES) if rule.clear else None

@@ -1,6 +1,6 @@
 """The states of one aggregate rule on one series: insufficient, ok, pending, firing. Pure; time comes in as ticks.
 
-`firing` when the condition has held in all windows for `for_ticks` without a break. A firing episode ends
+`firing` when the condition has held in all windows for `for_ticks` without a break, and nothing holds it back. A firing episode ends
 - after three clean evaluations at pane boundaries [H] (hysteresis), clean meaning that a window with enough sample contradicts
   the condition, and fulfils what clears the alert if the rule says that; a moment in which it holds or lingers starts the count anew,
   one without enough sample does not count; or
@@ -16,7 +16,10 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from streamer.rules.quiet import QuietHours, held_until
+
 CLEAN_EVALUATIONS: Final = 3
+TICK_MS: Final = 1_000
 
 Status = Literal["insufficient", "ok", "pending", "firing"]
 
@@ -31,12 +34,18 @@ class Outcome(IntEnum):
 
 
 class Policy(NamedTuple):
-    """for_ticks: how long the condition must hold. longest: index of the longest window, longest_ticks: its length."""
+    """for_ticks: how long the condition must hold. longest: index of the longest window, longest_ticks: its length.
+
+    cooldown_ms, max_per_day, quiet: what holds firings back, of a rule on accounts.
+    """
 
     for_ticks: int
     longest: int
     longest_ticks: int
     pane_ticks: int
+    cooldown_ms: int = 0
+    max_per_day: int = 0
+    quiet: QuietHours | None = None
 
 
 class Episode(msgspec.Struct, array_like=True):
@@ -45,6 +54,7 @@ class Episode(msgspec.Struct, array_like=True):
     since: tick the condition began to hold (pending). clean: clean evaluations so far. starved_since: tick from which the
     longest window's sample has been too small. firings, transitions: counted for the ids of alerts. due: the next tick at
     which time alone may change the state. muted: nobody was told that it fires. fired: tick at which it last began to fire.
+    latest: the ticks of its latest firings, of a rule that has a daily maximum.
     """
 
     status: Status = "insufficient"
@@ -56,6 +66,7 @@ class Episode(msgspec.Struct, array_like=True):
     due: int | None = None
     muted: bool = False
     fired: int = 0
+    latest: list[int] = []
 
 
 class Transition(NamedTuple):
@@ -77,11 +88,13 @@ def step(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outcome
     elif min(outcomes) is Outcome.HOLDS:
         if episode.status != "pending":
             episode.status, episode.since = "pending", tick
-        if tick - episode.since >= policy.for_ticks:
+        if tick - episode.since >= policy.for_ticks and _allowed(episode, policy, tick) <= tick:
             episode.status, episode.clean, episode.starved_since = "firing", 0, None
             episode.firings += 1
             episode.transitions = 1
             episode.fired = tick
+            if policy.max_per_day:
+                episode.latest = [*episode.latest, tick][-policy.max_per_day :]
             transition = Transition("firing", "")
     else:
         episode.status = idle(outcomes)
@@ -112,9 +125,18 @@ def _ended(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outco
     return ""
 
 
+def _allowed(episode: Episode, policy: Policy, tick: int) -> int:
+    """The first tick, from this one on, at which nothing holds a firing back."""
+    if not (policy.cooldown_ms or policy.max_per_day or policy.quiet):
+        return tick
+    cooldown_until_ms = episode.fired * TICK_MS + policy.cooldown_ms if episode.firings else 0
+    fired_ms = [fired * TICK_MS for fired in episode.latest]
+    return -(-held_until(tick * TICK_MS, cooldown_until_ms, fired_ms, policy.max_per_day, policy.quiet) // TICK_MS)
+
+
 def _due(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outcome]) -> int | None:
     if episode.status == "pending":
-        return episode.since + policy.for_ticks
+        return max(episode.since + policy.for_ticks, _allowed(episode, policy, tick))
     if episode.status != "firing":
         return None
     due = []

@@ -1,9 +1,9 @@
-"""Quiet hours: spans of the day in which nothing begins to fire, in the time zone of the definitions file."""
+"""What holds a firing back: the cooldown, the daily maximum, and quiet hours in the time zone of the definitions file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,6 +12,7 @@ from streamer.errors import DefinitionsError
 
 _SPAN: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _DAY_MINUTES: Final = 24 * 60
+_DAY_MS: Final = _DAY_MINUTES * 60_000
 
 
 class Span(NamedTuple):
@@ -72,6 +73,16 @@ class QuietHours:
         if span.end <= local.hour * 60 + local.minute:
             midnight += timedelta(days=1)
         return int(midnight.replace(hour=span.end // 60, minute=span.end % 60).timestamp()) * 1000
+
+
+def held_until(time_ms: int, cooldown_until_ms: int, fired_ms: Sequence[int], max_per_day: int, quiet: QuietHours | None) -> int:
+    """When a condition that holds at `time_ms` may fire: then, or later. fired_ms: the latest firings; max_per_day: 0 for no maximum."""
+    allowed = max(time_ms, cooldown_until_ms)
+    if max_per_day and len(fired_ms) >= max_per_day:
+        allowed = max(allowed, fired_ms[-max_per_day] + _DAY_MS)
+    if quiet is not None and allowed == time_ms:
+        allowed = quiet.until(time_ms)
+    return allowed
 
 
 def _length(span: Span) -> int:

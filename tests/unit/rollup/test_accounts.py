@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from streamer import definitions
 from streamer.alerts.alert import Entity, decode, encode
 from streamer.alerts.identity import alert_id_of, episode_id_of, fingerprint_of
+from streamer.alerts.times import milliseconds
 from streamer.metrics.counters import Counter
 from streamer.metrics.exporter import BusinessCollector
 from streamer.metrics.readings import AccountsReading
@@ -76,6 +77,53 @@ def test_an_account_fires_by_what_all_its_people_do_and_one_without_an_account_d
     contacts(one, 100, globex=2)
     contacts(one, 140, globex=0)
     assert told(one) == [("firing", "acme"), ("resolved", "acme")]
+
+
+# Contacts of one second leave the window of a minute after it: firing, and resolved three boundaries later.
+FIRST, SECOND = 0, 600
+
+
+def twice(one: Feed) -> list[tuple[str, int]]:
+    """The account is busy at FIRST and from SECOND on for a while; (state, seconds) of what is told within a day and an hour."""
+    for at in (FIRST, SECOND, *range(SECOND + 30, SECOND + 7_200, 30)):
+        contacts(one, at, acme=3)
+    one.send(T + 25 * 3_600, dimensions=NAMES)
+    one.drain()
+    return [(a.state, milliseconds(a.event_time) // 1000 - T) for a in one.alerts]
+
+
+@pytest.mark.parametrize(
+    ("held", "second"),
+    [
+        ("", SECOND),
+        ('cooldown = "15m"', FIRST + 900),
+        ('cooldown = "5m"', SECOND),
+        ("max_per_day = 2", SECOND),
+        # 2026-09-21T14:13:20Z: SECOND is at 14:23:20.
+        ('quiet = ["14:20-15:00"]', 2_800),
+        ('quiet = ["15:20-16:00"]', SECOND),
+    ],
+)
+def test_what_holds_an_account_back_fires_when_it_allows_it(held: str, second: int) -> None:
+    fired = [at for state, at in twice(feed(TEXT + held + "\n")) if state == "firing"]
+    assert fired == [FIRST, second]
+
+
+def test_a_daily_maximum_lets_the_account_fire_again_a_day_after_the_first_time() -> None:
+    one = feed(f"{TEXT}max_per_day = 1\n")
+    for at in (FIRST, SECOND, *range(86_310, 86_500, 30)):
+        contacts(one, at, acme=3)
+    assert [milliseconds(a.event_time) // 1000 - T for a in one.alerts if a.state == "firing"] == [FIRST, 86_400]
+
+
+def test_the_next_owner_holds_back_as_the_one_before() -> None:
+    text = f'{TEXT}cooldown = "15m"\nmax_per_day = 2\n'
+    one, crashing = feed(text), feed(text)
+    for feeding in (one, crashing):
+        contacts(feeding, FIRST, acme=3)
+    crashing.drain()
+    crashing.crash()
+    assert [told for told in twice(crashing) if told[1] > FIRST] == [told for told in twice(one) if told[1] > FIRST]
 
 
 def test_the_alert_is_about_the_account_and_about_no_slice_and_no_customer() -> None:
