@@ -98,15 +98,16 @@ def _named(value: Any) -> Any:
     if type(value) in FIELDS:
         return {name: _named(getattr(value, name)) for name in FIELDS[type(value)]}
     if isinstance(value, Touchpoint):
-        return dict(zip(touchpoint.FIELDS, value.values(), strict=True))
+        return dict(zip(touchpoint.FIELDS, value.values(), strict=True)) | {"details": msgspec.to_builtins(value.details)}
     if isinstance(value, msgspec.Struct):
         return {name: _named(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Cell):
         return value.labels
     if isinstance(value, bytes):  # a cell or an event that a chapter keeps
-        return _named(msgspec.msgpack.decode(value)) if value else None
+        kept = msgspec.msgpack.decode(value) if value else None
+        return {name: part for name, part in kept.items() if name} if isinstance(kept, dict) else kept
     if isinstance(value, dict):
-        return {str(key): _named(part) for key, part in value.items() if key != ""}
+        return {str(key): _named(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_named(part) for part in value]
     return value

@@ -52,3 +52,12 @@ def test_an_open_checkout_is_shown_with_its_names_and_its_events() -> None:
 def test_an_unknown_customer_is_an_error_that_says_where_it_looked() -> None:
     with pytest.raises(InputError, match="customer 'eve' in partition 3"):
         describe("eve", 3, rows_of(checkout("ann")))
+
+
+def test_what_chapters_keep_is_shown_by_names_also_without_a_session_id() -> None:
+    viewed = {key: value for key, value in checkout("ann").items() if key != "commerce"}
+    found = describe("ann", 0, rows_of({**viewed, "type": "page.viewed", "touchpoint": "/faq"}))
+    session = found["state"]["kept"]["digital"]["data"]["sessions"][""]
+    assert session["cell"] == {"channel": "web"}
+    assert session["last"] == NOON_MS
+    json.dumps(found)
