@@ -259,10 +259,10 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.metric is not None and not faults:
             yield from self._wrong_comparison(names)
         kind, other, fields = (
-            ("an entity", "aggregate", _OF_AGGREGATE_RULES)
-            if self.metric is None
-            else ("an aggregate", "entity", _NOT_OF_ACCOUNT_RULES if self.on == ACCOUNT else _OF_ENTITY_RULES)
+            ("an aggregate", "entity", _OF_ENTITY_RULES) if self.metric else ("an entity", "aggregate", _OF_AGGREGATE_RULES)
         )
+        if self.on == ACCOUNT:
+            fields = _NOT_OF_ACCOUNT_RULES
         for field, absent in fields.items():
             if getattr(self, field) != absent:
                 key = field.rstrip("_")

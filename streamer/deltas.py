@@ -13,6 +13,7 @@ import msgspec
 
 VERSION: Final = 1
 PANE_MS: Final = 10_000
+TICK_MS: Final = 1_000
 
 
 class Exemplar(msgspec.Struct, array_like=True, gc=False):

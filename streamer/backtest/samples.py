@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamer.deltas import PANE_MS
-from streamer.rollup.panes import TICK_MS
+from streamer.deltas import PANE_MS, TICK_MS
 
 if TYPE_CHECKING:
     from streamer.rollup.decisions import Decisions

@@ -18,6 +18,7 @@ from streamer.commands.alerts import STYLES, printable
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
 from streamer.commands.times import time_option
+from streamer.deltas import TICK_MS
 from streamer.errors import InputError
 from streamer.explain import find, report
 from streamer.explain.customer import CustomerStory
@@ -27,7 +28,6 @@ from streamer.replay import mapping as mapping_file
 from streamer.replay.history import read_history
 from streamer.replay.partitions import partition_of
 from streamer.replay.pipeline import Shape
-from streamer.rollup.panes import TICK_MS
 from streamer.rules.explain import show
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _customer_story(
     wanted: Definitions, log: _Log, key: bytes, at_ms: int | None, *, id_: str = "", about: Alert | None = None
 ) -> dict[str, Any]:
     partition = partition_of(key, log.shape.partitions)
-    story = CustomerStory(_with_all_evidence(wanted), log.shape, partition, key, at_ms)
+    story = CustomerStory(wanted if about is None else _with_all_evidence(wanted), log.shape, partition, key, at_ms)
     for piece in log.pieces(at_ms, partition):
         if partition in piece:
             story.take(*piece[partition])
@@ -180,15 +180,15 @@ def _customer_story(
 def _rule_story(wanted: Definitions, log: _Log, rule: Rule, at_ms: int | None, about: Alert | None = None) -> dict[str, Any]:
     if rule.metric is None:
         raise InputError(f"rule {rule.id!r} is about single customers: name one of them, a journey or an alert")
-    story = RuleStory(_with_all_evidence(wanted, rule), log.shape, rule, None if about is None else about.series, at_ms)
+    labels, of = (None, wanted) if about is None else (about.series, _with_all_evidence(wanted))
+    story = RuleStory(of, log.shape, rule, labels, at_ms)
     _tell_all([story], log, at_ms)
     return report.of_rule(story, wanted, at_ms, _in_full(about, story.told))
 
 
-def _with_all_evidence(wanted: Definitions, only: Rule | None = None) -> Definitions:
-    """The same definitions, whose alerts name more of the events. only: no other rule is looked at."""
-    rules = wanted.rule if only is None else tuple(rule for rule in wanted.rule if rule.id == only.id)
-    return replace(wanted, rule=rules, limits=replace(wanted.limits, evidence_per_alert=_EVIDENCE_MAX))
+def _with_all_evidence(wanted: Definitions) -> Definitions:
+    """The same definitions, whose alerts name more of the events."""
+    return replace(wanted, limits=replace(wanted.limits, evidence_per_alert=_EVIDENCE_MAX))
 
 
 def _in_full(about: Alert | None, told: Iterable[Alert]) -> Alert | None:
@@ -252,8 +252,9 @@ def _show_head(say: Callable[..., None], told: dict[str, Any]) -> None:
         place = f"{event['topic']} partition {event['partition']} offset {event['offset']}"
         say(f"  evidence {event['time']} {event['type']} {event['event_id']}  {place}")
     count = alert.get("evidence_count", 0)
-    if count > min(len(evidence), _EVIDENCE_SHOWN):
-        say(f"  the latest of {count} events; --json has {len(evidence)}")
+    shown = min(len(evidence), _EVIDENCE_SHOWN)
+    if count > shown:
+        say(f"  {shown} of {count} events; --json has {len(evidence)}")
 
 
 def _show_customer(say: Callable[..., None], told: dict[str, Any]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
+from streamer.deltas import TICK_MS
 from streamer.explain.verdicts import nearest_first
 from streamer.replay.pipeline import Run
-from streamer.rollup.panes import TICK_MS
 from streamer.rules.explain import Condition, Explainer
 from streamer.rules.language import AGGREGATE_NAMES
 
@@ -73,7 +75,8 @@ class RuleStory:
         self._rule = rule
         self._labels = labels
         self._until_ms = until_ms
-        self._run = Run(definitions, shape._replace(held_max=_HELD_MAX), build="explain", keep_sums=False, observe=self._observe)
+        alone = replace(definitions, rule=(rule,))  # what the others decide has no influence
+        self._run = Run(alone, shape._replace(held_max=_HELD_MAX), build="explain", keep_sums=False, observe=self._observe)
         self._moments: dict[tuple[str, ...], list[Moment]] = {}
         self._latest: dict[tuple[str, ...], tuple[Case, Moment, int]] = {}
         self._min_n: int | None = None
@@ -82,11 +85,7 @@ class RuleStory:
     def take(self, piece: Piece) -> None:
         """The next piece of the log, by partition."""
         self._run.fold_piece(piece)
-        self.told += [
-            told
-            for told in self._run.take_alerts()
-            if told.rule.id == self._rule.id and told.series is not None and self._wanted(told.series)
-        ]
+        self.told += [told for told in self._run.take_alerts() if told.series is not None and self._wanted(told.series)]
 
     def finish(self, clock_ms: int | None) -> None:
         """Close every partition at this time."""
@@ -132,7 +131,7 @@ class RuleStory:
         if self._until_ms is not None and now_ms > self._until_ms:
             return
         for case in decisions.cases():
-            if case.plan.rule.id != self._rule.id or not self._wanted(case.series):
+            if not self._wanted(case.series):
                 continue
             if case.excluded and self._labels is None:
                 self._excluded.add(case.values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from streamer.journeys.cells import COUNTER_BITS
-from streamer.journeys.state import pack_cause, unpack_cause
+from streamer.journeys.state import unpack_cause
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.rules.exemplars import evidence_of
 
@@ -28,4 +28,4 @@ def kept_cause(kept: bytes | list[Any] | None) -> Cause | None:
     """The event that a chapter has kept as evidence, if it has; before schema 6 it was an array."""
     if not kept:
         return None
-    return unpack_cause(kept if isinstance(kept, bytes) else pack_cause((kept[0], kept[1], kept[2], kept[3])))
+    return unpack_cause(kept) if isinstance(kept, bytes) else (kept[0], kept[1], kept[2], kept[3])

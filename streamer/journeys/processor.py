@@ -15,6 +15,7 @@ import msgspec
 from streamer import deltas, topics
 from streamer.alerts import alert
 from streamer.definitions import Definitions
+from streamer.deltas import TICK_MS
 from streamer.errors import StateError
 from streamer.journeys import marker, notices
 from streamer.journeys.cells import Ledger
@@ -32,7 +33,6 @@ from streamer.processor import MARKER_KEY, Drained, InForce, Pending, Record
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Control, Rejected, Touchpoint
 
-TICK_MS: Final = 1_000
 # An absence alert of a partition that has been silent for this long says so: it may be a producer's outage. [H]
 SILENCE_MS: Final = 60_000
 

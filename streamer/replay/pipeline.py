@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from streamer import deltas, topics
 from streamer.alerts import alert
 from streamer.definitions import Definitions
-from streamer.deltas import DeltaBatch
-from streamer.journeys.processor import TICK_MS, JourneysProcessor
+from streamer.deltas import TICK_MS, DeltaBatch
+from streamer.journeys.processor import JourneysProcessor
 from streamer.metrics.counters import Counter
 from streamer.metrics.readings import Gauge
 from streamer.processor import Headers, LogRecord, Output, Record

@@ -13,7 +13,8 @@ from datetime import datetime
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from streamer.rollup.panes import HOUR_MS, TICK_MS
+from streamer.deltas import TICK_MS
+from streamer.rollup.panes import HOUR_MS
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

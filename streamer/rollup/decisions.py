@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from streamer.alerts.alert import Alert
 from streamer.definitions import Definitions, Rule
+from streamer.deltas import TICK_MS
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.counters import ACCOUNT
 from streamer.metrics.metric import counters_of
@@ -18,7 +19,6 @@ from streamer.rollup.estimates import COUNTER_BITS, Estimate
 from streamer.rollup.evidence import Evidence
 from streamer.rollup.groups import Group
 from streamer.rollup.learning import Learning
-from streamer.rollup.panes import TICK_MS
 from streamer.rollup.plans import Case, Plan
 from streamer.rollup.series import OTHER
 from streamer.rules.evaluate import Episode, Outcome, Transition, idle, step

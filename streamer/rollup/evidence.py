@@ -15,9 +15,8 @@ import msgspec
 
 from streamer.alerts import alert
 from streamer.alerts.times import rfc3339
-from streamer.deltas import Exemplar
+from streamer.deltas import TICK_MS, Exemplar
 from streamer.rollup.estimates import COUNTER_BITS
-from streamer.rollup.panes import TICK_MS
 from streamer.rollup.rows import Identity, Witness
 
 if TYPE_CHECKING:

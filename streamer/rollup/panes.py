@@ -12,7 +12,6 @@ from typing import Final
 
 from streamer.deltas import PANE_MS
 
-TICK_MS: Final = 1_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from streamer.deltas import PANE_MS
+from streamer.deltas import PANE_MS, TICK_MS
 from streamer.durations import parse_duration
 from streamer.metrics.catalogue import LIFETIME
 from streamer.metrics.counters import DIMENSIONS
 from streamer.metrics.metric import SAMPLED, Metric
 from streamer.rollup.baselines import Baseline
 from streamer.rollup.estimates import COUNTER_BITS, Z99, Estimate, Z, estimate
-from streamer.rollup.panes import TICK_MS, granularity_ms
+from streamer.rollup.panes import granularity_ms
 from streamer.rules import language
 from streamer.rules.evaluate import Episode, Outcome, Policy
 from streamer.rules.exemplars import evidence_of

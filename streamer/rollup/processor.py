@@ -15,6 +15,7 @@ from msgspec.json import encode
 from streamer import deltas, topics
 from streamer.alerts import alert
 from streamer.definitions import Definitions
+from streamer.deltas import TICK_MS
 from streamer.metrics.readings import AccountsReading, Gauge, RuleReading, SourceReading
 from streamer.processor import Drained, InForce, Output, Pending, Record
 from streamer.rollup import checks, state
@@ -22,7 +23,6 @@ from streamer.rollup.decisions import Decisions
 from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rollup.gauges import Gauges
 from streamer.rollup.hold import HELD_ENTRIES_MAX, Held, Hold
-from streamer.rollup.panes import TICK_MS
 from streamer.rollup.series import CELLS_MAX, SERIES_PER_SLICE, RawCell, SeriesTable
 from streamer.rollup.sums import Pile, Store, Watched
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from streamer.definitions import parse
+from streamer.deltas import TICK_MS
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.processor import MARKER_KEY
 from streamer.rollup import rows
 from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rollup.hold import Held
-from streamer.rollup.panes import CHUNK_SERIES, TICK_MS, Sums
+from streamer.rollup.panes import CHUNK_SERIES, Sums
 from streamer.rollup.series import SeriesTable
 from streamer.rules.exemplars import Evidenced, evidence_of
 

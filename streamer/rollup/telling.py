@@ -10,9 +10,9 @@ import msgspec
 from streamer.alerts import alert, identity
 from streamer.alerts.links import link
 from streamer.alerts.times import rfc3339
+from streamer.deltas import TICK_MS
 from streamer.metrics.counters import ACCOUNT
 from streamer.metrics.metric import SAMPLED
-from streamer.rollup.panes import TICK_MS
 from streamer.rules.explain import explainer_of
 from streamer.rules.language import AGGREGATE_NAMES
 

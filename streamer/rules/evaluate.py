@@ -16,10 +16,10 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from streamer.deltas import TICK_MS
 from streamer.rules.quiet import QuietHours, held_until
 
 CLEAN_EVALUATIONS: Final = 3
-TICK_MS: Final = 1_000
 
 Status = Literal["insufficient", "ok", "pending", "firing"]
 

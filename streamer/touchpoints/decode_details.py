@@ -18,11 +18,12 @@ LINES_MAX: Final = 100
 QUANTITY_MAX: Final = 1_000_000
 
 _dimensions = Memo(clean)
-_groups_of = attrgetter(
+_GROUPS: Final = (
     "survey", "commerce", "wallet", "offer", "contract", "fulfilment", "preference", "handling", "handoff", "message", "goal", "info",
     "friction", "search",
 )  # fmt: skip
-_NO_GROUPS: Final = (None,) * 14
+_groups_of = attrgetter(*_GROUPS)
+_NO_GROUPS: Final = (None,) * len(_GROUPS)
 
 
 def details_of(data: Data) -> Details | None:

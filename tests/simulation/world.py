@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from streamer import deltas
-from streamer.rollup.panes import TICK_MS
+from streamer.deltas import TICK_MS
 from tests.journeys_support import BASE_MS, WRITE_AT_ONCE
 from tests.simulation.history import ROLLUP, SOURCES
 from tests.simulation.owners import Opened, RollupOwners, SourceOwners
