@@ -19,7 +19,7 @@ from streamer.engine.opening import Kept, Opener
 from streamer.engine.preflight import wrong_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
     from streamer.engine.batches import Batch
     from streamer.engine.clocks import Linger
@@ -301,15 +301,30 @@ class Partitions:
 
     async def _renew(self, owner: Owner) -> None:
         self.progressed = time.monotonic()
+        await _to_its_end(self._let_go(owner))
+        again = await self._open_owner(owner.partition, None)
+        await self._position([again])
+        again.mark_changed()  # that the definitions are others is to be committed now, not with the next event
+
+    async def _let_go(self, owner: Owner) -> None:
         try:
             await owner.close(for_good=True)  # what is not in the rows would be folded again
             self._owners.pop(owner.partition, None)
         except KafkaError as exc:
             self._note_failed(owner, exc)
             await self._give_up(owner, exc)
-        again = await self._open_owner(owner.partition, None)
-        await self._position([again])
-        again.mark_changed()  # that the definitions are others is to be committed now, not with the next event
 
     def _tp(self, partition: int) -> TP:
         return TP(self._source, partition)
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Do it all, and be cancelled only then: a commit that is broken off cannot be taken up again, nor its owner closed."""
+    doing = asyncio.create_task(work)
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        if not doing.cancelled():
+            doing.result()
+        raise

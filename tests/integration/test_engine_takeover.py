@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streamer.engine.exits import Exit
-from tests.engine_support import SESSION_SECONDS, stage_of, until
+from tests.engine_support import PATIENCE_SECONDS, SESSION_SECONDS, stage_of, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,12 +61,15 @@ async def test_partitions_renewed_under_load_in_rebalances_and_before_a_kill_9_l
             first.signal(signal.SIGUSR1)
             await until(partial(renewed, first, opened + 4), "each partition is opened once more")
             opened = first.log.count("restored")
+        await until(lambda: first.owned == [0, 1, 2, 3], "it owns everything still")
         consumed = first.said["consumed"]
         await until(lambda: first.said.get("consumed", 0) > consumed, "it goes on folding")
         second = stage.start()
-        while len(second.owned or ()) != 2:  # whenever it joins, the first is renewing
-            first.signal(signal.SIGUSR1)
-            await asyncio.sleep(0.3)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(second.owned or ()) != 2:  # whenever it joins, the first is renewing
+                assert first.process.poll() is None, f"the first ended: {first.log[-3000:]}"
+                first.signal(signal.SIGUSR1)
+                await asyncio.sleep(0.3)
         first.signal(signal.SIGUSR1)
         second.signal(signal.SIGUSR1)
         first.signal(signal.SIGKILL)

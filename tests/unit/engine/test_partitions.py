@@ -1,0 +1,81 @@
+"""Partitions that are opened anew while a rebalance closes them. Kafka is replaced by a list of what was committed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from aiokafka.errors import ProducerFenced
+
+from streamer import topics
+from streamer.engine.clocks import Linger
+from streamer.engine.machine import Machine
+from streamer.engine.partitions import Partitions
+from streamer.metrics.pipeline import Pipeline
+from streamer.settings import Settings
+from tests.engine_support import until
+from tests.engine_toy import Counter
+from tests.unit.engine.test_owner import batch, bench
+
+if TYPE_CHECKING:
+    from streamer.engine.driver import BatchConsumer
+    from tests.unit.engine.test_owner import Bench
+
+
+class Consumer:
+    """Stands for the consumer of a member of the group."""
+
+    async def is_member(self) -> bool:
+        return True
+
+
+@pytest.fixture
+async def owned() -> Bench:
+    return bench()
+
+
+@pytest.fixture
+async def partitions(owned: Bench) -> Partitions:
+    machine = Machine("toy", topics.TOUCHPOINTS, 1, Counter)
+    made = Partitions(
+        machine, Settings(), consumer=lambda: cast("BatchConsumer", Consumer()), linger=Linger(0.02, 1.0), pipeline=Pipeline("toy")
+    )
+    made._owners[0] = owned.owner
+    made._locks[0] = asyncio.Lock()
+    made.assigned = True
+    return made
+
+
+async def test_a_rebalance_in_the_middle_of_a_renewals_commit_waits_for_it_and_commits_nothing_twice(
+    owned: Bench, partitions: Partitions
+) -> None:
+    owner, broker, failures = owned
+    broker.gate.clear()
+    owner.fold(batch(10, 12), None)
+    partitions.renew()
+    await until(lambda: broker.begun == 1, "the renewal commits")
+    closing = asyncio.create_task(partitions.close_all())
+    await asyncio.sleep(0)
+    broker.gate.set()
+    await closing
+    assert broker.begun == 1, "nobody begins a transaction in a transaction"
+    assert [entry.drained.next_offset for entry in broker.committed] == [12]
+    assert not dict(partitions.processors())
+    assert not failures
+
+
+async def test_a_renewal_that_fails_in_a_rebalance_lets_go_of_the_partition(owned: Bench, partitions: Partitions) -> None:
+    owner, broker, _ = owned
+    broker.refusal = ProducerFenced("another")
+    broker.gate.clear()
+    owner.fold(batch(10, 12), None)
+    partitions.renew()
+    await until(lambda: broker.begun == 1, "the renewal commits")
+    closing = asyncio.create_task(partitions.close_all())
+    await asyncio.sleep(0)
+    broker.gate.set()
+    await closing
+    assert broker.committed == []
+    assert not dict(partitions.processors())
+    assert partitions._kept == {}, "what is not known to be committed is read again"
