@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer import __version__, topics
 from streamer.engine import topic_admin
+from streamer.engine.cycles import collect_forever
 from streamer.engine.definitions_file import DefinitionsFile
 from streamer.engine.endpoint import Endpoint
 from streamer.engine.exits import end_for
@@ -117,7 +118,7 @@ async def _beside(
     before_scrape: Callable[[], None],
     collectors: Iterable[Collector] = (),
 ) -> AsyncIterator[None]:
-    """The endpoint, and the eye on the definitions file."""
+    """The endpoint, the eye on the definitions file, and the cycle collector."""
     endpoint = Endpoint(
         settings, pipeline, ready=app.ready, alive=app.alive, collectors=collectors, before_scrape=before_scrape,
         definitions=lambda: described(file, in_force(app.owners())),
@@ -128,10 +129,12 @@ async def _beside(
         file.follow(lambda: in_force(app.owners()).values(), app.partitions.renew), name="follow the definitions file"
     )
     following.add_done_callback(_end_if_failed)
+    collecting = asyncio.create_task(collect_forever(), name="look for cycles")
     try:
         yield
     finally:
         following.cancel()
+        collecting.cancel()
         await endpoint.stop()
 
 

@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, final
 
 from streamer.journeys.customer import Customer
-from streamer.journeys.row import Boundary
+from streamer.journeys.row import Boundary, decode_head
+from streamer.journeys.state import NEVER
+from streamer.journeys.timers import split_time, time_bytes
 
 # How many more customers than are too many a drain looks at: of those, events may still come before what is folded.
 _LOOKED_AT_MAX: Final = 256
+# A row is a MessagePack array, and begins with this or more.
+_ROW_BEGINS: Final = 0x80
 
 
 @final
@@ -23,6 +27,8 @@ class Customers:
     """changed: the keys of those whose rows have to be written, since the boundary (`write_behind.py`); one in use has `dirty` set.
 
     in_use_max: how many are in use, about; at most twice as many.
+
+    A packed one is its row, after its place in the queue of deadlines where that is an earlier one than the row's deadline.
     """
 
     def __init__(self, in_use_max: int) -> None:
@@ -41,7 +47,8 @@ class Customers:
         found = self._all.get(key)
         if found is None or isinstance(found, Customer):
             return found
-        customer = Customer.of_row(key, found)
+        customer = Customer.of_row(key, _row_of(found))
+        customer.queued = _queued(found)
         customer.dirty = key in self.changed
         if key in self._unwritten:
             self._unwritten.remove(key)
@@ -53,6 +60,33 @@ class Customers:
         """A customer in use."""
         self._all[customer.key] = customer
         self._in_use.append(customer)
+
+    def places(self, key: bytes) -> tuple[int, int]:
+        """A customer's place in the queue of deadlines, and its next deadline; NEVER twice of one who is not known."""
+        found = self._all.get(key)
+        if found is None:
+            return NEVER, NEVER
+        if isinstance(found, Customer):
+            return found.queued, found.due
+        return _queued(found), decode_head(_row_of(found)).due
+
+    def requeued(self, key: bytes) -> None:
+        """The customer's place in the queue is now that of its next deadline; a packed one stays packed."""
+        found = self._all[key]
+        if isinstance(found, Customer):
+            found.queued = found.due
+        else:
+            self._all[key] = _row_of(found)
+
+    def is_quiet_since(self, key: bytes, since_ms: int) -> bool:
+        """Whether this is the customer's place in the queue of those who may be forgotten."""
+        found = self._all.get(key)
+        if found is None:
+            return False
+        if isinstance(found, Customer):
+            return found.waiting == since_ms
+        head = decode_head(_row_of(found))
+        return head.due == NEVER and head.quiet_at == since_ms
 
     def drop(self, customer: Customer) -> None:
         """Forget a customer in use."""
@@ -74,7 +108,7 @@ class Customers:
         customer = self._all[key]
         if not isinstance(customer, Customer):
             self._unwritten.discard(key)
-            return customer
+            return _row_of(customer)
         customer.dirty, customer.written = False, True
         settle(customer)
         return customer.row(now.offset, now.clock)
@@ -102,9 +136,18 @@ class Customers:
                 continue
             over -= 1
             prepare(customer)
-            self._all[customer.key] = customer.row(now.offset, now.clock)
+            row = customer.row(now.offset, now.clock)
+            self._all[customer.key] = row if customer.queued == customer.due else time_bytes(customer.queued) + row
             if not customer.written:
                 self._unwritten.add(customer.key)
+
+
+def _row_of(packed: bytes) -> bytes:
+    return packed if packed[0] >= _ROW_BEGINS else split_time(packed)[1]
+
+
+def _queued(packed: bytes) -> int:
+    return decode_head(packed).due if packed[0] >= _ROW_BEGINS else split_time(packed)[0]
 
 
 class RowsView(Mapping[bytes, bytes]):
@@ -115,7 +158,7 @@ class RowsView(Mapping[bytes, bytes]):
 
     def __getitem__(self, key: bytes) -> bytes:
         customer = self._all[key]
-        return customer.row() if isinstance(customer, Customer) else customer
+        return customer.row() if isinstance(customer, Customer) else _row_of(customer)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._all)

@@ -7,7 +7,6 @@ what is late and what can be forgotten; clock = max(high, last idle clock), whic
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from heapq import heappop, heappush
 from typing import Final, final
 
 import msgspec
@@ -28,6 +27,7 @@ from streamer.journeys.restoring import load
 from streamer.journeys.routing import Router
 from streamer.journeys.sinks import Live
 from streamer.journeys.state import NEVER, Episode, State
+from streamer.journeys.timers import Timers
 from streamer.journeys.write_behind import BEHIND, Behind, WriteBehind
 from streamer.processor import MARKER_KEY, Drained, InForce, Pending, Record
 from streamer.touchpoints.decode import decode
@@ -62,8 +62,7 @@ class JourneysProcessor:
         self._lateness = int(definitions.allowed_lateness)
         self._limit = definitions.limits.events_per_customer
         self._customers = Customers(behind.customers_in_use)
-        self._due: list[tuple[int, bytes]] = []
-        self._quiet: list[tuple[int, bytes]] = []
+        self._due, self._quiet = Timers(), Timers()
         self._behind = WriteBehind(behind, self._customers)
         self._ledger = Ledger(self._fold.evidenced, definitions.limits.exemplars_per_tick)
         self.notes: dict[str, int] = {}
@@ -335,12 +334,10 @@ class JourneysProcessor:
             customer.settle(self._fold, customer.state)
 
     def _prepare(self, customer: Customer) -> None:
-        """Make a customer ready to be packed: unpacked again, it takes itself to be queued where a restore would have put it."""
+        """Make a customer ready to be packed: unpacked again, it takes itself to wait to be forgotten where a restore would have put it."""
         self._settle(customer)
         if customer.due == NEVER and customer.waiting != customer.quiet_at:
-            heappush(self._quiet, (customer.quiet_at, customer.key))
-        elif customer.queued != customer.due:
-            self._requeue(customer)
+            self._quiet.push(customer.quiet_at, customer.key)
 
     def _late(self, record: Record, event: Touchpoint, customer: Customer | None) -> int:
         """Too late to change a pane. But nobody is to be chased for something they bought: a completion still ends its alert."""
@@ -362,11 +359,11 @@ class JourneysProcessor:
         due = customer.due
         if due < customer.queued:
             customer.queued = due
-            heappush(self._due, (due, customer.key))
+            self._due.push(due, customer.key)
         if due == NEVER and customer.state is not None and customer.state.idle and customer.quiet_at < customer.waiting:
             # Also to an earlier place: an event out of order may have taken back the deadline that the later one was for.
             customer.waiting = customer.quiet_at
-            heappush(self._quiet, (customer.waiting, customer.key))
+            self._quiet.push(customer.waiting, customer.key)
 
     def _see(self, time_ms: int, arrival: int) -> None:
         if min(time_ms, arrival) > self._at.high:
@@ -379,7 +376,7 @@ class JourneysProcessor:
         if high > state.clock:
             self._move_clock(high)
         state.base = state.clock
-        if self._quiet and self._quiet[0][0] < high - self._lateness:
+        if self._quiet.next_ms < high - self._lateness:
             self._forget_quiet()
 
     def _move_idle_clock(self, to: int) -> None:
@@ -392,16 +389,19 @@ class JourneysProcessor:
 
     def _move_clock(self, to: int) -> None:
         """Fire the deadlines up to `to`, each at its own time, in (deadline, key) order; then it is `to`."""
-        queue = self._due
-        while queue and queue[0][0] <= to:
-            due, key = heappop(queue)
-            customer = self._customers.get(key)
-            if customer is None or customer.queued != due:
+        while (due := self._due.next_ms) <= to:
+            key = self._due.pop()
+            queued, deadline = self._customers.places(key)
+            if queued != due:
                 continue  # the customer's deadline has since moved to an earlier place in the queue
-            customer.queued = NEVER
-            if customer.due > due:
-                self._requeue(customer)
+            if deadline > due:
+                self._customers.requeued(key)
+                if deadline < NEVER:
+                    self._due.push(deadline, key)
                 continue
+            customer = self._customers.get(key)
+            assert customer is not None  # noqa: S101  it has a place in the queue
+            customer.queued = NEVER
             if due > self._at.clock:
                 self._set_clock(due)
             self._fire(customer, due)
@@ -417,11 +417,6 @@ class JourneysProcessor:
         customer.due = self._fold.fire(state, due, self._sink)
         self._changed(customer)
 
-    def _requeue(self, customer: Customer) -> None:
-        if customer.due < NEVER:
-            customer.queued = customer.due
-            heappush(self._due, (customer.due, customer.key))
-
     def _set_clock(self, clock: int) -> None:
         self._at.clock = clock
         tick = clock // TICK_MS
@@ -432,11 +427,10 @@ class JourneysProcessor:
     def _forget_quiet(self) -> None:
         """Drop the customers in whom nothing can matter any more."""
         watermark = self._at.high - self._lateness
-        queue = self._quiet
-        while queue and queue[0][0] < watermark:
-            since, key = heappop(queue)
-            customer = self._customers.get(key)
-            if customer is None or customer.waiting != since:
+        while (since := self._quiet.next_ms) < watermark:
+            key = self._quiet.pop()
+            customer = self._customers.get(key) if self._customers.is_quiet_since(key, since) else None
+            if customer is None:
                 continue
             customer.waiting = NEVER
             state = customer.live(self._folds[customer.revision], self._at.clock)
@@ -444,7 +438,7 @@ class JourneysProcessor:
                 continue
             if customer.quiet_at >= watermark:
                 customer.waiting = customer.quiet_at
-                heappush(queue, (customer.waiting, key))
+                self._quiet.push(customer.waiting, key)
                 continue
             self._behind.forget(customer)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from streamer.journeys import marker
 from streamer.journeys.row import decode_head
 from streamer.journeys.state import NEVER
+from streamer.journeys.timers import Timers
 from streamer.journeys.write_behind import CLOCK_PREFIX
 from streamer.processor import MARKER_KEY, ROW_PREFIX
 
@@ -15,13 +16,13 @@ from streamer.processor import MARKER_KEY, ROW_PREFIX
 class Loaded(NamedTuple):
     """A partition's rows, sorted out.
 
-    customers: packed, by key. due, quiet: (deadline, key) and (quiet since, key), ascending. state: None without a marker row.
+    customers: packed, by key. due: deadlines; quiet: since when those without one are quiet. state: None without a marker row.
     texts: definitions by revision. clocks: moves of the idle clock, by the offset after which they came.
     """
 
     customers: dict[bytes, bytes]
-    due: list[tuple[int, bytes]]
-    quiet: list[tuple[int, bytes]]
+    due: Timers
+    quiet: Timers
     state: marker.Marker | None
     texts: dict[int, str]
     clocks: dict[int, int]
@@ -50,6 +51,4 @@ def load(rows: Iterable[tuple[bytes, bytes]]) -> Loaded:
             texts[int(key[1:])] = packed.decode()
         elif key[:1] == CLOCK_PREFIX:
             clocks[int(key[1:])] = int(packed)
-    due.sort()
-    quiet.sort()
-    return Loaded(customers, due, quiet, state, texts, clocks)
+    return Loaded(customers, Timers(due), Timers(quiet), state, texts, clocks)

@@ -19,6 +19,7 @@ from streamer.engine.delivery import Publisher
 from streamer.engine.owner import Owner
 from streamer.journeys.customer import Customer
 from streamer.journeys.processor import JourneysProcessor
+from streamer.journeys.timers import Timers
 from streamer.metrics.pipeline import Pipeline
 from streamer.processor import MARKER_KEY, Drained
 from tests.chaos.points import Points, wrap
@@ -139,7 +140,7 @@ def lost_timer(_: Points) -> None:
     def make(restore: Any) -> Any:
         def restored(processor: JourneysProcessor, rows: Any) -> None:
             restore(processor, rows)
-            processor._due.clear()
+            processor._due = Timers()
 
         return restored
 

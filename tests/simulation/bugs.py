@@ -11,6 +11,7 @@ from streamer.journeys.cells import Ledger
 from streamer.journeys.customer import Customer, Happened
 from streamer.journeys.processor import JourneysProcessor
 from streamer.journeys.state import NEVER
+from streamer.journeys.timers import Timers
 from streamer.journeys.write_behind import WriteBehind
 from streamer.processor import MARKER_KEY, ROW_PREFIX
 from streamer.rollup import rows, state
@@ -115,11 +116,11 @@ def _from_the_one_after(refold: Callable[..., None]) -> Callable[..., None]:
 
 
 def _without_timers(load: Callable[..., restoring.Loaded]) -> Callable[..., restoring.Loaded]:
-    return lambda found: load(found)._replace(due=[])
+    return lambda found: load(found)._replace(due=Timers())
 
 
 def _without_waiting(load: Callable[..., restoring.Loaded]) -> Callable[..., restoring.Loaded]:
-    return lambda found: load(found)._replace(quiet=[])
+    return lambda found: load(found)._replace(quiet=Timers())
 
 
 def _without_idle_clock(decode: Callable[..., marker.Marker]) -> Callable[..., marker.Marker]:

@@ -14,6 +14,16 @@ from tests.journeys_support import BASE_MS, MINUTE, SECOND, Run, meaning_of, rec
 # The default with little patience.
 HASTY = default_text().replace('allowed_lateness = "15m"', 'allowed_lateness = "60s"')
 
+SHORT = """
+[[journey]]
+id = "short"
+start = ["ui.clicked"]
+complete = ["order.completed"]
+identified_by = ["session"]
+deadline = "2m"
+recoverable_for = "1h"
+"""
+
 
 def visit(offset: int, customer: str, seconds: float, kind: str = "checkout.started") -> LogRecord:
     time = BASE_MS + round(seconds * 1000)
@@ -230,3 +240,37 @@ def test_a_customer_that_was_only_looked_at_is_packed_again_as_it_was() -> None:
     run.drain()
     assert in_use(run) == set()
     assert meaning_of(run.processor, b"a", run.processor.rows()[b"a"]) == before
+
+
+def test_a_customer_who_comes_and_goes_has_one_place_in_the_queue_and_is_not_unpacked_to_find_a_later_deadline() -> None:
+    run = Run(HASTY, Behind(1000, 1000, customers_in_use=0))
+    for visits in range(10):
+        run.process([visit(3 * visits, "a", 100 * visits), visit(3 * visits + 1, "b", 100 * visits + 90, "page.viewed")])
+        run.drain()
+    assert in_use(run) == set()
+    assert len(run.processor._due) == 2, "each visit moved the deadline, and each customer keeps the first place in the queue"
+    run.advance(BASE_MS + 30 * MINUTE + 1)  # past that place, and before the deadline
+    assert in_use(run) == set()
+    deadline = BASE_MS + 900 * SECOND + 30 * MINUTE
+    assert run.processor._customers.places(b"a") == (deadline, deadline)
+    run.advance(deadline - 1)
+    run.drain()
+    assert run.total("ABANDONED") == 0
+    run.advance(deadline)
+    run.drain()
+    assert run.total("ABANDONED") == 1
+
+
+def test_a_customer_whose_deadline_comes_earlier_while_it_waits_in_the_queue_fires_then() -> None:
+    run = Run(HASTY + SHORT, Behind(1000, 1000, customers_in_use=0))
+    run.process([visit(0, "a", 0), visit(1, "b", 100, "page.viewed")])
+    run.drain()
+    run.process([visit(2, "a", 110, "ui.clicked"), visit(3, "b", 200, "page.viewed")])
+    run.drain()
+    assert in_use(run) == set()
+    run.advance(BASE_MS + 230 * SECOND)
+    run.drain()
+    assert run.total("ABANDONED") == 1
+    run.advance(BASE_MS + 30 * MINUTE)
+    run.drain()
+    assert run.total("ABANDONED") == 2

@@ -1,0 +1,40 @@
+"""When the cycle collector looks, and at what."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from typing import TYPE_CHECKING
+
+from streamer.engine import cycles
+from tests.engine_support import until
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Connection:
+    """Refers to itself, as connections do through their callbacks."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+async def test_what_connections_leave_behind_goes_though_nothing_else_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cycles, "LOOK_SECONDS", 0.01)
+    before = gc.get_threshold()
+    collecting = asyncio.create_task(cycles.collect_forever())
+    try:
+        left = weakref.ref(Connection())
+        assert left() is not None
+        await until(lambda: left() is None, "the cycle is collected")
+    finally:
+        collecting.cancel()
+        gc.set_threshold(*before)
+
+
+def test_the_older_what_is_looked_at_the_seldomer() -> None:
+    looked = [cycles.generation(looks) for looks in range(1, 801)]
+    assert (looked.count(0), looked.count(1), looked.count(2)) == (760, 38, 2)
+    assert looked[399] == looked[799] == 2
