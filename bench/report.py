@@ -176,8 +176,8 @@ def curve(scale: dict[str, Any] | None) -> str:
     if scale is None:
         return "Not measured yet."
     header = [
-        "customers", "known at the end", "CPU us per event, all roles", "journeys alone", "journeys MB", "after a restore",
-        "changelog bytes per event", "rows restored", "rows per s", "pause when another joins, ms",
+        "customers in a session at a time", "known at the end", "CPU us per event, all roles", "journeys alone", "journeys MB",
+        "after a restore", "changelog bytes per event", "rows restored", "rows per s", "pause when another joins, ms",
     ]  # fmt: skip
     rows = []
     for point in scale["points"]:
@@ -190,8 +190,9 @@ def curve(scale: dict[str, Any] | None) -> str:
         rows.append([*known, *cpu, *memory, f"{point['changelog_bytes_per_event']:.0f}", *back, pause])
     found, bars = scale["verdicts"], scale["bars"]
     verdict = (
-        f"\n\nMemory per customer: {number(found['bytes_per_customer'])} bytes (bar: {number(bars['bytes_per_customer'])}). "
-        f"Cost per event at 1,000,000: {found['cost_ratio']} times that at 10,000 (bar: {bars['cost_ratio']}). "
+        f"\n\nMemory per customer at 1,000,000: {number(found['bytes_per_customer'])} bytes (bar: {number(bars['bytes_per_customer'])}). "
+        f"Cost per event where a million are known, of whom one in twenty is in a session: {found['cost_ratio']} times that at 10,000 "
+        f"(bar: {bars['cost_ratio']}); where a million are in a session all at once, {found['cost_ratio_all_at_once']} times. "
         f"Rows restored per second: {number(found['restored_rows_per_second'])} (bar: {number(bars['restored_rows_per_second'])}), of the "
         f"changelog with every row {number(found['restored_rows_per_second_uncompacted'])}. Folding pauses for "
         f"{found['rebalance_pause_milliseconds']:.0f} ms when another worker joins (bar: {bars['rebalance_pause_milliseconds']})."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from bench import compare, engines, environments, latency, machine, processes, report, scale, soak
+from bench.events import SESSION_EVENTS
 from bench.outputs import exact
 from deploy.local.process import await_condition
 from streamer.errors import StackError
@@ -134,10 +136,11 @@ def test_a_kind_of_alert_that_is_not_made_does_not_make_a_run_differ() -> None:
 # --- the cost curve and the soak ------------------------------------------------------------------------------------------
 
 
-def point(customers: int, cpu: float, megabytes: int, rate: int = 300_000, *, every_row: bool = False) -> dict[str, Any]:
+def point(customers: int, cpu: float, megabytes: int, rate: int = 300_000, *, every_row: bool = False, pool: int = 0) -> dict[str, Any]:
     back = {"rows": customers, "busy_seconds": 1.0, "rows_per_second": rate}
     return {
         "customers": customers,
+        "pool": pool or customers,
         "every_row": every_row,
         "rebalance_pause_milliseconds": customers / 10_000,
         "known_customers": customers,
@@ -149,12 +152,21 @@ def point(customers: int, cpu: float, megabytes: int, rate: int = 300_000, *, ev
 
 def test_the_curve_is_judged_by_what_each_further_customer_takes() -> None:
     curve = [point(1_000, 20, 100), point(10_000, 20, 110), point(1_001_000, 25, 1_100)]
-    found = scale.verdicts([*curve, point(10_000, 40, 5_000, 250_000, every_row=True)])
+    curve.append(point(5_000_000, 24, 3_000))
+    found = scale.verdicts([*curve, point(50_000, 24, 900, pool=4_000_000), point(10_000, 40, 5_000, 250_000, every_row=True)])
     assert found == {
-        "bytes_per_customer": 1049, "restored_rows_per_second": 300_000, "rebalance_pause_milliseconds": 100.1, "cost_ratio": 1.25,
-        "restored_rows_per_second_uncompacted": 250_000,
+        "bytes_per_customer": 1049, "restored_rows_per_second": 300_000, "rebalance_pause_milliseconds": 500.0, "cost_ratio": 1.2,
+        "cost_ratio_all_at_once": 1.25, "restored_rows_per_second_uncompacted": 250_000,
     }  # fmt: skip
-    assert scale.verdicts(curve)["restored_rows_per_second_uncompacted"] is None
+    found = scale.verdicts(curve)
+    assert (found["restored_rows_per_second_uncompacted"], found["cost_ratio"]) == (None, None)
+
+
+def test_of_those_who_come_and_go_about_a_million_are_known_in_the_end() -> None:
+    crowd = scale.Crowd.coming_and_going(6_000_000)
+    sessions = crowd.events / SESSION_EVENTS + crowd.active
+    assert 1_000_000 < crowd.pool * -math.expm1(-sessions / crowd.pool) < 1_100_000
+    assert crowd.active == 50_000
 
 
 def look(at: int, *, megabytes: int = 100, batch_seconds: float | None = None, gaps: int = 0, consumers: int = 1) -> dict[str, Any]:
