@@ -150,6 +150,8 @@ lock: $(UV) ## Write the hash-locked requirements from pyproject.toml (UPGRADE=-
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.txt
 	$(COMPILE) $(UPGRADE) --group dev --extra analysis --extra sinks pyproject.toml -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) $(UPGRADE) --group build -o requirements-build.txt
+	$(COMPILE) $(UPGRADE) --extra sinks pyproject.toml -c requirements-dev.txt -o requirements-image.txt
+	$(COMPILE) $(UPGRADE) --group compile pyproject.toml -c requirements-dev.txt -o requirements-compile.txt
 	for rival in plain quix bytewax faust; do \
 		$(COMPILE) bench/rivals/requirements-$$rival.in -o bench/rivals/requirements-$$rival.txt; done
 

@@ -166,7 +166,7 @@ def test_the_image_runs_as_a_numbered_user_that_is_not_root_and_gets_the_signal(
 def test_the_image_is_built_from_locked_requirements_only() -> None:
     text = DOCKERFILE.read_text().replace("\\\n", " ")
     installs = re.findall(r"pip install[^&\n]*", text)
-    assert len(installs) == 3
+    assert len(installs) == 4
     assert all("--require-hashes" in install or "--no-deps" in install for install in installs)
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     copied = {name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE) for name in line.split()}

@@ -188,7 +188,13 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
 
 @pytest.mark.parametrize(
     ("lock", "groups"),
-    [("requirements.txt", ()), ("requirements-dev.txt", ("dev",)), ("requirements-build.txt", None)],
+    [
+        ("requirements.txt", ()),
+        ("requirements-dev.txt", ("dev",)),
+        ("requirements-build.txt", None),
+        ("requirements-image.txt", ()),
+        ("requirements-compile.txt", ("compile",)),
+    ],
 )
 def test_the_lock_pins_every_dependency_with_hashes(lock: str, groups: tuple[str, ...] | None) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
