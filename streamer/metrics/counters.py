@@ -220,6 +220,8 @@ class Counter(IntEnum):
     CASES_UNOWNED = 199  # start: cases that had no owner for too long
     OWNER_CHANGES = 200  # * another owner of an open case
     OWNER_CHANGES_UNTOLD = 201  # * of these not told to the customer in time
+    DUE_DATES = 202  # at the due date, or at the end of the case before it: due dates of cases
+    DUE_DATES_MISSED = 203  # at the due date: of these without anything done by the owner since the date was told
     # 140-147 effort, 148-155 digital, 156-183 steps, 184-193 handoffs, 194-203 communication
     # 204-219 value
     PREFERENCES = 204  # * statements of what was wanted and what was received

@@ -182,6 +182,9 @@ def test_open_journeys_are_told_by_what_began_them() -> None:
     assert record.evidence_count == 6
 
 
+DUE = "2026-11-21T10:45:00Z"
+
+
 # --- Deadlines of chapters ----------------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +198,7 @@ def test_open_journeys_are_told_by_what_began_them() -> None:
         ("silences", "value >= 3", {"type": "case.opened", "channel": "phone", "case_id": "k", "owner": "a"}, 24 * 60),
         ("silent_case_rate", "lower > 0.3", {"type": "case.opened", "channel": "phone", "case_id": "k", "severity": "high"}, 2 * 60),
         ("unowned_case_rate", "lower > 0.3", {"type": "case.opened", "channel": "phone", "case_id": "k"}, 30),
+        ("missed_due_date_rate", "lower > 0.3", {"type": "case.opened", "channel": "phone", "case_id": "k", "due_at": DUE}, 30),
         ("renewal_rate", "upper < 0.9", {"type": "contract.due", "channel": "email", "contract_id": "c"}, 0),
     ],
 )

@@ -150,6 +150,7 @@ CLAUSES: Final = [
     ("least(at_event(next_t, next_place), at_deadline(deadline)) FROM", "at_deadline(deadline) FROM", "handoffs_waiting"),
     ("at_event(h.t, h.place) > s.since", "false", "silent_cases"),
     ("least(ends, owned) FROM case_ends", "ends FROM case_ends", "unowned_cases"),
+    ("a.span = d.span AND a.place > d.place))\nFROM", "false))\nFROM", "overdue_cases"),
     ("SELECT key, 'cause met', row_number() OVER", "SELECT key, 'cause met', 2 * row_number() OVER", "repeated_cause"),
     ("least(at_event(cancelled, cancelled_place),\n", "(\n", "orders"),
     ("'revenue', -refunds.amount", "'revenue', 0", "lifetime_value"),
