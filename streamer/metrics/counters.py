@@ -239,6 +239,11 @@ class Counter(IntEnum):
     GOALS = 216  # * goals set
     GOALS_PROGRESSED = 217  # pane of the goal's setting: of these with progress, or reached
     GOALS_REACHED = 218  # pane of the goal's setting: of these reached
+    # `order`, with the level as `cause`: once for each level of value on which a journey of the order has been touched
+    LEVEL_ORDERS = 219  # order: orders
+    LEVEL_REFERRAL_ORDERS = 237  # order: of these by referral
+    LEVEL_PRICE_PREMIUM = 238  # order: their PRICE_PREMIUM
+    LEVEL_PRICE_REFERENCE = 239  # order: their PRICE_REFERENCE
     # 220-239 operations
     SHIPMENTS = 220  # * shipments seen for the first time
     SHIPMENTS_EXPEDITED = 221  # pane of the shipment's first event: of these expedited

@@ -13,7 +13,7 @@ from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.amounts import attached_to, changes_of, hundredths
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.state import NEVER, packed_cause_of
-from streamer.metrics.chapters import commerce
+from streamer.metrics.chapters import commerce, value
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ _REPEATED: Final = int(Counter.ORDERS_REPEATED)
 _REFERRAL: Final = int(Counter.REFERRAL_ORDERS)
 _SENT: Final = int(Counter.REFERRALS_SENT)
 _CONVERTED: Final = int(Counter.REFERRALS_CONVERTED)
+# What an order counts for each level of value on which its journeys have been touched, by what it counts anyway.
+_OF_LEVEL: Final = {
+    int(Counter.ORDERS_PLAIN): int(Counter.LEVEL_ORDERS), int(Counter.ORDERS_CROSS_SOLD): int(Counter.LEVEL_ORDERS),
+    _REFERRAL: int(Counter.LEVEL_REFERRAL_ORDERS), int(Counter.PRICE_PREMIUM): int(Counter.LEVEL_PRICE_PREMIUM),
+    int(Counter.PRICE_REFERENCE): int(Counter.LEVEL_PRICE_REFERENCE),
+}  # fmt: skip
 _LADDER: Final = {number: (int(due), int(made)) for number, (due, made) in commerce.LADDER.items()}
 # Refunds of one order that a cancel can take back.
 REFUNDS_MAX: Final = 20
@@ -44,8 +50,8 @@ REFUNDS_MAX: Final = 20
 _NO_AMOUNT: Final = -1
 
 # What is kept of an order: `id`, `at`, `cell`, `amount` in hundredths, `number` among the customer's orders that stand, `counted` (counter,
-# n, ...), `bases` [category, attached], `refunds` [time, amount, cell], `gone` if cancelled, `decided` after the horizon, and the
-# `cause`, if the event is wanted as evidence.
+# n, ...), `bases` [category, attached], `refunds` [time, amount, cell], `gone` if cancelled, `decided` after the horizon, the
+# `levels` of value of its journeys, if any, and the `cause`, if the event is wanted as evidence.
 _Order = dict[str, Any]
 
 
@@ -115,7 +121,9 @@ class Commerce(Chapter):
             "number": standing + 1, "counted": counted, "bases": bases, "refunds": [], "gone": False, "decided": False,
         }  # fmt: skip
         orders.append(order)
-        if any(self.evidenced[counter] for counter in counted[::2]):
+        if sink.levels:
+            order["levels"] = [level for bit, level in enumerate(value.LEVELS) if sink.levels >> bit & 1]
+        if any(self.evidenced[counter] or self.evidenced[_OF_LEVEL.get(counter, counter)] for counter in counted[::2]):
             order["cause"] = packed_cause_of(event)
         self._count(order, sink.count)
         data["standing"], data["last"] = standing + 1, event.time
@@ -137,6 +145,11 @@ class Commerce(Chapter):
             count(_BASES, of_base, at, 1)
             if attached:
                 count(_ATTACHED, of_base, at, 1)
+        for level in order.get("levels", ()):
+            of_level = self.cells.with_values(cell, {"cause": level})
+            for place in range(0, len(counted), 2):
+                if counted[place] in _OF_LEVEL:
+                    count(_OF_LEVEL[counted[place]], of_level, at, counted[place + 1])
 
     def _cancelled(self, data: dict[str, Any], event: Touchpoint, sink: Sink) -> None:
         order = _order_of(data, event)

@@ -1,5 +1,5 @@
 -- Orders, offers and referrals. Definitions: docs/reference/chapters/commerce.md.
--- In: events, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, facts.
+-- In: events, members, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, facts.
 
 -- Of events of one name those that count: the first, and again the first that comes `span` or more after the one that counted.
 CREATE MACRO counting(relation, span) AS TABLE
@@ -88,6 +88,20 @@ SELECT counter, n, t, event, NULL FROM (
     FROM standing_orders o
 )
 WHERE n <> 0;
+
+-- The same for each level of value on which a journey of the order had been touched by then, if that chapter is on.
+CREATE TABLE order_levels AS
+SELECT DISTINCT o.event, value_level AS level
+FROM standing_orders o JOIN members ordered ON ordered.event = o.event AND ordered.role IN ('start', 'activity', 'complete', 'fail')
+    JOIN members before ON before.key = ordered.key AND before.journey_no = ordered.journey_no
+        AND before.instance = ordered.instance AND before.n <= ordered.n AND before.role IN ('start', 'activity', 'complete', 'fail')
+    JOIN events touched ON touched.event = before.event
+WHERE value_level <> '' AND EXISTS (SELECT 1 FROM chapter_settings WHERE chapter = 'value');
+
+INSERT INTO chapter_changes
+SELECT 'LEVEL_' || CASE WHEN starts_with(counter, 'ORDERS_') THEN 'ORDERS' ELSE counter END, n, t, event, MAP {'cause': level}
+FROM chapter_changes JOIN order_levels USING (event)
+WHERE counter IN ('ORDERS_PLAIN', 'ORDERS_CROSS_SOLD', 'REFERRAL_ORDERS', 'PRICE_PREMIUM', 'PRICE_REFERENCE');
 
 INSERT INTO chapter_changes SELECT 'ORDERS_APART', 1, t, event, NULL FROM orders WHERE amount IS NULL AND cancelled IS NULL;
 INSERT INTO chapter_changes SELECT 'ORDERS_CANCELLED', 1, t, event, NULL FROM orders WHERE cancelled IS NOT NULL;
