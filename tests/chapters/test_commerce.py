@@ -15,8 +15,11 @@ from tests.chapters.support import (
     SLICES,
     Histories,
     assert_recount_is_equal,
+    side_by_side,
+    told,
 )
-from tests.journeys_support import MINUTE, Story
+from tests.journeys_support import HOUR, MINUTE, Story
+from tests.verify_support import counted, differing
 
 if TYPE_CHECKING:
     from random import Random
@@ -248,6 +251,78 @@ def test_rules_see_what_a_customer_is_worth() -> None:
     assert [(alert.state, alert.metric.signals) for alert in shop.run.alerts] == [("firing", {"lifetime_value": 105.0, "orders": 2})]
     shop.commerce("order.refunded", "a", 2, revenue="10.00")
     assert shop.states == ["firing", "resolved"]
+
+
+SLIPPING = '[[rule]]\nid = "r"\non = "customer"\nwhen = "slipping"\n'
+
+
+def test_a_customer_slips_when_twice_his_median_gap_has_passed_and_is_back_with_an_order() -> None:
+    shop = Shop(rules=SLIPPING)
+    for minute in (0, 10, 30, 35):  # gaps of 10, 20, 5
+        shop.order(f"o{minute}", minute)
+    shop.clock(55 * 60 - 0.001)
+    assert shop.total("CUSTOMERS_SLIPPED") == [0]
+    slipped = shop.clock(55 * 60)
+    assert shop.run.at("CUSTOMERS_SLIPPED", slipped) == 1
+    assert shop.states == ["firing"]
+    shop.order("back", 60)
+    assert shop.states == ["firing", "resolved"]
+    shop.clock((60 + 30) * 60)  # gaps of 5, 10, 20, 25: the middle of 10 and 20
+    assert shop.total("CUSTOMERS_SLIPPED") == [2]
+
+
+@pytest.mark.parametrize(("minute", "slipped"), [(54.999, 0), (55, 1)])
+def test_an_order_at_exactly_twice_the_gap_comes_after_it(minute: float, slipped: int) -> None:
+    shop = Shop()
+    for ordered in (0, 10, 30, 35):
+        shop.order(f"o{ordered}", ordered)
+    shop.order("back", minute)
+    assert shop.total("CUSTOMERS_SLIPPED") == [slipped]
+
+
+@pytest.mark.parametrize("minutes", [(0, 10, 20), (0, 0, 0, 0), (0, 60, 120, 180)])
+def test_without_a_rhythm_nobody_slips(minutes: tuple[int, ...]) -> None:
+    """Two gaps are too few, a median of 0 is none, and after two hours the customer is forgotten."""
+    shop = Shop()
+    for number, minute in enumerate(minutes):
+        shop.order(f"o{number}", minute)
+    shop.clock(9 * 3600)
+    assert shop.total("CUSTOMERS_SLIPPED") == [0]
+
+
+def gaps_of(shop: Shop) -> list[list[int]]:
+    fold = shop.run.processor._folds[1]
+    states = (fold.unpack(row.state) for row in shop.run.rows.values())
+    return [state.kept["commerce"].data["gaps"] for state in states]
+
+
+def test_only_the_latest_ten_gaps_count() -> None:
+    shop = Shop()
+    minute = 0
+    for number, gap in enumerate([0, *[20] * 9, *[1] * 10]):
+        minute += gap
+        shop.order(str(number), minute)
+    slipped = shop.clock((minute + 2) * 60)
+    assert shop.run.at("CUSTOMERS_SLIPPED", slipped) == 1
+    assert [len(gaps) for gaps in gaps_of(shop)] == [10]
+
+
+def test_the_recount_knows_ten_gaps_and_what_comes_at_the_very_moment() -> None:
+    minutes = [*range(0, 121, 20), *range(121, 126), 125 + 21]  # six gaps of 20, five of 1: the median of the latest ten is 10.5
+    records = side_by_side([told(*((minute, "order.completed", {"commerce": {"revenue": "9.00"}}) for minute in minutes))])
+    end_ms = records[-1].arrival + HOUR
+    mine = counted(records, parse(DEFINITIONS), end_ms)
+    assert differing(mine, records, parse(DEFINITIONS), end_ms) == {}
+    assert sum(n for (counter, _, _), n in mine.sums.items() if counter == "CUSTOMERS_SLIPPED") == 2
+
+
+def test_a_cancelled_order_still_belongs_to_the_rhythm() -> None:
+    shop = Shop()
+    for minute in (0, 10, 30, 35):
+        shop.order(f"o{minute}", minute)
+    shop.commerce("order.cancelled", "o35", 36)
+    slipped = shop.clock(55 * 60)
+    assert shop.run.at("CUSTOMERS_SLIPPED", slipped) == 1
 
 
 def test_nothing_is_kept_of_a_customer_for_ever() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.amounts import attached_to, changes_of, hundredths
+from streamer.journeys.chapters.returning import Rhythm
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.chapters import commerce, value
@@ -57,7 +58,7 @@ _Order = dict[str, Any]
 
 class Commerce(Chapter):
     """data: `orders` in event order; `offers`: [id, time, cell, accepted]; and of the customer `standing` (orders), `value`
-    (hundredths), `last` (time of the latest order).
+    (hundredths), `last` (time of the latest order); and what `Rhythm` keeps.
     """
 
     id = "commerce"
@@ -73,6 +74,7 @@ class Commerce(Chapter):
         self._horizon, self._correct_within = int(settings.horizon), int(settings.correct_within)
         self._customer_for, self._offer_within = int(settings.customer_for), int(settings.offer_within)
         self._orders_limit, self._offers_limit = settings.orders_per_customer, settings.offers_per_customer
+        self._rhythm = Rhythm(cells, self.evidenced, self._customer_for)
         self._attach = {base: frozenset(others) for base, others in settings.attach.items()}
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
@@ -116,8 +118,9 @@ class Commerce(Chapter):
         if len(orders) >= self._orders_limit:
             del orders[0]
             sink.note("cut_orders")
+        cell = self.cells.of(EVENT, event.journey, event)
         order: _Order = {
-            "id": event.order_id, "at": event.time, "cell": self.cells.of(EVENT, event.journey, event).packed, "amount": amount,
+            "id": event.order_id, "at": event.time, "cell": cell.packed, "amount": amount,
             "number": standing + 1, "counted": counted, "bases": bases, "refunds": [], "gone": False, "decided": False,
         }  # fmt: skip
         orders.append(order)
@@ -126,6 +129,7 @@ class Commerce(Chapter):
         if any(self.evidenced[counter] or self.evidenced[_OF_LEVEL.get(counter, counter)] for counter in counted[::2]):
             order["cause"] = packed_cause_of(event)
         self._count(order, sink.count)
+        self._rhythm.ordered(data, event, cell)
         data["standing"], data["last"] = standing + 1, event.time
         data["value"] = data.get("value", 0) + max(amount, 0)
 
@@ -231,10 +235,10 @@ class Commerce(Chapter):
             due = min(due, order["at"] + (self._correct_within if order["decided"] else self._horizon))
         for offer in kept.data.get("offers", ()):
             due = min(due, offer[1] + self._offer_within)
-        kept.due = due
+        kept.due = min(due, self._rhythm.next_due(kept.data))
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
-        """Horizons are over; and forget what can no longer be corrected, accepted or repeated."""
+        """Horizons are over, and customers slip; and forget what can no longer be corrected, accepted or repeated."""
         data = kept.data
         orders: list[_Order] = data.get("orders", [])
         for place, order in enumerate(orders):
@@ -245,8 +249,10 @@ class Commerce(Chapter):
         for name in ("orders", "offers"):
             if not data[name]:
                 del data[name]
+        self._rhythm.fire(data, due, sink)
         if "last" in data and data["last"] + self._customer_for <= due:
             del data["last"], data["standing"], data["value"]
+            self._rhythm.forget(data)
         self._set_due(kept)
 
     def _decide(self, order: _Order, sink: Sink, *, followed: bool) -> None:
@@ -260,7 +266,9 @@ class Commerce(Chapter):
             sink.count(counters[1], cell, horizon)
 
     def signal(self, kept: Kept, name: str) -> Value:
-        """`orders`, `lifetime_value`."""
+        """`orders`, `lifetime_value`, `slipping`."""
+        if name == "slipping":
+            return "slipping" in kept.data
         if name == "orders":
             standing: int = kept.data.get("standing", 0)
             return standing

@@ -106,6 +106,11 @@ METRICS: Final = (
         "repeat_order_share", "cx_repeat_order_ratio", C.ORDERS_REPEATED, ORDERS, "orders of customers who had ordered before / orders",
         "B6, F2 [H]",
     ),
+    _count(
+        "customers_slipped", (C.CUSTOMERS_SLIPPED,),
+        "customers for whom twice the median gap between their latest orders has passed without another, at that moment in the window",
+        "F2; of at least 3 gaps and the latest 10 [H]",
+    ),
     _ratio("referral_share", "cx_referral_order_ratio", C.REFERRAL_ORDERS, ORDERS, "orders by referral / orders", "B9", leading=False),
     _count("referrals_sent", (C.REFERRALS_SENT,), "referrals sent in the window", "B9", leading=False),
     _count("referrals_converted", (C.REFERRALS_CONVERTED,), "referrals converted in the window", "B9", leading=False),
@@ -119,4 +124,5 @@ METRICS: Final = (
 SIGNALS: Final = {
     "orders": "orders of the customer that stand, as long as he is remembered",
     "lifetime_value": "revenue less refunds of these, times `margin_share`, in units of the reporting currency",
+    "slipping": "whether twice the median gap between the customer's latest orders, of at least three, has passed since the last one",
 }

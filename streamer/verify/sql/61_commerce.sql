@@ -153,6 +153,32 @@ WHERE number = rung AND (followed OR NOT only_followed) AND (due <= ends.clock O
 INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM ladder, settings WHERE by_event OR t < decided + 1000;
 INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM ladder, settings WHERE NOT by_event AND t >= decided + 1000;
 
+-- The rhythm of a customer: twice the median of the latest ten gaps, if it is of three or more; and until when another order came in time.
+CREATE TABLE rhythms AS
+SELECT *, t + within AS slips
+FROM (
+    SELECT *, CASE WHEN len(gaps) % 2 = 1 THEN 2 * gaps[(len(gaps) + 1) // 2]
+                   ELSE gaps[len(gaps) // 2] + gaps[len(gaps) // 2 + 1] END AS within
+    FROM (
+        SELECT event, key, part, t, list_sort(list(gap) FILTER (gap IS NOT NULL) OVER latest) AS gaps,
+            lead(t) OVER so_on AS next_t, lead(place) OVER so_on AS next_place
+        FROM (SELECT *, t - lag(t) OVER (PARTITION BY key, life ORDER BY place) AS gap FROM orders)
+        WINDOW latest AS (PARTITION BY key, life ORDER BY place ROWS BETWEEN 9 PRECEDING AND CURRENT ROW),
+            so_on AS (PARTITION BY key ORDER BY place)
+    )
+    WHERE len(gaps) >= 3
+)
+WHERE within > 0 AND within < setting('commerce', 'customer_for')::BIGINT AND coalesce(t + within <= next_t, true);
+
+CREATE TABLE slipped AS
+SELECT event, slips AS t, slips <= seen AS by_event
+FROM rhythms JOIN ends USING (part) JOIN (SELECT key, max(t) AS seen FROM events GROUP BY key) USING (key)
+WHERE slips <= ends.clock OR slips <= seen;
+
+INSERT INTO chapter_changes SELECT 'CUSTOMERS_SLIPPED', 1, t, event, NULL FROM slipped, settings WHERE by_event OR t < decided + 1000;
+INSERT INTO undecided_chapter_changes
+SELECT 'CUSTOMERS_SLIPPED', 1, t, event, NULL FROM slipped, settings WHERE NOT by_event AND t >= decided + 1000;
+
 -- Offers of an upgrade, and the first acceptance of each in time.
 CREATE TABLE offer_events AS
 SELECT event, key, t, place, type, id(details ->> '$.offer.offer_id') AS name, dimension(details ->> '$.offer.kind') AS kind
@@ -189,4 +215,7 @@ SELECT key, 'order', 1, since, until FROM remembered_orders
 UNION ALL
 SELECT key, 'revenue', amount, since, until FROM remembered_orders WHERE amount IS NOT NULL
 UNION ALL
-SELECT key, 'revenue', -refunds.amount, at_event(t, place), until FROM refunds JOIN remembered_orders o ON o.event = of_order;
+SELECT key, 'revenue', -refunds.amount, at_event(t, place), until FROM refunds JOIN remembered_orders o ON o.event = of_order
+UNION ALL
+SELECT key, 'slipping', 1, at_deadline(slips), least(at_event(next_t, next_place), at_deadline(t + setting('commerce', 'customer_for')::BIGINT))
+FROM rhythms;

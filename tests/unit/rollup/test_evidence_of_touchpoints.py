@@ -139,6 +139,13 @@ def test_a_cancelled_order_is_no_evidence_of_orders() -> None:
     assert record.evidence_count == 4
 
 
+def test_who_slips_is_told_by_the_order_he_has_been_waited_for_since() -> None:
+    ordered = {"customer": "c", "type": "order.completed", "revenue": "9.00"}
+    orders: list[dict[str, object]] = [{"minute": n, "order_id": f"o{n}", **ordered} for n in (0, 20, 40, 60)]
+    (record, *_) = of_default("customers_slipped", "value >= 1", 1, orders)
+    assert (ids_of(record), record.evidence_count) == (["e3"], 1)
+
+
 def test_who_refuses_analytics_is_counted_and_not_named() -> None:
     refused = {"type": "checkout.started", "analytics_consent": False}
     events = [{"minute": n, "customer": f"c{n}", "checkout_id": f"k{n}", **refused} for n in range(3)]
