@@ -267,8 +267,10 @@ class Counter(IntEnum):
     CAUSES = 240  # * friction signals with their `cause`
     CAUSE_CUSTOMERS_HOUR = 241  # stock: customers with the cause within the last hour; leave by a timer
     CAUSE_CUSTOMERS_DAY = 242  # stock: the same within the last day
-    # 243-244 commerce again
+    # 243-245 commerce again
     CUSTOMERS_SLIPPED = 243  # at the deadline: customers whose latest order is twice their usual gap ago
+    CUSTOMERS_ORDERED = 244  # order: each customer's latest order
+    CUSTOMERS_REPEATED = 245  # order: of these not long after the one before
     WALLETS_DECLARED = 250  # * customers' latest declarations of what they spend with us and with others
     WALLET_DECLARED = 251  # * sum of our shares in them, in ten-thousandths
     WALLET_DECLARED_SQUARES = 252  # * sum of their squares

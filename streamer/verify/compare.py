@@ -43,7 +43,7 @@ LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_journeys": _JOURNEYS | _of_chapter("steps") | _of_chapter("value"),
     "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
     "cut_cases": _CASES | _EFFORT,
-    "cut_orders": _COMMERCE | _LEVELS | {Counter.CUSTOMERS_SLIPPED},
+    "cut_orders": _COMMERCE | _LEVELS | {Counter.CUSTOMERS_SLIPPED, Counter.CUSTOMERS_ORDERED, Counter.CUSTOMERS_REPEATED},
     "cut_contracts": _of_chapter("contracts"),
     "cut_refunds": _COMMERCE,
     "cut_offers": frozenset({Counter.UPGRADES_SHOWN, Counter.UPGRADES_ACCEPTED}),

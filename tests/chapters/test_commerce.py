@@ -8,8 +8,14 @@ import pytest
 
 from streamer.definitions import parse
 from streamer.errors import DefinitionsError
+from streamer.journeys.chapters.commerce import Commerce
+from streamer.journeys.fold import Fold
+from streamer.journeys.sinks import Aside
+from streamer.journeys.state import Kept, State
 from streamer.metrics.chapters.commerce import METRICS
+from streamer.metrics.counters import Counter
 from streamer.metrics.metric import counters_of
+from streamer.touchpoints.touchpoint import Touchpoint
 from tests.chapters.support import (
     RECOUNTED,
     SLICES,
@@ -18,7 +24,7 @@ from tests.chapters.support import (
     side_by_side,
     told,
 )
-from tests.journeys_support import HOUR, MINUTE, Story
+from tests.journeys_support import BASE_MS, HOUR, MINUTE, Story
 from tests.verify_support import counted, differing
 
 if TYPE_CHECKING:
@@ -40,6 +46,7 @@ margin_share = 0.5
 horizon = "40m"
 correct_within = "1h"
 customer_for = "70m"
+repeat_within = "20m"
 offer_within = "45m"
 attach = { bike = ["helmet", "lock"], sofa = ["lamp"] }
 """
@@ -251,6 +258,77 @@ def test_rules_see_what_a_customer_is_worth() -> None:
     assert [(alert.state, alert.metric.signals) for alert in shop.run.alerts] == [("firing", {"lifetime_value": 105.0, "orders": 2})]
     shop.commerce("order.refunded", "a", 2, revenue="10.00")
     assert shop.states == ["firing", "resolved"]
+
+
+def test_a_customer_counts_once_where_his_latest_order_does() -> None:
+    shop = Shop('repeat_within = "20m"')
+    shop.order("a", 0, channel="phone")
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [1, 0]
+    again = shop.order("b", 19.9)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [1, 1]
+    assert shop.run.at("CUSTOMERS_ORDERED", again) == shop.run.at("CUSTOMERS_REPEATED", again) == 1
+    assert shop.run.total("CUSTOMERS_ORDERED", channel="web") == 1
+    shop.order("c", 39.9)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [1, 0]
+
+
+def test_a_cancel_takes_the_customer_back_to_the_orders_that_stand() -> None:
+    shop = Shop('repeat_within = "50m"')
+    first = shop.order("a", 0)
+    second = shop.order("b", 25)
+    shop.order("c", 61)
+    shop.clock(62 * 60)  # the first can no longer be cancelled
+    shop.commerce("order.cancelled", "c", 63)
+    assert shop.run.at("CUSTOMERS_REPEATED", second) == shop.run.at("CUSTOMERS_ORDERED", second) == 1
+    shop.commerce("order.cancelled", "b", 64)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [1, 0]
+    assert shop.run.at("CUSTOMERS_ORDERED", first) == 1
+    shop.order("d", 65)
+    shop.commerce("order.cancelled", "d", 66)
+    assert shop.run.at("CUSTOMERS_ORDERED", first) == 1
+
+
+def test_who_has_only_cancelled_orders_is_no_customer() -> None:
+    shop = Shop()
+    shop.order("a", 0)
+    shop.commerce("order.cancelled", "a", 1)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [0, 0]
+
+
+def test_a_customer_who_is_forgotten_counts_anew() -> None:
+    shop = Shop('repeat_within = "9h"')
+    shop.order("a", 0)
+    shop.order("b", 1)
+    shop.order("c", 122)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [2, 1]
+
+
+def test_an_order_that_makes_room_still_tells_that_the_customer_ordered_before() -> None:
+    shop = Shop("orders_per_customer = 1")
+    for number in range(3):
+        shop.order(str(number), number)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [1, 1]
+
+
+def test_a_customer_of_a_row_of_an_older_build_counts_from_his_next_order_on() -> None:
+    chapter = Fold(parse(SLICES + "[commerce]")).chapters["commerce"]
+    assert isinstance(chapter, Commerce)
+    kept, sink = Kept(), Aside(bytes(256))
+
+    def order(number: int) -> None:
+        event = Touchpoint(BASE_MS + number * MINUTE, number, f"e{number}", "shop", "order.completed", "web")
+        event.order_id, event.revenue_minor = f"o{number}", 900
+        chapter.apply(kept, event, State(), sink)
+
+    order(0)
+    for name in ("settled", "gaps", "slips"):  # what an older build has not kept
+        kept.data.pop(name, None)
+    sink.counts.clear()
+    order(1)
+    chapter.fire(kept, kept.due, State(), sink)
+    counts = [(key & 255, n) for counts in sink.counts.values() for key, n in counts.items()]
+    for counter in (Counter.CUSTOMERS_ORDERED, Counter.CUSTOMERS_REPEATED):
+        assert sum(n for counted, n in counts if counted == counter) == 1
 
 
 SLIPPING = '[[rule]]\nid = "r"\non = "customer"\nwhen = "slipping"\n'

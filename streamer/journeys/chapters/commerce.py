@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.amounts import attached_to, changes_of, hundredths
-from streamer.journeys.chapters.returning import Rhythm
+from streamer.journeys.chapters.returning import Repeaters, Rhythm
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.chapters import commerce, value
@@ -58,7 +58,7 @@ _Order = dict[str, Any]
 
 class Commerce(Chapter):
     """data: `orders` in event order; `offers`: [id, time, cell, accepted]; and of the customer `standing` (orders), `value`
-    (hundredths), `last` (time of the latest order); and what `Rhythm` keeps.
+    (hundredths), `last` (time of the latest order); and what `Rhythm` and `Repeaters` keep.
     """
 
     id = "commerce"
@@ -75,6 +75,7 @@ class Commerce(Chapter):
         self._customer_for, self._offer_within = int(settings.customer_for), int(settings.offer_within)
         self._orders_limit, self._offers_limit = settings.orders_per_customer, settings.offers_per_customer
         self._rhythm = Rhythm(cells, self.evidenced, self._customer_for)
+        self._repeaters = Repeaters(cells, self.evidenced, int(settings.repeat_within))
         self._attach = {base: frozenset(others) for base, others in settings.attach.items()}
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
@@ -101,6 +102,7 @@ class Commerce(Chapter):
         if _order_of(data, event) is not None:
             sink.note("order_repeated")
             return
+        before = self._repeaters.latest(data)
         orders: list[_Order] = data.setdefault("orders", [])
         standing: int = data.get("standing", 0)
         amount = self._amount(event)
@@ -116,7 +118,7 @@ class Commerce(Chapter):
             if event.details is not None and event.details.acquisition_source == commerce.REFERRAL:
                 counted += [_REFERRAL, 1]
         if len(orders) >= self._orders_limit:
-            del orders[0]
+            self._repeaters.settle(data, orders.pop(0))
             sink.note("cut_orders")
         cell = self.cells.of(EVENT, event.journey, event)
         order: _Order = {
@@ -126,9 +128,11 @@ class Commerce(Chapter):
         orders.append(order)
         if sink.levels:
             order["levels"] = [level for bit, level in enumerate(value.LEVELS) if sink.levels >> bit & 1]
-        if any(self.evidenced[counter] or self.evidenced[_OF_LEVEL.get(counter, counter)] for counter in counted[::2]):
+        wanted = (*counted[::2], *(_OF_LEVEL.get(counter, counter) for counter in counted[::2]))
+        if self._repeaters.keeps_events or any(self.evidenced[counter] for counter in wanted):
             order["cause"] = packed_cause_of(event)
         self._count(order, sink.count)
+        self._repeaters.moved(data, before, sink)
         self._rhythm.ordered(data, event, cell)
         data["standing"], data["last"] = standing + 1, event.time
         data["value"] = data.get("value", 0) + max(amount, 0)
@@ -160,7 +164,9 @@ class Commerce(Chapter):
         if order is None or order["gone"]:
             sink.note("order_unknown")
             return
+        before = self._repeaters.latest(data)
         order["gone"] = True
+        self._repeaters.moved(data, before, sink)
         sink.cause = kept_cause(order.get("cause"))
         self._count(order, sink.count_back)
         sink.count(_CANCELLED, self.cells.unpack(order["cell"]), order["at"])
@@ -244,6 +250,9 @@ class Commerce(Chapter):
         for place, order in enumerate(orders):
             if not order["decided"] and order["at"] + self._horizon <= due:
                 self._decide(order, sink, followed=any(not later["gone"] for later in orders[place + 1 :]))
+        for order in orders:
+            if order["at"] + self._correct_within <= due:
+                self._repeaters.settle(data, order)
         data["orders"] = [order for order in orders if order["at"] + self._correct_within > due]
         data["offers"] = [offer for offer in data.get("offers", ()) if offer[1] + self._offer_within > due]
         for name in ("orders", "offers"):
@@ -253,6 +262,7 @@ class Commerce(Chapter):
         if "last" in data and data["last"] + self._customer_for <= due:
             del data["last"], data["standing"], data["value"]
             self._rhythm.forget(data)
+            data.pop("settled", None)
         self._set_due(kept)
 
     def _decide(self, order: _Order, sink: Sink, *, followed: bool) -> None:

@@ -1,4 +1,4 @@
-"""When customers come back: who slips out of the rhythm of his orders (F2)."""
+"""When customers come back: who slips out of the rhythm of his orders (F2), and who has ordered again within a year (B6)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streamer.journeys.cells import Cell, Cells
     from streamer.journeys.sinks import Sink
     from streamer.touchpoints.touchpoint import Touchpoint
 
+_ORDERED: Final = int(Counter.CUSTOMERS_ORDERED)
+_REPEATED: Final = int(Counter.CUSTOMERS_REPEATED)
 _SLIPPED: Final = int(Counter.CUSTOMERS_SLIPPED)
 # Of a customer's latest orders: how many gaps between them are kept, and how many it takes to know his rhythm.
 GAPS_MAX: Final = 10
@@ -68,3 +72,49 @@ class Rhythm:
         """The customer is a new one from here on."""
         for name in ("gaps", "slips", "slipping"):
             data.pop(name, None)
+
+
+class Repeaters:
+    """Each customer counts once, where his latest order that stands counts; another order, or a cancel, takes him there from where he was.
+
+    In the data of the chapter: `settled`: the latest two of the orders that stand and can no longer be cancelled; it is there as soon as
+    the customer is counted, which he is not in a row of an older build.
+    """
+
+    def __init__(self, cells: Cells, evidenced: bytes, repeat_within_ms: int) -> None:
+        self._cells = cells
+        self.keeps_events = bool(evidenced[_ORDERED] or evidenced[_REPEATED])
+        self._repeat_within_ms = repeat_within_ms
+
+    def latest(self, data: Mapping[str, Any]) -> list[list[Any]]:
+        """[time, packed cell, event or None] of up to two orders, where the customer is counted."""
+        if "settled" not in data:
+            return []
+        standing = [order for order in data.get("orders", ()) if not order["gone"]]
+        return [*data["settled"], *(_place_of(order) for order in standing[-2:])][-2:]
+
+    def settle(self, data: dict[str, Any], order: Mapping[str, Any]) -> None:
+        """The oldest order is not kept any more."""
+        if "settled" in data and not order["gone"]:
+            data["settled"] = [*data["settled"], _place_of(order)][-2:]
+
+    def moved(self, data: dict[str, Any], before: list[list[Any]], sink: Sink) -> None:
+        """Count the customer where his latest orders are now, and not where they were before."""
+        data.setdefault("settled", [])
+        after = self.latest(data)
+        if after != before:
+            self._count(before, -1, sink)
+            self._count(after, 1, sink)
+
+    def _count(self, orders: list[list[Any]], n: int, sink: Sink) -> None:
+        if not orders:
+            return
+        at, packed, cause = orders[-1]
+        cell = self._cells.unpack(packed)
+        sink.count_for(kept_cause(cause), _ORDERED, cell, at, n)
+        if len(orders) > 1 and at - orders[0][0] < self._repeat_within_ms:
+            sink.count_for(kept_cause(cause), _REPEATED, cell, at, n)
+
+
+def _place_of(order: Mapping[str, Any]) -> list[Any]:
+    return [order["at"], order["cell"], order.get("cause")]

@@ -106,6 +106,11 @@ METRICS: Final = (
         "repeat_order_share", "cx_repeat_order_ratio", C.ORDERS_REPEATED, ORDERS, "orders of customers who had ordered before / orders",
         "B6, F2 [H]",
     ),
+    _ratio(
+        "repeat_purchase_rate", "cx_repeat_purchase_ratio", C.CUSTOMERS_REPEATED, (C.CUSTOMERS_ORDERED,),
+        "customers whose latest order, in the window, is within `repeat_within` (365 d) of the one before / customers with an order in it",
+        "B6; each customer once, by his latest order [H]", leading=False,
+    ),
     _count(
         "customers_slipped", (C.CUSTOMERS_SLIPPED,),
         "customers for whom twice the median gap between their latest orders has passed without another, at that moment in the window",

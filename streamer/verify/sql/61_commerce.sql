@@ -179,6 +179,18 @@ INSERT INTO chapter_changes SELECT 'CUSTOMERS_SLIPPED', 1, t, event, NULL FROM s
 INSERT INTO undecided_chapter_changes
 SELECT 'CUSTOMERS_SLIPPED', 1, t, event, NULL FROM slipped, settings WHERE NOT by_event AND t >= decided + 1000;
 
+-- A customer counts at his latest order that stands.
+INSERT INTO chapter_changes
+SELECT counter, 1, t, event, NULL
+FROM (
+    SELECT event, t, t - lag(t) OVER so_far < setting('commerce', 'repeat_within')::BIGINT AS again,
+        lead(event) OVER so_far IS NULL AS is_latest
+    FROM orders
+    WHERE cancelled IS NULL
+    WINDOW so_far AS (PARTITION BY key, life ORDER BY place)
+), (VALUES ('CUSTOMERS_ORDERED', false), ('CUSTOMERS_REPEATED', true)) AS counters (counter, only_again)
+WHERE is_latest AND (again OR NOT only_again);
+
 -- Offers of an upgrade, and the first acceptance of each in time.
 CREATE TABLE offer_events AS
 SELECT event, key, t, place, type, id(details ->> '$.offer.offer_id') AS name, dimension(details ->> '$.offer.kind') AS kind

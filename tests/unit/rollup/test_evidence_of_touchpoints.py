@@ -146,6 +146,15 @@ def test_who_slips_is_told_by_the_order_he_has_been_waited_for_since() -> None:
     assert (ids_of(record), record.evidence_count) == (["e3"], 1)
 
 
+def test_a_repeat_customer_is_told_by_the_latest_order_that_stands() -> None:
+    def order(minute: int, customer: str, type_: str = "order.completed", number: int | None = None) -> dict[str, object]:
+        return {"minute": minute, "customer": customer, "type": type_, "order_id": f"o{number or minute}", "revenue": "9.00"}
+
+    events = [order(n, f"c{n % 2}") for n in range(6)] + [order(7, "c1", "order.cancelled", 5), order(8, "c2"), order(9, "c2")]
+    firing = of_default("repeat_purchase_rate", "lower > 0.4", 3, events)[0]
+    assert (ids_of(firing), firing.evidence_count) == (["e3", "e4", "e8"], 3)
+
+
 def test_who_refuses_analytics_is_counted_and_not_named() -> None:
     refused = {"type": "checkout.started", "analytics_consent": False}
     events = [{"minute": n, "customer": f"c{n}", "checkout_id": f"k{n}", **refused} for n in range(3)]
