@@ -144,8 +144,8 @@ class Commerce(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     currency: the reporting currency; orders in others are counted apart, and not summed [H]. largest_order: in its units; larger orders
     are counted apart, so that no sum can overflow [H]. margin_share: what of the revenue is margin [H]. horizon: a customer has come back
     if the next order comes within it [H]. correct_within: an order can be cancelled for so long [H]. customer_for: after so long without
-    an order a customer is a new one [H]. offer_within: an offer can be accepted for so long [H]. attach: base category -> the categories
-    that are attached to it.
+    an order a customer is a new one [H]. repeat_within: who orders again within it is a repeat customer. offer_within: an offer can be
+    accepted for so long [H]. attach: base category -> the categories that are attached to it.
     """
 
     currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")] = "EUR"
@@ -154,6 +154,7 @@ class Commerce(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     horizon: Duration = Duration(30 * _DAY)
     correct_within: Duration = Duration(90 * _DAY)
     customer_for: Duration = Duration(730 * _DAY)
+    repeat_within: Duration = Duration(365 * _DAY)
     offer_within: Duration = Duration(7 * _DAY)
     orders_per_customer: Annotated[int, msgspec.Meta(ge=1)] = 50
     offers_per_customer: Annotated[int, msgspec.Meta(ge=1)] = 50

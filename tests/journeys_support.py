@@ -39,7 +39,7 @@ def raised(text: str) -> str:
 
 
 _GROUPS = {
-    "issue": ("issue_id", "case_id", "contact_id", "reason", "severity", "resolved"),
+    "issue": ("issue_id", "case_id", "contact_id", "reason", "severity", "resolved", "due_at"),
     "actor": ("team", "partner", "owner", "initiator"),
     "handoff": ("from_team", "to_team", "handoff_kind", "context_passed"),
     "commerce": ("checkout_id", "order_id", "cart_id", "currency", "revenue"),

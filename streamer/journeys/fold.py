@@ -91,7 +91,7 @@ class Fold:
         """Fold one event; deadlines up to its time must have fired. False if it certainly left the state as it was."""
         if plan is None:
             plan = self.plan(event)
-        sink.event, sink.anonymous = event, state.refused
+        sink.event, sink.anonymous, sink.levels = event, state.refused, 0
         if event.late_completion:
             self._complete_late(state, plan, event, sink)
             return True

@@ -18,13 +18,15 @@ class Sink:
 
     event: what is being folded, the cause of what changes; None at a deadline. cause: of what a deadline changes or an event takes back,
     if an event can be named.
-    anonymous: the customer refuses analytics, and counts without being named.
+    anonymous: the customer refuses analytics, and counts without being named. levels: of value, as bits, on which the journeys of the event
+    have been touched, where that is looked at.
     """
 
     def __init__(self) -> None:
         self.event: Touchpoint | None = None
         self.cause: Cause | None = None
         self.anonymous = False
+        self.levels = 0
 
     def at_deadline(self, cause: Cause | None = None) -> None:
         """What changes from here on is due to time, after the event `cause`."""

@@ -220,6 +220,8 @@ class Counter(IntEnum):
     CASES_UNOWNED = 199  # start: cases that had no owner for too long
     OWNER_CHANGES = 200  # * another owner of an open case
     OWNER_CHANGES_UNTOLD = 201  # * of these not told to the customer in time
+    DUE_DATES = 202  # at the due date, or at the end of the case before it: due dates of cases
+    DUE_DATES_MISSED = 203  # at the due date: of these without anything done by the owner since the date was told
     # 140-147 effort, 148-155 digital, 156-183 steps, 184-193 handoffs, 194-203 communication
     # 204-219 value
     PREFERENCES = 204  # * statements of what was wanted and what was received
@@ -237,6 +239,11 @@ class Counter(IntEnum):
     GOALS = 216  # * goals set
     GOALS_PROGRESSED = 217  # pane of the goal's setting: of these with progress, or reached
     GOALS_REACHED = 218  # pane of the goal's setting: of these reached
+    # `order`, with the level as `cause`: once for each level of value on which a journey of the order has been touched
+    LEVEL_ORDERS = 219  # order: orders
+    LEVEL_REFERRAL_ORDERS = 237  # order: of these by referral
+    LEVEL_PRICE_PREMIUM = 238  # order: their PRICE_PREMIUM
+    LEVEL_PRICE_REFERENCE = 239  # order: their PRICE_REFERENCE
     # 220-239 operations
     SHIPMENTS = 220  # * shipments seen for the first time
     SHIPMENTS_EXPEDITED = 221  # pane of the shipment's first event: of these expedited
@@ -260,6 +267,10 @@ class Counter(IntEnum):
     CAUSES = 240  # * friction signals with their `cause`
     CAUSE_CUSTOMERS_HOUR = 241  # stock: customers with the cause within the last hour; leave by a timer
     CAUSE_CUSTOMERS_DAY = 242  # stock: the same within the last day
+    # 243-245 commerce again
+    CUSTOMERS_SLIPPED = 243  # at the deadline: customers whose latest order is twice their usual gap ago
+    CUSTOMERS_ORDERED = 244  # order: each customer's latest order
+    CUSTOMERS_REPEATED = 245  # order: of these not long after the one before
     WALLETS_DECLARED = 250  # * customers' latest declarations of what they spend with us and with others
     WALLET_DECLARED = 251  # * sum of our shares in them, in ten-thousandths
     WALLET_DECLARED_SQUARES = 252  # * sum of their squares

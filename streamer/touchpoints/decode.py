@@ -97,6 +97,12 @@ def _accept(offset: int, arrival_ms: int, key: bytes | None, value: bytes, event
         except ValueError as exc:
             return Rejected(Reason.WRONG_TYPE, f"commerce.revenue: {exc}")
     type_, time, channel = event.type, event.time, data.channel
+    due_ms = None
+    if (issue := data.issue) is not None and issue.due_at:
+        try:
+            due_ms = milliseconds(issue.due_at)
+        except ValueError as exc:
+            return Rejected(Reason.WRONG_TYPE, f"issue.due_at: {exc}")
     details = None
     if type_ and (type_ := _types[type_]) in DETAILED:
         try:
@@ -132,6 +138,8 @@ def _accept(offset: int, arrival_ms: int, key: bytes | None, value: bytes, event
     if commerce is not None:
         _fill_commerce(touchpoint, commerce, revenue_minor)
     touchpoint.details = details
+    if due_ms is not None:
+        touchpoint.due_ms = due_ms
     return touchpoint
 
 

@@ -19,6 +19,7 @@ class Issue(msgspec.Struct, gc=False):
     reason: str | None = None
     severity: str | None = None
     resolved: bool | None = None
+    due_at: str | None = None
 
 
 class Actor(msgspec.Struct, gc=False):

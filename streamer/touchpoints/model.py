@@ -33,7 +33,7 @@ class Closed(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class Issue(Closed):
-    """What a contact is about."""
+    """What a contact is about; `due_at`: by when the case, or the step it is in, is to be done."""
 
     issue_id: Id | None = None
     case_id: Id | None = None
@@ -41,6 +41,7 @@ class Issue(Closed):
     reason: Dimension | None = None
     severity: Dimension | None = None
     resolved: bool | None = None
+    due_at: Moment | None = None
 
 
 class Actor(Closed):

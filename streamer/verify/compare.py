@@ -28,6 +28,9 @@ _JOURNEYS: Final = frozenset(c for c in Counter if Counter.STARTED <= c < Counte
 _ISSUES: Final = frozenset(c for c in Counter if Counter.CONTACTS <= c < Counter.CASES)
 _CASES: Final = frozenset(c for c in Counter if Counter.CASES <= c < FIRST_CHAPTERS)
 _COMMERCE: Final = frozenset(c for c in Counter if Counter.ORDERS_PLAIN <= c < Counter.SESSIONS_BROWSED)
+_LEVELS: Final = frozenset(
+    {Counter.LEVEL_ORDERS, Counter.LEVEL_REFERRAL_ORDERS, Counter.LEVEL_PRICE_PREMIUM, Counter.LEVEL_PRICE_REFERENCE}
+)
 _EFFORT: Final = frozenset(c for c in Counter if Counter.ISSUES_EFFORT_MEDIUM <= c < Counter.CASES or c == Counter.FRICTION_INSTANCES)
 
 
@@ -40,7 +43,7 @@ LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_journeys": _JOURNEYS | _of_chapter("steps") | _of_chapter("value"),
     "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
     "cut_cases": _CASES | _EFFORT,
-    "cut_orders": _COMMERCE,
+    "cut_orders": _COMMERCE | _LEVELS | {Counter.CUSTOMERS_SLIPPED, Counter.CUSTOMERS_ORDERED, Counter.CUSTOMERS_REPEATED},
     "cut_contracts": _of_chapter("contracts"),
     "cut_refunds": _COMMERCE,
     "cut_offers": frozenset({Counter.UPGRADES_SHOWN, Counter.UPGRADES_ACCEPTED}),

@@ -8,15 +8,24 @@ import pytest
 
 from streamer.definitions import parse
 from streamer.errors import DefinitionsError
+from streamer.journeys.chapters.commerce import Commerce
+from streamer.journeys.fold import Fold
+from streamer.journeys.sinks import Aside
+from streamer.journeys.state import Kept, State
 from streamer.metrics.chapters.commerce import METRICS
+from streamer.metrics.counters import Counter
 from streamer.metrics.metric import counters_of
+from streamer.touchpoints.touchpoint import Touchpoint
 from tests.chapters.support import (
     RECOUNTED,
     SLICES,
     Histories,
     assert_recount_is_equal,
+    side_by_side,
+    told,
 )
-from tests.journeys_support import MINUTE, Story
+from tests.journeys_support import BASE_MS, HOUR, MINUTE, Story
+from tests.verify_support import counted, differing
 
 if TYPE_CHECKING:
     from random import Random
@@ -37,6 +46,7 @@ margin_share = 0.5
 horizon = "40m"
 correct_within = "1h"
 customer_for = "70m"
+repeat_within = "20m"
 offer_within = "45m"
 attach = { bike = ["helmet", "lock"], sofa = ["lamp"] }
 """
@@ -248,6 +258,149 @@ def test_rules_see_what_a_customer_is_worth() -> None:
     assert [(alert.state, alert.metric.signals) for alert in shop.run.alerts] == [("firing", {"lifetime_value": 105.0, "orders": 2})]
     shop.commerce("order.refunded", "a", 2, revenue="10.00")
     assert shop.states == ["firing", "resolved"]
+
+
+def test_a_customer_counts_once_where_his_latest_order_does() -> None:
+    shop = Shop('repeat_within = "20m"')
+    shop.order("a", 0, channel="phone")
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [1, 0]
+    again = shop.order("b", 19.9)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [1, 1]
+    assert shop.run.at("CUSTOMERS_ORDERED", again) == shop.run.at("CUSTOMERS_REPEATED", again) == 1
+    assert shop.run.total("CUSTOMERS_ORDERED", channel="web") == 1
+    shop.order("c", 39.9)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [1, 0]
+
+
+def test_a_cancel_takes_the_customer_back_to_the_orders_that_stand() -> None:
+    shop = Shop('repeat_within = "50m"')
+    first = shop.order("a", 0)
+    second = shop.order("b", 25)
+    shop.order("c", 61)
+    shop.clock(62 * 60)  # the first can no longer be cancelled
+    shop.commerce("order.cancelled", "c", 63)
+    assert shop.run.at("CUSTOMERS_REPEATED", second) == shop.run.at("CUSTOMERS_ORDERED", second) == 1
+    shop.commerce("order.cancelled", "b", 64)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [1, 0]
+    assert shop.run.at("CUSTOMERS_ORDERED", first) == 1
+    shop.order("d", 65)
+    shop.commerce("order.cancelled", "d", 66)
+    assert shop.run.at("CUSTOMERS_ORDERED", first) == 1
+
+
+def test_who_has_only_cancelled_orders_is_no_customer() -> None:
+    shop = Shop()
+    shop.order("a", 0)
+    shop.commerce("order.cancelled", "a", 1)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [0, 0]
+
+
+def test_a_customer_who_is_forgotten_counts_anew() -> None:
+    shop = Shop('repeat_within = "9h"')
+    shop.order("a", 0)
+    shop.order("b", 1)
+    shop.order("c", 122)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [2, 1]
+
+
+def test_an_order_that_makes_room_still_tells_that_the_customer_ordered_before() -> None:
+    shop = Shop("orders_per_customer = 1")
+    for number in range(3):
+        shop.order(str(number), number)
+    assert shop.total("CUSTOMERS_ORDERED", "CUSTOMERS_REPEATED") == [1, 1]
+
+
+def test_a_customer_of_a_row_of_an_older_build_counts_from_his_next_order_on() -> None:
+    chapter = Fold(parse(SLICES + "[commerce]")).chapters["commerce"]
+    assert isinstance(chapter, Commerce)
+    kept, sink = Kept(), Aside(bytes(256))
+
+    def order(number: int) -> None:
+        event = Touchpoint(BASE_MS + number * MINUTE, number, f"e{number}", "shop", "order.completed", "web")
+        event.order_id, event.revenue_minor = f"o{number}", 900
+        chapter.apply(kept, event, State(), sink)
+
+    order(0)
+    for name in ("settled", "gaps", "slips"):  # what an older build has not kept
+        kept.data.pop(name, None)
+    sink.counts.clear()
+    order(1)
+    chapter.fire(kept, kept.due, State(), sink)
+    counts = [(key & 255, n) for counts in sink.counts.values() for key, n in counts.items()]
+    for counter in (Counter.CUSTOMERS_ORDERED, Counter.CUSTOMERS_REPEATED):
+        assert sum(n for counted, n in counts if counted == counter) == 1
+
+
+SLIPPING = '[[rule]]\nid = "r"\non = "customer"\nwhen = "slipping"\n'
+
+
+def test_a_customer_slips_when_twice_his_median_gap_has_passed_and_is_back_with_an_order() -> None:
+    shop = Shop(rules=SLIPPING)
+    for minute in (0, 10, 30, 35):  # gaps of 10, 20, 5
+        shop.order(f"o{minute}", minute)
+    shop.clock(55 * 60 - 0.001)
+    assert shop.total("CUSTOMERS_SLIPPED") == [0]
+    slipped = shop.clock(55 * 60)
+    assert shop.run.at("CUSTOMERS_SLIPPED", slipped) == 1
+    assert shop.states == ["firing"]
+    shop.order("back", 60)
+    assert shop.states == ["firing", "resolved"]
+    shop.clock((60 + 30) * 60)  # gaps of 5, 10, 20, 25: the middle of 10 and 20
+    assert shop.total("CUSTOMERS_SLIPPED") == [2]
+
+
+@pytest.mark.parametrize(("minute", "slipped"), [(54.999, 0), (55, 1)])
+def test_an_order_at_exactly_twice_the_gap_comes_after_it(minute: float, slipped: int) -> None:
+    shop = Shop()
+    for ordered in (0, 10, 30, 35):
+        shop.order(f"o{ordered}", ordered)
+    shop.order("back", minute)
+    assert shop.total("CUSTOMERS_SLIPPED") == [slipped]
+
+
+@pytest.mark.parametrize("minutes", [(0, 10, 20), (0, 0, 0, 0), (0, 60, 120, 180)])
+def test_without_a_rhythm_nobody_slips(minutes: tuple[int, ...]) -> None:
+    """Two gaps are too few, a median of 0 is none, and after two hours the customer is forgotten."""
+    shop = Shop()
+    for number, minute in enumerate(minutes):
+        shop.order(f"o{number}", minute)
+    shop.clock(9 * 3600)
+    assert shop.total("CUSTOMERS_SLIPPED") == [0]
+
+
+def gaps_of(shop: Shop) -> list[list[int]]:
+    fold = shop.run.processor._folds[1]
+    states = (fold.unpack(row.state) for row in shop.run.rows.values())
+    return [state.kept["commerce"].data["gaps"] for state in states]
+
+
+def test_only_the_latest_ten_gaps_count() -> None:
+    shop = Shop()
+    minute = 0
+    for number, gap in enumerate([0, *[20] * 9, *[1] * 10]):
+        minute += gap
+        shop.order(str(number), minute)
+    slipped = shop.clock((minute + 2) * 60)
+    assert shop.run.at("CUSTOMERS_SLIPPED", slipped) == 1
+    assert [len(gaps) for gaps in gaps_of(shop)] == [10]
+
+
+def test_the_recount_knows_ten_gaps_and_what_comes_at_the_very_moment() -> None:
+    minutes = [*range(0, 121, 20), *range(121, 126), 125 + 21]  # six gaps of 20, five of 1: the median of the latest ten is 10.5
+    records = side_by_side([told(*((minute, "order.completed", {"commerce": {"revenue": "9.00"}}) for minute in minutes))])
+    end_ms = records[-1].arrival + HOUR
+    mine = counted(records, parse(DEFINITIONS), end_ms)
+    assert differing(mine, records, parse(DEFINITIONS), end_ms) == {}
+    assert sum(n for (counter, _, _), n in mine.sums.items() if counter == "CUSTOMERS_SLIPPED") == 2
+
+
+def test_a_cancelled_order_still_belongs_to_the_rhythm() -> None:
+    shop = Shop()
+    for minute in (0, 10, 30, 35):
+        shop.order(f"o{minute}", minute)
+    shop.commerce("order.cancelled", "o35", 36)
+    slipped = shop.clock(55 * 60)
+    assert shop.run.at("CUSTOMERS_SLIPPED", slipped) == 1
 
 
 def test_nothing_is_kept_of_a_customer_for_ever() -> None:

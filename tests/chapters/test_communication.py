@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.chapters.support import (
     assert_recount_is_equal,
     in_seconds,
 )
-from tests.journeys_support import HOUR, MINUTE, Story
+from tests.journeys_support import BASE_MS, HOUR, MINUTE, SECOND, Story
 
 if TYPE_CHECKING:
     from random import Random
@@ -41,13 +42,17 @@ when = "silent_cases >= 1"
 id = "nobody"
 on = "customer"
 when = "unowned_cases >= 1"
+[[rule]]
+id = "overdue"
+on = "customer"
+when = "overdue_cases >= 1"
 """
 )
 # The second meets deadlines at the very moment.
 COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
 
 
-def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
+def event(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
     kinds = ["case.opened"] * 3 + ["case.updated"] * 4 + ["message.sent"] * 2 + ["case.reopened", "case.closed", "handoff.accepted"]
     kinds += ["contact.started"] * 2 + ["journey.started", "journey.completed", "contact.ended"]
     fields: dict[str, Any] = {"type": random.choice(kinds)}
@@ -58,6 +63,8 @@ def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
         issue["severity"] = severity
     if reason := random.choice(["", "status", "where_is_it", "billing"]):
         issue["reason"] = reason
+    if random.random() < 0.3:
+        issue["due_at"] = at(time_ms + random.choice([-5, 0, 5, 20, 20, 300, 900, 1200, 3000]) * SECOND)
     if issue:
         fields["issue"] = issue
     if random.random() < 0.2 or fields["type"].startswith("journey."):
@@ -72,6 +79,10 @@ def event(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
     if actor:
         fields["actor"] = actor
     return fields
+
+
+def at(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
 
 
 HISTORIES = (Histories(DEFINITIONS, event), Histories(in_seconds(DEFINITIONS), event, 4 * MINUTE))
@@ -210,6 +221,121 @@ def test_a_case_closed_before_the_notice_is_due_needs_none() -> None:
     one.clock(9000)
     assert one.run.total("OWNER_CHANGES") == 1
     assert one.run.total("OWNER_CHANGES_UNTOLD") == 0
+
+
+def promised(one: Story, seconds: float = 0, due: float = 600, **fields: Any) -> int:
+    return opened(one, seconds, due_at=at(BASE_MS + round(due * SECOND)), **fields)
+
+
+def due_dates(one: Story) -> list[int]:
+    return [one.run.total("DUE_DATES"), one.run.total("DUE_DATES_MISSED")]
+
+
+def test_a_due_date_that_passes_without_the_owner_doing_anything_counts_at_its_moment() -> None:
+    one = Story(DEFINITIONS)
+    promised(one)
+    one.clock(599.999)
+    assert due_dates(one) == [0, 0]
+    due = one.clock(600)
+    assert one.run.at("DUE_DATES", due) == one.run.at("DUE_DATES_MISSED", due) == 1
+    assert one.states == ["firing"]
+    one.event("case.updated", 700, case_id="k1", owner="ann")
+    assert one.states == ["firing", "resolved"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "missed"),
+    [
+        ("case.updated", {"owner": "ann"}, 0),
+        ("case.updated", {"owner": "bob"}, 1),
+        ("case.updated", {}, 1),
+        ("case.updated", {"owner": "ann", "initiator": "system"}, 1),
+        ("message.sent", {}, 0),
+        ("message.sent", {"case_id": None}, 1),
+        ("message.sent", {"initiator": "system"}, 1),
+        ("contact.started", {"initiator": "company"}, 0),
+        ("contact.started", {"initiator": "customer"}, 1),
+        ("contact.started", {"initiator": "customer", "owner": "ann"}, 1),
+    ],
+)
+def test_the_owner_does_something_by_naming_himself_again_and_by_what_the_customer_hears(
+    kind: str, fields: dict[str, Any], missed: int
+) -> None:
+    one = Story(DEFINITIONS)
+    promised(one)
+    one.event(kind, 100, **{"case_id": "k1", **fields})
+    one.clock(600)
+    assert due_dates(one) == [1, missed]
+
+
+def test_a_change_of_owner_is_nothing_done_but_what_the_new_one_does_is() -> None:
+    one = Story(DEFINITIONS)
+    promised(one)
+    one.event("case.updated", 100, case_id="k1", owner="bob")
+    one.event("case.updated", 200, case_id="k1", owner="bob")
+    one.clock(600)
+    assert due_dates(one) == [1, 0]
+
+
+@pytest.mark.parametrize(("seconds", "missed"), [(599.999, 0), (600, 1)])
+def test_what_is_done_at_exactly_the_due_date_comes_after_it(seconds: float, missed: int) -> None:
+    one = Story(DEFINITIONS)
+    promised(one)
+    one.event("case.updated", seconds, case_id="k1", owner="ann")
+    one.clock(700)
+    assert due_dates(one) == [1, missed]
+
+
+def test_a_case_closed_before_its_due_date_has_met_it_then() -> None:
+    one = Story(DEFINITIONS)
+    promised(one)
+    closed = one.event("case.closed", 100, case_id="k1")
+    assert one.run.at("DUE_DATES", closed) == 1
+    one.clock(9000)
+    assert due_dates(one) == [1, 0]
+
+
+def test_another_due_date_takes_the_place_of_the_one_before_and_needs_something_done_anew() -> None:
+    one = Story(DEFINITIONS)
+    promised(one)
+    one.event("case.updated", 100, case_id="k1", owner="ann", due_at=at(BASE_MS + 900 * SECOND))
+    one.clock(600)
+    assert due_dates(one) == [0, 0]
+    due = one.clock(900)
+    assert one.run.at("DUE_DATES_MISSED", due) == 1
+    one.event("case.updated", 1000, case_id="k1", due_at=at(BASE_MS + 1200 * SECOND))
+    assert one.states == ["firing", "resolved"]
+    one.clock(1200)
+    assert due_dates(one) == [2, 2]
+
+
+def test_a_due_date_told_again_changes_nothing() -> None:
+    one = Story(DEFINITIONS)
+    promised(one)
+    one.event("case.updated", 100, case_id="k1", owner="ann", due_at=at(BASE_MS + 600 * SECOND))
+    one.event("case.updated", 200, case_id="k1", due_at=at(BASE_MS + 600 * SECOND))
+    one.clock(600)
+    one.event("case.updated", 700, case_id="k1", due_at=at(BASE_MS + 600 * SECOND))
+    one.clock(900)
+    assert due_dates(one) == [1, 0]
+
+
+def test_a_due_date_that_is_over_when_it_is_told_is_none() -> None:
+    one = Story(DEFINITIONS)
+    promised(one, 700, due=700)
+    one.clock(1500)
+    assert due_dates(one) == [0, 0]
+
+
+def test_a_case_kept_by_an_older_build_has_no_due_date() -> None:
+    one = Story(DEFINITIONS)
+    opened(one, owner=None)
+    ((_, row),) = [(key, kept) for key, kept in one.run.rows.items() if key == b"c-1"]
+    assert b"due_date" not in row.state, "what nobody has told costs nothing"
+    one.restart()
+    one.event("case.updated", 100, case_id="k1", owner="ann")
+    one.clock(900)
+    assert due_dates(one) == [0, 0]
 
 
 def test_contacts_of_customers_about_the_state_of_things() -> None:

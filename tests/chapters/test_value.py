@@ -26,6 +26,9 @@ CHAPTER = """
 [value]
 sacrifice_within = "1h"
 goal_within = "40m"
+[commerce]
+horizon = "20m"
+correct_within = "40m"
 """
 JOURNEYS = """
 [[slice]]
@@ -56,6 +59,21 @@ on = "customer"
 when = "sacrifice_index >= 0.5 and preferences_stated >= 2"
 """
 DEFINITIONS = SLICES + CHAPTER + JOURNEYS + RULES
+# Orders are in the middle of another journey, too.
+BUYING = (
+    DEFINITIONS
+    + """
+[[journey]]
+id = "visit"
+start = ["journey.started"]
+activity = ["checkout.step_viewed", "order.completed"]
+complete = []
+identified_by = ["checkout_id"]
+deadline = "10m"
+recoverable_for = "5m"
+"""
+)
+COUNTERS = {counter.name for metric in METRICS for counter in counters_of(metric)}
 TAGS: dict[str, list[Any]] = {
     "value_level": ["functional", "personal", "catalytic", "spiritual", None],
     "product_category": ["shoes", ""],
@@ -86,11 +104,31 @@ def live(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
     return {"type": random.choice(kinds), "commerce": {"checkout_id": random.choice(["k1", "k2", ""])}, **tags}
 
 
-HISTORIES = (Histories(DEFINITIONS, live),)
+def buying(random: Random, customer: str, time_ms: int) -> dict[str, Any]:
+    """Checkouts whose touchpoints have levels, with orders that are paid above and below the list price."""
+    kinds = ["checkout.started"] * 4 + ["checkout.step_viewed"] * 4 + ["order.completed"] * 4 + ["order.cancelled"]
+    if random.random() < 0.2:
+        return live(random, customer, time_ms)
+    if random.random() < 0.2:
+        return {"type": "journey.started", "journey": "visit", "commerce": {"checkout_id": random.choice(["k1", "k2"])}}
+    commerce: dict[str, Any] = {"checkout_id": random.choice(["k1", "k2", ""]), "order_id": f"{customer}-{random.randrange(9)}"}
+    commerce |= {"revenue": random.choice([None, "20.00", 30, 40]), "acquisition_source": random.choice(["referral", "search"])}
+    lines = [{"price": random.choice(["9.99", 12]), "list_price": random.choice([None, 10, 10])} for _ in range(random.randrange(4))]
+    tags = {name: random.choice(choices) for name, choices in TAGS.items()}
+    return {"type": random.choice(kinds), "commerce": {**commerce, "lines": lines}, **tags}
+
+
+HISTORIES = (Histories(DEFINITIONS, live), Histories(BUYING, buying, HOUR))
 
 
 def test_the_recount_is_equal() -> None:
-    assert_recount_is_equal(DEFINITIONS, live, RECOUNTED, {counter.name for metric in METRICS for counter in counters_of(metric)})
+    assert_recount_is_equal(DEFINITIONS, live, RECOUNTED, {name for name in COUNTERS if not name.startswith("LEVEL_")})
+
+
+@pytest.mark.parametrize("after_ms", [0, 2 * HOUR])
+def test_so_is_what_orders_count_for_levels(after_ms: int) -> None:
+    of_levels = {name for name in COUNTERS if name.startswith("LEVEL_")}
+    assert_recount_is_equal(BUYING, buying, RECOUNTED, of_levels, after_ms, span_ms=HOUR)
 
 
 def log_of(*events: tuple[int, str, dict[str, Any]]) -> list[LogRecord]:
@@ -104,8 +142,7 @@ def totals(*events: tuple[int, str, dict[str, Any]]) -> dict[str, int]:
     found: dict[str, int] = {}
     for (counter, _, _), n in single_pass(DEFINITIONS, log_of(*events), 3 * HOUR).sums.items():
         found[counter] = found.get(counter, 0) + n
-    names = {counter.name for metric in METRICS for counter in counters_of(metric)}
-    return {name.lower(): n for name, n in found.items() if n and name in names}
+    return {name.lower(): n for name, n in found.items() if n and name in COUNTERS}
 
 
 def checkout(level: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -134,6 +171,69 @@ def test_a_touchpoint_after_the_end_is_of_no_journey() -> None:
 def test_a_touchpoint_while_it_may_recover_is_of_the_journey() -> None:
     told = totals((0, "checkout.started", checkout()), (25, "checkout.step_viewed", checkout("catalytic")))
     assert told == {"journeys": 2, "catalytic_touchpoints": 1, "catalytic_journeys": 1}
+
+
+def bought(minute: int, level: str | None = None, **more: Any) -> tuple[int, str, dict[str, Any]]:
+    commerce = {"checkout_id": "k", "revenue": "12.00", "lines": [{"price": "12.00", "list_price": "10.00"}], **more}
+    return minute, "order.completed", {"commerce": commerce, "value_level": level}
+
+
+def of_level(*events: tuple[int, str, dict[str, Any]], definitions: str = DEFINITIONS) -> dict[str, dict[str, int]]:
+    """By level, what orders have counted for it."""
+    found: dict[str, dict[str, int]] = {}
+    for (counter, cell, _), n in single_pass(definitions, log_of(*events), 3 * HOUR).sums.items():
+        if counter.startswith("LEVEL_"):
+            counts = found.setdefault(dict(cell)["cause"], {})
+            counts[counter] = counts.get(counter, 0) + n
+    return found
+
+
+def test_an_order_counts_for_every_level_its_journeys_have_been_touched_on_by_then() -> None:
+    told = of_level(
+        (0, "checkout.started", checkout("functional")),
+        (1, "checkout.step_viewed", checkout("personal")),
+        bought(2, "personal", acquisition_source="referral"),
+        (3, "checkout.step_viewed", checkout("catalytic")),
+    )
+    counts = {"LEVEL_ORDERS": 1, "LEVEL_REFERRAL_ORDERS": 1, "LEVEL_PRICE_PREMIUM": 200, "LEVEL_PRICE_REFERENCE": 1000}
+    assert told == {"functional": counts, "personal": counts}
+
+
+def test_an_order_of_two_journeys_counts_once_for_each_of_their_levels() -> None:
+    told = of_level(
+        (0, "checkout.started", checkout("functional")),
+        (1, "journey.started", checkout("catalytic", journey="visit")),
+        (2, "checkout.step_viewed", checkout("personal")),
+        bought(3, "personal"),
+        definitions=BUYING,
+    )
+    assert {level: counts["LEVEL_ORDERS"] for level, counts in told.items()} == {"functional": 1, "personal": 1, "catalytic": 1}
+
+
+def test_an_order_of_no_journey_has_no_level() -> None:
+    assert of_level(bought(0, "personal")) == {}
+
+
+def test_a_later_order_of_the_customer_has_the_levels_of_its_own_journey() -> None:
+    told = of_level(
+        (0, "checkout.started", checkout("functional")),
+        bought(1),
+        (20, "checkout.started", checkout("catalytic")),
+        bought(21),
+    )
+    assert {level: counts["LEVEL_ORDERS"] for level, counts in told.items()} == {"functional": 1, "catalytic": 1}
+
+
+def test_a_cancelled_order_is_taken_back_from_its_levels() -> None:
+    cancel = (9, "order.cancelled", {"commerce": {"order_id": "o"}})
+    assert of_level((0, "checkout.started", checkout("functional")), bought(2, order_id="o"), cancel) == {}
+
+
+def test_without_the_chapter_orders_have_no_levels() -> None:
+    log = log_of((0, "checkout.started", checkout("functional")), bought(1))
+    run = single_pass(SLICES + "[commerce]\n" + JOURNEYS, log, HOUR)
+    assert run.total("ORDERS_PLAIN") == 1
+    assert run.total("LEVEL_ORDERS") == 0
 
 
 def wish(distance: Any, weight: Any = None, **fields: Any) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.amounts import attached_to, changes_of, hundredths
+from streamer.journeys.chapters.returning import Repeaters, Rhythm
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.state import NEVER, packed_cause_of
-from streamer.metrics.chapters import commerce
+from streamer.metrics.chapters import commerce, value
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ _REPEATED: Final = int(Counter.ORDERS_REPEATED)
 _REFERRAL: Final = int(Counter.REFERRAL_ORDERS)
 _SENT: Final = int(Counter.REFERRALS_SENT)
 _CONVERTED: Final = int(Counter.REFERRALS_CONVERTED)
+# What an order counts for each level of value on which its journeys have been touched, by what it counts anyway.
+_OF_LEVEL: Final = {
+    int(Counter.ORDERS_PLAIN): int(Counter.LEVEL_ORDERS), int(Counter.ORDERS_CROSS_SOLD): int(Counter.LEVEL_ORDERS),
+    _REFERRAL: int(Counter.LEVEL_REFERRAL_ORDERS), int(Counter.PRICE_PREMIUM): int(Counter.LEVEL_PRICE_PREMIUM),
+    int(Counter.PRICE_REFERENCE): int(Counter.LEVEL_PRICE_REFERENCE),
+}  # fmt: skip
 _LADDER: Final = {number: (int(due), int(made)) for number, (due, made) in commerce.LADDER.items()}
 # Refunds of one order that a cancel can take back.
 REFUNDS_MAX: Final = 20
@@ -44,14 +51,14 @@ REFUNDS_MAX: Final = 20
 _NO_AMOUNT: Final = -1
 
 # What is kept of an order: `id`, `at`, `cell`, `amount` in hundredths, `number` among the customer's orders that stand, `counted` (counter,
-# n, ...), `bases` [category, attached], `refunds` [time, amount, cell], `gone` if cancelled, `decided` after the horizon, and the
-# `cause`, if the event is wanted as evidence.
+# n, ...), `bases` [category, attached], `refunds` [time, amount, cell], `gone` if cancelled, `decided` after the horizon, the
+# `levels` of value of its journeys, if any, and the `cause`, if the event is wanted as evidence.
 _Order = dict[str, Any]
 
 
 class Commerce(Chapter):
     """data: `orders` in event order; `offers`: [id, time, cell, accepted]; and of the customer `standing` (orders), `value`
-    (hundredths), `last` (time of the latest order).
+    (hundredths), `last` (time of the latest order); and what `Rhythm` and `Repeaters` keep.
     """
 
     id = "commerce"
@@ -67,6 +74,8 @@ class Commerce(Chapter):
         self._horizon, self._correct_within = int(settings.horizon), int(settings.correct_within)
         self._customer_for, self._offer_within = int(settings.customer_for), int(settings.offer_within)
         self._orders_limit, self._offers_limit = settings.orders_per_customer, settings.offers_per_customer
+        self._rhythm = Rhythm(cells, self.evidenced, self._customer_for)
+        self._repeaters = Repeaters(cells, self.evidenced, int(settings.repeat_within))
         self._attach = {base: frozenset(others) for base, others in settings.attach.items()}
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
@@ -93,6 +102,7 @@ class Commerce(Chapter):
         if _order_of(data, event) is not None:
             sink.note("order_repeated")
             return
+        before = self._repeaters.latest(data)
         orders: list[_Order] = data.setdefault("orders", [])
         standing: int = data.get("standing", 0)
         amount = self._amount(event)
@@ -108,16 +118,22 @@ class Commerce(Chapter):
             if event.details is not None and event.details.acquisition_source == commerce.REFERRAL:
                 counted += [_REFERRAL, 1]
         if len(orders) >= self._orders_limit:
-            del orders[0]
+            self._repeaters.settle(data, orders.pop(0))
             sink.note("cut_orders")
+        cell = self.cells.of(EVENT, event.journey, event)
         order: _Order = {
-            "id": event.order_id, "at": event.time, "cell": self.cells.of(EVENT, event.journey, event).packed, "amount": amount,
+            "id": event.order_id, "at": event.time, "cell": cell.packed, "amount": amount,
             "number": standing + 1, "counted": counted, "bases": bases, "refunds": [], "gone": False, "decided": False,
         }  # fmt: skip
         orders.append(order)
-        if any(self.evidenced[counter] for counter in counted[::2]):
+        if sink.levels:
+            order["levels"] = [level for bit, level in enumerate(value.LEVELS) if sink.levels >> bit & 1]
+        wanted = (*counted[::2], *(_OF_LEVEL.get(counter, counter) for counter in counted[::2]))
+        if self._repeaters.keeps_events or any(self.evidenced[counter] for counter in wanted):
             order["cause"] = packed_cause_of(event)
         self._count(order, sink.count)
+        self._repeaters.moved(data, before, sink)
+        self._rhythm.ordered(data, event, cell)
         data["standing"], data["last"] = standing + 1, event.time
         data["value"] = data.get("value", 0) + max(amount, 0)
 
@@ -137,13 +153,20 @@ class Commerce(Chapter):
             count(_BASES, of_base, at, 1)
             if attached:
                 count(_ATTACHED, of_base, at, 1)
+        for level in order.get("levels", ()):
+            of_level = self.cells.with_values(cell, {"cause": level})
+            for place in range(0, len(counted), 2):
+                if counted[place] in _OF_LEVEL:
+                    count(_OF_LEVEL[counted[place]], of_level, at, counted[place + 1])
 
     def _cancelled(self, data: dict[str, Any], event: Touchpoint, sink: Sink) -> None:
         order = _order_of(data, event)
         if order is None or order["gone"]:
             sink.note("order_unknown")
             return
+        before = self._repeaters.latest(data)
         order["gone"] = True
+        self._repeaters.moved(data, before, sink)
         sink.cause = kept_cause(order.get("cause"))
         self._count(order, sink.count_back)
         sink.count(_CANCELLED, self.cells.unpack(order["cell"]), order["at"])
@@ -218,22 +241,28 @@ class Commerce(Chapter):
             due = min(due, order["at"] + (self._correct_within if order["decided"] else self._horizon))
         for offer in kept.data.get("offers", ()):
             due = min(due, offer[1] + self._offer_within)
-        kept.due = due
+        kept.due = min(due, self._rhythm.next_due(kept.data))
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
-        """Horizons are over; and forget what can no longer be corrected, accepted or repeated."""
+        """Horizons are over, and customers slip; and forget what can no longer be corrected, accepted or repeated."""
         data = kept.data
         orders: list[_Order] = data.get("orders", [])
         for place, order in enumerate(orders):
             if not order["decided"] and order["at"] + self._horizon <= due:
                 self._decide(order, sink, followed=any(not later["gone"] for later in orders[place + 1 :]))
+        for order in orders:
+            if order["at"] + self._correct_within <= due:
+                self._repeaters.settle(data, order)
         data["orders"] = [order for order in orders if order["at"] + self._correct_within > due]
         data["offers"] = [offer for offer in data.get("offers", ()) if offer[1] + self._offer_within > due]
         for name in ("orders", "offers"):
             if not data[name]:
                 del data[name]
+        self._rhythm.fire(data, due, sink)
         if "last" in data and data["last"] + self._customer_for <= due:
             del data["last"], data["standing"], data["value"]
+            self._rhythm.forget(data)
+            data.pop("settled", None)
         self._set_due(kept)
 
     def _decide(self, order: _Order, sink: Sink, *, followed: bool) -> None:
@@ -247,7 +276,9 @@ class Commerce(Chapter):
             sink.count(counters[1], cell, horizon)
 
     def signal(self, kept: Kept, name: str) -> Value:
-        """`orders`, `lifetime_value`."""
+        """`orders`, `lifetime_value`, `slipping`."""
+        if name == "slipping":
+            return "slipping" in kept.data
         if name == "orders":
             standing: int = kept.data.get("standing", 0)
             return standing

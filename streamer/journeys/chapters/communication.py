@@ -14,7 +14,7 @@ from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
     from streamer.definitions import Definitions
-    from streamer.journeys.cells import Cells
+    from streamer.journeys.cells import Cell, Cells
     from streamer.journeys.sinks import Sink
     from streamer.journeys.state import Kept, State
     from streamer.rules.language import Value
@@ -29,12 +29,16 @@ _ABOUT_STATUS: Final = int(Counter.CONTACTS_ABOUT_STATUS)
 _UNOWNED: Final = int(Counter.CASES_UNOWNED)
 _CHANGES: Final = int(Counter.OWNER_CHANGES)
 _UNTOLD: Final = int(Counter.OWNER_CHANGES_UNTOLD)
+_DUE_DATES: Final = int(Counter.DUE_DATES)
+_MISSED: Final = int(Counter.DUE_DATES_MISSED)
 # Changes of owner of one case that wait to be told.
 _CHANGES_MAX: Final = 20
 
 # What is kept of a case: t, cell: of its opening; heard: when the customer heard from us last, or the opening; severity; owner;
 # touched: its latest event; silent, was_silent: now, ever; unowned; silent_due, owner_due: when it will be, or 0; changes: of owner,
 # not told yet. Where a rule wants the events behind what deadlines count: opened, heard_of: those of t and heard; and that of a change.
+# Once a due date has been told: due_date: the latest; date_due: the same until it has come, or 0; acted: whether the owner has done
+# something since; overdue: whether it has come without that; promised: the event that told it, where a rule wants it.
 _Case = dict[str, Any]
 
 
@@ -67,7 +71,7 @@ class Communication(Chapter):
         self._forget_after = int(care.forget_after)
         self._limit = definitions.limits.cases_per_customer
         self._roles: dict[str, _Role] = {}
-        self._keeps_events = any(self.evidenced[counter] for counter in (_SILENT, _SILENCES, _UNOWNED, _UNTOLD))
+        self._keeps_events = any(self.evidenced[counter] for counter in (_SILENT, _SILENCES, _UNOWNED, _UNTOLD, _MISSED))
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """A case opens, goes on or closes; a customer asks; or hears something."""
@@ -77,15 +81,22 @@ class Communication(Chapter):
         if role.starts_contact and event.initiator not in ("company", "system"):
             self._count_contact(event, sink)
         if role.closes:
+            if case is not None and case.get("date_due"):
+                sink.count(_DUE_DATES, self.cells.unpack(case["cell"]), event.time)
             kept.data.pop(key, None)
             self._set_due(kept)
             return 0
+        hears = role.tells or (role.starts_contact and event.initiator == "company")
         owner = next((name for read in self._owners if (name := read(event))), "") if role.of_case else ""
         if case is not None:
+            if "due_date" in case and event.initiator not in ("customer", "system") and (hears or (owner and owner == case["owner"])):
+                case["acted"], case["overdue"] = True, False
             self._go_on(case, event, owner, sink)
         elif role.opens and key:
-            self._open(kept, key, event, owner, sink)
-        if role.tells or (role.starts_contact and event.initiator == "company"):
+            case = self._open(kept, key, event, owner, sink)
+        if case is not None:
+            self._promise(case, event)
+        if hears:
             for told in [kept.data[key]] if key in kept.data else [] if key else kept.data.values():
                 self._hear(told, event)
         self._set_due(kept)
@@ -112,20 +123,32 @@ class Communication(Chapter):
         if event.reason in self._care.status_reasons:
             sink.count(_ABOUT_STATUS, cell, event.time)
 
-    def _open(self, kept: Kept, key: str, event: Touchpoint, owner: str, sink: Sink) -> None:
+    def _open(self, kept: Kept, key: str, event: Touchpoint, owner: str, sink: Sink) -> _Case:
         if len(kept.data) >= self._limit:
             oldest = min(kept.data, key=lambda one: (kept.data[one]["touched"], one))
             del kept.data[oldest]
             sink.note("cut_communication")
         t, cell = event.time, self.cells.of(EVENT, event.journey, event)
-        kept.data[key] = {
+        case: _Case = {
             "t": t, "cell": cell.packed, "heard": t, "severity": event.severity, "owner": owner, "touched": t,
             "silent": False, "was_silent": False, "unowned": False,
             "silent_due": t + self._within(event.severity), "owner_due": 0 if owner else t + self._owner_within, "changes": [],
         }  # fmt: skip
         if self._keeps_events:
-            kept.data[key]["opened"] = kept.data[key]["heard_of"] = packed_cause_of(event)
+            case["opened"] = case["heard_of"] = packed_cause_of(event)
+        kept.data[key] = case
         sink.count(_CASES, cell, t)
+        return case
+
+    def _promise(self, case: _Case, event: Touchpoint) -> None:
+        """Another due date takes the place of the one before; one that is over when it is told is none."""
+        due = event.due_ms
+        if due is None or due <= event.time or due == case.get("due_date"):
+            return
+        case["due_date"] = case["date_due"] = due
+        case["acted"] = case["overdue"] = False
+        if self._keeps_events:
+            case["promised"] = packed_cause_of(event)
 
     def _go_on(self, case: _Case, event: Touchpoint, owner: str, sink: Sink) -> None:
         t = event.time
@@ -171,6 +194,8 @@ class Communication(Chapter):
                 case["unowned"], case["owner_due"] = True, 0
                 sink.at_deadline(kept_cause(case.get("opened")))
                 sink.count(_UNOWNED, cell, case["t"])
+            if case.get("date_due") == due:
+                self._come_due(case, cell, sink)
             while case["changes"] and case["changes"][0][0] + self._notice_within == due:
                 time, packed, *change = case["changes"].pop(0)
                 sink.at_deadline(kept_cause(change[0]) if change else None)
@@ -179,10 +204,18 @@ class Communication(Chapter):
                 del kept.data[key]
         self._set_due(kept)
 
+    def _come_due(self, case: _Case, cell: Cell, sink: Sink) -> None:
+        sink.at_deadline(kept_cause(case.get("promised")))
+        sink.count(_DUE_DATES, cell, case["date_due"])
+        if not case["acted"]:
+            sink.count(_MISSED, cell, case["date_due"])
+            case["overdue"] = True
+        case["date_due"] = 0
+
     def signal(self, kept: Kept, name: str) -> Value:
-        """`silent_cases` and `unowned_cases`."""
-        flag = "silent" if name == "silent_cases" else "unowned"
-        return sum(1 for case in kept.data.values() if case[flag])
+        """`silent_cases`, `unowned_cases` and `overdue_cases`."""
+        flag = name.removesuffix("_cases")
+        return sum(1 for case in kept.data.values() if case.get(flag))
 
     def _set_due(self, kept: Kept) -> None:
         kept.due = min((self._due_of(case) for case in kept.data.values()), default=NEVER)
@@ -193,6 +226,8 @@ class Communication(Chapter):
             due = min(due, case["silent_due"])
         if case["owner_due"]:
             due = min(due, case["owner_due"])
+        if case.get("date_due"):
+            due = min(due, case["date_due"])
         if case["changes"]:
             due = min(due, case["changes"][0][0] + self._notice_within)
         return due

@@ -63,12 +63,13 @@ class Value(Chapter):
         self.touched(instance, event, sink)
 
     def touched(self, instance: Instance, event: Touchpoint, sink: Sink) -> None:
-        """The event belongs to the instance: its level counts once in it, in the pane of the instance's start."""
+        """The event belongs to the instance: its level counts once in it, in the pane of the instance's start. Orders count for all."""
         if event.value_level:
             bit, _, journeys = _LEVELS[event.value_level]
             if not instance.levels & bit:
                 instance.levels |= bit
                 sink.count(journeys, instance.cell, instance.started)
+        sink.levels |= instance.levels
 
     def apply(self, kept: Kept, event: Touchpoint, state: states.State, sink: Sink) -> int:
         """Fold a statement or an event of a goal."""

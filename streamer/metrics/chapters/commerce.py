@@ -106,6 +106,16 @@ METRICS: Final = (
         "repeat_order_share", "cx_repeat_order_ratio", C.ORDERS_REPEATED, ORDERS, "orders of customers who had ordered before / orders",
         "B6, F2 [H]",
     ),
+    _ratio(
+        "repeat_purchase_rate", "cx_repeat_purchase_ratio", C.CUSTOMERS_REPEATED, (C.CUSTOMERS_ORDERED,),
+        "customers whose latest order, in the window, is within `repeat_within` (365 d) of the one before / customers with an order in it",
+        "B6; each customer once, by his latest order [H]", leading=False,
+    ),
+    _count(
+        "customers_slipped", (C.CUSTOMERS_SLIPPED,),
+        "customers for whom twice the median gap between their latest orders has passed without another, at that moment in the window",
+        "F2; of at least 3 gaps and the latest 10 [H]",
+    ),
     _ratio("referral_share", "cx_referral_order_ratio", C.REFERRAL_ORDERS, ORDERS, "orders by referral / orders", "B9", leading=False),
     _count("referrals_sent", (C.REFERRALS_SENT,), "referrals sent in the window", "B9", leading=False),
     _count("referrals_converted", (C.REFERRALS_CONVERTED,), "referrals converted in the window", "B9", leading=False),
@@ -119,4 +129,5 @@ METRICS: Final = (
 SIGNALS: Final = {
     "orders": "orders of the customer that stand, as long as he is remembered",
     "lifetime_value": "revenue less refunds of these, times `margin_share`, in units of the reporting currency",
+    "slipping": "whether twice the median gap between the customer's latest orders, of at least three, has passed since the last one",
 }

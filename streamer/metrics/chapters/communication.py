@@ -60,9 +60,21 @@ METRICS: Final = (
         True,
         "H6; in time [H]",
     ),
+    Metric(
+        "missed_due_date_rate",
+        "cx_missed_due_date_ratio",
+        "ratio",
+        (C.DUE_DATES_MISSED,),
+        (C.DUE_DATES,),
+        "due dates of cases that have come in the window without anything done by the owner since they were told"
+        " / due dates that have come, or whose case was closed before",
+        True,
+        "H6; what the owner does [H]",
+    ),
 )
 
 SIGNALS: Final = {
     "silent_cases": "the customer's open cases in which he has heard nothing for longer than `silent_after`",
     "unowned_cases": "the customer's open cases that have had no owner for longer than `owner_within`",
+    "overdue_cases": "the customer's open cases that are past their due date, and whose owner has done nothing since it was told",
 }

@@ -72,6 +72,29 @@ METRICS: Final = (
     ),
     *(_touchpoints(level) for level in LEVELS),
     *(_share(level) for level in LEVELS),
+    Metric(
+        "level_price_premium",
+        "cx_level_price_premium",
+        "mean",
+        (C.LEVEL_PRICE_PREMIUM,),
+        (C.LEVEL_PRICE_REFERENCE,),
+        "price_premium of the orders of journeys touched on a level of value until then; slice by `cause`, which is the level:"
+        " otherwise an order counts once for each of its levels",
+        False,
+        "V1-V3 with B10 [H]; needs [commerce]",
+        unit="share",
+    ),
+    Metric(
+        "level_referral_share",
+        "cx_level_referral_order_ratio",
+        "ratio",
+        (C.LEVEL_REFERRAL_ORDERS,),
+        (C.LEVEL_ORDERS,),
+        "orders by referral / orders, of journeys touched on a level of value until then; slice by `cause`, which is the level:"
+        " otherwise an order counts once for each of its levels",
+        False,
+        "V1-V3 with B9 [H]; needs [commerce]",
+    ),
     Metric("goals_set", "cx_goals_set", "count", (C.GOALS,), (), "goals set in the window", True, "V3 [H]"),
     Metric(
         "goal_progress_rate",

@@ -35,7 +35,7 @@ CREATE MACRO mistyped_each(document, path, kinds) AS
 CREATE MACRO wrong_data(document) AS
     mistyped(document, ['$.channel', '$.customer_id', '$.anonymous_id', '$.session_id', '$.journey', '$.journey_id', '$.stage', '$.step',
         '$.platform', '$.segment', '$.region', '$.persona', '$.product_category', '$.issue.issue_id', '$.issue.case_id',
-        '$.issue.contact_id', '$.issue.reason', '$.issue.severity', '$.actor.team', '$.actor.partner', '$.actor.owner',
+        '$.issue.contact_id', '$.issue.reason', '$.issue.severity', '$.issue.due_at', '$.actor.team', '$.actor.partner', '$.actor.owner',
         '$.actor.initiator', '$.handoff.from_team', '$.handoff.to_team', '$.handoff.partner', '$.handoff.kind',
         '$.commerce.checkout_id', '$.commerce.order_id', '$.commerce.cart_id', '$.commerce.currency', '$.friction.kind',
         '$.friction.code', '$.friction.field', '$.friction.element_id', '$.account_id', '$.touchpoint', '$.outcome', '$.value_level',
@@ -137,6 +137,7 @@ SELECT *, rfc3339_ms(told_time) AS event_time,
         WHEN coalesce(json_type(document, '$.commerce.revenue'), 'NULL') <> 'NULL'
             AND wrong_amount(document ->> '$.commerce.revenue', json_type(document, '$.commerce.revenue'),
                              document ->> '$.commerce.currency') THEN 'wrong_type'
+        WHEN wrong_moment(document, '$.issue.due_at') THEN 'wrong_type'
         WHEN (label(told_type) IN (FROM detailed_types)
               OR array_to_string(string_split(label(told_type), '.')[-2:], '.') IN (FROM detailed_types))
             AND wrong_details(document) THEN 'wrong_type'
@@ -209,7 +210,8 @@ SELECT row_number() OVER (ORDER BY part, off) AS event, part, off, outcome, high
     dimension(document ->> '$.journey') AS journey,
     id(document ->> '$.issue.issue_id') AS issue_id, id(document ->> '$.issue.case_id') AS case_id,
     dimension(document ->> '$.issue.reason') AS reason, dimension(document ->> '$.issue.severity') AS severity,
-    (document ->> '$.issue.resolved')::BOOLEAN AS resolved, id(document ->> '$.issue.contact_id') AS contact_id,
+    (document ->> '$.issue.resolved')::BOOLEAN AS resolved,
+    rfc3339_ms(document ->> '$.issue.due_at') AS issue_due, id(document ->> '$.issue.contact_id') AS contact_id,
     dimension(document ->> '$.friction.kind') AS friction_kind, dimension(document ->> '$.friction.code') AS friction_code,
     dimension(document ->> '$.actor.team') AS team, dimension(document ->> '$.actor.owner') AS owner,
     dimension(document ->> '$.actor.initiator') AS initiator,

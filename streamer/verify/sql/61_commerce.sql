@@ -1,5 +1,5 @@
 -- Orders, offers and referrals. Definitions: docs/reference/chapters/commerce.md.
--- In: events, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, facts.
+-- In: events, members, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, facts.
 
 -- Of events of one name those that count: the first, and again the first that comes `span` or more after the one that counted.
 CREATE MACRO counting(relation, span) AS TABLE
@@ -89,6 +89,20 @@ SELECT counter, n, t, event, NULL FROM (
 )
 WHERE n <> 0;
 
+-- The same for each level of value on which a journey of the order had been touched by then, if that chapter is on.
+CREATE TABLE order_levels AS
+SELECT DISTINCT o.event, value_level AS level
+FROM standing_orders o JOIN members ordered ON ordered.event = o.event AND ordered.role IN ('start', 'activity', 'complete', 'fail')
+    JOIN members before ON before.key = ordered.key AND before.journey_no = ordered.journey_no
+        AND before.instance = ordered.instance AND before.n <= ordered.n AND before.role IN ('start', 'activity', 'complete', 'fail')
+    JOIN events touched ON touched.event = before.event
+WHERE value_level <> '' AND EXISTS (SELECT 1 FROM chapter_settings WHERE chapter = 'value');
+
+INSERT INTO chapter_changes
+SELECT 'LEVEL_' || CASE WHEN starts_with(counter, 'ORDERS_') THEN 'ORDERS' ELSE counter END, n, t, event, MAP {'cause': level}
+FROM chapter_changes JOIN order_levels USING (event)
+WHERE counter IN ('ORDERS_PLAIN', 'ORDERS_CROSS_SOLD', 'REFERRAL_ORDERS', 'PRICE_PREMIUM', 'PRICE_REFERENCE');
+
 INSERT INTO chapter_changes SELECT 'ORDERS_APART', 1, t, event, NULL FROM orders WHERE amount IS NULL AND cancelled IS NULL;
 INSERT INTO chapter_changes SELECT 'ORDERS_CANCELLED', 1, t, event, NULL FROM orders WHERE cancelled IS NOT NULL;
 
@@ -139,6 +153,44 @@ WHERE number = rung AND (followed OR NOT only_followed) AND (due <= ends.clock O
 INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM ladder, settings WHERE by_event OR t < decided + 1000;
 INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM ladder, settings WHERE NOT by_event AND t >= decided + 1000;
 
+-- The rhythm of a customer: twice the median of the latest ten gaps, if it is of three or more; and until when another order came in time.
+CREATE TABLE rhythms AS
+SELECT *, t + within AS slips
+FROM (
+    SELECT *, CASE WHEN len(gaps) % 2 = 1 THEN 2 * gaps[(len(gaps) + 1) // 2]
+                   ELSE gaps[len(gaps) // 2] + gaps[len(gaps) // 2 + 1] END AS within
+    FROM (
+        SELECT event, key, part, t, list_sort(list(gap) FILTER (gap IS NOT NULL) OVER latest) AS gaps,
+            lead(t) OVER so_on AS next_t, lead(place) OVER so_on AS next_place
+        FROM (SELECT *, t - lag(t) OVER (PARTITION BY key, life ORDER BY place) AS gap FROM orders)
+        WINDOW latest AS (PARTITION BY key, life ORDER BY place ROWS BETWEEN 9 PRECEDING AND CURRENT ROW),
+            so_on AS (PARTITION BY key ORDER BY place)
+    )
+    WHERE len(gaps) >= 3
+)
+WHERE within > 0 AND within < setting('commerce', 'customer_for')::BIGINT AND coalesce(t + within <= next_t, true);
+
+CREATE TABLE slipped AS
+SELECT event, slips AS t, slips <= seen AS by_event
+FROM rhythms JOIN ends USING (part) JOIN (SELECT key, max(t) AS seen FROM events GROUP BY key) USING (key)
+WHERE slips <= ends.clock OR slips <= seen;
+
+INSERT INTO chapter_changes SELECT 'CUSTOMERS_SLIPPED', 1, t, event, NULL FROM slipped, settings WHERE by_event OR t < decided + 1000;
+INSERT INTO undecided_chapter_changes
+SELECT 'CUSTOMERS_SLIPPED', 1, t, event, NULL FROM slipped, settings WHERE NOT by_event AND t >= decided + 1000;
+
+-- A customer counts at his latest order that stands.
+INSERT INTO chapter_changes
+SELECT counter, 1, t, event, NULL
+FROM (
+    SELECT event, t, t - lag(t) OVER so_far < setting('commerce', 'repeat_within')::BIGINT AS again,
+        lead(event) OVER so_far IS NULL AS is_latest
+    FROM orders
+    WHERE cancelled IS NULL
+    WINDOW so_far AS (PARTITION BY key, life ORDER BY place)
+), (VALUES ('CUSTOMERS_ORDERED', false), ('CUSTOMERS_REPEATED', true)) AS counters (counter, only_again)
+WHERE is_latest AND (again OR NOT only_again);
+
 -- Offers of an upgrade, and the first acceptance of each in time.
 CREATE TABLE offer_events AS
 SELECT event, key, t, place, type, id(details ->> '$.offer.offer_id') AS name, dimension(details ->> '$.offer.kind') AS kind
@@ -175,4 +227,7 @@ SELECT key, 'order', 1, since, until FROM remembered_orders
 UNION ALL
 SELECT key, 'revenue', amount, since, until FROM remembered_orders WHERE amount IS NOT NULL
 UNION ALL
-SELECT key, 'revenue', -refunds.amount, at_event(t, place), until FROM refunds JOIN remembered_orders o ON o.event = of_order;
+SELECT key, 'revenue', -refunds.amount, at_event(t, place), until FROM refunds JOIN remembered_orders o ON o.event = of_order
+UNION ALL
+SELECT key, 'slipping', 1, at_deadline(slips), least(at_event(next_t, next_place), at_deadline(t + setting('commerce', 'customer_for')::BIGINT))
+FROM rhythms;

@@ -19,7 +19,8 @@ FROM (
         coalesce(of_case, false) AS of_case, is_started,
         in_list(type, 'messages') OR (is_started AND initiator = 'company') AS heard,
         CASE WHEN of_case THEN coalesce(list_filter(list_transform(owner_fields, lambda name:
-            MAP {'owner': owner, 'team': team, 'to_team': to_team}[name]), lambda name: name <> '')[1], '') ELSE '' END AS owned_by
+            MAP {'owner': owner, 'team': team, 'to_team': to_team}[name]), lambda name: name <> '')[1], '') ELSE '' END AS owned_by,
+        issue_due AS told_due, initiator NOT IN ('customer', 'system') AS by_us
     FROM (
         SELECT *, EXISTS (SELECT 1 FROM kind_patterns WHERE kind = 'started' AND matches(type, pattern)) AS is_started FROM events
     ) events LEFT JOIN kinds USING (event), settings
@@ -29,7 +30,7 @@ WHERE opens OR closes OR of_case OR is_started OR heard;
 CREATE TABLE case_rows AS
 SELECT * FROM told WHERE "case" <> ''
 UNION ALL
-SELECT told.* REPLACE (cases."case" AS "case", false AS may_open, false AS closes, '' AS owned_by, '' AS severity)
+SELECT told.* REPLACE (cases."case" AS "case", false AS may_open, false AS closes, '' AS owned_by, '' AS severity, NULL AS told_due, false AS by_us)
 FROM told JOIN (SELECT DISTINCT key, "case" FROM told WHERE "case" <> '') cases USING (key)
 WHERE told."case" = '' AND heard AND NOT told.closes;
 
@@ -114,6 +115,43 @@ SELECT 'OWNER_CHANGES', t, event, NULL FROM owner_changes
 UNION ALL
 SELECT 'OWNER_CHANGES_UNTOLD', t, event, due FROM owner_changes WHERE due <= coalesce(told_at, last_moment) AND due <= last_moment;
 
+-- A due date holds until another is told. Its owner does something by an event that names him again, and by what the customer hears.
+CREATE TABLE due_dates AS
+SELECT *, lead(t) OVER promises AS replaced, lead(place) OVER promises AS replaced_place
+FROM (
+    SELECT *, lag(told_due) OVER promises AS due_before
+    FROM case_lives
+    WHERE told_due > t AND NOT closes
+    WINDOW promises AS (PARTITION BY key, "case", span ORDER BY place)
+)
+WHERE told_due IS DISTINCT FROM due_before
+WINDOW promises AS (PARTITION BY key, "case", span ORDER BY place);
+
+CREATE TABLE owner_actions AS
+SELECT key, "case", span, t, place
+FROM (
+    SELECT *, last_value(nullif(owned_by, '') IGNORE NULLS)
+        OVER (PARTITION BY key, "case", span ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS owned_before
+    FROM case_lives
+    WHERE NOT closes
+)
+WHERE by_us AND (heard OR (owned_by <> '' AND owned_by = owned_before));
+
+-- How each ends: its moment comes, or the case is closed before. comes: at its moment it still holds.
+CREATE TABLE due_dates_decided AS
+SELECT d.*, d.told_due <= coalesce(replaced, last_moment) AND d.told_due <= last_moment AS comes,
+    (SELECT min(at_event(c.t, c.place)) FROM case_lives c
+     WHERE c.key = d.key AND c."case" = d."case" AND c.span = d.span AND c.closes) AS closed,
+    EXISTS (SELECT 1 FROM owner_actions a WHERE a.key = d.key AND a."case" = d."case" AND a.span = d.span
+            AND a.place > d.place AND a.t < d.told_due) AS acted
+FROM due_dates d;
+
+INSERT INTO communication_changes
+SELECT 'DUE_DATES', CASE WHEN comes THEN told_due ELSE closed.t END, opened_by, CASE WHEN comes THEN told_due END
+FROM due_dates_decided WHERE comes OR (replaced IS NULL AND closed IS NOT NULL)
+UNION ALL
+SELECT 'DUE_DATES_MISSED', told_due, opened_by, told_due FROM due_dates_decided WHERE comes AND NOT acted;
+
 CREATE TABLE known_by_the_end AS
 SELECT counter, 1 AS n, changes.t, event, due
 FROM communication_changes changes JOIN events USING (event) JOIN ends USING (part)
@@ -137,4 +175,10 @@ SELECT key, 'case silent', 1, since,
                  WHERE h.key = s.key AND h."case" = s."case" AND h.span = s.span AND h.heard AND at_event(h.t, h.place) > s.since))
 FROM silences s JOIN case_ends USING (key, "case", span)
 UNION ALL
-SELECT key, 'case unowned', 1, at_deadline(due), least(ends, owned) FROM case_ends;
+SELECT key, 'case unowned', 1, at_deadline(due), least(ends, owned) FROM case_ends
+UNION ALL
+SELECT key, 'case overdue', 1, at_deadline(told_due),
+    least(ends, at_event(replaced, replaced_place), (SELECT min(at_event(a.t, a.place)) FROM owner_actions a
+        WHERE a.key = d.key AND a."case" = d."case" AND a.span = d.span AND a.place > d.place))
+FROM due_dates_decided d JOIN case_ends USING (key, "case", span)
+WHERE comes AND NOT acted;

@@ -139,6 +139,22 @@ def test_a_cancelled_order_is_no_evidence_of_orders() -> None:
     assert record.evidence_count == 4
 
 
+def test_who_slips_is_told_by_the_order_he_has_been_waited_for_since() -> None:
+    ordered = {"customer": "c", "type": "order.completed", "revenue": "9.00"}
+    orders: list[dict[str, object]] = [{"minute": n, "order_id": f"o{n}", **ordered} for n in (0, 20, 40, 60)]
+    (record, *_) = of_default("customers_slipped", "value >= 1", 1, orders)
+    assert (ids_of(record), record.evidence_count) == (["e3"], 1)
+
+
+def test_a_repeat_customer_is_told_by_the_latest_order_that_stands() -> None:
+    def order(minute: int, customer: str, type_: str = "order.completed", number: int | None = None) -> dict[str, object]:
+        return {"minute": minute, "customer": customer, "type": type_, "order_id": f"o{number or minute}", "revenue": "9.00"}
+
+    events = [order(n, f"c{n % 2}") for n in range(6)] + [order(7, "c1", "order.cancelled", 5), order(8, "c2"), order(9, "c2")]
+    firing = of_default("repeat_purchase_rate", "lower > 0.4", 3, events)[0]
+    assert (ids_of(firing), firing.evidence_count) == (["e3", "e4", "e8"], 3)
+
+
 def test_who_refuses_analytics_is_counted_and_not_named() -> None:
     refused = {"type": "checkout.started", "analytics_consent": False}
     events = [{"minute": n, "customer": f"c{n}", "checkout_id": f"k{n}", **refused} for n in range(3)]
@@ -182,6 +198,9 @@ def test_open_journeys_are_told_by_what_began_them() -> None:
     assert record.evidence_count == 6
 
 
+DUE = "2026-11-21T10:45:00Z"
+
+
 # --- Deadlines of chapters ----------------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +214,7 @@ def test_open_journeys_are_told_by_what_began_them() -> None:
         ("silences", "value >= 3", {"type": "case.opened", "channel": "phone", "case_id": "k", "owner": "a"}, 24 * 60),
         ("silent_case_rate", "lower > 0.3", {"type": "case.opened", "channel": "phone", "case_id": "k", "severity": "high"}, 2 * 60),
         ("unowned_case_rate", "lower > 0.3", {"type": "case.opened", "channel": "phone", "case_id": "k"}, 30),
+        ("missed_due_date_rate", "lower > 0.3", {"type": "case.opened", "channel": "phone", "case_id": "k", "due_at": DUE}, 30),
         ("renewal_rate", "upper < 0.9", {"type": "contract.due", "channel": "email", "contract_id": "c"}, 0),
     ],
 )

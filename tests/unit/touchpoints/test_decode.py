@@ -191,6 +191,12 @@ def test_a_time_without_an_offset_or_that_does_not_exist_is_rejected(time: str) 
     assert rejected(flat(time=time)).reason is Reason.INVALID_TIME
 
 
+def test_a_due_date_is_read_of_every_type_and_must_be_a_time() -> None:
+    assert decoded(flat(issue={"due_at": "2026-11-21T11:15:03.120+01:00"})).due_ms == TIME_MS
+    assert decoded(flat(issue={"due_at": ""})).due_ms is decoded(flat(issue={"due_at": None})).due_ms is None
+    assert rejected(flat(issue={"due_at": "noon"})).reason == Reason.WRONG_TYPE
+
+
 def test_strings_are_cut_and_dimension_values_cleaned() -> None:
     touchpoint = decoded(
         flat(id="i" * 200, source="s\n" + "s" * 200, type="t\x00" + "t" * 200, step='a"\n# HELP x\x1b[31m\u202e', region="r" * 200)

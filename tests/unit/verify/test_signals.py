@@ -31,7 +31,7 @@ SEEDS: Final = range(6)
 # Where a signal has something to tell, if that is not any number but 0.
 HOLDS: Final[Mapping[str, str]] = {
     "nps_lowest": "nps_lowest < 10", "csat_lowest": "csat_lowest < 5", "ces_lowest": "ces_lowest < 7", "ces1_highest": "ces1_highest > 1",
-    "share_of_wallet": "share_of_wallet < 1", "contact_overdue": "contact_overdue",
+    "share_of_wallet": "share_of_wallet < 1", "contact_overdue": "contact_overdue", "slipping": "slipping",
 }  # fmt: skip
 WATCH: Final = '\n[[rule]]\nid = "watch-{name}"\non = "customer"\nwhen = "{when}"\nshow = [{show}]\n'
 
@@ -150,9 +150,11 @@ CLAUSES: Final = [
     ("least(at_event(next_t, next_place), at_deadline(deadline)) FROM", "at_deadline(deadline) FROM", "handoffs_waiting"),
     ("at_event(h.t, h.place) > s.since", "false", "silent_cases"),
     ("least(ends, owned) FROM case_ends", "ends FROM case_ends", "unowned_cases"),
+    ("a.span = d.span AND a.place > d.place))\nFROM", "false))\nFROM", "overdue_cases"),
     ("SELECT key, 'cause met', row_number() OVER", "SELECT key, 'cause met', 2 * row_number() OVER", "repeated_cause"),
     ("least(at_event(cancelled, cancelled_place),\n", "(\n", "orders"),
     ("'revenue', -refunds.amount", "'revenue', 0", "lifetime_value"),
+    ("FILTER (fact = 'slipping') > 0", "FILTER (fact = 'slipping') > 1", "slipping"),
     ("WHERE NOT taken", "WHERE true", "product_views"),
     ("FILTER (fact = 'share declared'),", "FILTER (false),", "share_of_wallet"),
     ("at_deadline(due + 1), at_event(passed", "at_deadline(due), at_event(passed", "overdue_shipments"),

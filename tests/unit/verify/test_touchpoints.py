@@ -60,6 +60,7 @@ FIELDS: list[dict[str, Any]] = [
     {"type": "checkout.started", "commerce": {"lines": [{"price": "x"}]}},
     {"type": "shipment.created", "fulfilment": {"promised_at": "soon"}},
     {"type": "contract.due", "contract": {"due_at": "2026-02-30T00:00:00Z"}},
+    {"issue": {"due_at": 5}}, {"issue": {"due_at": "tomorrow"}}, {"issue": {"due_at": ""}}, {"issue": {"due_at": "2026-02-28T00:00:00Z"}},
     {"type": "shipment.created", "fulfilment": {"promised_at": ""}}, {"type": "wallet.declared", "wallet": {"own": "1e5"}},
     {"type": "wallet.declared", "wallet": {"competitors": 1e5}}, {"type": "preference.stated", "preference": {"weight": "x"}},
 ]  # fmt: skip
