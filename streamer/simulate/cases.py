@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 HANDED_OFF_SHARE, PING_PONG_SHARE = 0.30, 0.08  # of cases; ping-pong: 11.7 % in a real incident log, by organisation line
 LOOP_PING_PONG_SHARE = 0.65  # the same in a transfer loop
 SAID_SHARE, REJECTED_SHARE, INCOMPLETE_SHARE = 0.60, 0.03, 0.05  # of handoffs: announced as such; of those
+LOOP_INCOMPLETE_SHARE = 0.80  # the same in a transfer loop, and cold
 PARTNER_SHARE, FIELD_SHARE = 0.08, 0.10  # of cases: handed to a partner; with a visit at home
 HIGH_SHARE = 0.12  # of cases: severity
 RESOLVED_SHARE, CLOSED_SHARE, REOPENED_SHARE = 0.88, 0.70, 0.04  # of cases; of those resolved
@@ -43,15 +44,14 @@ def case(life: Life, now_ms: int, customer: int) -> None:
     about = f',"journey":"service_case","issue":{{"case_id":"{case_id}","reason":"{life.pick(REASONS)}","severity":"{severity}"}}'
     one = Case(who, case_id, about, life.origin(who, "other", "prove"))
     silent = life.struck("silent-cases", now_ms, {"region": who.region})
-    owners = _owners(
-        life, ping_pong=LOOP_PING_PONG_SHARE if life.struck("transfer-loop", now_ms, {"region": who.region}) else PING_PONG_SHARE
-    )
+    loop = life.struck("transfer-loop", now_ms, {"region": who.region})
+    owners = _owners(life, ping_pong=LOOP_PING_PONG_SHARE if loop else PING_PONG_SHARE)
     life.tally["cases"] += 1
     life.tally["cases_silent"] += silent
     life.emit(one.origin, "case.opened", now_ms, f'{about},"actor":{{"owner":"{owners[0]}"}}')
     time_ms = now_ms
     for previous, owner in pairwise(owners):
-        time_ms = _hand_over(life, time_ms + int(5 * MINUTE + life.exponential(25 * MINUTE)), one, previous, owner)
+        time_ms = _hand_over(life, time_ms + int(5 * MINUTE + life.exponential(25 * MINUTE)), one, previous, owner, loop=loop)
     for _ in range(int(life.exponential(1.2))):
         time_ms += int(5 * MINUTE + life.exponential(20 * MINUTE))
         life.emit(one.origin, "case.updated", time_ms, f'{about},"actor":{{"owner":"{owners[-1]}"}}')
@@ -82,14 +82,15 @@ def _owners(life: Life, *, ping_pong: float) -> list[str]:
     return owners
 
 
-def _hand_over(life: Life, time_ms: int, one: Case, previous: str, owner: str) -> int:
+def _hand_over(life: Life, time_ms: int, one: Case, previous: str, owner: str, *, loop: bool) -> int:
     """One change of owner; returns when it was done."""
     draw, origin = life.draw, one.origin
     if draw() >= SAID_SHARE:
         life.emit(origin, "case.updated", time_ms, f'{one.about},"actor":{{"owner":"{owner}"}}')
         return time_ms
-    passed = CONTEXT[:2] if draw() < INCOMPLETE_SHARE else CONTEXT
-    kind = "escalation" if owner == "retention" else "warm"
+    incomplete = draw() < (LOOP_INCOMPLETE_SHARE if loop else INCOMPLETE_SHARE)
+    passed = CONTEXT[:2] if incomplete else CONTEXT
+    kind = "cold" if loop and incomplete else "escalation" if owner == "retention" else "warm"
     partner = ',"partner":"repair-works"' if owner == "technical" and draw() < PARTNER_SHARE * 4 else ""
     needs, gets = (",".join(f'"{name}"' for name in names) for names in (CONTEXT, passed))
     teams = f'"from_team":"{previous}","to_team":"{owner}"{partner},"kind":"{kind}"'

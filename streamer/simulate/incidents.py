@@ -49,8 +49,13 @@ class Kind(NamedTuple):
 
 
 _CHECKOUT: Final = {"journey": "checkout"}
+_PAYMENT: Final = {"journey": "checkout", "step": "payment"}
+_DELIVERY: Final = {"journey": "delivery"}
+_CASES: Final = {"journey": "service_case"}
 _DEADLINE: Final = CHECKOUT_DEADLINE_MS
 _ON_PLATFORM: Final = ("platform", "region")
+_ON_STEP: Final = ("step", *_ON_PLATFORM)
+_IN_QUEUE: Final = ("channel", "region")
 # Customers give up: at once there are fewer orders, and the deadlines of those who left pass half an hour later.
 _GIVING_UP: Final = (
     Move("friction_rate", "up", _CHECKOUT, _ON_PLATFORM),
@@ -62,17 +67,40 @@ _GIVING_UP: Final = (
 )
 
 # To add a metric of a new chapter, name it in the kinds whose behaviour moves it: that is all, tests/unit/simulate/test_incidents.py
-# measures every move. Kept to metrics of the catalogue; what the behaviour is made for besides, and no metric shows yet, stands beside it.
+# measures every move. Kept to metrics of the catalogue that the behaviour is made to move, and that move by more than chance.
 KINDS: Final[Mapping[str, Kind]] = {
-    "payment-outage": Kind({"platform": "ios"}, {"platform": PLATFORMS, "region": REGIONS}, _GIVING_UP, "checkout"),
-    "broken-mobile-step": Kind(  # also: errors per step, errors in a burst, friction by step
-        {"step": "delivery"}, {"step": STEPS, "platform": MOBILE, "region": REGIONS}, _GIVING_UP, "checkout", MOBILE
+    "payment-outage": Kind(
+        {"platform": "ios"},
+        {"platform": PLATFORMS, "region": REGIONS},
+        (
+            *_GIVING_UP,
+            Move("step_friction_rate", "up", _PAYMENT, _ON_PLATFORM),
+            Move("abandoned_at_step", "up", _PAYMENT, _ON_PLATFORM),
+            Move("cause_signals", "up", {"step": "payment", "cause": "payment_error:provider_unavailable"}, _ON_PLATFORM),
+        ),
+        "checkout",
     ),
-    "slow-queue": Kind(  # also: time to first response, contacts that nobody took
+    "broken-mobile-step": Kind(
+        {"step": "delivery"},
+        {"step": STEPS, "platform": MOBILE, "region": REGIONS},
+        (
+            *_GIVING_UP,
+            Move("step_friction_rate", "up", _CHECKOUT, _ON_STEP),
+            Move("abandoned_at_step", "up", _CHECKOUT, _ON_STEP),
+            Move("cause_signals", "up", {"cause": "form_error:cannot_submit"}, _ON_STEP),
+            Move("digital_signals", "up", {"cause": "field_trouble"}, _ON_STEP),
+            Move("field_trouble_rate", "up", shared=_ON_PLATFORM),  # of sessions, which have more than one step
+            Move("confusion_rate", "up", shared=_ON_PLATFORM),
+        ),
+        "checkout",
+        MOBILE,
+    ),
+    "slow-queue": Kind(
         {"channel": "phone"},
         {"channel": QUEUES, "region": REGIONS},
         (
-            Move("switch_rate", "up", shared=("channel", "region")),
+            Move("response_in_time_rate", "down", shared=_IN_QUEUE),
+            Move("switch_rate", "up", shared=_IN_QUEUE),
             Move("channel_switches", "up", until_later_ms=HOUR_MS),
             Move("repeat_rate", "up", until_later_ms=HOUR_MS),
             Move("effort_mean", "up", until_later_ms=HOUR_MS),
@@ -80,40 +108,71 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("contacts", "up", until_later_ms=HOUR_MS),
         ),
     ),
-    "transfer-loop": Kind(  # also: information asked for again, handoffs without what they need
+    "transfer-loop": Kind(
         {},
         {"region": REGIONS},
         (
             Move("transfer_rate", "up"),
             Move("cold_transfer_share", "up"),
+            Move("repeat_info_rate", "up"),
+            Move("generic_rate", "up"),
+            Move("response_in_time_rate", "down"),
             Move("effort_mean", "up"),
             Move("high_effort_rate", "up"),
             Move("handoff_rate", "up"),
             Move("handoffs", "up", until_later_ms=HOUR_MS),
+            Move("handoff_completeness", "down", _CASES, until_later_ms=HOUR_MS),
+            Move("handoff_cold_share", "up", _CASES, until_later_ms=HOUR_MS),
             Move("ping_pong_rate", "up"),
-            Move("friction_rate", "up", {"journey": "service_case"}),
+            Move("friction_rate", "up", _CASES),
+            Move("touchpoints_per_journey", "up", _CASES),
+            Move("csat_t2b_experience", "down", _CASES, until_later_ms=HOUR_MS),
+            Move("csat_mean_experience", "down", _CASES, until_later_ms=HOUR_MS),
+            Move("ces_agree_experience", "down", until_later_ms=HOUR_MS),
+            Move("ces_mean_experience", "down", until_later_ms=HOUR_MS),
+            Move("ces1_easy_experience", "down", until_later_ms=HOUR_MS),
         ),
     ),
-    "late-shipments": Kind(  # also: shipments on time, promises passed
+    "late-shipments": Kind(
         {},
         {"region": REGIONS},
         (
-            Move("contacts", "up", {"journey": "delivery"}, from_later_ms=2 * HOUR_MS, until_later_ms=6 * HOUR_MS),
+            Move("on_time_promised_rate", "down", _DELIVERY, from_later_ms=2 * HOUR_MS, until_later_ms=5 * HOUR_MS),
+            Move("on_time_requested_rate", "down", _DELIVERY, from_later_ms=2 * HOUR_MS, until_later_ms=5 * HOUR_MS),
+            Move("on_time_committed_rate", "down", _DELIVERY, from_later_ms=2 * HOUR_MS, until_later_ms=5 * HOUR_MS),
+            Move("contacts", "up", _DELIVERY, from_later_ms=2 * HOUR_MS, until_later_ms=6 * HOUR_MS),
             Move("nps_experience", "down", from_later_ms=4 * HOUR_MS, until_later_ms=2 * HOUR_MS),
+            Move("csat_t2b_experience", "down", _DELIVERY, from_later_ms=4 * HOUR_MS, until_later_ms=4 * HOUR_MS),
+            Move("csat_mean_experience", "down", _DELIVERY, from_later_ms=4 * HOUR_MS, until_later_ms=4 * HOUR_MS),
         ),
         "delivery",
     ),
-    "silent-cases": Kind(  # also: cases in silence, inquiries about the status
+    "silent-cases": Kind(
         {},
         {"region": REGIONS},
         (
-            Move("contacts", "up", {"journey": "service_case"}, from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),
-            Move("friction_rate", "up", {"journey": "service_case"}),
+            Move("silent_case_rate", "up", _CASES),
+            Move("silences", "up", _CASES, from_later_ms=2 * HOUR_MS, until_later_ms=2 * HOUR_MS),
+            Move("untold_owner_change_rate", "up", _CASES),
+            Move("information_sent", "down", _CASES),
+            Move("status_inquiry_share", "up", from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),
+            Move("contacts", "up", _CASES, from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),
+            Move("friction_rate", "up", _CASES),
         ),
         "service_case",
     ),
-    "survey-drop": Kind(  # also: satisfaction and customer effort
-        {}, {"region": REGIONS}, (Move("nps_experience", "down"), Move("nps_relationship", "down"))
+    "survey-drop": Kind(
+        {},
+        {"region": REGIONS},
+        (
+            Move("nps_experience", "down"),
+            Move("nps_relationship", "down"),
+            Move("csat_t2b_experience", "down"),
+            Move("csat_mean_experience", "down"),
+            Move("ces_agree_experience", "down"),
+            Move("ces_mean_experience", "down"),
+            Move("ces1_easy_experience", "down"),
+        ),
     ),
 }
 

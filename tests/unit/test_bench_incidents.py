@@ -42,3 +42,10 @@ def test_every_kind_is_in_the_day_and_is_to_be_seen_by_rules_that_there_are() ->
     assert INCIDENTS.keys() == EXPECTED.keys() == EXPLAINED.keys() == KINDS.keys()
     for kind in KINDS:
         assert set(EXPECTED[kind]) <= set(EXPLAINED[kind]) <= aggregate
+
+
+def test_the_labels_name_what_the_expected_rules_look_at() -> None:
+    """Otherwise a backtest with these labels would call right firings wrong."""
+    looked_at = {rule["id"]: rule["metric"] for rule in tomllib.loads(default().text)["rule"] if "metric" in rule}
+    for kind, rules in EXPECTED.items():
+        assert {looked_at[rule] for rule in rules} <= {move.metric for move in KINDS[kind].moves}, kind

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter as Tally
 from collections import defaultdict
 from functools import cache
 from math import hypot, log, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import pytest
 
 from streamer import definitions
-from streamer.chapter_settings import Surveys
+from streamer.alerts.times import rfc3339
 from streamer.errors import InputError
-from streamer.metrics.catalogue import METRIC_BY_ID
-from streamer.metrics.metric import Metric
-from streamer.replay.pipeline import Arrival, Booking, Result, end_of, run_history
+from streamer.metrics import catalogue
+from streamer.metrics.catalogue import CHAPTER_OF, METRIC_BY_ID
+from streamer.metrics.metric import Metric, counters_of
+from streamer.replay.pipeline import Arrival, Result, end_of, run_history
 from streamer.rollup.estimates import Estimate, estimate
 from streamer.simulate.customers import Simulation
 from streamer.simulate.incidents import KINDS, Incident, parse_incident
@@ -27,23 +29,50 @@ from tests.journeys_support import CORE_DEFINITIONS
 from tests.unit.simulate.support import HOUR, MINUTE, T0, scenario, touchpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import ItemsView, Mapping
 
 HOURS, RATE = 12, 3
 # Hours after the start, and for how many; long where answers are few.
-SPANS = {"slow-queue": (2, 3), "late-shipments": (1, 7), "survey-drop": (2, 9)}
+SPANS = {"slow-queue": (2, 3), "transfer-loop": (1, 9), "late-shipments": (1, 8), "survey-drop": (2, 9)}
 PANE_MS = 10_000
-# What labels name; the whole catalogue would take three times as long.
-DEFINITIONS = msgspec.structs.replace(definitions.parse(CORE_DEFINITIONS.read_text(encoding="utf-8")), surveys=Surveys())
+# The chapters whose metrics labels name, the slices and the aggregate rules on them, as in the default file; all chapters take longer.
+DEFAULT = definitions.default()
+CORE = definitions.parse(CORE_DEFINITIONS.read_text(encoding="utf-8"))
+CHAPTERS = ("surveys", "service", "digital", "steps", "handoffs", "communication", "causes", "operations")
+RULES = [rule for rule in DEFAULT.rule if rule.metric and CHAPTER_OF[rule.metric] in (*catalogue.CORE, *CHAPTERS)]
+DEFINITIONS = msgspec.structs.replace(
+    CORE,
+    slice=DEFAULT.slice,
+    rule=[*(rule for rule in CORE.rule if not rule.metric), *RULES],
+    **{name: getattr(DEFAULT, name) for name in CHAPTERS},
+)
 # A difference of so many standard errors is not chance; of less, it need not be more. What an incident does not touch is the same in both
 # runs, so that there is in fact less chance than the errors say.
 BEYOND_CHANCE, WITHIN_CHANCE = 3.0, 2.5
 
-# Rates that every incident is held to, named or not. A metric of a new chapter belongs here once the labels know what moves it.
+# Rates that every incident is held to, named or not. A metric of a new chapter belongs here once the labels know what moves it. Not here is
+# what follows others at some distance, a little more than chance: `confusion_rate` follows contacts (who asks has looked for help before),
+# `resolution_in_time_rate` waits; nor `loyalty_index`, of which half a day has too few answers.
 WATCHED = (
     "abandon_rate", "close_rate", "friction_rate", "repeat_rate", "transfer_rate", "cold_transfer_share", "switch_rate", "high_effort_rate",
-    "effort_mean", "handoff_rate", "ping_pong_rate", "nps_experience", "nps_relationship", "nps_benchmark",
+    "effort_mean", "handoff_rate", "ping_pong_rate", "nps_experience", "nps_relationship", "nps_benchmark", "csat_t2b_experience",
+    "csat_mean_experience", "ces_agree_experience", "ces_mean_experience", "ces1_easy_experience", "survey_response_rate",
+    "repeat_info_rate", "generic_rate", "response_in_time_rate", "rage_click_rate", "error_loop_rate", "page_loop_rate",
+    "field_trouble_rate", "abandoned_at_step", "step_friction_rate", "handoff_failure_rate", "handoff_completeness", "handoff_cold_share",
+    "silent_case_rate", "status_inquiry_share", "unowned_case_rate", "untold_owner_change_rate", "on_time_promised_rate",
+    "on_time_requested_rate", "on_time_committed_rate", "expedited_rate",
 )  # fmt: skip
+# Shares that an incident thins, though it does nothing to what they are made for: who hangs up has not been asked for anything again,
+# and who asks for his late parcel does not ask in the words of `status_reasons`. No label names them.
+THINNED = {"slow-queue": "repeat_info_rate", "late-shipments": "status_inquiry_share"}
+
+
+class Change(NamedTuple):
+    """n more of a counter, in a slice and a pane."""
+
+    cell: ItemsView[str, str]
+    pane: int
+    n: int
 
 
 def incident(kind: str) -> Incident:
@@ -71,7 +100,11 @@ def fold(customers: dict[bytes, list[bytes]]) -> Result:
             assert isinstance(decoded, Touchpoint)
             arrivals.append(Arrival(decoded.time, key, value))
     arrivals.sort(key=lambda arrival: arrival.arrival_ms)
-    return run_history(arrivals, DEFINITIONS, begin_ms=T0, end_ms=end_of(T0 + HOURS * HOUR, DEFINITIONS))
+    gc.disable()  # it would look through all that is kept again and again, a third of the time
+    try:
+        return run_history(arrivals, DEFINITIONS, begin_ms=T0, end_ms=end_of(T0 + HOURS * HOUR, DEFINITIONS))
+    finally:
+        gc.enable()
 
 
 @cache
@@ -89,15 +122,21 @@ def of_the_touched(kind: str) -> tuple[Result, Result]:
 
 
 @cache
-def sums(kind: str = "") -> Mapping[Booking, int]:
-    """The net changes. What a customer does changes only sums of his own: those whom the incident does not touch are not folded again."""
-    if not kind:
-        return calm().sums
-    without, by = of_the_touched(kind)
-    found = Tally(calm().sums)
-    found.subtract(without.sums)
-    found.update(by.sums)
-    return found
+def changes(kind: str = "") -> Mapping[int, list[Change]]:
+    """By counter, what is counted without any incident; of a kind, what it changes of that. What a customer does changes only sums of his
+    own: those whom the incident does not touch are not folded again.
+    """
+    if kind:
+        without, by = of_the_touched(kind)
+        found = Tally(by.sums)
+        found.subtract(without.sums)
+    else:
+        found = Tally(calm().sums)
+    listed = defaultdict(list)
+    for (counter, cell, pane), n in found.items():
+        if n:
+            listed[int(counter)].append(Change(dict(cell).items(), pane, n))
+    return listed
 
 
 def _se(metric: Metric, found: Estimate) -> float:
@@ -110,19 +149,21 @@ def _se(metric: Metric, found: Estimate) -> float:
     return (found.upper - found.lower) / (2 * 1.96)
 
 
-def measured(changes: Mapping[Booking, int], metric: Metric, where: dict[str, str], from_ms: int, until_ms: int) -> Estimate:
-    """The metric of a slice, over the panes of a span."""
+def measured(kind: str, metric: Metric, where: dict[str, str], from_ms: int, until_ms: int) -> Estimate:
+    """The metric of a slice with the incident, over the panes of a span."""
     found: Tally[int] = Tally()
-    for (counter, cell, pane), n in changes.items():
-        if from_ms <= pane * PANE_MS < until_ms and where.items() <= dict(cell).items():
-            found[int(counter)] += n
+    for counter in map(int, counters_of(metric)):
+        for name in {"", kind}:
+            for cell, pane, n in changes(name).get(counter, ()):
+                if from_ms <= pane * PANE_MS < until_ms and where.items() <= cell:
+                    found[counter] += n
     return estimate(metric, found, 0)
 
 
 def distance(kind: str, metric_id: str, where: dict[str, str], from_ms: int, until_ms: int) -> float:
     """How far the metric is from what it is without the incident, in standard errors; above 0 if it is higher."""
     metric = METRIC_BY_ID[metric_id]
-    before, after = (measured(sums(name), metric, where, from_ms, until_ms) for name in ("", kind))
+    before, after = (measured(name, metric, where, from_ms, until_ms) for name in ("", kind))
     assert before.value is not None
     assert after.value is not None
     moved = log(after.value / before.value) if metric.kind == "odds" else after.value - before.value
@@ -138,13 +179,15 @@ def test_an_incident_moves_the_metrics_it_names_and_no_others(kind: str) -> None
     named = {move.metric for move, *_ in it.moves()}
     for until_ms in (it.end_ms, it.end_ms + 2 * HOUR, T0 + HOURS * HOUR):
         moved = {name: distance(kind, name, {}, it.start_ms, until_ms) for name in WATCHED if name not in named}
+        assert moved.pop(THINNED.get(kind, ""), 0.0) <= 0
         assert {name: found for name, found in moved.items() if abs(found) > WITHIN_CHANCE} == {}
 
 
 def test_a_calm_life_fires_no_aggregate_rule_and_the_others_at_their_base_rate() -> None:
-    fired = Tally(alert.rule.id for alert in calm().alerts if alert.state == "firing")
+    end = rfc3339(T0 + HOURS * HOUR)  # after it nobody answers nor delivers any more, which does fire rules
+    fired = Tally(alert.rule.id for alert in calm().alerts if alert.state == "firing" and alert.event_time < end)
     # A rule on a count fires by volume, whatever the customers are like.
-    rates = {rule.id for rule in DEFINITIONS.rule if rule.metric and METRIC_BY_ID[rule.metric].kind not in ("count", "stock")}
+    rates = {rule.id for rule in RULES if rule.metric and METRIC_BY_ID[rule.metric].kind not in ("count", "stock")}
     assert not fired.keys() & rates
     checkouts, contacts = calm_total("journeys_started", {"journey": "checkout"}), calm_total("contacts", {})
     shares = {
@@ -156,7 +199,7 @@ def test_a_calm_life_fires_no_aggregate_rule_and_the_others_at_their_base_rate()
 
 
 def calm_total(metric: str, where: dict[str, str]) -> float:
-    return measured(sums(), METRIC_BY_ID[metric], where, T0, T0 + HOURS * HOUR).k
+    return measured("", METRIC_BY_ID[metric], where, T0, T0 + HOURS * HOUR).k
 
 
 @pytest.mark.parametrize("kind", ["payment-outage", "broken-mobile-step"])
@@ -167,8 +210,8 @@ def test_who_gives_up_for_what_went_wrong_is_told_of(kind: str) -> None:
         [alert for alert in result.alerts if (alert.rule.id, alert.state) == ("abandoned-with-friction", "firing")]
         for result in of_the_touched(kind)
     )
-    given_up = measured(sums(kind), METRIC_BY_ID["journeys_abandoned"], {"journey": "checkout"}, it.start_ms, it.end_ms + HOUR).k
-    given_up -= measured(sums(), METRIC_BY_ID["journeys_abandoned"], {"journey": "checkout"}, it.start_ms, it.end_ms + HOUR).k
+    given_up = measured(kind, METRIC_BY_ID["journeys_abandoned"], {"journey": "checkout"}, it.start_ms, it.end_ms + HOUR).k
+    given_up -= measured("", METRIC_BY_ID["journeys_abandoned"], {"journey": "checkout"}, it.start_ms, it.end_ms + HOUR).k
     assert len(by) - len(without) > 0.8 * given_up > 40
 
 
