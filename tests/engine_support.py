@@ -87,6 +87,17 @@ class Worker:
         """The partitions it owns, None while it is not ready."""
         return self.said.get("owned")
 
+    async def tells(self, name: str) -> Any:
+        """Something of its report, as soon as it is ready."""
+        seen: list[Any] = []
+
+        def is_told() -> bool:
+            seen.extend(value for key, value in self.said.items() if key == name)
+            return bool(seen)
+
+        await until(is_told, f"the worker tells {name}")
+        return seen[-1]
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
