@@ -42,12 +42,12 @@ class Timers:
 
     def pop(self) -> bytes:
         """Take the first entry, which is of `next_ms`; its key."""
-        _, key = split_time(heappop(self._heap))
+        entry = heappop(self._heap)
         self._look()
-        return key
+        return entry[_TIME_BYTES:]
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def _look(self) -> None:
-        self.next_ms = split_time(self._heap[0])[0] if self._heap else NEVER
+        self.next_ms = int.from_bytes(self._heap[0][:_TIME_BYTES], "big") - _ZERO if self._heap else NEVER

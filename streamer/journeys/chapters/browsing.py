@@ -64,7 +64,11 @@ class Browsing(Chapter):
         return 0
 
     def _set_due(self, kept: Kept) -> None:
-        kept.due = min((session[_LAST] + self._gap for session in kept.data["sessions"].values()), default=NEVER)
+        oldest = NEVER
+        for session in kept.data["sessions"].values():
+            last: int = session[_LAST]
+            oldest = min(oldest, last)
+        kept.due = oldest + self._gap if oldest < NEVER else NEVER
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """Sessions are over: count those in which a product was viewed."""

@@ -226,10 +226,11 @@ class Digital(Chapter):
             sink.count(_CONFUSED, self.cells.unpack(session["cell"]), session["start"])
 
     def _set_due(self, kept: Kept) -> None:
-        due = NEVER
+        oldest = NEVER
         for session in kept.data.get("sessions", {}).values():
-            due = min(due, session["last"] + self._gap_ms)
-        kept.due = due
+            last: int = session["last"]
+            oldest = min(oldest, last)
+        kept.due = oldest + self._gap_ms if oldest < NEVER else NEVER
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """Sessions without an event for so long have ended."""
