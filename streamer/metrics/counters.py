@@ -25,7 +25,7 @@ CELL_DIMENSIONS: Final = (*DIMENSIONS, ACCOUNT)
 
 @unique
 class Counter(IntEnum):
-    """What is counted. Numbers are wire format and below 256: never reuse one. Each chapter has a range of its own.
+    """What is counted. Numbers are wire format and below 1,024: never reuse one. Each chapter has a range of its own.
 
     The pane of each: `*` at the event, `start` at the first event of the instance, contact, issue or case it belongs to.
     """
