@@ -36,11 +36,12 @@ _FAMILIES: Final = (JOURNEY_DIMENSIONS, CONTACT_DIMENSIONS, CASE_DIMENSIONS, EVE
 # Of a cell's values, what is no field of the event.
 _NOT_READ: Final = frozenset({"journey", ACCOUNT}.union(DERIVED_DIMENSIONS))
 
-# Pane, cell and counter share one integer: counters are below 256 by their numbering, and with 24 bits for the cells between two drains
-# a pane of this century (29 bits) still fits in the 62 bits that need no allocation.
-COUNTER_BITS: Final = 8
+# Pane, cell and counter share one integer: counters are below 1,024 by their numbering. A pane of this century has 29 bits, so 22 are left
+# for the cells between two drains within the 62 that need no allocation when compiled, and until 2055 all three have 60, which are two
+# digits of Python's. Every cell has a change of its own, and a drain is due at 4 MiB of changes, which are a twelfth of 4 million.
+COUNTER_BITS: Final = 10
 COUNTER_MASK: Final = (1 << COUNTER_BITS) - 1
-_CELL_BITS: Final = 24
+_CELL_BITS: Final = 22
 _CELL_MASK: Final = (1 << _CELL_BITS) - 1
 _PANE_SHIFT: Final = _CELL_BITS + COUNTER_BITS
 

@@ -25,7 +25,7 @@ CELL_DIMENSIONS: Final = (*DIMENSIONS, ACCOUNT)
 
 @unique
 class Counter(IntEnum):
-    """What is counted. Numbers are wire format and below 256: never reuse one. Each chapter has a range of its own.
+    """What is counted. Numbers are wire format and below 1,024: never reuse one. Each chapter has a range of its own.
 
     The pane of each: `*` at the event, `start` at the first event of the instance, contact, issue or case it belongs to.
     """
@@ -277,6 +277,32 @@ class Counter(IntEnum):
     WALLETS_RANKED = 253  # * customers' latest ranks of us among the brands they use
     WALLET_RANKED = 254  # * sum of our shares by the Wallet Allocation Rule, in ten-thousandths
     WALLET_RANKED_SQUARES = 255  # * sum of their squares
+    # 256-280 service again
+    FIRST_RESPONSE_30S = 256  # at the response: contacts answered within 30 s
+    FIRST_RESPONSE_1M = 257  # as above, and so on
+    FIRST_RESPONSE_2M = 258
+    FIRST_RESPONSE_5M = 259
+    FIRST_RESPONSE_10M = 260
+    FIRST_RESPONSE_15M = 261
+    FIRST_RESPONSE_30M = 262
+    FIRST_RESPONSE_1H = 263
+    FIRST_RESPONSE_4H = 264
+    FIRST_RESPONSE_1D = 265
+    FIRST_RESPONSE_3D = 266
+    FIRST_RESPONSE_LONGER = 267
+    RESOLUTION_5M = 268  # at the resolution: contacts resolved within 5 min
+    RESOLUTION_15M = 269  # as above, and so on
+    RESOLUTION_30M = 270
+    RESOLUTION_1H = 271
+    RESOLUTION_2H = 272
+    RESOLUTION_4H = 273
+    RESOLUTION_8H = 274
+    RESOLUTION_1D = 275
+    RESOLUTION_2D = 276
+    RESOLUTION_3D = 277
+    RESOLUTION_7D = 278
+    RESOLUTION_14D = 279
+    RESOLUTION_LONGER = 280
 
 
 STOCKS: Final = frozenset({Counter.OPEN, Counter.CAUSE_CUSTOMERS_HOUR, Counter.CAUSE_CUSTOMERS_DAY})

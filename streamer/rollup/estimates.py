@@ -13,8 +13,8 @@ from streamer.metrics.metric import Metric
 Z: Final = 1.959963984540054
 Z99: Final = 2.5758293035489004
 
-# A key of the sums: the series' number and the counter in one integer. Counters stay below 256.
-COUNTER_BITS: Final = 8
+# A key of the sums: the series' number and the counter in one integer. Counters stay below 1,024.
+COUNTER_BITS: Final = 10
 COUNTER_MASK: Final = (1 << COUNTER_BITS) - 1
 
 

@@ -25,10 +25,15 @@ import msgspec
 from streamer.deltas import Exemplar
 from streamer.errors import StateError
 from streamer.processor import ROW_PREFIX
+from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rules.evaluate import Episode
 
-# 2: what is usual, groups, and whether anybody was told. 3: the evidence of rules.
-SCHEMA: Final = 3
+# 2: what is usual, groups, and whether anybody was told. 3: the evidence of rules. 4: more bits for the counter in the keys of sums.
+SCHEMA: Final = 4
+# The first schema with these keys, and how many bits a counter had before.
+WIDE_KEYS: Final = 4
+_NARROW_BITS: Final = 8
+_NARROW_MASK: Final = (1 << _NARROW_BITS) - 1
 
 VOCABULARY: Final = ROW_PREFIX + b"v"
 SERIES: Final = ROW_PREFIX + b"s"
@@ -81,11 +86,11 @@ Identity = tuple[str, tuple[str, ...], tuple[str, ...]]
 encode = msgspec.msgpack.Encoder().encode
 decode_values = msgspec.msgpack.Decoder(list[str]).decode
 decode_series = msgspec.msgpack.Decoder(list[Labels]).decode
-decode_sums = msgspec.msgpack.Decoder(dict[int, int]).decode
 decode_held = msgspec.msgpack.Decoder(HeldRow).decode
 decode_episode = msgspec.msgpack.Decoder(Episode).decode
 decode_values_of_hour = msgspec.msgpack.Decoder(list[float]).decode
 decode_evidence = msgspec.msgpack.Decoder(list[Witness]).decode
+_decode_sums = msgspec.msgpack.Decoder(dict[int, int]).decode
 _decode_identity = msgspec.msgpack.Decoder(Identity).decode
 _decode_hour = msgspec.msgpack.Decoder(tuple[Identity, int]).decode
 
@@ -127,6 +132,14 @@ def decode_marker(data: bytes) -> Marker:
             f"the rollup's state was written in format {schema}, this version reads up to {SCHEMA}: deploy the newer version again"
         )
     return _decode_marker(data)
+
+
+def decode_sums(value: bytes, schema: int) -> dict[int, int]:
+    """The sums of a `LIFETIME` or `PANE` row of a schema, by the keys of this one."""
+    sums = _decode_sums(value)
+    if schema >= WIDE_KEYS:
+        return sums
+    return {key >> _NARROW_BITS << COUNTER_BITS | key & _NARROW_MASK: n for key, n in sums.items()}
 
 
 def chunk_key(kind: bytes, chunk: int) -> bytes:

@@ -94,7 +94,7 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
     processor.offset, processor.since = marker.next_offset, marker.since
     _settle_definitions(processor, marker, _kept_text(kinds))
     _restore_series(processor, kinds)
-    _restore_sums(processor, kinds)
+    _restore_sums(processor, kinds, marker.schema)
     processor.raised = marker.reference
     processor.tally = Tally(marker.accounting)
     processor.table.overflow = Tally(marker.overflow)
@@ -169,16 +169,19 @@ def _restore_series(processor: RollupProcessor, kinds: dict[bytes, list[tuple[by
     processor.written.series = len(table.series)
 
 
-def _restore_sums(processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]]) -> None:
+def _restore_sums(processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]], schema: int) -> None:
+    """Sums by other keys than this schema's are all written anew with the next marker, which tells one schema for all rows."""
     store, written, series = processor.store, processor.written, processor.table.series
     gone = {number for number, labels in enumerate(series) if labels.slice < 0}
 
     def decode(value: bytes) -> Sums:
-        sums = rows.decode_sums(value)
+        sums = rows.decode_sums(value, schema)
         return {key: n for key, n in sums.items() if key >> COUNTER_BITS not in gone} if gone else sums
 
-    for _, value in kinds.get(rows.LIFETIME, []):
+    for key, value in kinds.get(rows.LIFETIME, []):
         store.lifetime.update(decode(value))
+        if schema < rows.WIDE_KEYS:
+            store.dirty_lifetime.add(rows.chunk_of(key))
     by_granularity = {panes.granularity_ms: panes for panes in store.panes}
     for key, value in kinds.get(rows.PANE, []):
         granularity, start, chunk = rows.pane_of(key)
@@ -188,6 +191,8 @@ def _restore_sums(processor: RollupProcessor, kinds: dict[bytes, list[tuple[byte
         else:
             panes.load(start, chunk, decode(value))
             written.panes.add((granularity, start, chunk))
+            if schema < rows.WIDE_KEYS:
+                panes.dirty.add((start, chunk))
 
 
 def _chunks(table: SeriesTable) -> int:

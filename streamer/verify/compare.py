@@ -253,7 +253,7 @@ def _near(mine: Sample, theirs: Sample) -> bool:
     )
 
 
-_SERVICE: Final = frozenset(c for c in Counter if Counter.CONTACTS_INFORMED <= c <= Counter.CONTACTS_RESOLVED_IN_TIME)
+_SERVICE: Final = _of_chapter("service")
 _DIGITAL: Final = frozenset(c for c in Counter if Counter.DIGITAL_SESSIONS <= c <= Counter.DIGITAL_SIGNALS)
 _SURVEYS: Final = frozenset(c for c in Counter if Counter.NPS_EXPERIENCE_ANSWERS <= c <= Counter.INVITATIONS_ANSWERED)
 # The same of these chapters, docs/reference/chapters; what they find is friction of journeys, too.
@@ -262,6 +262,7 @@ CHAPTER_LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_invitations": frozenset({Counter.INVITATIONS, Counter.INVITATIONS_ANSWERED}),
     "cut_service_issues": _SERVICE | {Counter.FRICTION_INSTANCES},
     "cut_waiting_contacts": _SERVICE,
+    "cut_late_contacts": _SERVICE,
     "cut_info_fields": _SERVICE | {Counter.FRICTION_INSTANCES},
     "cut_templates": _SERVICE | {Counter.FRICTION_INSTANCES},
     "cut_digital_sessions": _DIGITAL | {Counter.FRICTION_INSTANCES},

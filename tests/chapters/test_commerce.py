@@ -8,6 +8,7 @@ import pytest
 
 from streamer.definitions import parse
 from streamer.errors import DefinitionsError
+from streamer.journeys.cells import COUNTER_BITS, COUNTER_MASK
 from streamer.journeys.chapters.commerce import Commerce
 from streamer.journeys.fold import Fold
 from streamer.journeys.sinks import Aside
@@ -313,7 +314,7 @@ def test_an_order_that_makes_room_still_tells_that_the_customer_ordered_before()
 def test_a_customer_of_a_row_of_an_older_build_counts_from_his_next_order_on() -> None:
     chapter = Fold(parse(SLICES + "[commerce]")).chapters["commerce"]
     assert isinstance(chapter, Commerce)
-    kept, sink = Kept(), Aside(bytes(256))
+    kept, sink = Kept(), Aside(bytes(1 << COUNTER_BITS))
 
     def order(number: int) -> None:
         event = Touchpoint(BASE_MS + number * MINUTE, number, f"e{number}", "shop", "order.completed", "web")
@@ -326,7 +327,7 @@ def test_a_customer_of_a_row_of_an_older_build_counts_from_his_next_order_on() -
     sink.counts.clear()
     order(1)
     chapter.fire(kept, kept.due, State(), sink)
-    counts = [(key & 255, n) for counts in sink.counts.values() for key, n in counts.items()]
+    counts = [(key & COUNTER_MASK, n) for counts in sink.counts.values() for key, n in counts.items()]
     for counter in (Counter.CUSTOMERS_ORDERED, Counter.CUSTOMERS_REPEATED):
         assert sum(n for counted, n in counts if counted == counter) == 1
 

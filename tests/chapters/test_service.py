@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from streamer.journeys.chapters.service import FIELDS_MAX, TEMPLATES_MAX, WAITING_MAX
-from streamer.journeys.state import NEVER
-from streamer.metrics.chapters.service import METRICS
+from streamer.definitions import parse
+from streamer.journeys.cells import COUNTER_BITS, COUNTER_MASK
+from streamer.journeys.chapters.service import FIELDS_MAX, TEMPLATES_MAX, WAITING_MAX, Service
+from streamer.journeys.fold import Fold
+from streamer.journeys.sinks import Aside
+from streamer.journeys.state import NEVER, Kept, State
+from streamer.metrics.chapters.service import FIRST_RESPONSES, METRICS, RESOLUTIONS
+from streamer.metrics.counters import Counter
 from streamer.metrics.metric import counters_of
+from streamer.touchpoints.touchpoint import Touchpoint
 from tests.chapters.support import (
     SLICES,
     Histories,
@@ -89,12 +96,22 @@ HISTORIES = (Histories(DEFINITIONS, service), Histories(in_seconds(DEFINITIONS),
 
 
 def test_the_recount_is_equal_where_moments_collide() -> None:
-    assert_recount_is_equal(in_seconds(DEFINITIONS), service, range(8), set(), span_ms=4 * MINUTE)
+    first_responses = {f"FIRST_RESPONSE_{name}" for name in ("30S", "1M", "2M")}
+    assert_recount_is_equal(in_seconds(DEFINITIONS), service, range(8), first_responses, span_ms=4 * MINUTE)
 
 
 def test_the_recount_is_equal() -> None:
-    expected = {counter.name for metric in METRICS for counter in counters_of(metric)} | {"FRICTION_INSTANCES"}
-    assert_recount_is_equal(DEFINITIONS, service, range(20), expected)
+    rates = {counter.name for metric in METRICS if metric.kind == "ratio" for counter in counters_of(metric)}
+    first_responses = {f"FIRST_RESPONSE_{name}" for name in ("5M", "10M", "15M", "30M", "1H", "4H")}
+    resolutions = {f"RESOLUTION_{name}" for name in ("5M", "15M", "30M", "1H", "2H", "4H")}
+    assert_recount_is_equal(DEFINITIONS, service, range(20), rates | first_responses | resolutions | {"FRICTION_INSTANCES"})
+
+
+def test_the_recount_is_equal_where_answers_take_days() -> None:
+    in_days = re.sub(r'(window|response_within|resolution_within) = "(\d+)m"', r'\1 = "\2d"', DEFINITIONS)
+    first_responses = {f"FIRST_RESPONSE_{name}" for name in ("1D", "3D", "LONGER")}
+    resolutions = {f"RESOLUTION_{name}" for name in ("8H", "1D", "2D", "3D", "7D", "14D", "LONGER")}
+    assert_recount_is_equal(in_days, service, range(12), first_responses | resolutions, span_ms=60 * 24 * HOUR)
 
 
 def test_the_recount_is_equal_while_contacts_wait() -> None:
@@ -233,6 +250,40 @@ def test_every_waiting_contact_of_the_issue_is_answered_by_people_only() -> None
     assert in_time(started(0), started(1, initiator="company")) == (1, 1, 0, 1), "called back"
 
 
+def times(*events: Event) -> dict[str, int]:
+    """How often a time of each length was counted."""
+    run = folded(*events)
+    names = [counter.name for counter in (*FIRST_RESPONSES, *RESOLUTIONS)]
+    return {name: run.total(name) for name in names if run.total(name)}
+
+
+def test_the_time_until_a_contact_is_answered_or_resolved_counts_when_it_is() -> None:
+    assert times(started(0), handled(15)) == {"FIRST_RESPONSE_15M": 1}, "the upper bound is within"
+    assert times(started(0), handled(15 + 1 / 60)) == {"FIRST_RESPONSE_30M": 1}
+    assert times(started(0), handled(0)) == {"FIRST_RESPONSE_30S": 1}
+    assert times(started(0), started(10), handled(12), handled(13)) == {"FIRST_RESPONSE_15M": 1, "FIRST_RESPONSE_2M": 1}, "once each"
+    assert times(started(0), of_issue(5, "contact.ended"), of_issue(6, "contact.ended")) == {"RESOLUTION_5M": 1}
+    run = folded(started(0), handled(12), of_issue(14, "contact.ended"))
+    assert (run.at("FIRST_RESPONSE_15M", BASE_MS + 12 * MINUTE), run.at("RESOLUTION_15M", BASE_MS + 14 * MINUTE)) == (1, 1)
+
+
+def test_a_late_answer_counts_as_long_as_the_issue_is_open() -> None:
+    run = folded(started(0), handled(45))
+    assert run.at("FIRST_RESPONSE_1H", BASE_MS + 45 * MINUTE) == 1, "in the pane of the response"
+    assert in_time(started(0), handled(45)) == (0, 1, 0, 1), "and is late all the same"
+    assert times(started(0), handled(69.99)) == {"FIRST_RESPONSE_4H": 1}
+    assert times(started(0), handled(70)) == {}, "the issue has ended"
+    assert times(started(0), captured(60), handled(129)) == {"FIRST_RESPONSE_4H": 1}, "it goes on with whatever belongs to it"
+    assert times(started(0), handled(45, "i-2")) == {}, "another issue"
+    assert times(started(0), handled(45), handled(50)) == {"FIRST_RESPONSE_1H": 1}, "once"
+
+
+def test_in_time_counts_though_the_issue_has_ended_and_late_only_in_the_issue_of_the_contact() -> None:
+    assert times(started(0), of_issue(80, "contact.ended")) == {"RESOLUTION_2H": 1}, "in time after the issue's end"
+    assert times(started(0), captured(65), of_issue(95, "contact.ended")) == {"RESOLUTION_2H": 1}
+    assert times(started(0), captured(75), of_issue(95, "contact.ended")) == {}, "by then another issue of the same name"
+
+
 def test_asking_again_and_bots_that_do_not_understand_are_alerts_with_their_evidence() -> None:
     run = folded(started(0), captured(1), captured(2), captured(3))
     assert [(alert.rule.id, alert.state) for alert in run.alerts] == [("asked-again", "firing"), ("asked-again", "resolved")]
@@ -265,3 +316,39 @@ def test_what_is_kept_of_a_customer_is_bounded_and_forgotten() -> None:
     assert cut["cut_templates"] == 3
     assert cut["cut_service_issues"] == 1
     assert [row.due for row in run.rows.values()] == [NEVER]
+
+
+def test_of_contacts_that_are_late_the_latest_are_kept() -> None:
+    many = [started(n / 60) for n in range(WAITING_MAX)]
+    run = folded(*many, started(32), started(32), handled(64))
+    assert run.processor.accounting["cut_late_contacts"] == 2
+    assert (run.total("FIRST_RESPONSE_4H"), run.total("FIRST_RESPONSE_1H")) == (WAITING_MAX - 2, 2)
+    assert [row.due for row in run.rows.values()] == [NEVER]
+
+
+def test_an_issue_that_makes_room_takes_its_late_contacts_along() -> None:
+    others = [captured(35, issue=f"other-{n}") for n in range(50)]
+    run = folded(started(0), *others, handled(40))
+    assert run.processor.accounting["cut_service_issues"] == 2
+    assert run.total("FIRST_RESPONSE_1H") == 0
+
+
+def test_contacts_that_wait_in_a_row_of_an_older_build_are_timed() -> None:
+    chapter = Fold(parse(DEFINITIONS)).chapters["service"]
+    assert isinstance(chapter, Service)
+    kept, sink = Kept(), Aside(bytes(1 << COUNTER_BITS))
+
+    def event(minute: int, kind: str) -> None:
+        touchpoint = Touchpoint(BASE_MS + minute * MINUTE, minute, f"e{minute}", "/test", kind, "web")
+        touchpoint.issue_id = "i"
+        while kept.due <= touchpoint.time:
+            chapter.fire(kept, kept.due, State(), sink)
+        chapter.apply(kept, touchpoint, State(), sink)
+
+    event(0, "contact.started")
+    for issue in kept.data["issues"].values():
+        del issue["begun"]  # what an older build has not kept
+    event(45, "contact.handled")
+    counted = {key & COUNTER_MASK: n for counts in sink.counts.values() for key, n in counts.items()}
+    assert counted == {Counter.CONTACTS_RESPONSE_DUE: 1, Counter.FIRST_RESPONSE_1H: 1, Counter.CONTACTS_HANDLED: 1}
+    assert not kept.data.keys() & {"unanswered", "unanswered_late"}

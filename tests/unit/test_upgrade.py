@@ -77,6 +77,22 @@ def test_a_machine_goes_on_from_the_rows_as_if_it_had_never_stopped(file: Path) 
         assert len(list(restored.gauges())) > 10
 
 
+@pytest.mark.parametrize("file", [file for file in FILES if file.stem.startswith("rollup")], ids=lambda file: file.stem)
+def test_the_first_checkpoint_of_a_rollup_leaves_no_sums_by_the_keys_of_an_earlier_schema(file: Path) -> None:
+    golden = golden_rows.load(file)
+    restored, again = golden_rows.make(golden), golden_rows.make(golden)
+    assert isinstance(restored, RollupProcessor)
+    assert isinstance(again, RollupProcessor)
+    restored.restore(golden.rows)
+    changelog = {**dict(golden.rows), **dict(restored.drain().rows)}
+    again.restore([(key, row) for key, row in changelog.items() if row is not None])
+    assert list(again.gauges()) == list(restored.gauges())
+    kinds = (rollup_rows.LIFETIME, rollup_rows.PANE)
+    written, held = ({k: row for k, row in rows.items() if rollup_rows.by_kind(k) in kinds} for rows in (changelog, restored.rows()))
+    assert written == held
+    assert len(written) > 2
+
+
 def test_a_marker_of_a_newer_journeys_machine_is_refused() -> None:
     golden = golden_rows.load(golden_rows.file_of("journeys"))
     newer = marker.encode(marker.Marker(schema=marker.MARKER_SCHEMA + 1, build="9.9"))

@@ -1,4 +1,4 @@
-"""Service (E2, E3, E6): information asked for again, generic service, and contacts answered and resolved in time.
+"""Service (E2, E3, E6): information asked for again, generic service, and when contacts are answered and resolved.
 
 An issue here is what has the same issue_id, else case_id, else reason; what names none of them goes on with the issue that the
 customer's last event belonged to. It ends `contacts.window` after its last event.
@@ -6,6 +6,7 @@ customer's last event belonged to. It ends `contacts.window` after its last even
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.cells import EVENT
@@ -13,6 +14,7 @@ from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.plan import PLANS_MAX, matches
 from streamer.journeys.state import NEVER, packed_cause_of
+from streamer.metrics.chapters import service
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ _WAITS: Final = {
     "unanswered": (int(Counter.CONTACTS_RESPONSE_DUE), int(Counter.CONTACTS_ANSWERED_IN_TIME)),
     "unresolved": (int(Counter.CONTACTS_RESOLUTION_DUE), int(Counter.CONTACTS_RESOLVED_IN_TIME)),
 }
+# list -> the list of those whose deadline has passed
+_LATE: Final = {"unanswered": "unanswered_late", "unresolved": "unresolved_late"}
+# list -> (counters of the times, upper bounds)
+_TIMES: Final = {
+    "unanswered": (tuple(int(c) for c in service.FIRST_RESPONSES), tuple(int(edge * 1000) for edge in service.FIRST_RESPONSE_EDGES)),
+    "unresolved": (tuple(int(c) for c in service.RESOLUTIONS), tuple(int(edge * 1000) for edge in service.RESOLUTION_EDGES)),
+}
 # What an issue knows of an identity check: there was none, there was one, and people changed since.
 _UNVERIFIED: Final = 0
 _VERIFIED: Final = 1
@@ -60,8 +69,9 @@ class _Roles(NamedTuple):
 
 class Service(Chapter):
     """data: `issues`: name -> issue; `latest`: the name of the last event's; `unanswered`, `unresolved`: [time, name, packed cell] of
-    contacts, the oldest first. An issue: `last` time, `contact` (see above) or None, `moved`, `verified`, `fields`: name -> captures,
-    `templates`: [time, packed cell], `fallbacks`, `repeats`.
+    contacts, the oldest first, until their deadline; `unanswered_late`, `unresolved_late`: the same from then on, while their issue is
+    open. An issue: `begun`, `last` times, `contact` (see above) or None, `moved`, `verified`, `fields`: name -> captures, `templates`:
+    [time, packed cell], `fallbacks`, `repeats`.
     """
 
     id = "service"
@@ -114,9 +124,9 @@ class Service(Chapter):
         name = self._name(kept, event)
         issue = self._issue(kept, name, event, sink)
         if responds:
-            self._served(kept, "unanswered", name, sink)
+            self._served(kept, "unanswered", name, event.time, sink)
         if resolves:
-            self._served(kept, "unresolved", name, sink)
+            self._served(kept, "unresolved", name, event.time, sink)
         friction = self._contact(kept, issue, name, event, sink) if contact else 0
         again = 0
         if roles.moves:
@@ -145,29 +155,29 @@ class Service(Chapter):
         issue = issues.get(name)
         if issue is None:
             if len(issues) >= self._issue_limit:
-                del issues[min(issues, key=lambda other: (issues[other]["last"], other))]
+                oldest = min(issues, key=lambda other: (issues[other]["last"], other))
+                del issues[oldest]
+                self._forget_late(kept, oldest)
                 sink.note("cut_service_issues")
             issue = issues[name] = {
-                "last": 0, "contact": None, "moved": False, "verified": _UNVERIFIED, "fields": {}, "templates": [], "fallbacks": 0,
-                "repeats": 0,
+                "begun": event.time, "last": 0, "contact": None, "moved": False, "verified": _UNVERIFIED, "fields": {}, "templates": [],
+                "fallbacks": 0, "repeats": 0,
             }  # fmt: skip
         issue["last"] = event.time
         kept.data["latest"] = name
         return issue
 
-    def _served(self, kept: Kept, wait: str, name: str, sink: Sink) -> None:
-        """Every contact of the issue that waits has got what it waits for, in time."""
-        waiting: list[list[Any]] = kept.data.get(wait, [])
+    def _served(self, kept: Kept, wait: str, name: str, now: int, sink: Sink) -> None:
+        """Every contact of the issue that waits has got what it waits for, in time or late."""
         due, in_time = _WAITS[wait]
-        for time, _, packed, *_ in [one for one in waiting if one[1] == name]:
-            cell = self.cells.unpack(packed)
-            sink.count(due, cell, time)
-            sink.count(in_time, cell, time)
-        left = [one for one in waiting if one[1] != name]
-        if left:
-            kept.data[wait] = left
-        else:
-            kept.data.pop(wait, None)
+        counters, edges = _TIMES[wait]
+        for where in (wait, _LATE[wait]):
+            for time, _, packed, *_ in _taken(kept, where, name):
+                cell = self.cells.unpack(packed)
+                if where == wait:
+                    sink.count(due, cell, time)
+                    sink.count(in_time, cell, time)
+                sink.count(counters[bisect_left(edges, now - time)], cell, now)
 
     def _contact(self, kept: Kept, issue: dict[str, Any], name: str, event: Touchpoint, sink: Sink) -> int:
         """A contact begins; returns how many templates before it have been no help."""
@@ -253,19 +263,37 @@ class Service(Chapter):
         for wait, within in self._within.items():
             waiting: list[list[Any]] = kept.data.get(wait, [])
             while waiting and waiting[0][0] + within <= due:
-                time, _, packed, *cause = waiting.pop(0)
+                time, name, packed, *cause = waiting.pop(0)
                 sink.at_deadline(kept_cause(cause[0]) if cause else None)
                 sink.count(_WAITS[wait][0], self.cells.unpack(packed), time)
+                self._keep_late(kept, wait, [time, name, packed], sink)
             if not waiting:
                 kept.data.pop(wait, None)
         issues: dict[str, dict[str, Any]] = kept.data.get("issues", {})
         for name in [name for name, issue in issues.items() if issue["last"] + self._window_ms <= due]:
             del issues[name]
+            self._forget_late(kept, name)
         if not issues:
             kept.data.pop("issues", None)
             kept.data.pop("latest", None)
             kept.causes, kept.cause_count = [], 0
         self._set_due(kept)
+
+    def _keep_late(self, kept: Kept, wait: str, contact: list[Any], sink: Sink) -> None:
+        """Its deadline has passed. It may still get what it waits for, while the issue that it began or belongs to is open."""
+        issue = kept.data.get("issues", {}).get(contact[1])
+        # Rows of earlier builds do not tell when an issue began.
+        if issue is None or issue.get("begun", 0) > contact[0]:
+            return
+        late: list[list[Any]] = kept.data.setdefault(_LATE[wait], [])
+        if len(late) >= WAITING_MAX:
+            del late[0]
+            sink.note("cut_late_contacts")
+        late.append(contact)
+
+    def _forget_late(self, kept: Kept, name: str) -> None:
+        for late in _LATE.values():
+            _taken(kept, late, name)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """Of the open issues."""
@@ -275,3 +303,14 @@ class Service(Chapter):
         if name == "info_repeats":
             return sum(int(issue["repeats"]) for issue in issues)
         return max((int(issue["fallbacks"]) for issue in issues), default=0)
+
+
+def _taken(kept: Kept, where: str, name: str) -> list[list[Any]]:
+    """The contacts of an issue out of a list, which goes when it is empty."""
+    waiting: list[list[Any]] = kept.data.get(where, [])
+    taken = [one for one in waiting if one[1] == name]
+    if len(taken) == len(waiting):
+        kept.data.pop(where, None)
+    elif taken:
+        kept.data[where] = [one for one in waiting if one[1] != name]
+    return taken

@@ -9,6 +9,53 @@ from streamer.metrics.metric import Metric
 
 C = Counter
 
+# The upper bounds of the times that are counted together, in seconds; the last has none.
+FIRST_RESPONSES: Final = (
+    C.FIRST_RESPONSE_30S, C.FIRST_RESPONSE_1M, C.FIRST_RESPONSE_2M, C.FIRST_RESPONSE_5M, C.FIRST_RESPONSE_10M, C.FIRST_RESPONSE_15M,
+    C.FIRST_RESPONSE_30M, C.FIRST_RESPONSE_1H, C.FIRST_RESPONSE_4H, C.FIRST_RESPONSE_1D, C.FIRST_RESPONSE_3D, C.FIRST_RESPONSE_LONGER,
+)  # fmt: skip
+FIRST_RESPONSE_EDGES: Final = (30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 14_400.0, 86_400.0, 259_200.0)
+RESOLUTIONS: Final = (
+    C.RESOLUTION_5M, C.RESOLUTION_15M, C.RESOLUTION_30M, C.RESOLUTION_1H, C.RESOLUTION_2H, C.RESOLUTION_4H, C.RESOLUTION_8H,
+    C.RESOLUTION_1D, C.RESOLUTION_2D, C.RESOLUTION_3D, C.RESOLUTION_7D, C.RESOLUTION_14D, C.RESOLUTION_LONGER,
+)  # fmt: skip
+RESOLUTION_EDGES: Final = (
+    300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800.0, 86_400.0, 172_800.0, 259_200.0, 604_800.0, 1_209_600.0,
+)  # fmt: skip
+
+
+def _first_response(name: str, words: str, quantile: float) -> Metric:
+    return Metric(
+        f"first_response_{name}",
+        f"cx_first_response_{name}_seconds",
+        "quantile",
+        FIRST_RESPONSES,
+        (),
+        f"{words} of the times from a contact's start to the first response, of the contacts answered in the window, also too late",
+        True,
+        "E6; buckets [H]",
+        unit="seconds",
+        edges=FIRST_RESPONSE_EDGES,
+        quantile=quantile,
+    )
+
+
+def _resolution(name: str, words: str, quantile: float) -> Metric:
+    return Metric(
+        f"resolution_{name}",
+        f"cx_resolution_{name}_seconds",
+        "quantile",
+        RESOLUTIONS,
+        (),
+        f"{words} of the times from a contact's start to the resolution, of the contacts resolved in the window, also too late",
+        True,
+        "E6; buckets [H]",
+        unit="seconds",
+        edges=RESOLUTION_EDGES,
+        quantile=quantile,
+    )
+
+
 METRICS: Final = (
     Metric(
         "repeat_info_rate",
@@ -52,6 +99,10 @@ METRICS: Final = (
         "E6 as a service level [H]",
         at_once=True,
     ),
+    _first_response("median", "median", 0.5),
+    _first_response("p90", "90th percentile", 0.9),
+    _resolution("median", "median", 0.5),
+    _resolution("p90", "90th percentile", 0.9),
 )
 
 SIGNALS: Final = {

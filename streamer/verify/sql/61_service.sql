@@ -1,5 +1,6 @@
--- Service: information asked for again, generic service, contacts in time. Definitions: docs/reference/chapters/service.md.
--- In: events, kinds, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, chapter_friction,
+-- Service: information asked for again, generic service, when contacts are answered and resolved. Definitions:
+-- docs/reference/chapters/service.md.
+-- In: events, kinds, ends, settings, chapter_settings, metric_parts. Out: chapter_changes, undecided_chapter_changes, chapter_friction,
 -- facts.
 
 -- What an event is. Those that are nothing of this are not looked at.
@@ -96,22 +97,30 @@ UNION ALL
 SELECT next_contact FROM handlings WHERE unhelpful;
 
 -- In time: the first answer, or resolution, of the same subject comes before the deadline; else the contact counts when it has passed.
+-- The time until it counts in any case, of one that comes later only if it is still of the same issue.
 CREATE TABLE service_waits AS
-SELECT due_counter, in_time_counter, c.t, c.event, c.part, coalesce(s.t < c.t + within, false) AS in_time, c.t + within AS due
+SELECT due_counter, in_time_counter, histogram, c.t, c.event, c.part, coalesce(s.t < c.t + within, false) AS in_time, c.t + within AS due,
+    s.t AS served, in_time OR coalesce(s.issue_no = c.issue_no, false) AS timed
 FROM (SELECT *, unnest([
-          {'kind': 'answer', 'due_counter': 'CONTACTS_RESPONSE_DUE', 'in_time_counter': 'CONTACTS_ANSWERED_IN_TIME', 'within': response_within},
+          {'kind': 'answer', 'due_counter': 'CONTACTS_RESPONSE_DUE', 'in_time_counter': 'CONTACTS_ANSWERED_IN_TIME', 'within': response_within,
+           'histogram': 'first_response_median'},
           {'kind': 'resolution', 'due_counter': 'CONTACTS_RESOLUTION_DUE', 'in_time_counter': 'CONTACTS_RESOLVED_IN_TIME',
-           'within': resolution_within}], recursive := true)
+           'within': resolution_within, 'histogram': 'resolution_median'}], recursive := true)
       FROM service_contacts) c
-    ASOF LEFT JOIN (SELECT key, subject, place, t, unnest(list_filter(
+    ASOF LEFT JOIN (SELECT key, subject, issue_no, place, t, unnest(list_filter(
             ['answer', 'resolution'], lambda kind: CASE kind WHEN 'answer' THEN answers ELSE resolves END)) AS kind
-        FROM service_events) s
+        FROM service_issues) s
         ON s.key = c.key AND s.subject = c.subject AND s.kind = c.kind AND s.place > c.place;
 
 INSERT INTO chapter_changes
 SELECT due_counter, 1, t, event, NULL FROM service_waits WHERE in_time
 UNION ALL
 SELECT in_time_counter, 1, t, event, NULL FROM service_waits WHERE in_time
+UNION ALL
+SELECT counter, 1, served, event, NULL
+FROM service_waits JOIN metric_parts ON metric = histogram
+    AND served - t <= coalesce(upper_edge * 1000, served - t) AND (served - t > lower_edge * 1000 OR bucket = 0)
+WHERE timed
 UNION ALL
 SELECT due_counter, 1, t, event, NULL FROM service_waits JOIN ends USING (part), settings WHERE NOT in_time AND due <= ends.clock AND due < decided + 1000;
 

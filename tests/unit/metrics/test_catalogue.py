@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from streamer.journeys import cells
 from streamer.metrics import reference
 from streamer.metrics.catalogue import METRIC_BY_ID, METRICS
 from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF, STOCKS, Counter
@@ -56,8 +57,8 @@ def test_dimensions_are_the_ones_rules_may_name() -> None:
 
 
 def test_counters_fit_their_place_in_keys() -> None:
-    # Eight bits in the packed keys of the journeys and in those of the rollup.
-    assert all(0 < counter <= COUNTER_MASK == 255 for counter in Counter)
+    # Ten bits in the packed keys of the journeys and in those of the rollup.
+    assert all(0 < counter <= COUNTER_MASK == cells.COUNTER_MASK == 1023 for counter in Counter)
 
 
 @pytest.mark.parametrize("forbidden", ["customer", "order", "session", "case_id", "email", "anonymous"])

@@ -13,7 +13,7 @@ from streamer.alerts.times import milliseconds
 from streamer.metrics.counters import Counter
 from streamer.metrics.exporter import BusinessCollector
 from streamer.metrics.readings import AccountsReading
-from streamer.rollup.estimates import COUNTER_BITS
+from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK
 from streamer.rollup.series import OTHER
 from tests.unit.rollup.feed import Change, Feed
 
@@ -226,7 +226,7 @@ def test_only_what_the_rules_look_at_is_counted_by_account() -> None:
     cell = ("phone", "acme")
     one.send(T + 1, {T: [(T // 10, cell, Counter.CONTACTS, 1), (T // 10, cell, Counter.TRANSFERS, 1)]}, dimensions=NAMES)
     one.drain()
-    counted = {(one.rollup.table.series[key >> COUNTER_BITS].by, key & 255) for key, n in one.rollup.store.lifetime.items() if n}
+    counted = {(one.rollup.table.series[key >> COUNTER_BITS].by, key & COUNTER_MASK) for key, n in one.rollup.store.lifetime.items() if n}
     assert counted == {(("account",), 20), (("channel",), 20), (("channel",), 23), ((), 20), ((), 23)}
 
 

@@ -11,6 +11,7 @@ from streamer.metrics.catalogue import LIFETIME
 from streamer.metrics.counters import Counter
 from streamer.processor import MARKER_KEY
 from streamer.rollup import rows
+from streamer.rollup.estimates import COUNTER_MASK
 from tests.unit.rollup.feed import T0, Change, Feed
 
 SLICES = """
@@ -256,7 +257,7 @@ def test_a_batch_that_contradicts_itself_is_a_dead_letter(batch: deltas.DeltaBat
 
 def test_a_counter_of_a_newer_version_is_counted_and_left_alone() -> None:
     feed = Feed(SLICES)
-    feed.send(T + 1, {T: [(PANE, CHECKOUT, 239, 1), *abandoned(2)]})
+    feed.send(T + 1, {T: [(PANE, CHECKOUT, COUNTER_MASK, 1), *abandoned(2)]})
     assert feed.rollup.accounting["unknown_counters"] == 1
     assert feed.gauge("journeys_abandoned", LIFETIME).k == 2
 
@@ -301,6 +302,31 @@ def test_panes_no_window_sees_are_deleted_from_the_changelog() -> None:
     assert set(feed.changelog) == set(feed.rollup.rows())
 
 
+def narrow(changelog: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """The rows as schema 3 wrote them: with eight bits for the counter in the keys of sums."""
+
+    def older(key: bytes, value: bytes) -> bytes:
+        if rows.by_kind(key) not in (rows.LIFETIME, rows.PANE):
+            return value if key != MARKER_KEY else rows.encode({**msgspec.msgpack.decode(value), "schema": 3})
+        return rows.encode({sum_key >> 10 << 8 | sum_key & COUNTER_MASK: n for sum_key, n in rows.decode_sums(value, rows.SCHEMA).items()})
+
+    return {key: older(key, value) for key, value in changelog.items()}
+
+
+def test_rows_whose_keys_have_less_room_for_counters_are_read_and_all_written_anew() -> None:
+    feed = Feed(SLICES + '[[slice]]\nby = ["journey", "channel"]\n')
+    feed.send(T + 1, {T: [change for n in range(900) for change in abandoned(n + 1, cell=(f"j-{n // 30}", f"c-{n % 30}"))]})
+    feed.drain()
+    written = feed.changelog
+    assert len([key for key in written if rows.by_kind(key) == rows.LIFETIME]) == 2  # chunks
+    feed.changelog = narrow(written)
+    assert feed.changelog != written
+    feed.crash()
+    assert feed.gauge("journeys_abandoned", "1h", "j-29", "c-29").k == 900
+    feed.drain()
+    assert feed.changelog == written == feed.rollup.rows()
+
+
 def test_held_deltas_survive_a_crash_and_their_rows_go_when_they_are_decided() -> None:
     feed = Feed(SLICES, sources=2)
     feed.send(T + 5, {T: abandoned(1), T + 4: abandoned(2)}, source=0)
@@ -338,8 +364,8 @@ def test_restoring_nothing_leaves_a_processor_that_starts_at_the_beginning() -> 
 def test_state_of_a_newer_version_is_refused() -> None:
     feed = fired()
     marker = msgspec.msgpack.decode(feed.changelog[MARKER_KEY])
-    feed.changelog[MARKER_KEY] = msgspec.msgpack.encode({"schema": 4, "everything": "else", "sources": marker})
-    with pytest.raises(StreamerError, match="format 4, this version reads up to 3: deploy the newer version"):
+    feed.changelog[MARKER_KEY] = msgspec.msgpack.encode({"schema": 5, "everything": "else", "sources": marker})
+    with pytest.raises(StreamerError, match="format 5, this version reads up to 4: deploy the newer version"):
         feed.crash()
 
 
