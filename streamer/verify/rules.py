@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from streamer.definitions import Rule
 
-# Whether the switches of a burst are still in it is told by the processor at the next switch only: not in the SQL. Nor are patterns.
-_UNKNOWN: Final = "recent_switches"
 _BINARY: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _COMPARE: Final[dict[type[ast.cmpop], str]] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=", ast.NotEq: "<>"}
 # Which rows of a table of moments a rule is evaluated at, besides that analytics is not refused.
@@ -25,7 +23,7 @@ _ENTITY: Final = {"issue": "'', name", "customer": "'', ''", "journey": "journey
 
 def obstacle(rule: Rule) -> str:
     """Why an entity rule cannot be recounted, empty if it can."""
-    unknown = sorted(name for name in names_of(rule) if name == _UNKNOWN or name.startswith(PATTERN_PREFIX))
+    unknown = sorted(name for name in names_of(rule) if name.startswith(PATTERN_PREFIX))
     if rule.mode != "enabled":
         return f"nobody is told of a rule that is {'a draft' if rule.mode == 'draft' else rule.mode}"
     if rule.quiet or rule.max_per_day:

@@ -88,6 +88,7 @@ def _settings(definitions: Definitions, clock_ms: int) -> list[Any]:
     decided_ms = (clock_ms // _SECOND_MS - 1) * _SECOND_MS
     return [
         clock_ms, decided_ms, int(definitions.allowed_lateness), contacts.scope, int(contacts.window), int(contacts.repeat_within),
+        int(contacts.switch_within), contacts.switch_burst,
         round(effort.medium * 10), round(effort.high * 10),
         cases.journey, list(cases.owner), int(cases.retention), list(used_dimensions(definitions)),
     ]  # fmt: skip

@@ -14,6 +14,7 @@ CREATE TABLE settings (
     clock BIGINT,                    -- the greatest of `ends`
     decided BIGINT,                  -- the last second that is over then; windows are as of it
     allowed_lateness BIGINT, scope VARCHAR, contact_window BIGINT, repeat_within BIGINT,
+    switch_within BIGINT, switch_burst BIGINT,
     medium_tenths BIGINT, high_tenths BIGINT,
     cases_journey VARCHAR, owner_fields VARCHAR[], retention BIGINT,
     used_dimensions VARCHAR[]        -- that any slice breaks down by

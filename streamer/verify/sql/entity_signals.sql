@@ -13,6 +13,29 @@ FROM (
     SELECT event, issue, 'contact' FROM transfers WHERE marks AND NOT is_contact
 ) JOIN events USING (event) LEFT JOIN weights USING (kind);
 
+-- Switches of an issue that lie within `switch_within` and reach `switch_burst`: of those that share a switch the first one counts, and
+-- the next switch begins anew.
+CREATE TABLE switch_bursts AS
+WITH RECURSIVE reached AS (
+    SELECT issue, last.nth - switch_burst + 1 AS first, last.nth AS last
+    FROM switches last JOIN switches first USING (issue), settings
+    WHERE switch_burst > 0 AND first.nth = last.nth - switch_burst + 1 AND first.t > last.t - switch_within
+), ended AS (
+    SELECT DISTINCT issue, 0::BIGINT AS last FROM switches
+    UNION ALL
+    SELECT issue, min(reached.last) FROM ended JOIN reached USING (issue) WHERE reached.first > ended.last GROUP BY issue
+)
+FROM ended;
+
+-- At each switch how many there are of the burst that is going on; it stays so until the issue's next switch.
+CREATE TABLE recent_switches AS
+SELECT now.issue, now.place, count(*) AS recent
+FROM switches now
+    ASOF JOIN switch_bursts ended ON ended.issue = now.issue AND ended.last < now.nth
+    JOIN switches before ON before.issue = now.issue AND before.nth <= now.nth AND before.nth > ended.last, settings
+WHERE switch_burst > 0 AND before.t > now.t - switch_within
+GROUP BY ALL;
+
 -- From a refusal of analytics until a consent no personal alert fires.
 CREATE TABLE consents AS SELECT key, place, analytics FROM events WHERE analytics IS NOT NULL;
 
@@ -37,6 +60,7 @@ SELECT now.key, touched.issue, now.t, touched.place,
     coalesce(lead(touched.place) OVER life, 9223372036854775807) AS next_place,
     max(moved) OVER so_far + contact_window AS ends,
     sum(touched.contacts) OVER so_far AS contacts, sum(switches) OVER so_far AS channel_switches,
+    coalesce(last_value(recent IGNORE NULLS) OVER so_far, 0) AS recent_switches,
     sum(repeats) OVER so_far AS repeat_contacts,
     sum(touched.transfers) OVER so_far AS transfers, sum(cold) OVER so_far AS cold_transfers, sum(tenths) OVER so_far AS effort_tenths,
     sum(tenths) OVER so_far / 10.0::DOUBLE AS effort_index,
@@ -47,7 +71,8 @@ SELECT now.key, touched.issue, now.t, touched.place,
     CASE WHEN scope = 'issue' THEN coalesce(nullif(begun.issue_id, ''), nullif(begun.case_id, ''), begun.reason)
          WHEN scope = 'customer' THEN ''
          ELSE (SELECT any_value(subject) FROM subjects WHERE subjects.event = touched.issue) END AS name
-FROM touched JOIN events now ON now.event = touched.event JOIN events begun ON begun.event = touched.issue, settings
+FROM touched JOIN events now ON now.event = touched.event JOIN events begun ON begun.event = touched.issue
+    LEFT JOIN recent_switches ON recent_switches.issue = touched.issue AND recent_switches.place = touched.place, settings
 WINDOW life AS (PARTITION BY touched.issue ORDER BY touched.place),
     so_far AS (PARTITION BY touched.issue ORDER BY touched.place ROWS UNBOUNDED PRECEDING);
 
@@ -124,6 +149,7 @@ GROUP BY ALL;
 CREATE TABLE customer_moments AS
 SELECT m.key, m.t, m.place, m.phase, m.looked_at,
     coalesce(issues.contacts, 0) AS contacts, coalesce(issues.channel_switches, 0) AS channel_switches,
+    coalesce(issues.recent_switches, 0) AS recent_switches,
     coalesce(issues.transfers, 0) AS transfers, coalesce(issues.cold_transfers, 0) AS cold_transfers,
     coalesce(issues.effort_tenths, 0) / 10.0::DOUBLE AS effort_index,
     coalesce(cases.handoffs, 0) AS handoffs, coalesce(cases.ping_pongs, 0) AS ping_pongs,
@@ -146,7 +172,7 @@ SELECT m.key, m.t, m.place, m.phase, m.looked_at,
 FROM moments m
     LEFT JOIN (
         SELECT m.key, m.t, m.place, m.phase, sum(contacts) AS contacts, sum(channel_switches) AS channel_switches,
-            sum(transfers) AS transfers, sum(cold_transfers) AS cold_transfers, sum(effort_tenths) AS effort_tenths
+            sum(recent_switches) AS recent_switches, sum(transfers) AS transfers, sum(cold_transfers) AS cold_transfers, sum(effort_tenths) AS effort_tenths
         FROM moments m
             JOIN issue_moments i ON i.key = m.key AND i.place <= m.place AND i.next_place > m.place
                 AND (i.ends > m.t OR (i.ends = m.t AND m.phase < 4))

@@ -121,10 +121,10 @@ def test_an_alert_that_is_missing_and_one_too_many_are_differences() -> None:
 
 def test_a_rule_with_a_signal_that_sql_does_not_know_is_named() -> None:
     log, counts, end_ms = ordered()
-    text = '\n[[rule]]\nid = "burst"\non = "issue"\nwhen = "recent_switches >= 3"\n'
-    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["burst"]
+    text = '\n[[pattern]]\nid = "p"\nevents = ["*"]\nwithin = "1s"\n[[rule]]\nid = "seen"\non = "customer"\nwhen = "pattern_p >= 3"\n'
+    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["seen"]
     assert (verdict.status, verdict.mismatches) == ("not verified", 0)
-    assert "recent_switches" in verdict.reason
+    assert "pattern_p" in verdict.reason
 
 
 # The same for counters and metrics.
