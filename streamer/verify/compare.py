@@ -268,7 +268,7 @@ CHAPTER_LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
 
 
 # The same of rules, besides all these.
-RULE_LIMITS: Final = ("cut_episodes", "cut_repeats", "cut_preferences")
+RULE_LIMITS: Final = ("cut_episodes", "cut_repeats", "cut_preferences", "cut_patterns")
 
 
 def _cut(name: str, counted: Counted, recounted: Recount) -> str:

@@ -23,12 +23,11 @@ _ENTITY: Final = {"issue": "'', name", "customer": "'', ''", "journey": "journey
 
 def obstacle(rule: Rule) -> str:
     """Why an entity rule cannot be recounted, empty if it can."""
-    unknown = sorted(name for name in names_of(rule) if name.startswith(PATTERN_PREFIX))
     if rule.mode != "enabled":
         return f"nobody is told of a rule that is {'a draft' if rule.mode == 'draft' else rule.mode}"
     if rule.quiet or rule.max_per_day:
         return "the recount does not know quiet hours and daily maxima"
-    return f"the recount does not know the signal {', '.join(unknown)}" if unknown else ""
+    return ""
 
 
 class Holding(NamedTuple):
@@ -53,8 +52,13 @@ def holdings(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) ->
     kind, names = rule.entity or "customer", names_of(rule)
     condition = as_sql(ast.parse(rule.when.strip(), mode="eval").body)
     columns = ", ".join([_ENTITY[kind], "key", "t", *(f'"{name}"' for name in names)])
+    patterns = "".join(
+        f", coalesce(patterns['pattern {name.removeprefix(PATTERN_PREFIX)}'], 0) AS \"{name}\""
+        for name in names
+        if name.startswith(PATTERN_PREFIX)
+    )
     query = (
-        f"SELECT {columns}, until FROM (SELECT *, {_UNTIL.get(kind, '0')} AS until FROM {kind}_moments WHERE {_EVALUATED[kind]})"  # noqa: S608
+        f"SELECT {columns}, until FROM (SELECT *, {_UNTIL.get(kind, '0')} AS until{patterns} FROM {kind}_moments WHERE {_EVALUATED[kind]})"  # noqa: S608
         f" WHERE ({condition}) AND NOT refused ORDER BY t, place"
     )
     return [

@@ -68,6 +68,7 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
         ],
         **_journeys(definitions),
         **_contacts(definitions),
+        **_patterns(definitions),
     }
 
 
@@ -125,6 +126,15 @@ def _contacts(definitions: Definitions) -> dict[str, list[list[Any]]]:
     return {
         "kind_patterns": [[kind, pattern] for kind, patterns in kinds.items() for pattern in patterns],
         "weights": [[kind, round(points * 10)] for kind, points in weights.items()],
+    }
+
+
+def _patterns(definitions: Definitions) -> dict[str, list[list[Any]]]:
+    return {
+        "patterns": [[p.id, p.same or "", len(p.events), int(p.within), p.absence_ms, int(p.counts_for)] for p in definitions.pattern],
+        "pattern_types": [
+            [p.id, nth, name] for p in definitions.pattern for nth, name in [*enumerate(p.events, 1), *((0, name) for name in p.without)]
+        ],
     }
 
 

@@ -141,7 +141,8 @@ SELECT m.key, m.t, m.place, m.phase,
     coalesce(any_value(amount) FILTER (fact = 'share declared'), any_value(amount) FILTER (fact = 'share ranked')) AS share_of_wallet,
     count(*) FILTER (fact = 'shipment overdue') AS overdue_shipments, count(*) FILTER (fact = 'contact overdue') > 0 AS contact_overdue,
     sum(amount) FILTER (fact = 'preference weighted') / sum(amount) FILTER (fact = 'preference weight') / 1000 AS sacrifice_index,
-    count(*) FILTER (fact = 'preference weight') AS preferences_stated
+    count(*) FILTER (fact = 'preference weight') AS preferences_stated,
+    histogram(fact) FILTER (starts_with(fact, 'pattern ')) AS patterns
 FROM (SELECT *, CASE phase WHEN 5 THEN at_event(t, place) WHEN 6 THEN after_event(t, place) ELSE at_phase(t, phase, 0) END AS moment FROM moments) m
     JOIN facts ON facts.key = m.key AND since <= moment AND coalesce(moment < until, true)
 GROUP BY ALL;
@@ -168,6 +169,7 @@ SELECT m.key, m.t, m.place, m.phase, m.looked_at,
     coalesce(share_of_wallet, 1) AS share_of_wallet,
     coalesce(overdue_shipments, 0) AS overdue_shipments, coalesce(contact_overdue, false) AS contact_overdue,
     coalesce(sacrifice_index, 0) AS sacrifice_index, coalesce(preferences_stated, 0) AS preferences_stated,
+    patterns,
     refuses(m.key, m.place) AS refused
 FROM moments m
     LEFT JOIN (

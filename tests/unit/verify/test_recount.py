@@ -119,12 +119,12 @@ def test_an_alert_that_is_missing_and_one_too_many_are_differences() -> None:
     assert (verdict.name, verdict.mismatches) == ("switching", 2), "its signals, and that it fired at all"
 
 
-def test_a_rule_with_a_signal_that_sql_does_not_know_is_named() -> None:
+def test_a_rule_that_sql_does_not_know_is_named() -> None:
     log, counts, end_ms = ordered()
-    text = '\n[[pattern]]\nid = "p"\nevents = ["*"]\nwithin = "1s"\n[[rule]]\nid = "seen"\non = "customer"\nwhen = "pattern_p >= 3"\n'
-    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["seen"]
+    text = '\n[[rule]]\nid = "by-day"\non = "customer"\nwhen = "contacts >= 3"\nquiet = ["22:00-07:00"]\n'
+    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["by-day"]
     assert (verdict.status, verdict.mismatches) == ("not verified", 0)
-    assert "pattern_p" in verdict.reason
+    assert "quiet hours" in verdict.reason
 
 
 # The same for counters and metrics.

@@ -1,4 +1,4 @@
-"""What customers do one after the other, as entity rules name it: bursts of channel switches."""
+"""What customers do one after the other, as entity rules name it: bursts of channel switches, and patterns."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from streamer.journeys import contacts
-from tests.chapters.support import SLICES, history
-from tests.journeys_support import MINUTE
-from tests.unit.verify.test_signals import Case, case_of
+from streamer.journeys import contacts, patterns
+from tests.chapters.support import SLICES, history, told
+from tests.journeys_support import HOUR, MINUTE
+from tests.unit.verify.test_signals import Case, case_of, with_consents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-SEEDS: Final = range(6)
+SEEDS: Final = range(4)
 BURSTS: Final = """
 [contacts]
 window = "20s"
@@ -78,3 +78,96 @@ def test_a_processor_that_forgets_where_a_burst_began_is_a_difference(monkeypatc
 
     monkeypatch.setattr(contacts.ContactFold, "_count_recent", count_recent)
     assert bursts(3, "10s").differing().keys() == {"of-an-issue", "of-a-customer"}
+
+
+A, B, X = "payment.failed", "checkout.step_viewed", "order.completed"
+# Its events, within how many seconds, and more about it; each has a rule that fires at every match.
+PATTERNS: Final[dict[str, tuple[str, int, str]]] = {
+    "one": (f'"{A}"', 1, 'counts_for = "7s"'),
+    "two": (f'"{A}", "{B}"', 9, 'counts_for = "1m"'),
+    "same_type": (f'"{A}", "{A}", "{A}"', 20, 'same = "checkout_id"'),
+    "repeated": (f'"{A}", "checkout.*", "{A}", "{B}"', 20, 'counts_for = "20s"'),
+    "lost": (f'"{A}"', 9, f'without = ["{X}", "page.*"]\nsame = "session_id"'),
+    "lost_pair": (f'"{A}", "payment.*"', 9, f'without = ["{X}"]\nabsent_for = "4s"\ncounts_for = "30s"'),
+    "silent": (f'"{A}"', 9, f'without = ["{A}"]\nabsent_for = "3s"'),
+    "of_issue": (f'"{B}", "{A}"', 9, f'without = ["{B}"]\nabsent_for = "10s"\nsame = "issue_id"'),
+}
+
+
+def touchpoint(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
+    return {
+        "type": random.choice([A, A, A, B, B, X, "payment.succeeded", "page.viewed", "contact.started"]),
+        "commerce": {"checkout_id": random.choice(["", "k1", "k2"])},
+        "session_id": random.choice(["", "s1"]),
+        "issue": {"issue_id": random.choice(["i1", "i1", "i2"])},
+    }
+
+
+def seen(pattern: str) -> str:
+    events, within_s, more = PATTERNS[pattern]
+    return f"""
+[[pattern]]
+id = "{pattern}"
+events = [{events}]
+within = "{within_s}s"
+{more}
+[[rule]]
+id = "{pattern}"
+on = "customer"
+when = "pattern_{pattern} >= 1 and contacts >= 0"
+show = ["contacts", "pattern_one"]
+"""
+
+
+def matching(after_ms: int, other: Sequence[tuple[str, str]] = ()) -> Case:
+    """Sequences and absences at every other second, whose times end at those of other events."""
+    logs = [history(seed, with_consents(touchpoint), events=80, span_ms=2 * MINUTE) for seed in SEEDS]
+    return case_of(f'{SLICES}[contacts]\nwindow = "20s"\n{"".join(map(seen, PATTERNS))}', logs, other, after_ms)
+
+
+@pytest.mark.parametrize("after_ms", [1, 30 * 24 * HOUR])
+def test_every_match_of_every_pattern_is_recounted_equal(after_ms: int) -> None:
+    case = matching(after_ms)
+    assert case.differing() == {}
+    assert {one.rule for one in case.counts.told} == PATTERNS.keys()
+    assert sum(one.state == "amended" for one in case.counts.told) > 300
+
+
+# Clauses of the SQL, what each is replaced by, and a pattern that must differ then.
+CLAUSES: Final = [
+    ("last.t - first.t <= within", "last.t - first.t < within", "two"),
+    ("sequences.begun > matched.n", "sequences.n > matched.n", "repeated"),
+    ("THEN max(begun) OVER", "THEN min(begun) OVER", "repeated"),
+    ("AND 1 PRECEDING", "AND CURRENT ROW", "same_type"),
+    ("WHERE same = '' OR shared <> ''", "", "lost"),
+    ("coalesce(min_by(e.t, e.n) >= m.t + absence, true)", "coalesce(min_by(e.t, e.n) > m.t + absence, true)", "lost_pair"),
+    ("WHERE later.n >= waits.over", "WHERE later.n > waits.over", "silent"),
+    ("WHERE later.n >= waits.over", "WHERE later.n > waits.n", "lost"),
+    ("at_deadline(t + counts_for)", "at_deadline(t + counts_for + 1)", "one"),
+    ("at_deadline(due), at_deadline(due + counts_for)", "at_deadline(due + 1), at_deadline(due + counts_for)", "of_issue"),
+    ("ids['session']", "ids['checkout_id']", "lost"),
+]
+
+
+@pytest.mark.parametrize(("clause", "other", "pattern"), CLAUSES)
+def test_a_pattern_that_means_something_else_is_a_difference(clause: str, other: str, pattern: str) -> None:
+    assert pattern in matching(2 * HOUR, [(clause, other)]).differing()
+
+
+def test_a_processor_in_which_an_event_counts_for_the_first_place_it_can_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    farthest = patterns.Patterns._roles
+
+    def roles(self: patterns.Patterns, kind: str) -> Any:
+        return [(plan, sorted(places), ends) for plan, places, ends in farthest(self, kind)]
+
+    monkeypatch.setattr(patterns.Patterns, "_roles", roles)
+    assert {"same_type", "lost_pair"} <= matching(2 * HOUR).differing().keys()
+
+
+def test_a_pattern_that_is_seen_more_often_than_is_kept_is_not_verified() -> None:
+    text = seen("one").replace('"7s"', '"1h"').replace("pattern_one >= 1", f"pattern_one > {patterns.KEPT_MAX}")
+    case = case_of(SLICES + text, [told(*((minute / 2, A, {}) for minute in range(patterns.KEPT_MAX + 2)))])
+    assert case.counts.told == []
+    verdict = case.differing()["one"]
+    assert verdict.status == "not verified"
+    assert "cut_patterns" in verdict.reason
