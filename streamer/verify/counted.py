@@ -6,6 +6,8 @@ from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from streamer.replay.pipeline import Arrival, Result, run_history
 from streamer.touchpoints.times import milliseconds
 from streamer.verify.recount import Place, Sample, Series
@@ -38,9 +40,13 @@ class Counted(NamedTuple):
 
 
 def count(records: Sequence[Record], definitions: Definitions, dimensions: Sequence[str], *, begin_ms: int, end_ms: int | None) -> Counted:
-    """Fold the log. begin_ms, end_ms: as of `run_history`; dimensions: what a cell is told by."""
+    """Fold the log. begin_ms, end_ms: as of `run_history`; dimensions: what a cell is told by.
+
+    Drafts are folded as rules of which somebody is told: that is all they differ in, and of what nobody is told the signals are gone.
+    """
     arrivals = (Arrival(record.arrival, record.key, record.value, record.headers) for record in records)
-    result = run_history(arrivals, definitions, partitions=1, begin_ms=begin_ms, end_ms=end_ms, build="verify")
+    rules = tuple(replace(rule, mode="enabled") if rule.entity and rule.mode == "draft" else rule for rule in definitions.rule)
+    result = run_history(arrivals, replace(definitions, rule=rules), partitions=1, begin_ms=begin_ms, end_ms=end_ms, build="verify")
     return counted_of(result, dimensions)
 
 

@@ -23,8 +23,8 @@ _ENTITY: Final = {"issue": "'', name", "customer": "'', ''", "journey": "journey
 
 def obstacle(rule: Rule) -> str:
     """Why an entity rule cannot be recounted, empty if it can."""
-    if rule.mode != "enabled":
-        return f"nobody is told of a rule that is {'a draft' if rule.mode == 'draft' else rule.mode}"
+    if rule.mode == "off":
+        return "a rule that is off is not evaluated"
     if rule.quiet or rule.max_per_day:
         return "the recount does not know quiet hours and daily maxima"
     return ""

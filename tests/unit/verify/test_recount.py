@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter as Tally
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ import pytest
 
 from streamer.definitions import parse
 from streamer.errors import InputError
-from streamer.journeys import contacts, instances
+from streamer.journeys import contacts, episodes, instances
 from streamer.metrics.counters import FIRST_CHAPTERS, Counter
+from streamer.replay.pipeline import Arrival, run_history
 from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import recount, statements
 from tests.verify_support import AFTER_MS, adversarial_log, counted, definitions, differing, in_order
@@ -125,6 +127,30 @@ def test_a_rule_that_sql_does_not_know_is_named() -> None:
     verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["by-day"]
     assert (verdict.status, verdict.mismatches) == ("not verified", 0)
     assert "quiet hours" in verdict.reason
+
+
+def test_drafts_are_compared_as_if_they_were_told_and_nobody_is() -> None:
+    log, told, end_ms = ordered()
+    text, *rules = definitions().text.split("[[rule]]")
+    drafts = parse("[[rule]]".join([text, *(rule if "metric =" in rule else f'\nmode = "draft"{rule}' for rule in rules)]))
+    counts = counted(log, drafts, end_ms)
+    assert counts.told == told.told
+    assert differing(counts, log, drafts, end_ms, rules=True) == {}
+    arrivals = [Arrival(record.arrival, record.key, record.value) for record in log]
+    result = run_history(arrivals, drafts, partitions=1, begin_ms=log[0].arrival, end_ms=end_ms)
+    assert not [alert for alert in result.alerts if alert.entity]
+    evaluated = Tally((one.rule, one.state) for one in told.told)
+    assert {key: n for key, n in result.accounting.items() if key.startswith("draft:") and ":resolved:" not in key} == {
+        f"draft:{state}:{rule}": n for (rule, state), n in evaluated.items()
+    }
+
+
+def test_a_draft_that_fires_where_it_does_not_hold_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    holds = episodes._holds
+    monkeypatch.setattr(episodes, "_holds", lambda entry, names: entry.rule.id == "repeats" or holds(entry, names))
+    log, _, end_ms = ordered()
+    drafts = parse(definitions().text.replace('id = "repeats"', 'id = "repeats"\nmode = "draft"'))
+    assert differing(counted(log, drafts, end_ms), log, drafts, end_ms, rules=True).keys() == {"repeats"}
 
 
 # The same for counters and metrics.
