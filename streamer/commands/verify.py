@@ -137,7 +137,9 @@ def _of_topic(definitions: Path | None, within: compare.Range, most: int) -> tup
     wanted = _Wanted(load_definitions(definitions or config.definitions), within, most)
     read = asyncio.run(committed.read(config))
     batches = live.add_up(
-        [[record.value for record in records] for _, records in sorted(read.deltas.items())], used_dimensions(wanted.definitions)
+        [[record.value for record in records] for _, records in sorted(read.deltas.items())],
+        used_dimensions(wanted.definitions),
+        wanted.definitions.account_counters,
     )
     idle = live.idle_clocks(read.journal, wanted.definitions.revision)
     records = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 from streamer.alerts.times import rfc3339
 from streamer.deltas import PANE_MS
 from streamer.metrics.catalogue import CHAPTERS, METRICS
-from streamer.metrics.counters import FIRST_CHAPTERS, Counter
+from streamer.metrics.counters import ACCOUNT, FIRST_CHAPTERS, Counter
 from streamer.metrics.metric import counters_of
 from streamer.verify.recount import Place, Recount, Sample, Series
 from streamer.verify.rules import Holding, obstacle
@@ -286,4 +286,4 @@ def _full(recounted: Recount, most: int) -> list[str]:
     for _, cell, _ in recounted.sums:
         for name, value in zip(recounted.dimensions, cell, strict=True):
             values[name].add(value)
-    return [name for name, found in values.items() if len(found - {""}) > most]
+    return [name for name, found in values.items() if name != ACCOUNT and len(found - {""}) > most]

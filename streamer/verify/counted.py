@@ -12,6 +12,7 @@ from streamer.replay.pipeline import Arrival, Result, run_history
 from streamer.touchpoints.times import milliseconds
 from streamer.verify.recount import Place, Sample, Series
 from streamer.verify.rules import Holding
+from streamer.verify.tables import cell_of
 
 if TYPE_CHECKING:
     from streamer.alerts.alert import Alert, Entity
@@ -47,15 +48,14 @@ def count(records: Sequence[Record], definitions: Definitions, dimensions: Seque
     arrivals = (Arrival(record.arrival, record.key, record.value, record.headers) for record in records)
     rules = tuple(replace(rule, mode="enabled") if rule.entity and rule.mode == "draft" else rule for rule in definitions.rule)
     result = run_history(arrivals, replace(definitions, rule=rules), partitions=1, begin_ms=begin_ms, end_ms=end_ms, build="verify")
-    return counted_of(result, dimensions)
+    return counted_of(result, dimensions, definitions.account_counters)
 
 
-def counted_of(result: Result, dimensions: Sequence[str]) -> Counted:
-    """A run's result in the terms of the comparison."""
+def counted_of(result: Result, dimensions: Sequence[str], by_account: frozenset[int]) -> Counted:
+    """A run's result in the terms of the comparison; `by_account`: as of `cell_of`."""
     sums: Tally[Place] = Tally()
     for (counter, cell, pane), n in result.sums.items():
-        values = dict(cell)
-        sums[counter.name, tuple(values.get(name, "") for name in dimensions), pane] += n
+        sums[counter.name, cell_of(counter, dict(cell), dimensions, by_account), pane] += n
     metrics = {
         (gauge.metric.id, gauge.by, gauge.values, gauge.window): Sample(gauge.k, gauge.n, gauge.value, gauge.lower, gauge.upper)
         for gauge in result.gauges

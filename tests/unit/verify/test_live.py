@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -17,6 +17,9 @@ from streamer.verify.raw_log import Record, record_of
 from streamer.verify.recount import recount
 from streamer.verify.tables import used_dimensions
 from tests.verify_support import adversarial_log, definitions
+
+if TYPE_CHECKING:
+    from streamer.definitions import Definitions
 
 
 class Stored(NamedTuple):
@@ -35,10 +38,10 @@ class Written(NamedTuple):
     dead: list[Stored]
 
 
-def fold(log: list[Record], rollup_partitions: int) -> Written:
+def fold(log: list[Record], rollup_partitions: int, wanted: Definitions) -> Written:
     """Batches, and between them time that passes in silence: deadlines fall due although nothing comes."""
     chance = Random(1)
-    processor = JourneysProcessor(definitions(), partition=0, partitions=1, rollup_partitions=rollup_partitions, build="test")
+    processor = JourneysProcessor(wanted, partition=0, partitions=1, rollup_partitions=rollup_partitions, build="test")
     processor.restore(())
     written = Written([], [[] for _ in range(rollup_partitions)], [], [])
     for first in range(0, len(log), 40):
@@ -59,7 +62,7 @@ def fold(log: list[Record], rollup_partitions: int) -> Written:
 @pytest.mark.parametrize("rollup_partitions", [1, 3])
 def test_the_recount_knows_the_time_that_passed_in_silence(rollup_partitions: int) -> None:
     log, wanted = adversarial_log(100, orderly=False), definitions()
-    written = fold(log, rollup_partitions)
+    written = fold(log, rollup_partitions, wanted)
     batches = live.add_up(written.deltas, used_dimensions(wanted))
     idle = live.idle_clocks({0: written.journal}, wanted.revision)
     theirs = recount(log, wanted, live.clocks_of(batches, idle))
