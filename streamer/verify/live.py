@@ -50,13 +50,19 @@ def add_up(partitions: Iterable[Iterable[bytes]], dimensions: Sequence[str], by_
         for value in values:
             batch = deltas.decode(value)
             clocks[batch.source] = max(batch.clock_ms, clocks.get(batch.source, 0))
-            counts = [first.setdefault(cell, partition) == partition for cell in batch.cells]
             cells = [dict(zip(batch.dimensions, values, strict=True)) for values in batch.cells]
             for _, flat in batch.ticks:
                 for pane, cell, counter, n in zip(*[iter(flat)] * 4, strict=True):
-                    if counts[cell]:
+                    # A batch names cells that go to other partitions, too.
+                    if first.setdefault(batch.cells[cell], partition) == partition:
                         sums[Counter(counter).name, cell_of(counter, cells[cell], dimensions, by_account), pane] += n
     return Batches({place: n for place, n in sums.items() if n}, clocks)
+
+
+def in_slices(sums: Mapping[Place, int], dimensions: Sequence[str], slices: Iterable[Sequence[str]]) -> dict[Place, int]:
+    """The sums that belong to a slice: what belongs to none is nobody's, and several rollup partitions are not told of it."""
+    needed = [[dimensions.index(name) for name in by] for by in slices]
+    return {place: n for place, n in sums.items() if any(all(place[1][at] for at in by) for by in needed)}
 
 
 def idle_clocks(journals: Mapping[int, Iterable[Stored]], revision: int) -> list[tuple[int, int, int]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from streamer import deltas, topics
+from streamer.definitions import Definitions, parse
 from streamer.errors import InputError
 from streamer.journeys.processor import JourneysProcessor
 from streamer.processor import LogRecord
@@ -17,9 +18,6 @@ from streamer.verify.raw_log import Record, record_of
 from streamer.verify.recount import recount
 from streamer.verify.tables import used_dimensions
 from tests.verify_support import adversarial_log, definitions
-
-if TYPE_CHECKING:
-    from streamer.definitions import Definitions
 
 
 class Stored(NamedTuple):
@@ -90,6 +88,17 @@ def test_a_cell_that_goes_to_several_rollup_partitions_counts_once() -> None:
     batch = deltas.DeltaBatch(1, 0, 1, 5, 0, 5_000, ["journey", "team"], [("checkout", ""), ("", "A")], [(4, [7, 0, 10, 1, 7, 1, 20, 2])])
     sums = live.add_up([[deltas.encode(batch)], [deltas.encode(batch)]], ("journey", "team")).sums
     assert sums == {("STARTED", ("checkout", ""), 7): 1, ("CONTACTS", ("", "A"), 7): 2}
+
+
+@pytest.mark.parametrize("rollup_partitions", [2, 5])
+def test_without_a_slice_of_everything_what_belongs_to_a_slice_is_recounted_equal(rollup_partitions: int) -> None:
+    log = adversarial_log(20, orderly=True)
+    text = definitions().text
+    wanted = parse(text[: text.index("[[rule]]")].replace("[[slice]]\nby = []\n", ""))
+    batches = live.add_up(fold(log, rollup_partitions, wanted).deltas, used_dimensions(wanted))
+    theirs = recount(log, wanted, live.clocks_of(batches, ()))
+    assert batches.sums == live.in_slices(batches.sums, theirs.dimensions, wanted.slices)
+    assert batches.sums == live.in_slices(theirs.sums, theirs.dimensions, wanted.slices) != theirs.sums
 
 
 def test_control_records_move_time_and_broken_ones_are_dead_letters() -> None:
