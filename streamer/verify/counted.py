@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from streamer.replay.pipeline import Arrival, Result, run_history
 from streamer.touchpoints.times import milliseconds
 from streamer.verify.recount import Place, Sample, Series
-from streamer.verify.rules import Holding
+from streamer.verify.rules import Holding, Spell
 from streamer.verify.tables import cell_of
 
 if TYPE_CHECKING:
@@ -31,13 +31,15 @@ class Told(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """sums, metrics, records: as of a recount. cut: by limit, how often it cut. told: the firings and amendments, in their order."""
+    """sums, metrics, records: as of a recount. cut: by limit, how often it cut. told: the firings and amendments, in their order.
+    spells: by rule, from when until when it fires for whom."""
 
     sums: Mapping[Place, int]
     metrics: Mapping[Series, Sample]
     records: Mapping[str, int]
     cut: Mapping[str, int]
     told: Sequence[Told]
+    spells: Mapping[str, Sequence[Spell]] = {}
 
 
 def count(records: Sequence[Record], definitions: Definitions, dimensions: Sequence[str], *, begin_ms: int, end_ms: int | None) -> Counted:
@@ -73,7 +75,25 @@ def counted_of(result: Result, dimensions: Sequence[str], by_account: frozenset[
             for transition in result.alerts
             if transition.entity and transition.entity.canonical_id and transition.state in ("firing", "amended")
         ],
+        _spells(result.alerts),
     )
+
+
+def _spells(alerts: Sequence[Alert]) -> dict[str, list[Spell]]:
+    found: dict[str, list[Spell]] = {}
+    firing: dict[str, tuple[list[Spell], int]] = {}
+    for transition in alerts:
+        if transition.entity is None or not transition.entity.canonical_id:
+            continue
+        of_rule = found.setdefault(transition.rule.id, [])
+        if transition.state == "firing":
+            firing[transition.fingerprint] = of_rule, len(of_rule)
+            holding = _told(transition, transition.entity).holding
+            of_rule.append(Spell(*holding[:4], None))
+        elif transition.state == "resolved":
+            at = firing[transition.fingerprint][1]
+            of_rule[at] = of_rule[at]._replace(until_ms=milliseconds(transition.event_time))
+    return found
 
 
 def _told(transition: Alert, entity: Entity) -> Told:

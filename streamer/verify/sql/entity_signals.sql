@@ -1,6 +1,6 @@
 -- The signals of issues, customers and journey instances, at every moment at which they may have changed: what entity rules look at.
 -- Definitions: docs/reference/journeys.md (Entity alerts).
--- In:  everything before. Out: issue_moments, customer_moments, journey_moments.
+-- In:  everything before. Out: issue_moments, customer_moments, journey_moments; issue_lives, customer_lives, journey_lives.
 
 -- What happened to issues, one row per thing and event.
 CREATE TABLE effort AS
@@ -48,7 +48,8 @@ WITH touched AS (
     SELECT issue, place, max(moves_end) AS moved, any_value(t) AS t, list(DISTINCT event)[1] AS event,
         coalesce(sum(tenths), 0) AS tenths, count(*) FILTER (kind = 'contact') AS contacts, count(*) FILTER (kind = 'switch') AS switches,
         count(*) FILTER (kind = 'repeat') AS repeats, count(*) FILTER (kind IN ('cold', 'warm')) AS transfers,
-        count(*) FILTER (kind = 'cold') AS cold
+        count(*) FILTER (kind = 'cold') AS cold,
+        count(*) FILTER (kind <> 'contact') > 0 AS has_effort
     FROM (
         SELECT issue, place, t, event, kind, tenths, NULL AS moves_end FROM effort WHERE issue IS NOT NULL
         UNION ALL
@@ -59,7 +60,7 @@ WITH touched AS (
 SELECT now.key, touched.issue, now.t, touched.place,
     coalesce(lead(touched.place) OVER life, 9223372036854775807) AS next_place,
     max(moved) OVER so_far + contact_window AS ends,
-    sum(touched.contacts) OVER so_far AS contacts, sum(switches) OVER so_far AS channel_switches,
+    has_effort, sum(touched.contacts) OVER so_far AS contacts, sum(switches) OVER so_far AS channel_switches,
     coalesce(last_value(recent IGNORE NULLS) OVER so_far, 0) AS recent_switches,
     sum(repeats) OVER so_far AS repeat_contacts,
     sum(touched.transfers) OVER so_far AS transfers, sum(cold) OVER so_far AS cold_transfers, sum(tenths) OVER so_far AS effort_tenths,
@@ -241,7 +242,7 @@ SELECT b.key, journeys.journey, i.instance, b.t, b.place,
     begun.channel, begun.platform, begun.segment, begun.region,
     coalesce(of_customer.contacts, 0) AS customer_contacts, coalesce(of_customer.channel_switches, 0) AS customer_switches,
     refuses(b.key, b.place) AS refused,
-    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it
+    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it, b.phase <> 2 AS by_event, row_number() OVER so_far AS nth
 FROM befell b
     JOIN instances i ON i.key = b.key AND i.journey_no = b.journey_no AND i.instance = b.instance
     JOIN journeys ON journeys.journey_no = b.journey_no
@@ -253,3 +254,24 @@ WINDOW so_far AS (
     PARTITION BY b.key, b.journey_no, b.instance
     ORDER BY b.t, CASE b.phase WHEN 2 THEN -1 ELSE b.place END, b.phase ROWS UNBOUNDED PRECEDING
 );
+
+-- The moments of one life after the other (nth), with that at which nothing is left of an issue or an instance (over). by_event: an event's,
+-- before which all deadlines of its time fall due.
+CREATE VIEW customer_lives AS
+SELECT *, '' AS journey, 0 AS life, row_number() OVER (PARTITION BY key ORDER BY t, phase > 4, place, phase) AS nth, phase > 4 AS by_event, false AS over
+FROM customer_moments
+WHERE looked_at;
+
+CREATE VIEW issue_lives AS
+SELECT *, '' AS journey, issue AS life, place AS nth, true AS by_event, false AS over FROM issue_moments
+UNION ALL BY NAME
+SELECT key, name, ends AS t, '' AS journey, issue AS life, next_place AS nth, false AS by_event, true AS over
+FROM issue_moments, settings
+WHERE next_place = 9223372036854775807 AND ends <= clock;
+
+CREATE VIEW journey_lives AS
+SELECT *, instance AS life, coalesce(ends_it, false) AS over FROM journey_moments
+UNION ALL BY NAME
+SELECT key, journey, name, t + deadline + recoverable_for AS t, instance AS life, 9223372036854775807 AS nth, false AS by_event, true AS over
+FROM lives JOIN (SELECT DISTINCT key, journey, instance, name FROM journey_moments) USING (key, journey, instance), settings
+WHERE is_last AND role IN ('start', 'activity') AND t + deadline + recoverable_for <= clock;
