@@ -137,13 +137,19 @@ def _of_topic(definitions: Path | None, within: compare.Range, most: int) -> tup
     wanted = _Wanted(load_definitions(definitions or config.definitions), within, most)
     read = asyncio.run(committed.read(config))
     batches = live.add_up(
-        [[record.value for record in records] for _, records in sorted(read.deltas.items())], used_dimensions(wanted.definitions)
+        [[record.value for record in records] for _, records in sorted(read.deltas.items())],
+        used_dimensions(wanted.definitions),
+        wanted.definitions.account_counters,
     )
     idle = live.idle_clocks(read.journal, wanted.definitions.revision)
     records = [
         record_of(part, one.offset, one.timestamp, one.key, one.value, one.headers) for part, ones in read.source.items() for one in ones
     ]
     recounted = recount(records, wanted.definitions, live.clocks_of(batches, idle))
+    if len(read.deltas) > 1:
+        slices = wanted.definitions.slices
+        recounted = recounted._replace(sums=live.in_slices(recounted.sums, recounted.dimensions, slices))
+        batches = batches._replace(sums=live.in_slices(batches.sums, recounted.dimensions, slices))
     counted = live.counted_of(
         batches, [one for ones in read.late.values() for one in ones], [one for ones in read.dead_letters.values() for one in ones]
     )

@@ -113,8 +113,12 @@ class Patterns(Chapter):
             if len(part) > KEPT_MAX:
                 del part[next(iter(part))]
                 sink.note("cut_patterns")
+        self._bound_seen(found, sink)
+
+    def _bound_seen(self, found: list[Any], sink: Sink) -> None:
         if len(found[_SEEN]) > KEPT_MAX:
             del found[_SEEN][0]
+            sink.note("cut_patterns")
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """See what nothing has ended, and forget what is over."""
@@ -124,7 +128,8 @@ class Patterns(Chapter):
                 continue
             for value in [value for value, at in found[_WAITING].items() if at <= due]:
                 found[_SEEN].append(found[_WAITING].pop(value))
-            found[_SEEN] = [at for at in found[_SEEN][-KEPT_MAX:] if at + plan.counts_for > due]
+                self._bound_seen(found, sink)
+            found[_SEEN] = [at for at in found[_SEEN] if at + plan.counts_for > due]
             for value in [value for value, begun in found[_BEGUN].items() if max(begun) + plan.within < due]:
                 del found[_BEGUN][value]
         self._settle(kept)

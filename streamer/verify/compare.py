@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter as Tally
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from streamer.alerts.times import rfc3339
 from streamer.deltas import PANE_MS
 from streamer.metrics.catalogue import CHAPTERS, METRICS
-from streamer.metrics.counters import FIRST_CHAPTERS, Counter
+from streamer.metrics.counters import ACCOUNT, FIRST_CHAPTERS, Counter
 from streamer.metrics.metric import counters_of
 from streamer.verify.recount import Place, Recount, Sample, Series
-from streamer.verify.rules import Holding, obstacle
+from streamer.verify.rules import Holding, Spell, obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -143,7 +144,7 @@ def metrics(counted: Counted, recounted: Recount, definitions: Definitions, with
 
 
 def rules(counted: Counted, recounted: Recount, definitions: Definitions, within: Range, most: int, *, in_order: bool) -> list[Verdict]:
-    """Every entity rule: the signals of each firing and amendment, and of each entity whether and when it first fired.
+    """Every entity rule: the signals of each firing and amendment, and of each entity when it fires and when that ends.
 
     in_order: the events arrived in the order of their times. Otherwise what was said in between, and taken back, cannot be recounted
     from the log as it is at last.
@@ -161,7 +162,7 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
             told = [one for one in counted.told if one.rule == rule.id]
             rows = [
                 *_moments(told, recounted.holdings[rule.id], rule.cooldown, recounted.refusing),
-                *_firsts(told, recounted.holdings[rule.id], recounted.refusing),
+                *_spells(counted.spells.get(rule.id, ()), recounted.spells.get(rule.id), recounted.refusing),
             ]
             cut = next((name for name in (*RULE_LIMITS, *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
             excuse = f"a limit per customer cut {counted.cut[cut]} times ({cut}), which the recount does not know" if cut else ""
@@ -201,22 +202,29 @@ def _is_of(one: Holding, time_ms: int, *, between: bool) -> bool:
     return one.time_ms == time_ms or (between and one.time_ms < time_ms <= one.until_ms)
 
 
-def _firsts(told: Sequence[Told], holding: Sequence[Holding], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
-    """Of each entity the first moment at which the rule holds must be that of its first firing. Not of who refuses: then it waits."""
-    first_told, first_held = _first(one.holding for one in told), _first(holding)
-    for entity in sorted({*first_told, *first_held}):
-        mine, theirs = first_told.get(entity), first_held.get(entity)
-        one = mine or theirs
-        if one is not None and one.key not in refusing:
-            yield ("first", one), mine and {"at": rfc3339(mine.time_ms)}, theirs and {"at": rfc3339(theirs.time_ms)}
+def _spells(told: Sequence[Spell], held: Sequence[Spell] | None, refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
+    """Each firing must be one of the recount, if that knows them, and end when that does. Not of who refuses: then it waits."""
+    if held is None:
+        return
+    mine, theirs = _numbered(told), _numbered(held)
+    for at in sorted({*mine, *theirs}):
+        key, journey, name, time_ms, _ = at
+        if key not in refusing:
+            yield ("spell", Holding(key, journey, name, time_ms, {})), _ending(mine.get(at)), _ending(theirs.get(at))
 
 
-def _first(holding: Iterable[Holding]) -> dict[tuple[str, ...], Holding]:
-    found: dict[tuple[str, ...], Holding] = {}
-    for one in holding:
-        if one[:3] not in found or one.time_ms < found[one[:3]].time_ms:
-            found[one[:3]] = one
+def _numbered(spells: Iterable[Spell]) -> dict[tuple[str, str, str, int, int], Spell]:
+    """By entity, begin, and number, because several may begin and end at one moment."""
+    seen: Tally[tuple[Any, ...]] = Tally()
+    found = {}
+    for one in spells:
+        seen[one[:4]] += 1
+        found[one.key, one.journey, one.name, one.time_ms, seen[one[:4]]] = one
     return found
+
+
+def _ending(spell: Spell | None) -> _Answer:
+    return None if spell is None else {"until": None if spell.until_ms is None else rfc3339(spell.until_ms)}
 
 
 def _same_signals(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
@@ -272,7 +280,7 @@ CHAPTER_LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
 
 
 # The same of rules, besides all these.
-RULE_LIMITS: Final = ("cut_episodes", "cut_repeats", "cut_preferences")
+RULE_LIMITS: Final = ("cut_episodes", "cut_repeats", "cut_preferences", "cut_patterns")
 
 
 def _cut(name: str, counted: Counted, recounted: Recount) -> str:
@@ -290,4 +298,4 @@ def _full(recounted: Recount, most: int) -> list[str]:
     for _, cell, _ in recounted.sums:
         for name, value in zip(recounted.dimensions, cell, strict=True):
             values[name].add(value)
-    return [name for name, found in values.items() if len(found - {""}) > most]
+    return [name for name, found in values.items() if name != ACCOUNT and len(found - {""}) > most]

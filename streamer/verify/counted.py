@@ -6,10 +6,13 @@ from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from streamer.replay.pipeline import Arrival, Result, run_history
 from streamer.touchpoints.times import milliseconds
 from streamer.verify.recount import Place, Sample, Series
-from streamer.verify.rules import Holding
+from streamer.verify.rules import Holding, Spell
+from streamer.verify.tables import cell_of
 
 if TYPE_CHECKING:
     from streamer.alerts.alert import Alert, Entity
@@ -28,28 +31,33 @@ class Told(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """sums, metrics, records: as of a recount. cut: by limit, how often it cut. told: the firings and amendments, in their order."""
+    """sums, metrics, records: as of a recount. cut: by limit, how often it cut. told: the firings and amendments, in their order.
+    spells: by rule, from when until when it fires for whom."""
 
     sums: Mapping[Place, int]
     metrics: Mapping[Series, Sample]
     records: Mapping[str, int]
     cut: Mapping[str, int]
     told: Sequence[Told]
+    spells: Mapping[str, Sequence[Spell]] = {}
 
 
 def count(records: Sequence[Record], definitions: Definitions, dimensions: Sequence[str], *, begin_ms: int, end_ms: int | None) -> Counted:
-    """Fold the log. begin_ms, end_ms: as of `run_history`; dimensions: what a cell is told by."""
+    """Fold the log. begin_ms, end_ms: as of `run_history`; dimensions: what a cell is told by.
+
+    Drafts are folded as rules of which somebody is told: that is all they differ in, and of what nobody is told the signals are gone.
+    """
     arrivals = (Arrival(record.arrival, record.key, record.value, record.headers) for record in records)
-    result = run_history(arrivals, definitions, partitions=1, begin_ms=begin_ms, end_ms=end_ms, build="verify")
-    return counted_of(result, dimensions)
+    rules = tuple(replace(rule, mode="enabled") if rule.entity and rule.mode == "draft" else rule for rule in definitions.rule)
+    result = run_history(arrivals, replace(definitions, rule=rules), partitions=1, begin_ms=begin_ms, end_ms=end_ms, build="verify")
+    return counted_of(result, dimensions, definitions.account_counters)
 
 
-def counted_of(result: Result, dimensions: Sequence[str]) -> Counted:
-    """A run's result in the terms of the comparison."""
+def counted_of(result: Result, dimensions: Sequence[str], by_account: frozenset[int]) -> Counted:
+    """A run's result in the terms of the comparison; `by_account`: as of `cell_of`."""
     sums: Tally[Place] = Tally()
     for (counter, cell, pane), n in result.sums.items():
-        values = dict(cell)
-        sums[counter.name, tuple(values.get(name, "") for name in dimensions), pane] += n
+        sums[counter.name, cell_of(counter, dict(cell), dimensions, by_account), pane] += n
     metrics = {
         (gauge.metric.id, gauge.by, gauge.values, gauge.window): Sample(gauge.k, gauge.n, gauge.value, gauge.lower, gauge.upper)
         for gauge in result.gauges
@@ -67,7 +75,25 @@ def counted_of(result: Result, dimensions: Sequence[str]) -> Counted:
             for transition in result.alerts
             if transition.entity and transition.entity.canonical_id and transition.state in ("firing", "amended")
         ],
+        _spells(result.alerts),
     )
+
+
+def _spells(alerts: Sequence[Alert]) -> dict[str, list[Spell]]:
+    found: dict[str, list[Spell]] = {}
+    firing: dict[str, tuple[list[Spell], int]] = {}
+    for transition in alerts:
+        if transition.entity is None or not transition.entity.canonical_id:
+            continue
+        of_rule = found.setdefault(transition.rule.id, [])
+        if transition.state == "firing":
+            firing[transition.fingerprint] = of_rule, len(of_rule)
+            holding = _told(transition, transition.entity).holding
+            of_rule.append(Spell(*holding[:4], None))
+        elif transition.state == "resolved":
+            at = firing[transition.fingerprint][1]
+            of_rule[at] = of_rule[at]._replace(until_ms=milliseconds(transition.event_time))
+    return found
 
 
 def _told(transition: Alert, entity: Entity) -> Told:

@@ -11,11 +11,11 @@ from streamer.journeys import marker
 from streamer.metrics.counters import Counter
 from streamer.verify.counted import Counted
 from streamer.verify.raw_log import Clocks
+from streamer.verify.tables import cell_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from streamer.deltas import DeltaBatch
     from streamer.verify.recount import Place
 
 
@@ -38,8 +38,11 @@ class Batches(NamedTuple):
     clocks: Mapping[int, int]
 
 
-def add_up(partitions: Iterable[Iterable[bytes]], dimensions: Sequence[str]) -> Batches:
-    """Net sums. A cell goes to every rollup partition that owns one of its slices; it counts in the first that has it."""
+def add_up(partitions: Iterable[Iterable[bytes]], dimensions: Sequence[str], by_account: frozenset[int] = frozenset()) -> Batches:
+    """Net sums; by_account: as of `cell_of`.
+
+    A cell goes to every rollup partition that owns one of its slices; it counts in the first that has it.
+    """
     sums: Tally[Place] = Tally()
     clocks: dict[int, int] = {}
     first: dict[tuple[str, ...], int] = {}
@@ -47,17 +50,19 @@ def add_up(partitions: Iterable[Iterable[bytes]], dimensions: Sequence[str]) -> 
         for value in values:
             batch = deltas.decode(value)
             clocks[batch.source] = max(batch.clock_ms, clocks.get(batch.source, 0))
-            _add(sums, batch, dimensions, [first.setdefault(cell, partition) == partition for cell in batch.cells])
+            cells = [dict(zip(batch.dimensions, values, strict=True)) for values in batch.cells]
+            for _, flat in batch.ticks:
+                for pane, cell, counter, n in zip(*[iter(flat)] * 4, strict=True):
+                    # A batch names cells that go to other partitions, too.
+                    if first.setdefault(batch.cells[cell], partition) == partition:
+                        sums[Counter(counter).name, cell_of(counter, cells[cell], dimensions, by_account), pane] += n
     return Batches({place: n for place, n in sums.items() if n}, clocks)
 
 
-def _add(sums: Tally[Place], batch: DeltaBatch, dimensions: Sequence[str], counts: Sequence[bool]) -> None:
-    cells = [dict(zip(batch.dimensions, values, strict=True)) for values in batch.cells]
-    places = [tuple(cell.get(name, "") for name in dimensions) for cell in cells]
-    for _, flat in batch.ticks:
-        for pane, cell, counter, n in zip(*[iter(flat)] * 4, strict=True):
-            if counts[cell]:
-                sums[Counter(counter).name, places[cell], pane] += n
+def in_slices(sums: Mapping[Place, int], dimensions: Sequence[str], slices: Iterable[Sequence[str]]) -> dict[Place, int]:
+    """The sums that belong to a slice: what belongs to none is nobody's, and several rollup partitions are not told of it."""
+    needed = [[dimensions.index(name) for name in by] for by in slices]
+    return {place: n for place, n in sums.items() if any(all(place[1][at] for at in by) for by in needed)}
 
 
 def idle_clocks(journals: Mapping[int, Iterable[Stored]], revision: int) -> list[tuple[int, int, int]]:

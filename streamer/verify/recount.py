@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from streamer.errors import InputError
 from streamer.metrics.catalogue import CHAPTERS
 from streamer.verify.raw_log import Clocks, Record, as_columns
-from streamer.verify.rules import Holding, holdings, obstacle
+from streamer.verify.rules import Holding, Spell, holdings, looked_at_whenever_it_changes, obstacle, spells
 from streamer.verify.tables import tables, used_dimensions
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Recount(NamedTuple):
     """What the SQL says.
 
     dimensions: names of a cell's values. sums: without zeros. records: how many had which outcome, dead letters by reason. holdings:
-    by entity rule, where its condition holds. refusing: the customers who refused analytics at any time.
+    by entity rule, where its condition holds; spells: from when until when it fires, as far as
+    that can be known. refusing: the customers who refused analytics at any time.
     """
 
     dimensions: tuple[str, ...]
@@ -54,6 +55,7 @@ class Recount(NamedTuple):
     metrics: Mapping[Series, Sample]
     records: Mapping[str, int]
     holdings: Mapping[str, Sequence[Holding]]
+    spells: Mapping[str, Sequence[Spell]]
     refusing: frozenset[str]
 
 
@@ -121,5 +123,6 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, 
             )
         ),
         {rule.id: holdings(rule, fetched) for rule in known},
+        {rule.id: spells(rule, fetched) for rule in known if looked_at_whenever_it_changes(rule)},
         frozenset(key for (key,) in fetched("SELECT DISTINCT key FROM events WHERE NOT analytics")),
     )

@@ -8,10 +8,12 @@ import msgspec
 
 from streamer.durations import parse_duration
 from streamer.metrics.catalogue import CORE, FRICTION_TYPES, LIFETIME, METRICS
-from streamer.metrics.counters import DIMENSIONS, DIMENSIONS_OF, FIRST_CASES, FIRST_CHAPTERS, FIRST_CONTACTS, Counter
+from streamer.metrics.counters import ACCOUNT, CELL_DIMENSIONS, DIMENSIONS_OF, FIRST_CASES, FIRST_CHAPTERS, FIRST_CONTACTS, Counter
 from streamer.touchpoints.catalogue import CHANNELS, DETAILED, TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from streamer.definitions import Definitions
     from streamer.metrics.metric import Metric
     from streamer.verify.raw_log import Clocks
@@ -20,9 +22,14 @@ _SECOND_MS = 1_000
 
 
 def used_dimensions(definitions: Definitions) -> tuple[str, ...]:
-    """What any slice breaks down by, and always the journey, in the catalogue's order."""
-    used = {"journey", *(name for part in definitions.slice for name in part.by)}
-    return tuple(name for name in DIMENSIONS if name in used)
+    """What any slice breaks down by, always the journey, and the account if a rule is on accounts; in the catalogue's order."""
+    used = {"journey", *(name for by in definitions.slices for name in by)}
+    return tuple(name for name in CELL_DIMENSIONS if name in used)
+
+
+def cell_of(counter: int, values: Mapping[str, str], dimensions: Sequence[str], by_account: frozenset[int]) -> tuple[str, ...]:
+    """What a counter's cell is told by. by_account: counters that rules on accounts look at; only of these it says the account."""
+    return tuple("" if name == ACCOUNT and counter not in by_account else values.get(name, "") for name in dimensions)
 
 
 def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]]]:
@@ -34,7 +41,10 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
         "event_types": [[name] for name in sorted(TYPES)],
         "channels": [[name] for name in CHANNELS],
         "channel_groups": [[channel, group] for channel, group in definitions.contacts.channel_groups.items()],
-        "families": [[counter.name, _family(counter), list(DIMENSIONS_OF[counter])] for counter in Counter],
+        "families": [
+            [counter.name, _family(counter), [*DIMENSIONS_OF[counter], *([ACCOUNT] if counter in definitions.account_counters else ())]]
+            for counter in Counter
+        ],
         "slices": [[number, list(part.by)] for number, part in enumerate(definitions.slice)],
         "windows": [[LIFETIME, None], *([name, int(parse_duration(name))] for name in definitions.windows)],
         "metric_parts": [
@@ -68,6 +78,7 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
         ],
         **_journeys(definitions),
         **_contacts(definitions),
+        **_patterns(definitions),
     }
 
 
@@ -88,6 +99,7 @@ def _settings(definitions: Definitions, clock_ms: int) -> list[Any]:
     decided_ms = (clock_ms // _SECOND_MS - 1) * _SECOND_MS
     return [
         clock_ms, decided_ms, int(definitions.allowed_lateness), contacts.scope, int(contacts.window), int(contacts.repeat_within),
+        int(contacts.switch_within), contacts.switch_burst,
         round(effort.medium * 10), round(effort.high * 10),
         cases.journey, list(cases.owner), int(cases.retention), list(used_dimensions(definitions)),
     ]  # fmt: skip
@@ -124,6 +136,15 @@ def _contacts(definitions: Definitions) -> dict[str, list[list[Any]]]:
     return {
         "kind_patterns": [[kind, pattern] for kind, patterns in kinds.items() for pattern in patterns],
         "weights": [[kind, round(points * 10)] for kind, points in weights.items()],
+    }
+
+
+def _patterns(definitions: Definitions) -> dict[str, list[list[Any]]]:
+    return {
+        "patterns": [[p.id, p.same or "", len(p.events), int(p.within), p.absence_ms, int(p.counts_for)] for p in definitions.pattern],
+        "pattern_types": [
+            [p.id, nth, name] for p in definitions.pattern for nth, name in [*enumerate(p.events, 1), *((0, name) for name in p.without)]
+        ],
     }
 
 

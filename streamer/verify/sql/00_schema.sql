@@ -14,6 +14,7 @@ CREATE TABLE settings (
     clock BIGINT,                    -- the greatest of `ends`
     decided BIGINT,                  -- the last second that is over then; windows are as of it
     allowed_lateness BIGINT, scope VARCHAR, contact_window BIGINT, repeat_within BIGINT,
+    switch_within BIGINT, switch_burst BIGINT,
     medium_tenths BIGINT, high_tenths BIGINT,
     cases_journey VARCHAR, owner_fields VARCHAR[], retention BIGINT,
     used_dimensions VARCHAR[]        -- that any slice breaks down by
@@ -42,6 +43,10 @@ CREATE TABLE metric_parts (
     quantile DOUBLE, bucket INTEGER, lower_edge DOUBLE, upper_edge DOUBLE,  -- of a histogram; the last bucket has no upper edge
     worth BIGINT                     -- of one of the counter
 );
+-- Sequences and absences: of each how many events it has, the id that they share ('' if none), spans; and the types that it names: nth is
+-- the place of an event, 0 of what must not follow (absence: for so long; 0 if nothing is said).
+CREATE TABLE patterns (pattern VARCHAR, same VARCHAR, events BIGINT, within BIGINT, absence BIGINT, counts_for BIGINT);
+CREATE TABLE pattern_types (pattern VARCHAR, nth BIGINT, name VARCHAR);
 -- The settings of the chapters that are on, as text; durations in milliseconds, tables as JSON.
 CREATE TABLE chapter_settings (chapter VARCHAR, name VARCHAR, value VARCHAR);
 CREATE MACRO setting(of_chapter, of_name) AS (SELECT value FROM chapter_settings WHERE chapter = of_chapter AND name = of_name);

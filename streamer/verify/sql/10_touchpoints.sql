@@ -207,7 +207,7 @@ SELECT row_number() OVER (ORDER BY part, off) AS event, part, off, outcome, high
     dimension(document ->> '$.platform') AS platform, dimension(document ->> '$.segment') AS segment,
     dimension(document ->> '$.region') AS region, dimension(document ->> '$.persona') AS persona,
     dimension(document ->> '$.product_category') AS product_category, dimension(document ->> '$.step') AS step,
-    dimension(document ->> '$.journey') AS journey,
+    dimension(document ->> '$.journey') AS journey, id(document ->> '$.account_id') AS account_id,
     id(document ->> '$.issue.issue_id') AS issue_id, id(document ->> '$.issue.case_id') AS case_id,
     dimension(document ->> '$.issue.reason') AS reason, dimension(document ->> '$.issue.severity') AS severity,
     (document ->> '$.issue.resolved')::BOOLEAN AS resolved,

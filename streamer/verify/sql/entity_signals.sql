@@ -1,6 +1,6 @@
 -- The signals of issues, customers and journey instances, at every moment at which they may have changed: what entity rules look at.
 -- Definitions: docs/reference/journeys.md (Entity alerts).
--- In:  everything before. Out: issue_moments, customer_moments, journey_moments.
+-- In:  everything before. Out: issue_moments, customer_moments, journey_moments; issue_lives, customer_lives, journey_lives.
 
 -- What happened to issues, one row per thing and event.
 CREATE TABLE effort AS
@@ -12,6 +12,29 @@ FROM (
     UNION ALL
     SELECT event, issue, 'contact' FROM transfers WHERE marks AND NOT is_contact
 ) JOIN events USING (event) LEFT JOIN weights USING (kind);
+
+-- Switches of an issue that lie within `switch_within` and reach `switch_burst`: of those that share a switch the first one counts, and
+-- the next switch begins anew.
+CREATE TABLE switch_bursts AS
+WITH RECURSIVE reached AS (
+    SELECT issue, last.nth - switch_burst + 1 AS first, last.nth AS last
+    FROM switches last JOIN switches first USING (issue), settings
+    WHERE switch_burst > 0 AND first.nth = last.nth - switch_burst + 1 AND first.t > last.t - switch_within
+), ended AS (
+    SELECT DISTINCT issue, 0::BIGINT AS last FROM switches
+    UNION ALL
+    SELECT issue, min(reached.last) FROM ended JOIN reached USING (issue) WHERE reached.first > ended.last GROUP BY issue
+)
+FROM ended;
+
+-- At each switch how many there are of the burst that is going on; it stays so until the issue's next switch.
+CREATE TABLE recent_switches AS
+SELECT now.issue, now.place, count(*) AS recent
+FROM switches now
+    ASOF JOIN switch_bursts ended ON ended.issue = now.issue AND ended.last < now.nth
+    JOIN switches before ON before.issue = now.issue AND before.nth <= now.nth AND before.nth > ended.last, settings
+WHERE switch_burst > 0 AND before.t > now.t - switch_within
+GROUP BY ALL;
 
 -- From a refusal of analytics until a consent no personal alert fires.
 CREATE TABLE consents AS SELECT key, place, analytics FROM events WHERE analytics IS NOT NULL;
@@ -25,7 +48,8 @@ WITH touched AS (
     SELECT issue, place, max(moves_end) AS moved, any_value(t) AS t, list(DISTINCT event)[1] AS event,
         coalesce(sum(tenths), 0) AS tenths, count(*) FILTER (kind = 'contact') AS contacts, count(*) FILTER (kind = 'switch') AS switches,
         count(*) FILTER (kind = 'repeat') AS repeats, count(*) FILTER (kind IN ('cold', 'warm')) AS transfers,
-        count(*) FILTER (kind = 'cold') AS cold
+        count(*) FILTER (kind = 'cold') AS cold,
+        count(*) FILTER (kind <> 'contact') > 0 AS has_effort
     FROM (
         SELECT issue, place, t, event, kind, tenths, NULL AS moves_end FROM effort WHERE issue IS NOT NULL
         UNION ALL
@@ -36,7 +60,8 @@ WITH touched AS (
 SELECT now.key, touched.issue, now.t, touched.place,
     coalesce(lead(touched.place) OVER life, 9223372036854775807) AS next_place,
     max(moved) OVER so_far + contact_window AS ends,
-    sum(touched.contacts) OVER so_far AS contacts, sum(switches) OVER so_far AS channel_switches,
+    has_effort, sum(touched.contacts) OVER so_far AS contacts, sum(switches) OVER so_far AS channel_switches,
+    coalesce(last_value(recent IGNORE NULLS) OVER so_far, 0) AS recent_switches,
     sum(repeats) OVER so_far AS repeat_contacts,
     sum(touched.transfers) OVER so_far AS transfers, sum(cold) OVER so_far AS cold_transfers, sum(tenths) OVER so_far AS effort_tenths,
     sum(tenths) OVER so_far / 10.0::DOUBLE AS effort_index,
@@ -47,7 +72,8 @@ SELECT now.key, touched.issue, now.t, touched.place,
     CASE WHEN scope = 'issue' THEN coalesce(nullif(begun.issue_id, ''), nullif(begun.case_id, ''), begun.reason)
          WHEN scope = 'customer' THEN ''
          ELSE (SELECT any_value(subject) FROM subjects WHERE subjects.event = touched.issue) END AS name
-FROM touched JOIN events now ON now.event = touched.event JOIN events begun ON begun.event = touched.issue, settings
+FROM touched JOIN events now ON now.event = touched.event JOIN events begun ON begun.event = touched.issue
+    LEFT JOIN recent_switches ON recent_switches.issue = touched.issue AND recent_switches.place = touched.place, settings
 WINDOW life AS (PARTITION BY touched.issue ORDER BY touched.place),
     so_far AS (PARTITION BY touched.issue ORDER BY touched.place ROWS UNBOUNDED PRECEDING);
 
@@ -118,7 +144,8 @@ SELECT m.key, m.t, m.place, m.phase,
     coalesce(any_value(amount) FILTER (fact = 'share declared'), any_value(amount) FILTER (fact = 'share ranked')) AS share_of_wallet,
     count(*) FILTER (fact = 'shipment overdue') AS overdue_shipments, count(*) FILTER (fact = 'contact overdue') > 0 AS contact_overdue,
     sum(amount) FILTER (fact = 'preference weighted') / sum(amount) FILTER (fact = 'preference weight') / 1000 AS sacrifice_index,
-    count(*) FILTER (fact = 'preference weight') AS preferences_stated
+    count(*) FILTER (fact = 'preference weight') AS preferences_stated,
+    histogram(fact) FILTER (starts_with(fact, 'pattern ')) AS patterns
 FROM (SELECT *, CASE phase WHEN 5 THEN at_event(t, place) WHEN 6 THEN after_event(t, place) ELSE at_phase(t, phase, 0) END AS moment FROM moments) m
     JOIN facts ON facts.key = m.key AND since <= moment AND coalesce(moment < until, true)
 GROUP BY ALL;
@@ -126,6 +153,7 @@ GROUP BY ALL;
 CREATE TABLE customer_moments AS
 SELECT m.key, m.t, m.place, m.phase, m.looked_at,
     coalesce(issues.contacts, 0) AS contacts, coalesce(issues.channel_switches, 0) AS channel_switches,
+    coalesce(issues.recent_switches, 0) AS recent_switches,
     coalesce(issues.transfers, 0) AS transfers, coalesce(issues.cold_transfers, 0) AS cold_transfers,
     coalesce(issues.effort_tenths, 0) / 10.0::DOUBLE AS effort_index,
     coalesce(cases.handoffs, 0) AS handoffs, coalesce(cases.ping_pongs, 0) AS ping_pongs,
@@ -146,11 +174,12 @@ SELECT m.key, m.t, m.place, m.phase, m.looked_at,
     coalesce(share_of_wallet, 1) AS share_of_wallet,
     coalesce(overdue_shipments, 0) AS overdue_shipments, coalesce(contact_overdue, false) AS contact_overdue,
     coalesce(sacrifice_index, 0) AS sacrifice_index, coalesce(preferences_stated, 0) AS preferences_stated,
+    patterns,
     refuses(m.key, m.place) AS refused
 FROM moments m
     LEFT JOIN (
         SELECT m.key, m.t, m.place, m.phase, sum(contacts) AS contacts, sum(channel_switches) AS channel_switches,
-            sum(transfers) AS transfers, sum(cold_transfers) AS cold_transfers, sum(effort_tenths) AS effort_tenths
+            sum(recent_switches) AS recent_switches, sum(transfers) AS transfers, sum(cold_transfers) AS cold_transfers, sum(effort_tenths) AS effort_tenths
         FROM moments m
             JOIN issue_moments i ON i.key = m.key AND i.place <= m.place AND i.next_place > m.place
                 AND (i.ends > m.t OR (i.ends = m.t AND m.phase < 4))
@@ -217,7 +246,7 @@ SELECT b.key, journeys.journey, i.instance, b.t, b.place,
     begun.channel, begun.platform, begun.segment, begun.region,
     coalesce(of_customer.contacts, 0) AS customer_contacts, coalesce(of_customer.channel_switches, 0) AS customer_switches,
     refuses(b.key, b.place) AS refused,
-    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it
+    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it, b.phase <> 2 AS by_event, row_number() OVER so_far AS nth
 FROM befell b
     JOIN instances i ON i.key = b.key AND i.journey_no = b.journey_no AND i.instance = b.instance
     JOIN journeys ON journeys.journey_no = b.journey_no
@@ -229,3 +258,24 @@ WINDOW so_far AS (
     PARTITION BY b.key, b.journey_no, b.instance
     ORDER BY b.t, CASE b.phase WHEN 2 THEN -1 ELSE b.place END, b.phase ROWS UNBOUNDED PRECEDING
 );
+
+-- The moments of one life after the other (nth), with that at which nothing is left of an issue or an instance (over). by_event: an event's,
+-- before which all deadlines of its time fall due.
+CREATE VIEW customer_lives AS
+SELECT *, '' AS journey, 0 AS life, row_number() OVER (PARTITION BY key ORDER BY t, phase > 4, place, phase) AS nth, phase > 4 AS by_event, false AS over
+FROM customer_moments
+WHERE looked_at;
+
+CREATE VIEW issue_lives AS
+SELECT *, '' AS journey, issue AS life, place AS nth, true AS by_event, false AS over FROM issue_moments
+UNION ALL BY NAME
+SELECT key, name, ends AS t, '' AS journey, issue AS life, next_place AS nth, false AS by_event, true AS over
+FROM issue_moments, settings
+WHERE next_place = 9223372036854775807 AND ends <= clock;
+
+CREATE VIEW journey_lives AS
+SELECT *, instance AS life, coalesce(ends_it, false) AS over FROM journey_moments
+UNION ALL BY NAME
+SELECT key, journey, name, t + deadline + recoverable_for AS t, instance AS life, 9223372036854775807 AS nth, false AS by_event, true AS over
+FROM lives JOIN (SELECT DISTINCT key, journey, instance, name FROM journey_moments) USING (key, journey, instance), settings
+WHERE is_last AND role IN ('start', 'activity') AND t + deadline + recoverable_for <= clock;

@@ -119,6 +119,14 @@ def test_what_is_kept_of_a_pattern_is_bounded_and_counted() -> None:
     assert len(story.run.alerts) == 1
 
 
+def test_so_is_how_often_it_was_seen() -> None:
+    story = Story(pattern("", f'"{A}"'))
+    for number in range(KEPT_MAX + 5):
+        story.event(A, number)
+    assert story.run.alerts[-1].metric.signals == {"pattern_p": KEPT_MAX}
+    assert story.run.processor.accounting["cut_patterns"] == 5
+
+
 def touchpoint(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
     checkout = random.choice(["", "k1", "k2"])
     return {"type": random.choice([A, A, B, C, X, "page.viewed"]), **({"commerce": {"checkout_id": checkout}} if checkout else {})}

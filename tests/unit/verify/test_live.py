@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from streamer import deltas, topics
+from streamer.definitions import Definitions, parse
 from streamer.errors import InputError
 from streamer.journeys.processor import JourneysProcessor
 from streamer.processor import LogRecord
@@ -35,10 +36,10 @@ class Written(NamedTuple):
     dead: list[Stored]
 
 
-def fold(log: list[Record], rollup_partitions: int) -> Written:
+def fold(log: list[Record], rollup_partitions: int, wanted: Definitions) -> Written:
     """Batches, and between them time that passes in silence: deadlines fall due although nothing comes."""
     chance = Random(1)
-    processor = JourneysProcessor(definitions(), partition=0, partitions=1, rollup_partitions=rollup_partitions, build="test")
+    processor = JourneysProcessor(wanted, partition=0, partitions=1, rollup_partitions=rollup_partitions, build="test")
     processor.restore(())
     written = Written([], [[] for _ in range(rollup_partitions)], [], [])
     for first in range(0, len(log), 40):
@@ -59,7 +60,7 @@ def fold(log: list[Record], rollup_partitions: int) -> Written:
 @pytest.mark.parametrize("rollup_partitions", [1, 3])
 def test_the_recount_knows_the_time_that_passed_in_silence(rollup_partitions: int) -> None:
     log, wanted = adversarial_log(100, orderly=False), definitions()
-    written = fold(log, rollup_partitions)
+    written = fold(log, rollup_partitions, wanted)
     batches = live.add_up(written.deltas, used_dimensions(wanted))
     idle = live.idle_clocks({0: written.journal}, wanted.revision)
     theirs = recount(log, wanted, live.clocks_of(batches, idle))
@@ -87,6 +88,16 @@ def test_a_cell_that_goes_to_several_rollup_partitions_counts_once() -> None:
     batch = deltas.DeltaBatch(1, 0, 1, 5, 0, 5_000, ["journey", "team"], [("checkout", ""), ("", "A")], [(4, [7, 0, 10, 1, 7, 1, 20, 2])])
     sums = live.add_up([[deltas.encode(batch)], [deltas.encode(batch)]], ("journey", "team")).sums
     assert sums == {("STARTED", ("checkout", ""), 7): 1, ("CONTACTS", ("", "A"), 7): 2}
+
+
+def test_without_a_slice_of_everything_what_belongs_to_a_slice_is_recounted_equal() -> None:
+    log = adversarial_log(20, orderly=True)
+    text = definitions().text
+    wanted = parse(text[: text.index("[[rule]]")].replace("[[slice]]\nby = []\n", ""))
+    batches = live.add_up(fold(log, 5, wanted).deltas, used_dimensions(wanted))
+    theirs = recount(log, wanted, live.clocks_of(batches, ()))
+    assert batches.sums == live.in_slices(batches.sums, theirs.dimensions, wanted.slices)
+    assert batches.sums == live.in_slices(theirs.sums, theirs.dimensions, wanted.slices) != theirs.sums
 
 
 def test_control_records_move_time_and_broken_ones_are_dead_letters() -> None:

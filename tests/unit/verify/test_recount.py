@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter as Tally
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from streamer.definitions import parse
 from streamer.errors import InputError
-from streamer.journeys import contacts, instances
+from streamer.journeys import contacts, episodes, instances
 from streamer.metrics.counters import FIRST_CHAPTERS, Counter
+from streamer.replay.pipeline import Arrival, run_history
+from streamer.verify import compare
 from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import recount, statements
 from tests.verify_support import AFTER_MS, adversarial_log, counted, definitions, differing, in_order
 
 if TYPE_CHECKING:
+    from streamer.verify.compare import Verdict
     from streamer.verify.counted import Counted
     from streamer.verify.raw_log import Record
 
@@ -109,22 +113,92 @@ def test_a_signal_that_means_something_else_is_a_difference(clauses: list[tuple[
 def test_an_alert_that_is_missing_and_one_too_many_are_differences() -> None:
     log, counts, end_ms = ordered()
     first = next(told for told in counts.told if told.rule == "switching")
-    of_it = [told for told in counts.told if told.rule == first.rule and told.holding[:3] == first.holding[:3]]
-    missing = counts._replace(told=[told for told in counts.told if told not in of_it])
-    [verdict] = differing(missing, log, definitions(), end_ms, rules=True).values()
-    assert (verdict.name, verdict.mismatches) == ("switching", 1)
-    assert verdict.differences[0]["counted"] is None
+    spells = counts.spells["switching"]
+
+    def found(**other: Any) -> Verdict:
+        [verdict] = compare_rules(counts._replace(**other))
+        assert verdict.name == "switching"
+        return verdict
+
+    theirs = recount(log, definitions(), Clocks({0: end_ms}), signals=True)
+
+    def compare_rules(changed: Counted) -> list[Verdict]:
+        verdicts = compare.rules(changed, theirs, definitions(), compare.Range(), 5, in_order=True)
+        return [verdict for verdict in verdicts if verdict.status != "equal"]
+
+    missing = found(spells={**counts.spells, "switching": spells[1:]})
+    assert (missing.mismatches, missing.differences[0]["counted"]) == (1, None)
     invented = first._replace(holding=first.holding._replace(key="nobody"))
-    [verdict] = differing(counts._replace(told=[*counts.told, invented]), log, definitions(), end_ms, rules=True).values()
-    assert (verdict.name, verdict.mismatches) == ("switching", 2), "its signals, and that it fired at all"
+    assert found(told=[*counts.told, invented]).mismatches == 1
+    assert found(spells={**counts.spells, "switching": [*spells, spells[0]._replace(key="nobody")]}).mismatches == 1
+    longer = found(spells={**counts.spells, "switching": [spells[0]._replace(until_ms=None), *spells[1:]]})
+    assert (longer.mismatches, longer.differences[0]["counted"]) == (1, {"until": None})
 
 
-def test_a_rule_with_a_signal_that_sql_does_not_know_is_named() -> None:
+# When rules begin and cease to hold: clauses, what each is replaced by, and a rule that must differ then.
+ENDS = [
+    ("WHERE next_place = 9223372036854775807 AND ends <= clock", "WHERE false", "all-of-issues"),
+    ("AND t + deadline + recoverable_for <= clock", "AND t + deadline + recoverable_for < 0", "any-abandoned"),
+    ("count(*) FILTER (kind <> 'contact') > 0 AS has_effort", "true AS has_effort", "without-transfers"),
+]
+WATCHED = """
+[[rule]]
+id = "without-transfers"
+on = "issue"
+when = "transfers < 1"
+[[rule]]
+id = "asks"
+on = "journey"
+when = "customer_contacts >= 1"
+"""
+
+
+def test_when_a_firing_begins_and_ends_is_recounted_where_that_can_be_known() -> None:
+    log, _, end_ms = ordered()
+    wanted = parse(definitions().text + WATCHED)
+    counts = counted(log, wanted, end_ms)
+    theirs = recount(log, wanted, Clocks({0: end_ms}), signals=True)
+    verdicts = {one.name: one for one in compare.rules(counts, theirs, wanted, compare.Range(), 5, in_order=True)}
+    assert {verdict.status for verdict in verdicts.values()} == {"equal"}
+    told = Tally(one.rule for one in counts.told)
+    assert verdicts["asks"].compared == told["asks"] > 0, "a journey is not looked at when its customer's numbers change: only what is told"
+    assert verdicts["without-transfers"].compared > told["without-transfers"] > 0
+    assert {spell.until_ms is None for spells in counts.spells.values() for spell in spells} == {False}
+    found = differing(counts, log, wanted, end_ms, with_other(ENDS), rules=True)
+    assert {rule for _, _, rule in ENDS} - found.keys() == set()
+
+
+def test_a_processor_that_forgets_an_end_and_what_a_cooldown_held_back_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, _, end_ms = ordered()
+    wanted = parse(definitions().text.replace('id = "repeats"', 'id = "repeats"\nmode = "draft"'))
+    for forgotten in ("end_entity", "_again"):
+        monkeypatch.setattr(episodes.EpisodeFold, forgotten, lambda *_: None)
+    found = differing(counted(log, wanted, end_ms), log, wanted, end_ms, rules=True)
+    assert {"all-of-issues", "repeats"} <= found.keys(), "a draft too"
+
+
+def test_a_rule_that_sql_does_not_know_is_named() -> None:
     log, counts, end_ms = ordered()
-    text = '\n[[rule]]\nid = "burst"\non = "issue"\nwhen = "recent_switches >= 3"\n'
-    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["burst"]
+    text = '\n[[rule]]\nid = "by-day"\non = "customer"\nwhen = "contacts >= 3"\nquiet = ["22:00-07:00"]\n'
+    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["by-day"]
     assert (verdict.status, verdict.mismatches) == ("not verified", 0)
-    assert "recent_switches" in verdict.reason
+    assert "quiet hours" in verdict.reason
+
+
+def test_drafts_are_compared_as_if_they_were_told_and_nobody_is() -> None:
+    log, told, end_ms = ordered()
+    text, *rules = definitions().text.split("[[rule]]")
+    drafts = parse("[[rule]]".join([text, *(rule if "metric =" in rule else f'\nmode = "draft"{rule}' for rule in rules)]))
+    counts = counted(log, drafts, end_ms)
+    assert counts.told == told.told
+    assert differing(counts, log, drafts, end_ms, rules=True) == {}
+    arrivals = [Arrival(record.arrival, record.key, record.value) for record in log]
+    result = run_history(arrivals, drafts, partitions=1, begin_ms=log[0].arrival, end_ms=end_ms)
+    assert not [alert for alert in result.alerts if alert.entity]
+    evaluated = Tally((one.rule, one.state) for one in told.told)
+    assert {key: n for key, n in result.accounting.items() if key.startswith("draft:") and ":resolved:" not in key} == {
+        f"draft:{state}:{rule}": n for (rule, state), n in evaluated.items()
+    }
 
 
 # The same for counters and metrics.
