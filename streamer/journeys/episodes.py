@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.definitions import Rule
 from streamer.journeys.chapter import Chapter
-from streamer.journeys.signals import Entity, Signals, of_issue, of_journey
+from streamer.journeys.signals import OF_CUSTOMER, Entity, Signals, of_issue, of_journey
 from streamer.journeys.state import Episode, Instance, Issue, State
 from streamer.metrics.catalogue import chapter_of_signal
 from streamer.rules import language
@@ -63,6 +63,7 @@ class EpisodeFold:
         self._on = {kind: [entry for entry in self.rules.values() if entry.rule.on == kind] for kind in ("journey", "issue", "customer")}
         self.watches_progress = any(entry.names & {"step", "value"} for entry in self._on["journey"])
         self._on_contact = [entry for entry in self._on["issue"] if entry.names - _EFFORT]
+        self._on_issues = [entry for entry in self._on["journey"] if entry.names & OF_CUSTOMER.keys()]
         self._limit = definitions.limits.episodes_per_customer
         on_customer = frozenset[str]().union(*(entry.rule.names for entry in self._on["customer"]))
         self._after: dict[tuple[tuple[str, ...], bool], list[EntityRule]] = {}
@@ -76,6 +77,14 @@ class EpisodeFold:
             return
         for entry in self._on["journey"]:
             self._of_journey(state, entry, instance, time_ms, sink)
+
+    def journeys(self, state: State, time_ms: int, sink: Sink) -> None:
+        """Evaluate the journey rules that name numbers of the customer's issues, which have changed."""
+        if state.refused or not self._on_issues:
+            return
+        for instance in state.instances:
+            for entry in self._on_issues:
+                self._of_journey(state, entry, instance, time_ms, sink)
 
     def _of_journey(self, state: State, entry: EntityRule, instance: Instance, t: int, sink: Sink) -> None:
         self._evaluate(

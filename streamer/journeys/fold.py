@@ -119,6 +119,8 @@ class Fold:
             self._friction(state, event, int(plan.friction) + friction + effort, signals, sink)
         if issue is not None and signals is not NONE:
             self.episodes.issue(state, issue, event.time, sink, effort=effort > 0)
+        if plan.contact:
+            self.episodes.journeys(state, event.time, sink)
         self._customer_rules(state, plan, event, sink)
         return plan.active or event.analytics_consent is not None
 
@@ -297,6 +299,8 @@ class Fold:
         for key in ended:
             del state.issues[key]
             self.episodes.end_entity(state, "issue:" + key, due, sink)
+        if ended:
+            self.episodes.journeys(state, due, sink)
         closed = [key for key, case in state.cases.items() if case.due == due]
         for key in closed:
             del state.cases[key]

@@ -34,7 +34,8 @@ _CUSTOMER_SIGNALS: Final[dict[str, Callable[[State], Value]]] = {
     "handoffs": lambda state: sum(case.handoffs for case in state.cases.values()),
     "ping_pongs": lambda state: sum(case.ping_pongs for case in state.cases.values()),
 }
-_OF_CUSTOMER: Final = {"customer_contacts": "contacts", "customer_switches": "channel_switches"}
+# Of journeys, what they share with the customer.
+OF_CUSTOMER: Final = {"customer_contacts": "contacts", "customer_switches": "channel_switches"}
 
 
 class Entity(NamedTuple):
@@ -58,8 +59,8 @@ class Signals:
 
     def journey(self, state: State, instance: Instance, name: str) -> Value:
         """Of a journey instance."""
-        if name in _OF_CUSTOMER:
-            return _CUSTOMER_SIGNALS[_OF_CUSTOMER[name]](state)
+        if name in OF_CUSTOMER:
+            return _CUSTOMER_SIGNALS[OF_CUSTOMER[name]](state)
         if name == "abandoned":
             return instance.abandoned_at > 0
         if name == "value":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from streamer.errors import InputError
 from streamer.metrics.catalogue import CHAPTERS
 from streamer.verify.raw_log import Clocks, Record, as_columns
-from streamer.verify.rules import Holding, Spell, holdings, looked_at_whenever_it_changes, obstacle, spells
+from streamer.verify.rules import Holding, Spell, holdings, obstacle, spells
 from streamer.verify.tables import tables, used_dimensions
 
 if TYPE_CHECKING:
@@ -123,6 +123,6 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, 
             )
         ),
         {rule.id: holdings(rule, fetched) for rule in known},
-        {rule.id: spells(rule, fetched) for rule in known if looked_at_whenever_it_changes(rule)},
+        {rule.id: spells(rule, fetched) for rule in known},
         frozenset(key for (key,) in fetched("SELECT DISTINCT key FROM events WHERE NOT analytics")),
     )

@@ -20,8 +20,6 @@ _EVALUATED: Final = {"issue": "true", "customer": "looked_at", "journey": "NOT c
 _UNTIL: Final = {"customer": "lead(t, 1, 9223372036854775807) OVER (PARTITION BY key ORDER BY t, phase > 4, place, phase)"}
 # What only an effort signal changes: without one an issue's rules that name nothing else are not looked at.
 _EFFORT: Final = frozenset({"channel_switches", "recent_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
-# What changes without a journey being looked at.
-_OF_CUSTOMERS: Final = frozenset({"customer_contacts", "customer_switches"})
 _ENTITY: Final = {"issue": "'', name", "customer": "'', ''", "journey": "journey, name"}
 
 
@@ -62,11 +60,6 @@ def names_of(rule: Rule) -> list[str]:
 
 def _in_condition(rule: Rule) -> set[str]:
     return {node.id for node in ast.walk(ast.parse(rule.when.strip(), mode="eval")) if isinstance(node, ast.Name)}
-
-
-def looked_at_whenever_it_changes(rule: Rule) -> bool:
-    """Whether the moments at which the rule begins and ceases to hold are those at which it is looked at."""
-    return rule.entity != "journey" or not _in_condition(rule) & _OF_CUSTOMERS
 
 
 def _evaluated(rule: Rule) -> str:

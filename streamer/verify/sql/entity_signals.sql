@@ -200,9 +200,10 @@ FROM moments m
     ) repeated USING (key, t, place, phase)
     LEFT JOIN chapter_moments USING (key, t, place, phase);
 
--- What befell an instance: its own events, the signals that name it, the deadline that nothing forestalled.
+-- What befell an instance: its own events, the signals that name it, the deadline that nothing forestalled; and, while it is there, the
+-- events and ends of issues that may change the customer's numbers.
 CREATE TABLE journey_moments AS
-WITH befell AS (
+WITH own AS (
     SELECT key, journey_no, instance, t, event, events.place, 0 AS phase, role, before IS NULL AS begins, revenue_minor, digits,
         CASE WHEN role IN ('start', 'activity') THEN nullif(step, '') END AS step,
         0 AS friction, 0 AS switches, 0 AS repeats, 0 AS transfers, 0 AS cold, 0 AS tenths
@@ -231,6 +232,20 @@ WITH befell AS (
         SELECT key, journey_no, instance, t + deadline FROM lives, settings
         WHERE is_last AND role IN ('start', 'activity') AND t + deadline <= clock
     ) passed
+), spans AS (
+    SELECT key, journey_no, instance, min(place) FILTER (begins) AS first_place,
+        min(place) FILTER (role IN ('complete', 'fail', 'linked', 'late completion')) AS last_place, any_value(gone_at) AS gone_at
+    FROM own LEFT JOIN (
+        SELECT key, journey_no, instance, t + deadline + recoverable_for AS gone_at FROM lives, settings
+        WHERE is_last AND role IN ('start', 'activity')
+    ) USING (key, journey_no, instance)
+    GROUP BY ALL
+), befell AS (
+    FROM own
+    UNION ALL
+    SELECT key, journey_no, instance, t, NULL, place, CASE m.phase WHEN 4 THEN 4 ELSE 3 END, NULL, false, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0
+    FROM spans JOIN customer_moments m USING (key)
+    WHERE m.phase IN (4, 5) AND looked_at AND place >= first_place AND coalesce(place < last_place, true) AND coalesce(t < gone_at, true)
 )
 SELECT b.key, journeys.journey, i.instance, b.t, b.place,
     coalesce(list_filter(list_transform(id_names, lambda name: begun.ids[name]), lambda value: value <> '')[1], begun.t::VARCHAR) AS name,
@@ -246,14 +261,14 @@ SELECT b.key, journeys.journey, i.instance, b.t, b.place,
     begun.channel, begun.platform, begun.segment, begun.region,
     coalesce(of_customer.contacts, 0) AS customer_contacts, coalesce(of_customer.channel_switches, 0) AS customer_switches,
     refuses(b.key, b.place) AS refused,
-    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it, b.phase <> 2 AS by_event, row_number() OVER so_far AS nth
+    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it, b.phase NOT IN (2, 4) AS by_event, row_number() OVER so_far AS nth
 FROM befell b
     JOIN instances i ON i.key = b.key AND i.journey_no = b.journey_no AND i.instance = b.instance
     JOIN journeys ON journeys.journey_no = b.journey_no
     JOIN events begun ON begun.event = i.begun_by
     LEFT JOIN customer_moments of_customer
         ON of_customer.key = b.key AND of_customer.t = b.t AND of_customer.place = b.place
-            AND of_customer.phase = CASE b.phase WHEN 2 THEN 0 ELSE 5 END
+            AND of_customer.phase = CASE b.phase WHEN 2 THEN 0 WHEN 4 THEN 4 ELSE 5 END
 WINDOW so_far AS (
     PARTITION BY b.key, b.journey_no, b.instance
     ORDER BY b.t, CASE b.phase WHEN 2 THEN -1 ELSE b.place END, b.phase ROWS UNBOUNDED PRECEDING

@@ -88,6 +88,22 @@ def test_a_change_of_what_is_shown_alone_is_no_amendment() -> None:
     assert told(story, "left") == [("firing", {"abandoned": True, "customer_contacts": 0, "customer_switches": 0})]
 
 
+def test_a_journeys_rule_on_the_customers_contacts_fires_at_the_contact_and_ends_with_the_issue() -> None:
+    rule = '[[rule]]\nid = "asks"\non = "journey"\nwhen = "customer_contacts >= 2"\n'
+    story = Story(DEFINITIONS.replace('scope = "customer"', 'scope = "customer"\nwindow = "20m"') + rule)
+    story.event("checkout.started", 0, checkout_id="k1")
+    story.event("contact.started", 60)
+    story.event("contact.started", 120)
+    assert told(story, "asks") == [("firing", {"customer_contacts": 2})]
+    assert story.run.alerts[-1].entity.journey == "checkout"
+    story.event("contact.started", 180)
+    assert told(story, "asks")[1:] == [("amended", {"customer_contacts": 3})]
+    story.clock(180 + 20 * 60 - 1)
+    assert len(told(story, "asks")) == 2
+    story.clock(180 + 20 * 60)
+    assert told(story, "asks")[2:] == [("resolved", {"customer_contacts": 0})]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

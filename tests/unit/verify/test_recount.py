@@ -153,7 +153,7 @@ when = "customer_contacts >= 1"
 """
 
 
-def test_when_a_firing_begins_and_ends_is_recounted_where_that_can_be_known() -> None:
+def test_when_a_firing_begins_and_ends_is_recounted() -> None:
     log, _, end_ms = ordered()
     wanted = parse(definitions().text + WATCHED)
     counts = counted(log, wanted, end_ms)
@@ -161,7 +161,7 @@ def test_when_a_firing_begins_and_ends_is_recounted_where_that_can_be_known() ->
     verdicts = {one.name: one for one in compare.rules(counts, theirs, wanted, compare.Range(), 5, in_order=True)}
     assert {verdict.status for verdict in verdicts.values()} == {"equal"}
     told = Tally(one.rule for one in counts.told)
-    assert verdicts["asks"].compared == told["asks"] > 0, "a journey is not looked at when its customer's numbers change: only what is told"
+    assert verdicts["asks"].compared > told["asks"] > 0
     assert verdicts["without-transfers"].compared > told["without-transfers"] > 0
     assert {spell.until_ms is None for spells in counts.spells.values() for spell in spells} == {False}
     found = differing(counts, log, wanted, end_ms, with_other(ENDS), rules=True)
