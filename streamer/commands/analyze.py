@@ -64,8 +64,9 @@ Currency = Annotated[str | None, typer.Option(help="Of the orders to count; by d
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    analyze = typer.Typer(no_args_is_help=True, help="Ask a whole history: what goes with spend and scores, which alerts were right.")
-    for command in (spend, trajectory, initiative, drivers, alerts, moments):
+    asked = "what goes with spend and scores, which alerts were right, what customers are worth"
+    analyze = typer.Typer(no_args_is_help=True, help=f"Ask a whole history: {asked}.")
+    for command in (spend, trajectory, initiative, drivers, alerts, moments, value):
         analyze.command()(command)
     app.add_typer(analyze, name="analyze")
 
@@ -174,6 +175,25 @@ def moments(
     from streamer.analysis import moments as question
 
     _tell(question.analyse(log, outcome.value, days=days, least=least), plot, as_json=as_json)
+
+
+def value(
+    file: File, mapping: Mapping = None, definitions: DefinitionsFile = None, currency: Currency = None,
+    margin: Annotated[float | None, typer.Option(min=0.0001, max=1, help="What of revenue is margin; by default the definitions'.")] = None,
+    discount: Annotated[float, typer.Option(min=0.001, max=1, help="What a year takes off money to come: 0.1 is 10 %.")] = 0.10,
+    plot: Plot = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """What customers are worth: margin to date by decile, a simple prediction, and from where the top tenth begins.
+
+    The proposed threshold is what a rule takes with `lifetime_value >= N`. With --json each customer has x, t_x, T and mean spend, for
+    a model of your own.
+
+    Exit code 0: done. 2: the file, the definitions or an option cannot be used, or fewer than ten customers have ordered.
+    """
+    _, log = _opened(file, mapping, definitions, "touchpoints")
+    from streamer.analysis import value as question
+
+    _tell(question.analyse(log, currency=currency, margin=margin, discount=discount), plot, as_json=as_json)
 
 
 def _opened(file: Path, mapping: Path | None, definitions: Path | None, until: Literal["touchpoints", "journeys"]) -> tuple[History, Log]:

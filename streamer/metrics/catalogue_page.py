@@ -20,6 +20,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 # What needs a history rather than a stream: row of the domain catalogue, what is asked, how.
 _ANALYSES: Final = (
+    ("F1, F2", "margin to date by decile, orders per customer-year, recency; the simple prediction; the top tenth's threshold", "value"),
     ("F3", "spend after a good and after a bad score, with Spearman's rank correlation", "spend"),
     ("F4", "where a customer's spend is heading beside the scores; silent decliners", "trajectory"),
     ("F5", "what an initiative has returned against its control group; `not_causal` without one", "initiative"),

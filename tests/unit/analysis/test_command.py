@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "spend": [], "trajectory": [], "initiative": ["--id", "welcome-call", "--margin", "0.4"], "drivers": [], "alerts": [], "moments": [],
+    "value": ["--margin", "0.4"],
 }  # fmt: skip
 
 
@@ -66,6 +67,7 @@ def test_without_a_question_the_questions_are_listed() -> None:
         (["spend", "{history}", "--plot", "plot.jpeg2"], "unknown kind of picture"),
         (["spend", "{history}", "--plot", "/nowhere/plot.png"], "cannot be written"),
         (["drivers", "{history}", "--measure", "weather"], "known are contacts"),
+        (["value", "{history}", "--currency", "usd"], "no orders in USD; there are EUR"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(arguments: list[str], message: str, history: str) -> None:

@@ -1,0 +1,219 @@
+"""What customers are worth, on histories with a known answer; and the same as the rules' lifetime_value."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamer.analysis import value
+from streamer.analysis.history import opened
+from streamer.definitions import parse
+from streamer.errors import InputError
+from streamer.journeys.fold import Fold
+from streamer.journeys.sinks import Aside
+from streamer.journeys.state import Kept, State
+from streamer.replay.history import History, read_history
+from streamer.rollup.estimates import wilson
+from streamer.touchpoints.decode import decode
+from streamer.touchpoints.touchpoint import Touchpoint
+from tests.unit.analysis.made import Maker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streamer.analysis.report import Report
+    from streamer.definitions import Definitions
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "history.jsonl"
+
+
+def asked(path: Path, made: Maker, *, end: float, currency: str | None = None, margin: float | None = None) -> Report:
+    made.add("clock", end, "page.viewed")
+    _, log = made.opened(path)
+    return value.analyse(log, currency=currency, margin=margin, discount=0.1)
+
+
+def told(path: Path, made: Maker, **more: Any) -> dict[str, Any]:
+    return asked(path, made, **more).result
+
+
+def two_years(followed: int = 40) -> Maker:
+    """Customer n begins with 10 (n + 1) and spends 10 more: the first half on the last day of their year, the others one day late.
+
+    And ten who came with 1 too late to be followed for a year of the 730 days.
+    """
+    made = Maker()
+    for n in range(followed):
+        made.order(f"c{n:02}", 0, 10 * (n + 1))
+        made.order(f"c{n:02}", 365 if n < followed // 2 else 366, 10)
+    for n in range(10):
+        made.order(f"late{n}", 400, 1)
+    return made
+
+
+def some(made: Maker, orders: int = 12) -> None:
+    """Customers beside those whom a test is about, so that there are tenths."""
+    for n in range(orders):
+        made.order(f"some{n:02}", 1, 1000 + n)
+
+
+def customer(result: dict[str, Any], key: str = "a") -> dict[str, Any]:
+    found: dict[str, Any]
+    (found,) = (one for one in result["customers"] if one["key"] == key)
+    return found
+
+
+def test_a_customer_is_what_he_ordered_and_when(path: Path) -> None:
+    made = Maker()
+    some(made)
+    for at, amount in ((10, 30), (20, 60), (50, 90)):
+        made.order("a", at, amount)
+    result = told(path, made, end=110, margin=0.5)
+    one = customer(result)
+    assert (one["x"], one["t_x"], one["T"], one["recency_days"]) == (2, 40, 100, 60)
+    assert (one["mean_spend"], one["value"], one["units"]) == (60, 90, None)
+    assert one["orders_per_year"] == pytest.approx(2 * 365 / 100)
+    assert one["decile"] == 10
+
+
+def test_the_first_day_has_no_rate_and_units_are_those_of_lines(path: Path) -> None:
+    made = Maker()
+    some(made)
+    made.order("a", 2, 10, lines=[{"category": "bike", "quantity": 2}, {"category": "lock"}])
+    made.order("a", 3, 10)
+    made.order("new", 9, 10)
+    result = told(path, made, end=9)
+    assert customer(result)["units"] == 3 + 1
+    assert (customer(result, "new")["T"], customer(result, "new")["orders_per_year"]) == (0, None)
+
+
+def test_what_was_cancelled_told_twice_or_in_another_currency_is_no_order(path: Path) -> None:
+    made = Maker()
+    some(made)
+    made.order("a", 1, 10, order_id="kept")
+    made.order("a", 2, 10, order_id="kept")
+    made.order("a", 3, 50, order_id="gone")
+    made.add("a", 4, "order.refunded", commerce={"order_id": "gone", "revenue": "20", "currency": "EUR"})
+    made.add("a", 5, "order.cancelled", commerce={"order_id": "gone"})
+    made.order("a", 6, 7000, currency="JPY")
+    made.order("a", 7, 30, order_id="refunded")
+    made.add("a", 8, "order.refunded", commerce={"order_id": "refunded"})
+    made.order("nothing", 1, 5, order_id="x")
+    made.add("nothing", 2, "order.cancelled", commerce={"order_id": "x"})
+    result = told(path, made, end=10)
+    assert (customer(result)["x"], customer(result)["value"], customer(result)["t_x"]) == (1, 10, 6)
+    assert "nothing" not in [one["key"] for one in result["customers"]]
+    assert "1 orders in other currencies" in " ".join(result["notes"])
+
+
+def test_tenths_by_value(path: Path) -> None:
+    result = told(path, two_years(), end=730, margin=0.5)
+    top, *_, last = result["deciles"]
+    assert [one["customers"] for one in result["deciles"]] == [5] * 10
+    # Their revenue is 410, 400, 390, 380 and 370, of 8,610 in all.
+    assert (top["lowest"], top["mean_spend"], top["orders_per_year"], top["recency_days"]) == (185, 195, 0.5, 364)
+    assert top["margin_share"] == pytest.approx(1950 / 8610)
+    assert (last["lowest"], last["mean_spend"], last["orders_per_year"], last["recency_days"]) == (0.5, 1, 0, 330)
+    assert sum(one["margin_share"] for one in result["deciles"]) == pytest.approx(1)
+    bound = result["threshold"]
+    assert (bound["lifetime_value"], bound["customers"], bound["customer_share"]) == (185, 5, 0.1)
+
+
+def test_recency_of_a_tenth_is_its_median(path: Path) -> None:
+    made = Maker()
+    for n in range(30):
+        made.order(f"c{n:02}", (1, 2, 9)[n % 3], 100 - n)
+    assert [one["recency_days"] for one in told(path, made, end=10)["deciles"]] == [8] * 10
+
+
+def test_the_simple_prediction_is_of_those_followed_for_a_year(path: Path) -> None:
+    one = told(path, two_years(), end=730, margin=0.5)["prediction"]
+    assert (one["followed"], one["returned"], one["r"]) == (40, 20, 0.5)
+    assert (one["r_low"], one["r_high"]) == wilson(20, 40)
+    assert (one["active_years"], one["m"]) == (80, 8600 * 0.5 / 80)
+    assert one["value"] == pytest.approx(53.75 * 0.5 / (1 + 0.1 - 0.5))
+    assert (one["low"], one["high"]) == tuple(pytest.approx(53.75 * r / (1.1 - r)) for r in wilson(20, 40))
+
+
+def test_a_year_that_is_not_over_is_in_neither_part(path: Path) -> None:
+    one = told(path, two_years(), end=729.9, margin=0.5)["prediction"]
+    # The second year of everybody is cut off, and with it the order that is in it.
+    assert (one["followed"], one["returned"], one["active_years"], one["m"]) == (40, 20, 40, 8200 * 0.5 / 40)
+
+
+def test_too_few_who_are_followed_make_no_prediction(path: Path) -> None:
+    result = told(path, two_years(29), end=730)
+    assert result["prediction"] is None
+    assert "fewer than 30 customers have a year" in " ".join(result["notes"])
+
+
+def test_a_threshold_takes_all_who_are_worth_as_much_and_rounds_down(path: Path) -> None:
+    made = Maker()
+    for n in range(20):
+        made.order(f"c{n:02}", 1, 100 if n < 5 else 10)
+    bound = told(path, made, end=2, margin=0.12345)["threshold"]
+    assert (bound["lifetime_value"], bound["customers"], bound["customer_share"]) == (12.34, 5, 0.25)
+    assert bound["margin_share"] == pytest.approx(500 / 650)
+
+
+def test_what_the_threshold_is_made_of_is_said(path: Path) -> None:
+    made = two_years()
+    assert "The margin is 100.0 % of revenue (margin_share of the definitions)." in asked(path, made, end=730).notes
+    notes = " ".join(asked(path, made, end=730, margin=0.4).notes)
+    assert "The margin is 40.0 % of revenue (--margin). The rules' margin_share is 1: set it to 0.4" in notes
+    for n in range(12):
+        made.order(f"us{n}", 5, 10, currency="USD")
+    assert "is of orders in EUR: the threshold, in USD, does not fit" in " ".join(asked(path, made, end=730, currency="usd").notes)
+    _, log = made.opened(path)
+    without = log._replace(definitions=parse("revision = 1"))
+    assert "Rules have no lifetime_value: [commerce] is off." in value.analyse(without, currency=None, margin=None, discount=0.1).notes
+
+
+def test_too_little_is_refused_in_one_sentence(path: Path) -> None:
+    made = Maker()
+    made.add("a", 1, "page.viewed")
+    with pytest.raises(InputError, match="has no order"):
+        asked(path, made, end=2)
+    some(made, 9)
+    with pytest.raises(InputError, match="at least 10 customers with an order that stands, and this history has 9"):
+        asked(path, made, end=2)
+    made = Maker()
+    for n in range(10):
+        made.order(f"c{n}", 1, 0)
+    with pytest.raises(InputError, match="come to nothing"):
+        asked(path, made, end=2)
+
+
+def signals(history: History, definitions: Definitions) -> dict[str, float]:
+    """Each customer's lifetime_value after the last event, as the workers have it."""
+    chapter = Fold(definitions).chapters["commerce"]
+    kept: dict[str, Kept] = {}
+    for event in history.events:
+        touchpoint = decode(0, event.time_ms, event.key, event.value, ())
+        assert isinstance(touchpoint, Touchpoint)
+        assert event.key is not None
+        if touchpoint.type.startswith("order."):
+            chapter.apply(kept.setdefault(event.key.decode(), Kept()), touchpoint, State(), Aside(bytes(256)))
+    return {key: float(chapter.signal(one, "lifetime_value")) for key, one in kept.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_the_lifetime_value_of_the_rules(path: Path, seed: int) -> None:
+    random, made = Random(seed), Maker()
+    for n in range(400):
+        who, kind = f"c{random.randrange(20):02}", random.choice(["order.completed", "order.refunded"] * 4 + ["order.cancelled"])
+        commerce: dict[str, Any] = {"order_id": f"{who}-{random.randrange(6)}"}
+        if kind == "order.completed" or random.random() < 0.6:
+            commerce["revenue"] = random.choice(["19.99", "0", "75.5", "300"])
+            commerce["currency"] = "EUR" if kind == "order.completed" else random.choice(["", "EUR", "USD"])
+        made.add(who, n / 100, kind, commerce=commerce)
+    history, definitions = read_history(made.write(path)), parse("revision = 1\n[commerce]\nmargin_share = 0.3")
+    found = value.analyse(opened(history, definitions), currency=None, margin=None, discount=0.1).result["customers"]
+    live = signals(history, definitions)
+    assert len(live) == 20
+    assert dict.fromkeys(live, 0.0) | {one["key"]: one["value"] for one in found} == live
