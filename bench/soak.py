@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from bench import environments, product
 from bench.machine import machine
 from bench.worker import Worker
 from deploy.local.stack import STATE, Stack
+from streamer.definitions import default_text, parse
 from streamer.engine.ingest import sender
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ RATE: Final = 2_000.0
 QUICK: Final = {"seconds": 90.0, "days": 21.0, "rate": 500.0}
 CUSTOMERS: Final = 10_000_000  # so many that nearly every session is somebody new
 FILLING_SHARE: Final = 0.4  # the longest window of the default definitions is 14 days and 7: it has to be full
+# By default buyers are remembered for two years. What is kept of a customer must end within the filling: 10 days, and what waits for it.
+KEPT_DAYS_MAX: Final = 10
 SAMPLE_SECONDS: Final = 5.0
 # Over the part that is looked at: memory may drift by so much of itself, a batch may take so many times longer at the end.
 GROWTH_SHARE_MAX: Final = 0.10
@@ -113,9 +117,20 @@ async def _begin(environment: dict[str, str], begin_ms: int) -> None:
         await out.control("begin", begin_ms)
 
 
+def definitions() -> str:
+    """The default ones, but that nothing is kept for longer than `KEPT_DAYS_MAX`."""
+    text = re.sub(r'"(\d+)d"', lambda span: f'"{min(int(span[1]), KEPT_DAYS_MAX)}d"', default_text())
+    # A shipment is kept for longer than one and a half times the cadence.
+    text = re.sub(r"^cadence = .*$", 'cadence = "6d"\nper_customer = "6d"', text, flags=re.MULTILINE)
+    parse(text)
+    return text
+
+
 def run(stack: Stack, directory: Path, options: argparse.Namespace, console: Console) -> list[dict[str, Any]]:
     """The soak; its samples."""
     made = product.environment(stack, product.ROWS[1], "soak.")
+    made["STREAMER_DEFINITIONS"] = str(directory / "definitions.toml")
+    Path(made["STREAMER_DEFINITIONS"]).write_text(definitions())
     product.create_topics(made)
     probes = directory / "probes"
     probes.mkdir()

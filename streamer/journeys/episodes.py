@@ -63,7 +63,7 @@ class EpisodeFold:
         self._on = {kind: [entry for entry in self.rules.values() if entry.rule.on == kind] for kind in ("journey", "issue", "customer")}
         self.watches_progress = any(entry.names & {"step", "value"} for entry in self._on["journey"])
         self._on_contact = [entry for entry in self._on["issue"] if entry.names - _EFFORT]
-        self._on_issues = [entry for entry in self._on["journey"] if entry.names & OF_CUSTOMER.keys()]
+        self._on_issues = [entry for entry in self._on["journey"] if any(name in OF_CUSTOMER for name in entry.names)]
         self._limit = definitions.limits.episodes_per_customer
         on_customer = frozenset[str]().union(*(entry.rule.names for entry in self._on["customer"]))
         self._after: dict[tuple[tuple[str, ...], bool], list[EntityRule]] = {}
