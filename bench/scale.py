@@ -113,7 +113,7 @@ def measure(stack: Stack, directory: Path, crowd: Crowd, *, every_row: bool = Fa
         asyncio.run(_create_uncompacted(product.config_of(made)))
     product.create_topics(made)
     times = max(1, -(-events // EVENTS))
-    span_ms = BASE_HOURS * HOUR_MS * events // EVENTS if events > EVENTS else BASE_HOURS * HOUR_MS
+    span_ms = BASE_HOURS * HOUR_MS * max(events, EVENTS) // EVENTS
     shape = Shape(events, crowd.pool, crowd.active, span_ms, begin_of(times, round(time.time() * 1000)))
     asyncio.run(compare.fill(made, shape))
     with Worker(made, directory / f"{prefix}log") as worker:

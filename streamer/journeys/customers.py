@@ -47,8 +47,10 @@ class Customers:
         found = self._all.get(key)
         if found is None or isinstance(found, Customer):
             return found
-        customer = Customer.of_row(key, _row_of(found))
-        customer.queued = _queued(found)
+        row = _row_of(found)
+        customer = Customer.of_row(key, row)  # with its deadline as its place
+        if row is not found:
+            customer.queued = split_time(found)[0]
         customer.dirty = key in self.changed
         if key in self._unwritten:
             self._unwritten.remove(key)
@@ -68,7 +70,9 @@ class Customers:
             return NEVER, NEVER
         if isinstance(found, Customer):
             return found.queued, found.due
-        return _queued(found), decode_head(_row_of(found)).due
+        row = _row_of(found)
+        due = decode_head(row).due
+        return due if row is found else split_time(found)[0], due
 
     def requeued(self, key: bytes) -> None:
         """The customer's place in the queue is now that of its next deadline; a packed one stays packed."""
@@ -144,10 +148,6 @@ class Customers:
 
 def _row_of(packed: bytes) -> bytes:
     return packed if packed[0] >= _ROW_BEGINS else split_time(packed)[1]
-
-
-def _queued(packed: bytes) -> int:
-    return decode_head(packed).due if packed[0] >= _ROW_BEGINS else split_time(packed)[0]
 
 
 class RowsView(Mapping[bytes, bytes]):

@@ -20,7 +20,11 @@ def time_bytes(time_ms: int) -> bytes:
 
 def split_time(entry: bytes) -> tuple[int, bytes]:
     """The time that `time_bytes` wrote, and what follows it."""
-    return int.from_bytes(entry[:_TIME_BYTES], "big") - _ZERO, entry[_TIME_BYTES:]
+    return _time_of(entry), entry[_TIME_BYTES:]
+
+
+def _time_of(entry: bytes) -> int:
+    return int.from_bytes(entry[:_TIME_BYTES], "big") - _ZERO
 
 
 @final
@@ -50,4 +54,4 @@ class Timers:
         return len(self._heap)
 
     def _look(self) -> None:
-        self.next_ms = int.from_bytes(self._heap[0][:_TIME_BYTES], "big") - _ZERO if self._heap else NEVER
+        self.next_ms = _time_of(self._heap[0]) if self._heap else NEVER

@@ -162,7 +162,7 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
             told = [one for one in counted.told if one.rule == rule.id]
             rows = [
                 *_moments(told, recounted.holdings[rule.id], rule.cooldown, recounted.refusing),
-                *_spells(counted.spells.get(rule.id, ()), recounted.spells.get(rule.id), recounted.refusing),
+                *_spells(counted.spells.get(rule.id, ()), recounted.spells[rule.id], recounted.refusing),
             ]
             cut = next((name for name in (*RULE_LIMITS, *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
             excuse = f"a limit per customer cut {counted.cut[cut]} times ({cut}), which the recount does not know" if cut else ""
@@ -202,10 +202,8 @@ def _is_of(one: Holding, time_ms: int, *, between: bool) -> bool:
     return one.time_ms == time_ms or (between and one.time_ms < time_ms <= one.until_ms)
 
 
-def _spells(told: Sequence[Spell], held: Sequence[Spell] | None, refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
-    """Each firing must be one of the recount, if that knows them, and end when that does. Not of who refuses: then it waits."""
-    if held is None:
-        return
+def _spells(told: Sequence[Spell], held: Sequence[Spell], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
+    """Each firing must be one of the recount, and end when that does. Not of who refuses: then it waits."""
     mine, theirs = _numbered(told), _numbered(held)
     for at in sorted({*mine, *theirs}):
         key, journey, name, time_ms, _ = at

@@ -81,17 +81,17 @@ def counted_of(result: Result, dimensions: Sequence[str], by_account: frozenset[
 
 def _spells(alerts: Sequence[Alert]) -> dict[str, list[Spell]]:
     found: dict[str, list[Spell]] = {}
-    firing: dict[str, tuple[list[Spell], int]] = {}
+    firing: dict[str, int] = {}  # by fingerprint, the place among those of its rule
     for transition in alerts:
         if transition.entity is None or not transition.entity.canonical_id:
             continue
         of_rule = found.setdefault(transition.rule.id, [])
         if transition.state == "firing":
-            firing[transition.fingerprint] = of_rule, len(of_rule)
+            firing[transition.fingerprint] = len(of_rule)
             holding = _told(transition, transition.entity).holding
             of_rule.append(Spell(*holding[:4], None))
         elif transition.state == "resolved":
-            at = firing[transition.fingerprint][1]
+            at = firing[transition.fingerprint]
             of_rule[at] = of_rule[at]._replace(until_ms=milliseconds(transition.event_time))
     return found
 

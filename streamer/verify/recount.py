@@ -46,8 +46,8 @@ class Recount(NamedTuple):
     """What the SQL says.
 
     dimensions: names of a cell's values. sums: without zeros. records: how many had which outcome, dead letters by reason. holdings:
-    by entity rule, where its condition holds; spells: from when until when it fires, as far as
-    that can be known. refusing: the customers who refused analytics at any time.
+    by entity rule, where its condition holds; spells: from when until when it fires. refusing: the customers who refused analytics at any
+    time.
     """
 
     dimensions: tuple[str, ...]

@@ -59,7 +59,11 @@ def names_of(rule: Rule) -> list[str]:
 
 
 def _in_condition(rule: Rule) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(rule.when.strip(), mode="eval")) if isinstance(node, ast.Name)}
+    return {node.id for node in ast.walk(_condition(rule)) if isinstance(node, ast.Name)}
+
+
+def _condition(rule: Rule) -> ast.expr:
+    return ast.parse(rule.when.strip(), mode="eval").body
 
 
 def _evaluated(rule: Rule) -> str:
@@ -70,7 +74,7 @@ def _evaluated(rule: Rule) -> str:
 def holdings(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[Holding]:
     """Every moment at which the rule holds, in the order of time."""
     kind, names = rule.entity or "customer", names_of(rule)
-    condition = as_sql(ast.parse(rule.when.strip(), mode="eval").body)
+    condition = as_sql(_condition(rule))
     columns = ", ".join([_ENTITY[kind], "key", "t", *(f'"{name}"' for name in names)])
     moments = f"SELECT *, {_UNTIL.get(kind, '0')} AS until{_patterns(names)} FROM {kind}_moments WHERE {_evaluated(rule)}"  # noqa: S608
     query = f"SELECT {columns}, until FROM ({moments}) WHERE ({condition}) AND NOT refused ORDER BY t, place"  # noqa: S608
@@ -91,7 +95,7 @@ def _patterns(names: Iterable[str]) -> str:
 def spells(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[Spell]:
     """Every firing of the rule and its end: while it holds without a break, but not before the cooldown since the one before is over."""
     kind = rule.entity or "customer"
-    condition = as_sql(ast.parse(rule.when.strip(), mode="eval").body)
+    condition = as_sql(_condition(rule))
     moments = f"SELECT *{_patterns(names_of(rule))} FROM {kind}_lives WHERE over OR {_evaluated(rule)}"  # noqa: S608
     judged = f"SELECT *, coalesce(({condition}) AND NOT refused AND NOT over, false) AS holds FROM ({moments})"  # noqa: S608
     query = (

@@ -47,10 +47,8 @@ async def partitions(owned: Bench) -> Partitions:
     return made
 
 
-async def test_a_rebalance_in_the_middle_of_a_renewals_commit_waits_for_it_and_commits_nothing_twice(
-    owned: Bench, partitions: Partitions
-) -> None:
-    owner, broker, failures = owned
+async def rebalanced_while_a_renewal_commits(owned: Bench, partitions: Partitions) -> None:
+    owner, broker, _ = owned
     broker.gate.clear()
     owner.fold(batch(10, 12), None)
     partitions.renew()
@@ -59,6 +57,13 @@ async def test_a_rebalance_in_the_middle_of_a_renewals_commit_waits_for_it_and_c
     await asyncio.sleep(0)
     broker.gate.set()
     await closing
+
+
+async def test_a_rebalance_in_the_middle_of_a_renewals_commit_waits_for_it_and_commits_nothing_twice(
+    owned: Bench, partitions: Partitions
+) -> None:
+    _, broker, failures = owned
+    await rebalanced_while_a_renewal_commits(owned, partitions)
     assert broker.begun == 1, "nobody begins a transaction in a transaction"
     assert [entry.drained.next_offset for entry in broker.committed] == [12]
     assert not dict(partitions.processors())
@@ -66,16 +71,9 @@ async def test_a_rebalance_in_the_middle_of_a_renewals_commit_waits_for_it_and_c
 
 
 async def test_a_renewal_that_fails_in_a_rebalance_lets_go_of_the_partition(owned: Bench, partitions: Partitions) -> None:
-    owner, broker, _ = owned
+    _, broker, _ = owned
     broker.refusal = ProducerFenced("another")
-    broker.gate.clear()
-    owner.fold(batch(10, 12), None)
-    partitions.renew()
-    await until(lambda: broker.begun == 1, "the renewal commits")
-    closing = asyncio.create_task(partitions.close_all())
-    await asyncio.sleep(0)
-    broker.gate.set()
-    await closing
+    await rebalanced_while_a_renewal_commits(owned, partitions)
     assert broker.committed == []
     assert not dict(partitions.processors())
     assert partitions._kept == {}, "what is not known to be committed is read again"
