@@ -28,6 +28,7 @@ _ISSUE: Final = "issue:"
 # What only an effort signal changes.
 _EFFORT: Final = frozenset({"channel_switches", "recent_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 
+
 class EntityRule(NamedTuple):
     """A rule with its compiled expression, the names it uses, and its quiet hours, if it has any."""
 
