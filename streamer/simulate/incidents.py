@@ -12,12 +12,10 @@ from streamer.alerts.times import rfc3339
 from streamer.durations import parse_duration
 from streamer.errors import InputError
 from streamer.simulate.people import REGIONS
-from streamer.simulate.scenario import CHECKOUT_DEADLINE_MS, HOUR_MS, MOBILE, PLATFORMS, STEPS
+from streamer.simulate.scenario import CHECKOUT_DEADLINE_MS, HOUR_MS, MOBILE, PLATFORMS, QUEUES, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-QUEUES: Final = ("phone", "chat")  # where customers wait in line
 
 
 class Move(NamedTuple):
@@ -100,6 +98,8 @@ KINDS: Final[Mapping[str, Kind]] = {
         {"channel": QUEUES, "region": REGIONS},
         (
             Move("response_in_time_rate", "down", shared=_IN_QUEUE),
+            Move("queue_wait_median", "up", shared=_IN_QUEUE, until_later_ms=HOUR_MS // 2),
+            Move("queue_wait_p90", "up", shared=_IN_QUEUE, until_later_ms=HOUR_MS // 2),
             Move("switch_rate", "up", shared=_IN_QUEUE),
             Move("channel_switches", "up", until_later_ms=HOUR_MS),
             Move("repeat_rate", "up", until_later_ms=HOUR_MS),
@@ -154,6 +154,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("silent_case_rate", "up", _CASES),
             Move("silences", "up", _CASES, from_later_ms=2 * HOUR_MS, until_later_ms=2 * HOUR_MS),
             Move("untold_owner_change_rate", "up", _CASES),
+            Move("missed_due_date_rate", "up", _CASES, from_later_ms=2 * HOUR_MS, until_later_ms=2 * HOUR_MS),
             Move("information_sent", "down", _CASES),
             Move("status_inquiry_share", "up", from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),
             Move("contacts", "up", _CASES, from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),

@@ -59,8 +59,8 @@ WATCHED = (
     "csat_mean_experience", "ces_agree_experience", "ces_mean_experience", "ces1_easy_experience", "survey_response_rate",
     "repeat_info_rate", "generic_rate", "response_in_time_rate", "rage_click_rate", "error_loop_rate", "page_loop_rate",
     "field_trouble_rate", "abandoned_at_step", "step_friction_rate", "handoff_failure_rate", "handoff_completeness", "handoff_cold_share",
-    "silent_case_rate", "status_inquiry_share", "unowned_case_rate", "untold_owner_change_rate", "on_time_promised_rate",
-    "on_time_requested_rate", "on_time_committed_rate", "expedited_rate",
+    "silent_case_rate", "missed_due_date_rate", "status_inquiry_share", "unowned_case_rate", "untold_owner_change_rate",
+    "on_time_promised_rate", "on_time_requested_rate", "on_time_committed_rate", "expedited_rate", "queue_wait_median", "queue_wait_p90",
 )  # fmt: skip
 # Shares that an incident thins, though it does nothing to what they are made for: who hangs up has not been asked for anything again,
 # and who asks for his late parcel does not ask in the words of `status_reasons`. No label names them.
