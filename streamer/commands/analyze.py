@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from streamer.analysis.report import Report
 
 _WIDTH_IN_A_FILE = 120
-_MODULES = frozenset({"numpy", "matplotlib"})
+_MODULES = frozenset({"numpy", "matplotlib", "scipy"})
 
 
 class Score(StrEnum):
@@ -181,19 +181,20 @@ def value(
     file: File, mapping: Mapping = None, definitions: DefinitionsFile = None, currency: Currency = None,
     margin: Annotated[float | None, typer.Option(min=0.0001, max=1, help="What of revenue is margin; by default the definitions'.")] = None,
     discount: Annotated[float, typer.Option(min=0.001, max=1, help="What a year takes off money to come: 0.1 is 10 %.")] = 0.10,
+    horizon: Annotated[int, typer.Option(min=1, max=3650, help="How many days ahead orders are predicted.")] = 90,
     plot: Plot = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """What customers are worth: margin to date by decile, a simple prediction, and from where the top tenth begins.
+    """What customers are worth: margin to date by decile, what is to be expected of them, and from where the top tenth begins.
 
-    The proposed threshold is what a rule takes with `lifetime_value >= N`. With --json each customer has x, t_x, T and mean spend, for
-    a model of your own.
+    The proposed threshold is what a rule takes with `lifetime_value >= N`. BG/NBD and Gamma-Gamma models say who orders again within
+    the horizon, and what that brings. With --json each customer has x, t_x, T, mean spend, expected orders and margin.
 
     Exit code 0: done. 2: the file, the definitions or an option cannot be used, or fewer than ten customers have ordered.
     """
     _, log = _opened(file, mapping, definitions, "touchpoints")
     from streamer.analysis import value as question
 
-    _tell(question.analyse(log, currency=currency, margin=margin, discount=discount), plot, as_json=as_json)
+    _tell(question.analyse(log, currency=currency, margin=margin, discount=discount, horizon_days=horizon), plot, as_json=as_json)
 
 
 def _opened(file: Path, mapping: Path | None, definitions: Path | None, until: Literal["touchpoints", "journeys"]) -> tuple[History, Log]:
