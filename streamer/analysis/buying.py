@@ -69,6 +69,11 @@ def forecast(customers: Sequence[Customer], *, horizon_days: int, margin: float)
     repeated = sum(1 for one in customers if one.x)
     if repeated < REPEATED_MIN:
         return _nothing(horizon_days, f"{repeated} customers have ordered again, and who does can be told from {REPEATED_MIN} on.")
+    longest = max(one.T for one in customers)
+    if longest < horizon_days:
+        return _nothing(
+            horizon_days, f"a forecast of {horizon_days} days needs as many of history, and the longest known has {longest:.0f}."
+        )
     x, t_x, end = (np.array(values, dtype=np.float64) for values in zip(*((one.x, one.t_x, one.T) for one in customers), strict=True))
     model = models.fit_bgnbd(x, t_x, end)
     if model is None:
@@ -101,6 +106,9 @@ def notes(found: Forecast) -> list[str]:
         "BG/NBD: every customer orders at a steady rate until he leaves for good; seasons, campaigns and prices are not in it.",
         "Its intervals are of the parameters alone. Hold it against a later history before you rely on it.",
     ]
+    names = zip(("r", "alpha", "a", "b"), found.model.parameters, found.model.errors, strict=True)
+    if vague := [name for name, value, error in names if error > value]:
+        told.append(f"These orders hardly tell {', '.join(vague)}: do not read anything into what a single parameter is.")
     if found.spend is None:
         return [*told, "No model of spend (Gamma-Gamma): it has no clear maximum, so what the orders will bring is not predicted."]
     return [*told, "Gamma-Gamma: how much a customer spends on an order is taken to have nothing to do with how often he orders."]

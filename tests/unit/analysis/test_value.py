@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from streamer.analysis import models, value
+from streamer.analysis import buying, models, value
 from streamer.analysis.history import opened
 from streamer.definitions import parse
 from streamer.errors import InputError
@@ -33,10 +33,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "history.jsonl"
 
 
-def asked(path: Path, made: Maker, *, end: float, currency: str | None = None, margin: float | None = None) -> Report:
+def asked(path: Path, made: Maker, *, end: float, currency: str | None = None, margin: float | None = None, horizon: int = 90) -> Report:
     made.add("clock", end, "page.viewed")
     _, log = made.opened(path)
-    return value.analyse(log, currency=currency, margin=margin, discount=0.1)
+    return value.analyse(log, currency=currency, margin=margin, discount=0.1, horizon_days=horizon)
 
 
 def told(path: Path, made: Maker, **more: Any) -> dict[str, Any]:
@@ -198,6 +198,21 @@ def test_without_enough_who_came_again_nothing_is_forecast_and_why_is_said(path:
     assert {one["expected_orders"] for one in report.result["customers"]} == {None}
     assert "No model of who orders again: 29 customers have ordered again, and who does can be told from 30 on." in report.notes
     assert "Who will order again, by BG/NBD" not in [table.title for table in report.tables]
+
+
+def test_no_forecast_is_longer_than_the_history(path: Path) -> None:
+    made = comers()
+    made.order("first", 0, 10)
+    assert told(path, made, end=300, horizon=300)["forecast"]["horizon_days"] == 300
+    report = asked(path, made, end=300, horizon=301)
+    assert report.result["forecast"] is None
+    assert any("a forecast of 301 days needs as many of history, and the longest known has 300." in note for note in report.notes)
+
+
+def test_a_parameter_that_the_orders_hardly_tell_is_named() -> None:
+    model = models.BgNbd(0.2, 5.0, 0.8, 2.0, 0.0, np.diag([0.1, 0.9, 1.1, 4.0]))
+    notes = buying.notes(buying.Forecast(90, [], model, None, 1.0, 1.0, None, ""))
+    assert any(note.startswith("These orders hardly tell a, b:") for note in notes)
 
 
 def test_where_everybody_spends_the_same_orders_are_forecast_and_no_margin(path: Path) -> None:
