@@ -91,19 +91,24 @@ def spend(
 
 def trajectory(
     file: File, mapping: Mapping = None, definitions: DefinitionsFile = None, score: ScoreOption = Score.NPS, scope: Scope = "experience",
-    currency: Currency = None, plot: Plot = None, as_json: AsJson = False,
+    currency: Currency = None,
+    employees: Annotated[Path | None, typer.Option(help="Engagement of teams: CSV or JSON lines of team, month (2026-01), score.")] = None,
+    plot: Plot = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Where spend is heading, beside where scores are; and who declines silently.
 
     A line through each customer's spend of the last complete months, and one through the scores. Silent decliners spend much less and
-    have reason to: a bad latest score, or an issue of high effort.
+    have reason to: a bad latest score, or an issue of high effort. With --employees also how engaged teams are, beside what the
+    customers say and spend whom they served.
 
     Exit code 0: done. 2: the file or an option cannot be used, or the file has too little to say anything.
     """
     _, log = _opened(file, mapping, definitions, "journeys")
+    from streamer.analysis import engagement
     from streamer.analysis import trajectory as question
 
-    _tell(question.analyse(log, _measure(score, scope), currency=currency), plot, as_json=as_json)
+    teams = None if employees is None else engagement.read(employees)
+    _tell(question.analyse(log, _measure(score, scope), currency=currency, employees=teams), plot, as_json=as_json)
 
 
 def initiative(
