@@ -64,9 +64,9 @@ Currency = Annotated[str | None, typer.Option(help="Of the orders to count; by d
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    asked = "what goes with spend and scores, which alerts were right, what customers are worth"
+    asked = "what goes with spend and scores, which alerts were right, what customers are worth, how long steps take"
     analyze = typer.Typer(no_args_is_help=True, help=f"Ask a whole history: {asked}.")
-    for command in (spend, trajectory, initiative, drivers, alerts, moments, value):
+    for command in (spend, trajectory, initiative, drivers, alerts, moments, value, steps):
         analyze.command()(command)
     app.add_typer(analyze, name="analyze")
 
@@ -200,6 +200,22 @@ def value(
     from streamer.analysis import value as question
 
     _tell(question.analyse(log, currency=currency, margin=margin, discount=discount, horizon_days=horizon), plot, as_json=as_json)
+
+
+def steps(
+    file: File, mapping: Mapping = None, definitions: DefinitionsFile = None, plot: Plot = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """How long journeys stay on their steps, and what to set stall_after to.
+
+    Median, P90 and P95 of the stays that have ended. Proposed for each journey: the greater of the stall_after there is and the P95 of
+    its slowest step.
+
+    Exit code 0: done. 2: the file, the definitions or an option cannot be used, or no journey has left a step.
+    """
+    _, log = _opened(file, mapping, definitions, "journeys")
+    from streamer.analysis import stays as question
+
+    _tell(question.analyse(log), plot, as_json=as_json)
 
 
 def _opened(file: Path, mapping: Path | None, definitions: Path | None, until: Literal["touchpoints", "journeys"]) -> tuple[History, Log]:
