@@ -26,6 +26,7 @@ STAYS_MIN: Final = 100
 _ROUNDING: Final = ((120_000, 10_000), (7_200_000, 60_000), (172_800_000, 3_600_000))
 _DAY_MS: Final = 86_400_000
 _SHOWN: Final = 20
+_LEAST_DRAWN: Final = 1.0  # seconds, on a logarithmic axis
 
 _STAYS: Final = """
 SELECT v.journey, v.step, count(*), quantile_cont(ended - v.t, [0.5, 0.9, 0.95]), count(*) FILTER (ended - v.t > stall_after)
@@ -139,18 +140,12 @@ def _draw(figure: Figure, steps: Sequence[Step], headline: str) -> None:
     pictures.rows(figure, len(shown))
     ax = figure.subplots()
     for row, one in enumerate(shown):
-        ax.plot(
-            [one.median / 60, max(one.p95, one.median) / 60],
-            [row, row],
-            color=pictures.BLUE,
-            linewidth=6,
-            alpha=0.3,
-            solid_capstyle="round",
-        )
-        ax.plot([one.median / 60], [row], "o", color=pictures.BLUE, markersize=8)
-        ax.plot([one.p90 / 60], [row], "|", color=pictures.INK, markersize=12)
-    ax.set_xscale("symlog", linthresh=0.1)
-    ax.set_xlim(left=0)
+        median, p90, p95 = (max(seconds, _LEAST_DRAWN) / 60 for seconds in (one.median, one.p90, one.p95))
+        ax.plot([median, p95], [row, row], color=pictures.BLUE, linewidth=6, alpha=0.3, solid_capstyle="round")
+        ax.plot([median], [row], "o", color=pictures.BLUE, markersize=8)
+        ax.plot([p90], [row], "|", color=pictures.INK, markersize=12)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_yticks(range(len(shown)), [f"{one.journey}: {one.step}" for one in shown], color=pictures.INK)
     ax.grid(axis="x")
     ax.grid(visible=False, axis="y")
