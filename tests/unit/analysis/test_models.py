@@ -178,6 +178,22 @@ def test_spend_is_recovered_and_drawn_to_the_mean_of_all() -> None:
     assert many == pytest.approx(200, rel=0.01)
 
 
+@pytest.mark.parametrize(("orders", "mean"), [(1, 20.0), (6, 75.0)])
+def test_likelihood_and_expectation_of_spend_are_the_integrals_of_the_story(orders: int, mean: float) -> None:
+    """An order is gamma distributed with shape p and a rate of the customer's own, which is so with q and gamma."""
+    model = GammaGamma(4.0, 3.0, 40.0, 0.0)
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    most = gamma(model.q, scale=1 / model.gamma).isf(1e-15)
+    rates = (nodes + 1) / 2 * most
+    # The mean of the orders has the density of their sum, times their number.
+    density = gamma.pdf(orders * mean, model.p * orders, scale=1 / rates) * orders
+    known = weights / 2 * most * gamma.pdf(rates, model.q, scale=1 / model.gamma) * density
+    likelihood = models.gamma_gamma_log_likelihood((model.p, model.q, model.gamma), array(orders), array(mean))[0]
+    assert np.exp(likelihood) == pytest.approx(known.sum(), rel=1e-9)
+    expected = models.expected_spend(model, array(orders), array(mean))[0]
+    assert expected == pytest.approx((known * model.p / rates).sum() / known.sum(), rel=1e-9)
+
+
 def test_what_does_not_tell_the_parameters_has_no_fit() -> None:
     nothing = np.zeros(50)
     assert models.fit_bgnbd(nothing, nothing, np.full(50, 100.0)) is None, "nobody has come back"

@@ -60,6 +60,7 @@ FIELDS: list[dict[str, Any]] = [
     {"type": "checkout.started", "commerce": {"lines": [{"price": "x"}]}},
     {"type": "contact.handled", "handling": {"wait_seconds": "x"}}, {"type": "contact.ended", "handling": {"wait_seconds": -1}},
     {"type": "contact.handled", "handling": {"wait_seconds": True}}, {"type": "contact.ended", "handling": {"wait_seconds": -0.0001}},
+    {"type": "contact.ended", "handling": {"wait_seconds": -0.002}},
     {"type": "contact.handled", "handling": {"wait_seconds": None}}, {"type": "contact.ended", "handling": {"wait_seconds": "12.5"}},
     {"type": "case.opened", "handling": {"wait_seconds": "x"}},
     {"type": "shipment.created", "fulfilment": {"promised_at": "soon"}},
