@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from tests.journeys_support import Run
 
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "chapters" / "service.md"
 DEFINITIONS = (
     SLICES
     + """
@@ -303,6 +305,12 @@ def test_the_wait_in_a_queue_is_as_the_end_of_it_tells() -> None:
     assert waits(of_issue(5, "contact.started", handling={"wait_seconds": 1})) == {}, "at its beginning nobody knows"
     assert waits(started(0), handled(1), of_issue(2, "contact.ended")) == {}, "what is not told is not guessed"
     assert waits(handled(1, wait_seconds=-1), handled(2, wait_seconds="long")) == {}, "rejected"
+
+
+def test_the_rule_that_the_page_gives_for_long_queues_is_right() -> None:
+    (rule,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (parsed,) = parse(f'revision = 1\nwindows = ["5m"]\n[service]\n[[slice]]\nby = []\n{rule}').rule
+    assert (parsed.metric, int(parsed.for_)) == ("queue_wait_p90", 10 * MINUTE)
 
 
 def test_asking_again_and_bots_that_do_not_understand_are_alerts_with_their_evidence() -> None:
