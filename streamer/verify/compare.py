@@ -161,7 +161,7 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
         else:
             told = [one for one in counted.told if one.rule == rule.id]
             rows = [
-                *_moments(told, recounted.holdings[rule.id], rule.cooldown, recounted.refusing),
+                *_moments(told, recounted.holdings[rule.id], recounted.spells[rule.id], recounted.refusing),
                 *_spells(counted.spells.get(rule.id, ()), recounted.spells[rule.id], recounted.refusing),
             ]
             cut = next((name for name in (*RULE_LIMITS, *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
@@ -176,30 +176,24 @@ _Answer = dict[str, Any] | None
 
 
 def _moments(
-    told: Sequence[Told], holding: Sequence[Holding], cooldown_ms: int, refusing: frozenset[str]
+    told: Sequence[Told], holding: Sequence[Holding], spells: Sequence[Spell], refusing: frozenset[str]
 ) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
-    """Each alert's signals, and those of the recount at the same moment of the same entity; not of a firing that its cooldown has held
-    back until then, because the recount knows only the moments of events and deadlines. Who refused and consents again is told of at any
-    moment since, be it one at which nothing changes.
+    """Each alert's signals, and those of the recount at the same moment of the same entity. What was held back until then tells what has
+    held since before. Who refused and consents again is told of at any moment since, be it one at which nothing changes.
     """
     known: dict[tuple[Any, ...], list[Holding]] = {}
     for one in holding:
         known.setdefault(one[:3], []).append(one)
-    fired: dict[tuple[Any, ...], int] = {}
+    held_back = {one[:4] for one in spells if one.held_back}
     for transition in told:
         mine = transition.holding
-        theirs = [one for one in known.get(mine[:3], ()) if _is_of(one, mine.time_ms, between=mine.key in refusing)]
-        if transition.state == "firing":
-            held_back = cooldown_ms and mine.time_ms == fired.get(mine[:3], 0) + cooldown_ms
-            fired[mine[:3]] = mine.time_ms
-            if held_back:
-                continue
+        theirs = [one for one in known.get(mine[:3], ()) if one.time_ms == mine.time_ms and one.looked_at]
+        if transition.state == "firing" and mine[:4] in held_back:
+            theirs = [one for one in known.get(mine[:3], ()) if one.since <= 2 * mine.time_ms < one.until]
+        elif mine.key in refusing:
+            theirs = [one for one in known.get(mine[:3], ()) if one.since <= 2 * mine.time_ms + 1 and one.until >= 2 * mine.time_ms]
         equal = any(_same_signals(mine.signals, other.signals) for other in theirs)
         yield (transition.state, mine), mine.signals, mine.signals if equal else theirs[-1].signals if theirs else None
-
-
-def _is_of(one: Holding, time_ms: int, *, between: bool) -> bool:
-    return one.time_ms == time_ms or (between and one.time_ms < time_ms <= one.until_ms)
 
 
 def _spells(told: Sequence[Spell], held: Sequence[Spell], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:

@@ -123,6 +123,6 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, 
             )
         ),
         {rule.id: holdings(rule, fetched) for rule in known},
-        {rule.id: spells(rule, fetched) for rule in known},
+        {rule.id: spells(rule, definitions.timezone, fetched) for rule in known},
         frozenset(key for (key,) in fetched("SELECT DISTINCT key FROM events WHERE NOT analytics")),
     )

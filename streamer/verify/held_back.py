@@ -1,0 +1,58 @@
+"""What holds a firing back: docs/reference/journeys.md (Entity alerts, Held back)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from streamer.definitions import Rule
+
+_MINUTE_MS: Final = 60_000
+_DAY_MS: Final = 24 * 60 * _MINUTE_MS
+
+
+class Run(NamedTuple):
+    """From the moment at which a condition comes true until that at which it no longer holds, None if that has not come."""
+
+    begin: int
+    end: int | None
+    ends_by_event: bool
+
+
+def firings(runs: Iterable[Run], rule: Rule, timezone: str, clock_ms: int) -> Iterator[tuple[int, int | None, bool]]:
+    """When a rule begins to fire for one entity, when that ends, and whether it was held back: in each run at the first moment it may.
+
+    What was held back is looked at again after the deadlines of the moment that allows it, and before its events. The clock of the log
+    ends at clock_ms.
+    """
+    fired: list[int] = []
+    zone = ZoneInfo(timezone)
+    for run in sorted(runs, key=lambda run: run.begin):
+        at = _allowed(run.begin, fired, rule, zone)
+        holds = run.end is None or at < run.end or (at == run.end and run.ends_by_event)
+        if at == run.begin or (holds and at <= clock_ms):
+            yield at, run.end, at > run.begin
+            fired.append(at)
+
+
+def _allowed(time_ms: int, fired: Sequence[int], rule: Rule, zone: ZoneInfo) -> int:
+    """The first moment from then on that is past the cooldown, has fewer firings in the 24 hours before than the maximum, and is not quiet."""
+    allowed = max(time_ms, fired[-1] + rule.cooldown) if fired else time_ms
+    if rule.max_per_day and len(fired) >= rule.max_per_day:
+        allowed = max(allowed, fired[-rule.max_per_day] + _DAY_MS)
+    while _is_quiet(allowed, rule.quiet, zone):
+        allowed = (allowed // _MINUTE_MS + 1) * _MINUTE_MS
+    return allowed
+
+
+def _is_quiet(time_ms: int, spans: Iterable[str], zone: ZoneInfo) -> bool:
+    """By what the clock on the wall says then, be it that it has been put forward or back meanwhile."""
+    wall = datetime.fromtimestamp(time_ms // 1000, zone).strftime("%H:%M")
+    for begin, end in (span.split("-") for span in spans):
+        if (begin <= wall < end) if begin < end else (wall >= begin or wall < end):
+            return True
+    return False
