@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CUSTOMER: Final = "customer"
 _ISSUE: Final = "issue:"
 # What only an effort signal changes.
+_PROGRESS: Final = frozenset({"step", "value"})
 _EFFORT: Final = frozenset({"channel_switches", "recent_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 
 Read = Callable[[str], language.Value]
@@ -61,7 +62,7 @@ class EpisodeFold:
             if rule.entity and rule.mode != "off"
         }
         self._on = {kind: [entry for entry in self.rules.values() if entry.rule.on == kind] for kind in ("journey", "issue", "customer")}
-        self.watches_progress = any(entry.names & {"step", "value"} for entry in self._on["journey"])
+        self._on_progress = [entry for entry in self._on["journey"] if entry.names & _PROGRESS]
         self._on_contact = [entry for entry in self._on["issue"] if entry.names - _EFFORT]
         self._on_issues = [entry for entry in self._on["journey"] if any(name in OF_CUSTOMER for name in entry.names)]
         self._limit = definitions.limits.episodes_per_customer
@@ -76,6 +77,13 @@ class EpisodeFold:
         if state.refused:
             return
         for entry in self._on["journey"]:
+            self._of_journey(state, entry, instance, time_ms, sink)
+
+    def progress(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
+        """Evaluate the journey rules that name its step or its value, of which one has changed."""
+        if state.refused:
+            return
+        for entry in self._on_progress:
             self._of_journey(state, entry, instance, time_ms, sink)
 
     def journeys(self, state: State, time_ms: int, sink: Sink) -> None:

@@ -189,7 +189,10 @@ def _moments(
         mine = transition.holding
         theirs = [one for one in known.get(mine[:3], ()) if one.time_ms == mine.time_ms and one.looked_at]
         if transition.state == "firing" and mine[:4] in held_back:
-            theirs = [one for one in known.get(mine[:3], ()) if one.since <= 2 * mine.time_ms < one.until]
+            now = 2 * mine.time_ms
+            theirs = [one for one in known.get(mine[:3], ()) if one.looked_at and one.since == now][:1] or [
+                one for one in known.get(mine[:3], ()) if one.since <= now < one.until
+            ]
         elif mine.key in refusing:
             theirs = [one for one in known.get(mine[:3], ()) if one.since <= 2 * mine.time_ms + 1 and one.until >= 2 * mine.time_ms]
         equal = any(_same_signals(mine.signals, other.signals) for other in theirs)

@@ -16,24 +16,28 @@ _DAY_MS: Final = 24 * 60 * _MINUTE_MS
 
 
 class Run(NamedTuple):
-    """From the moment at which a condition comes true until that at which it no longer holds, None if that has not come."""
+    """From the moment at which a condition comes true until that at which it no longer holds, None if that has not come.
+
+    looked_at: the last time at which it is found to hold, of an end: that of the deadline before it, or its own if it is an event's,
+    because what waits is looked at before the events of its time.
+    """
 
     begin: int
     end: int | None
-    ends_by_event: bool
+    looked_at: int
 
 
 def firings(runs: Iterable[Run], rule: Rule, timezone: str, clock_ms: int) -> Iterator[tuple[int, int | None, bool]]:
     """When a rule begins to fire for one entity, when that ends, and whether it was held back: in each run at the first moment it may.
 
-    What was held back is looked at again after the deadlines of the moment that allows it, and before its events. The clock of the log
-    ends at clock_ms.
+    What was held back is looked at again with the deadlines of the moment that allows it, at last after all of them, and before its
+    events. The clock of the log ends at clock_ms.
     """
     fired: list[int] = []
     zone = ZoneInfo(timezone)
     for run in sorted(runs, key=lambda run: run.begin):
         at = _allowed(run.begin, fired, rule, zone)
-        holds = run.end is None or at < run.end or (at == run.end and run.ends_by_event)
+        holds = run.end is None or at < run.end or at == run.looked_at
         if at == run.begin or (holds and at <= clock_ms):
             yield at, run.end, at > run.begin
             fired.append(at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from streamer.metrics.catalogue import PATTERN_PREFIX
+from streamer.metrics.catalogue import PATTERN_PREFIX, chapter_of_signal
 from streamer.verify.held_back import Run, firings
 
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 _BINARY: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _COMPARE: Final[dict[type[ast.cmpop], str]] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=", ast.NotEq: "<>"}
-# Which rows of a table of moments a rule is evaluated at, besides that analytics is not refused.
-_EVALUATED: Final = {"issue": "true", "customer": "looked_at", "journey": "NOT coalesce(ends_it, false)"}
+# What only the customer's issues change: of a journey's rules only those that name it are looked at with them.
+_OF_ISSUES: Final = frozenset({"customer_contacts", "customer_switches"})
+_PROGRESS: Final = frozenset({"step", "value"})
 # The moments of one entity in their order, which of them are events', and when the last one's signals end, twice its milliseconds.
 _BY_EVENT: Final = {"issue": "true", "customer": "phase > 4", "journey": "by_event"}
 _LIFE: Final = {
@@ -79,8 +80,14 @@ def _condition(rule: Rule) -> ast.expr:
 
 
 def _evaluated(rule: Rule) -> str:
-    kind = rule.entity or "customer"
-    return "has_effort" if kind == "issue" and _in_condition(rule) <= _EFFORT else _EVALUATED[kind]
+    kind, names = rule.entity or "customer", _in_condition(rule)
+    if kind == "issue":
+        return "has_effort" if names <= _EFFORT else "true"
+    if kind == "journey":
+        goes_on = " OR goes_on" if names & _PROGRESS else ""
+        return f"NOT coalesce(ends_it, false) AND (looked_at{goes_on})" + ("" if names & _OF_ISSUES else " AND NOT of_issues")
+    # A repetition that leaves its window changes nothing that chapters and patterns say.
+    return "looked_at" + (" AND phase <> 2" if names_of(rule) and all(map(chapter_of_signal, names_of(rule))) else "")
 
 
 def holdings(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[Holding]:
@@ -89,10 +96,14 @@ def holdings(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) ->
     condition = as_sql(_condition(rule))
     columns = ", ".join([_ENTITY[kind], "key", "t", *(f'"{name}"' for name in names)])
     moments = (
-        f"SELECT *, ({_evaluated(rule)}) AS is_looked_at, 2 * t + ({_BY_EVENT[kind]})::INT AS since,"  # noqa: S608
-        f" coalesce(lead(since) OVER ({_LIFE[kind]}), {_AT_LAST[kind]}) AS until{_patterns(names)} FROM {kind}_moments"
+        f"SELECT *, ({_evaluated(rule)}) AND NOT refused AS is_looked_at, 2 * t + ({_BY_EVENT[kind]})::INT AS since,"  # noqa: S608
+        f" coalesce(lead(since) OVER life, {_AT_LAST[kind]}) AS until, row_number() OVER life AS in_life{_patterns(names)}"
+        f" FROM {kind}_moments WINDOW life AS ({_LIFE[kind]})"
     )
-    query = f"SELECT {columns}, is_looked_at, since, until FROM ({moments}) WHERE ({condition}) AND NOT refused ORDER BY t, place"  # noqa: S608
+    query = (
+        f"SELECT {columns}, is_looked_at, since, until FROM ({moments})"  # noqa: S608
+        f" WHERE {condition} ORDER BY t, place, in_life"
+    )
     return [
         Holding(key, journey, name, t, dict(zip(names, values, strict=True)), looked_at, since, until)
         for journey, name, key, t, *values, looked_at, since, until in fetched(query)
@@ -114,17 +125,18 @@ def spells(rule: Rule, timezone: str, fetched: Callable[[str], Iterable[tuple[An
     moments = f"SELECT *{_patterns(names_of(rule))} FROM {kind}_lives WHERE over OR {_evaluated(rule)}"  # noqa: S608
     judged = f"SELECT *, coalesce(({condition}) AND NOT refused AND NOT over, false) AS holds FROM ({moments})"  # noqa: S608
     query = (
-        f"SELECT key, {_ENTITY[kind]}, t, by_event, holds, life"  # noqa: S608
-        f" FROM (SELECT *, lag(holds, 1, false) OVER (PARTITION BY key, journey, life ORDER BY nth) AS held FROM ({judged}))"
+        f"SELECT key, {_ENTITY[kind]}, t, by_event, holds, before, life"  # noqa: S608
+        f" FROM (SELECT *, lag(holds, 1, false) OVER of_one AS held, lag(t) OVER of_one AS before FROM ({judged})"
+        " WINDOW of_one AS (PARTITION BY key, journey, life ORDER BY nth))"
         " WHERE holds <> held ORDER BY key, journey, life, nth"
     )
     runs: dict[tuple[str, str, str], list[Run]] = {}
-    for key, journey, name, t, by_event, holds, _ in fetched(query):
+    for key, journey, name, t, by_event, holds, before, _ in fetched(query):
         of_entity = runs.setdefault((key, journey, name), [])
         if holds:
-            of_entity.append(Run(t, None, ends_by_event=False))
+            of_entity.append(Run(t, None, looked_at=t))
         else:
-            of_entity[-1] = Run(of_entity[-1].begin, t, ends_by_event=by_event)
+            of_entity[-1] = Run(of_entity[-1].begin, t, looked_at=t if by_event else before)
     [(clock_ms,)] = fetched("SELECT clock FROM settings")
     return [
         Spell(key, journey, name, begin, end, held_back)

@@ -202,7 +202,7 @@ FROM moments m
 
 -- What befell an instance: its own events, the signals that name it, the deadline that nothing forestalled; and, while it is there, the
 -- events and ends of issues that may change the customer's numbers.
-CREATE TABLE journey_moments AS
+CREATE TABLE journey_states AS
 WITH own AS (
     SELECT key, journey_no, instance, t, event, events.place, 0 AS phase, role, before IS NULL AS begins, revenue_minor, digits,
         CASE WHEN role IN ('start', 'activity') THEN nullif(step, '') END AS step,
@@ -261,7 +261,8 @@ SELECT b.key, journeys.journey, i.instance, b.t, b.place,
     begun.channel, begun.platform, begun.segment, begun.region,
     coalesce(of_customer.contacts, 0) AS customer_contacts, coalesce(of_customer.channel_switches, 0) AS customer_switches,
     refuses(b.key, b.place) AS refused,
-    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it, b.phase NOT IN (2, 4) AS by_event, row_number() OVER so_far AS nth
+    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it, b.phase NOT IN (2, 4) AS by_event, b.phase IN (3, 4) AS of_issues,
+    b.phase = 0 AND NOT begins AS own, row_number() OVER so_far AS nth
 FROM befell b
     JOIN instances i ON i.key = b.key AND i.journey_no = b.journey_no AND i.instance = b.instance
     JOIN journeys ON journeys.journey_no = b.journey_no
@@ -273,6 +274,14 @@ WINDOW so_far AS (
     PARTITION BY b.key, b.journey_no, b.instance
     ORDER BY b.t, CASE b.phase WHEN 2 THEN -1 ELSE b.place END, b.phase ROWS UNBOUNDED PRECEDING
 );
+
+-- Of an instance's own events it is looked at those that begin it and that end that it was abandoned; rules that name a step or a value
+-- look at those that change one, too (goes_on).
+CREATE TABLE journey_moments AS
+SELECT *, NOT own OR coalesce(lag(abandoned) OVER life, false) AS looked_at,
+    lag(step) OVER life IS DISTINCT FROM step OR lag("value") OVER life IS DISTINCT FROM "value" AS goes_on
+FROM journey_states
+WINDOW life AS (PARTITION BY key, journey, instance ORDER BY nth);
 
 -- The moments of one life after the other (nth), with that at which nothing is left of an issue or an instance (over). by_event: an event's,
 -- before which all deadlines of its time fall due.

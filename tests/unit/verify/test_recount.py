@@ -177,12 +177,12 @@ def test_a_processor_that_forgets_an_end_and_what_a_cooldown_held_back_is_a_diff
     assert {"all-of-issues", "repeats"} <= found.keys(), "a draft too"
 
 
-def test_a_rule_that_sql_does_not_know_is_named() -> None:
+def test_a_rule_that_is_off_is_named() -> None:
     log, counts, end_ms = ordered()
-    text = '\n[[rule]]\nid = "by-day"\non = "customer"\nwhen = "contacts >= 3"\nquiet = ["22:00-07:00"]\n'
-    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["by-day"]
+    text = '\n[[rule]]\nid = "asleep"\non = "customer"\nwhen = "contacts >= 3"\nmode = "off"\n'
+    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["asleep"]
     assert (verdict.status, verdict.mismatches) == ("not verified", 0)
-    assert "quiet hours" in verdict.reason
+    assert "is off" in verdict.reason
 
 
 def test_drafts_are_compared_as_if_they_were_told_and_nobody_is() -> None:
