@@ -204,10 +204,12 @@ class EpisodeFold:
                 self._forget(state, key, episode)
 
     def end_entity(self, state: State, entity: str, time_ms: int, sink: Sink) -> None:
-        """Nothing is left of the entity: every alert about it ends."""
+        """Nothing is left of the entity: every alert about it ends, and what waits does not wait for another one of its name."""
         for key, episode in list(state.episodes.items()):
-            if episode.entity == entity and episode.firing:
-                self._end(state, key, episode, time_ms, sink)
+            if episode.entity == entity:
+                episode.waiting = False
+                if episode.firing:
+                    self._end(state, key, episode, time_ms, sink)
 
     def end_all(self, state: State, time_ms: int, sink: Sink) -> None:
         """The customer refused analytics: every personal alert ends."""
