@@ -64,7 +64,7 @@ def test_what_was_held_back_of_an_issue_that_has_ended_says_nothing_of_the_next_
     short = BARE.replace('window = "72h"', 'window = "1h"')
     story = Story(short + RULE.format(on="issue", when="transfers < 1", more='quiet = ["10:00-22:00"]'))
     story.event("case.reopened", 0, issue_id="i1")
-    story.event("contact.started", HOUR, issue_id="i1")
+    story.event("contact.started", 11 * HOUR, issue_id="i1")
     story.clock(DAY)
     assert told(story) == []
 
