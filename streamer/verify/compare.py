@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter as Tally
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from streamer.alerts.times import rfc3339
 from streamer.deltas import PANE_MS
-from streamer.metrics.catalogue import CHAPTERS, METRICS
+from streamer.metrics.catalogue import METRIC_BY_ID, METRICS
 from streamer.metrics.counters import ACCOUNT, FIRST_CHAPTERS, Counter
-from streamer.metrics.metric import counters_of
+from streamer.verify.limits import TOO_LATE, why_cut, why_cut_of_rules
 from streamer.verify.recount import Place, Recount, Sample, Series
 from streamer.verify.rules import Holding, Spell, obstacle
 
@@ -20,43 +20,11 @@ if TYPE_CHECKING:
 
     from streamer.definitions import Definitions
     from streamer.verify.counted import Counted, Told
+    from streamer.verify.ranges import Range
 
 K = TypeVar("K")
 V = TypeVar("V")
 Status = Literal["equal", "different", "not verified"]
-
-_JOURNEYS: Final = frozenset(c for c in Counter if Counter.STARTED <= c < Counter.CONTACTS)
-_ISSUES: Final = frozenset(c for c in Counter if Counter.CONTACTS <= c < Counter.CASES)
-_CASES: Final = frozenset(c for c in Counter if Counter.CASES <= c < FIRST_CHAPTERS)
-_COMMERCE: Final = frozenset(c for c in Counter if Counter.ORDERS_PLAIN <= c < Counter.SESSIONS_BROWSED)
-_LEVELS: Final = frozenset(
-    {Counter.LEVEL_ORDERS, Counter.LEVEL_REFERRAL_ORDERS, Counter.LEVEL_PRICE_PREMIUM, Counter.LEVEL_PRICE_REFERENCE}
-)
-_EFFORT: Final = frozenset(c for c in Counter if Counter.ISSUES_EFFORT_MEDIUM <= c < Counter.CASES or c == Counter.FRICTION_INSTANCES)
-
-
-def _of_chapter(chapter: str) -> frozenset[Counter]:
-    return frozenset(counter for metric in CHAPTERS[chapter] for counter in counters_of(metric))
-
-
-# What the recount does not know: the limits of docs/reference/journeys.md, and the counters that each can touch.
-LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
-    "cut_journeys": _JOURNEYS | _of_chapter("steps") | _of_chapter("value"),
-    "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
-    "cut_cases": _CASES | _EFFORT,
-    "cut_orders": _COMMERCE | _LEVELS | {Counter.CUSTOMERS_SLIPPED, Counter.CUSTOMERS_ORDERED, Counter.CUSTOMERS_REPEATED},
-    "cut_contracts": _of_chapter("contracts"),
-    "cut_refunds": _COMMERCE,
-    "cut_offers": frozenset({Counter.UPGRADES_SHOWN, Counter.UPGRADES_ACCEPTED}),
-    "cut_sessions": frozenset({Counter.SESSIONS_BROWSED, Counter.SESSIONS_HESITATED}),
-    "cut_resolutions": _EFFORT | {Counter.REPEAT_CONTACTS},
-    **{f"cut_{chapter}": _of_chapter(chapter) for chapter in ("steps", "handoffs", "communication", "causes")},
-    "cut_shipments": frozenset(c for c in Counter if Counter.SHIPMENTS <= c < Counter.PROACTIVE_CONTACTS),
-    "cut_messages": frozenset({Counter.INFORMATION_OPENED}),
-    "cut_goals": frozenset({Counter.GOALS, Counter.GOALS_PROGRESSED, Counter.GOALS_REACHED}),
-}
-
-_TOO_LATE: Final = "{} events left the retained ones early (cut_events), and some came too late for that"
 
 
 class Verdict(NamedTuple):
@@ -75,22 +43,6 @@ class Verdict(NamedTuple):
         return self.compared - self.equal if self.status == "different" else 0
 
 
-class Range(NamedTuple):
-    """Only panes that start in it are compared; the whole log is folded on both sides all the same."""
-
-    from_ms: int | None = None
-    to_ms: int | None = None
-
-    def holds(self, time_ms: int) -> bool:
-        """Whether a time is in it."""
-        return (self.from_ms is None or time_ms >= self.from_ms) and (self.to_ms is None or time_ms < self.to_ms)
-
-    @property
-    def limited(self) -> bool:
-        """Whether it leaves anything out."""
-        return self.from_ms is not None or self.to_ms is not None
-
-
 def unverified(names: Iterable[str], reason: str) -> list[Verdict]:
     """What there is nothing to compare with."""
     return [Verdict(name, "not verified", reason, 0, 0, []) for name in names]
@@ -99,7 +51,7 @@ def unverified(names: Iterable[str], reason: str) -> list[Verdict]:
 def records(mine: Mapping[str, int], theirs: Mapping[str, int], cut: Mapping[str, int]) -> Verdict:
     """What became of the records: applied, duplicate, late, dead letters by reason. cut: by limit, how often it cut."""
     rows = [(name, mine.get(name, 0), theirs.get(name, 0)) for name in sorted({*mine, *theirs})]
-    excuse = _TOO_LATE.format(cut["cut_events"]) if cut.get("cut_events") else ""
+    excuse = TOO_LATE.format(cut["cut_events"]) if cut.get("cut_events") else ""
     return _verdict("records", rows, lambda name, a, b: {"outcome": name, "counted": a, "recounted": b}, len(rows), excuse)
 
 
@@ -114,19 +66,20 @@ def counters(counted: Counted, recounted: Recount, within: Range, most: int) -> 
         cell = {name: value for name, value in zip(recounted.dimensions, place[1], strict=True) if value}
         return {"pane": rfc3339(place[2] * PANE_MS), "cell": cell, "counted": mine, "recounted": theirs}
 
-    return [_verdict(name, rows[name], told, most, _cut(name, counted, recounted)) for name in rows]
+    return [_verdict(name, rows[name], told, most, why_cut(name, counted, recounted)) for name in rows]
 
 
 def metrics(counted: Counted, recounted: Recount, definitions: Definitions, within: Range, most: int) -> list[Verdict]:
-    """Every metric that is on, in every slice and window, as of the end of the log."""
+    """Every metric that is on, in every slice and window: as of the end of the log, or of the range both sides were asked for.
+
+    within: windows that reach back before its begin are left out.
+    """
     wanted = [metric for metric in METRICS if definitions.has(metric)]
-    if within.limited:
-        reason = "windows are as of the end of the log; in a part of it the counters are compared that it is made of"
-        return unverified([metric.id for metric in wanted], reason)
     rows: dict[str, list[tuple[Series, Sample, Sample]]] = {metric.id: [] for metric in wanted}
     nothing = Sample(0, 0, None, None, None)
     for series in sorted({*counted.metrics, *recounted.metrics}):
-        rows.setdefault(series[0], []).append((series, counted.metrics.get(series, nothing), recounted.metrics.get(series, nothing)))
+        if not within.reaches_back(series[3]) or METRIC_BY_ID[series[0]].kind == "stock":
+            rows.setdefault(series[0], []).append((series, counted.metrics.get(series, nothing), recounted.metrics.get(series, nothing)))
 
     def told(series: Series, mine: Sample, theirs: Sample) -> dict[str, Any]:
         named = {"slice": dict(zip(series[1], series[2], strict=True)), "window": series[3]}
@@ -136,7 +89,7 @@ def metrics(counted: Counted, recounted: Recount, definitions: Definitions, with
     verdicts = []
     for metric in wanted:
         parts = [*metric.numerator, *metric.minus, *metric.denominator, *metric.squares_counters]
-        reasons = [reason for counter in parts if (reason := _cut(counter.name, counted, recounted))]
+        reasons = [reason for counter in parts if (reason := why_cut(counter.name, counted, recounted))]
         if full:
             reasons.append(f"more values of {', '.join(full)} than limits.label_values: the rest is counted as `other`")
         verdicts.append(_verdict(metric.id, rows[metric.id], told, most, reasons[0] if reasons else "", _near))
@@ -164,10 +117,8 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
                 *_moments(told, recounted.holdings[rule.id], recounted.spells[rule.id], recounted.refusing),
                 *_spells(counted.spells.get(rule.id, ()), recounted.spells[rule.id], recounted.refusing),
             ]
-            cut = next((name for name in (*RULE_LIMITS, *LIMITS, *CHAPTER_LIMITS) if counted.cut.get(name)), "")
-            excuse = f"a limit per customer cut {counted.cut[cut]} times ({cut}), which the recount does not know" if cut else ""
             rows = [row for row in rows if within.holds(row[0][1].time_ms)]
-            verdicts.append(_verdict(rule.id, rows, _told_rule, most, excuse))
+            verdicts.append(_verdict(rule.id, rows, _told_rule, most, why_cut_of_rules(counted)))
     return verdicts
 
 
@@ -254,38 +205,6 @@ def _near(mine: Sample, theirs: Sample) -> bool:
     return mine[:2] == theirs[:2] and all(
         a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)) for a, b in pairs
     )
-
-
-_SERVICE: Final = _of_chapter("service")
-_DIGITAL: Final = frozenset(c for c in Counter if Counter.DIGITAL_SESSIONS <= c <= Counter.DIGITAL_SIGNALS)
-_SURVEYS: Final = frozenset(c for c in Counter if Counter.NPS_EXPERIENCE_ANSWERS <= c <= Counter.INVITATIONS_ANSWERED)
-# The same of these chapters, docs/reference/chapters; what they find is friction of journeys, too.
-CHAPTER_LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
-    "cut_survey_touchpoints": _SURVEYS,
-    "cut_invitations": frozenset({Counter.INVITATIONS, Counter.INVITATIONS_ANSWERED}),
-    "cut_service_issues": _SERVICE | {Counter.FRICTION_INSTANCES},
-    "cut_waiting_contacts": _SERVICE,
-    "cut_late_contacts": _SERVICE,
-    "cut_info_fields": _SERVICE | {Counter.FRICTION_INSTANCES},
-    "cut_templates": _SERVICE | {Counter.FRICTION_INSTANCES},
-    "cut_digital_sessions": _DIGITAL | {Counter.FRICTION_INSTANCES},
-    "cut_bursts": _DIGITAL | {Counter.FRICTION_INSTANCES},
-    "cut_help": _DIGITAL,
-}
-
-
-# The same of rules, besides all these.
-RULE_LIMITS: Final = ("cut_episodes", "cut_repeats", "cut_preferences", "cut_patterns")
-
-
-def _cut(name: str, counted: Counted, recounted: Recount) -> str:
-    """Why a difference of this counter need not be one: a limit that the recount does not know has cut."""
-    for limit, touched in [*LIMITS.items(), *CHAPTER_LIMITS.items()]:
-        if counted.cut.get(limit) and Counter[name] in touched:
-            return f"a limit per customer cut {counted.cut[limit]} times ({limit}), which the recount does not know"
-    if counted.cut.get("cut_events") and counted.records.get("late") != recounted.records.get("late", 0):
-        return _TOO_LATE.format(counted.cut["cut_events"])
-    return ""
 
 
 def _full(recounted: Recount, most: int) -> list[str]:

@@ -44,7 +44,7 @@ def firings(runs: Iterable[Run], rule: Rule, timezone: str, clock_ms: int) -> It
 
 
 def _allowed(time_ms: int, fired: Sequence[int], rule: Rule, zone: ZoneInfo) -> int:
-    """The first moment from then on that is past the cooldown, has fewer firings in the 24 hours before than the maximum, and is not quiet."""
+    """The first moment from then on that is past the cooldown, with less firings than the maximum in the 24 hours before, and not quiet."""
     allowed = max(time_ms, fired[-1] + rule.cooldown) if fired else time_ms
     if rule.max_per_day and len(fired) >= rule.max_per_day:
         allowed = max(allowed, fired[-rule.max_per_day] + _DAY_MS)
@@ -56,7 +56,5 @@ def _allowed(time_ms: int, fired: Sequence[int], rule: Rule, zone: ZoneInfo) -> 
 def _is_quiet(time_ms: int, spans: Iterable[str], zone: ZoneInfo) -> bool:
     """By what the clock on the wall says then, be it that it has been put forward or back meanwhile."""
     wall = datetime.fromtimestamp(time_ms // 1000, zone).strftime("%H:%M")
-    for begin, end in (span.split("-") for span in spans):
-        if (begin <= wall < end) if begin < end else (wall >= begin or wall < end):
-            return True
-    return False
+    pairs = (span.split("-") for span in spans)
+    return any(begin <= wall < end if begin < end else wall >= begin or wall < end for begin, end in pairs)

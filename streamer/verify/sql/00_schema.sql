@@ -12,7 +12,9 @@ CREATE TABLE raw (
 
 CREATE TABLE settings (
     clock BIGINT,                    -- the greatest of `ends`
-    decided BIGINT,                  -- the last second that is over then; windows are as of it
+    decided BIGINT,                  -- the last second that is over then; windows are as of it if the whole log is compared
+    range_from BIGINT, range_to BIGINT,  -- of a part of it: both NULL if the whole is, range_from if it has no begin of its own
+    windows_at BIGINT,               -- the second that windows are as of
     allowed_lateness BIGINT, scope VARCHAR, contact_window BIGINT, repeat_within BIGINT,
     switch_within BIGINT, switch_burst BIGINT,
     medium_tenths BIGINT, high_tenths BIGINT,

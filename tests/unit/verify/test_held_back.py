@@ -12,6 +12,7 @@ import pytest
 
 from streamer.definitions import Definitions, parse
 from streamer.verify import compare, held_back
+from streamer.verify.ranges import Range
 from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import Recount, recount
 from tests.journeys_support import BASE_MS
@@ -30,7 +31,6 @@ STRETCH = 400
 DAY_MS = 24 * 3_600_000
 # Where the histories begin: about a day before clocks are put back, and forward; and where no offset is a whole hour.
 PLACES = [("Europe/Berlin", "2026-10-24T10:15:00"), ("America/New_York", "2026-03-07T10:15:00"), ("Asia/Kathmandu", "2026-06-01T10:15:00")]
-
 
 
 def odd(number: str) -> str:
@@ -97,7 +97,7 @@ class Case(NamedTuple):
     recounted: Recount
 
     def verdicts(self) -> list[Verdict]:
-        return compare.rules(self.counts, self.recounted, self.definitions, compare.Range(), 5, in_order=True)
+        return compare.rules(self.counts, self.recounted, self.definitions, Range(), 5, in_order=True)
 
     def differing(self) -> dict[str, Verdict]:
         return {verdict.name: verdict for verdict in self.verdicts() if verdict.status != "equal"}

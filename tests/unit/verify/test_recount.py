@@ -15,6 +15,7 @@ from streamer.journeys import contacts, episodes, instances
 from streamer.metrics.counters import FIRST_CHAPTERS, Counter
 from streamer.replay.pipeline import Arrival, run_history
 from streamer.verify import compare
+from streamer.verify.ranges import Range
 from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import recount, statements
 from tests.verify_support import AFTER_MS, adversarial_log, counted, definitions, differing, in_order
@@ -123,7 +124,7 @@ def test_an_alert_that_is_missing_and_one_too_many_are_differences() -> None:
     theirs = recount(log, definitions(), Clocks({0: end_ms}), signals=True)
 
     def compare_rules(changed: Counted) -> list[Verdict]:
-        verdicts = compare.rules(changed, theirs, definitions(), compare.Range(), 5, in_order=True)
+        verdicts = compare.rules(changed, theirs, definitions(), Range(), 5, in_order=True)
         return [verdict for verdict in verdicts if verdict.status != "equal"]
 
     missing = found(spells={**counts.spells, "switching": spells[1:]})
@@ -158,7 +159,7 @@ def test_when_a_firing_begins_and_ends_is_recounted() -> None:
     wanted = parse(definitions().text + WATCHED)
     counts = counted(log, wanted, end_ms)
     theirs = recount(log, wanted, Clocks({0: end_ms}), signals=True)
-    verdicts = {one.name: one for one in compare.rules(counts, theirs, wanted, compare.Range(), 5, in_order=True)}
+    verdicts = {one.name: one for one in compare.rules(counts, theirs, wanted, Range(), 5, in_order=True)}
     assert {verdict.status for verdict in verdicts.values()} == {"equal"}
     told = Tally(one.rule for one in counts.told)
     assert verdicts["asks"].compared > told["asks"] > 0

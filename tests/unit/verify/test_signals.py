@@ -12,6 +12,7 @@ import pytest
 from streamer.definitions import Definitions, parse
 from streamer.metrics.catalogue import SIGNALS
 from streamer.verify import compare
+from streamer.verify.ranges import Range
 from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import Recount, recount, statements
 from tests.chapters.support import SLICES, history, side_by_side, told
@@ -64,7 +65,7 @@ class Case(NamedTuple):
     def differing(self, counts: Counted | None = None, recounted: Recount | None = None) -> dict[str, compare.Verdict]:
         """The rules that differ."""
         both = counts or self.counts, recounted or self.recounted
-        verdicts = compare.rules(*both, self.definitions, compare.Range(), 5, in_order=True)
+        verdicts = compare.rules(*both, self.definitions, Range(), 5, in_order=True)
         return {verdict.name: verdict for verdict in verdicts if verdict.status != "equal"}
 
 
