@@ -17,6 +17,8 @@ _BINARY: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast
 _COMPARE: Final[dict[type[ast.cmpop], str]] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=", ast.NotEq: "<>"}
 # What only the customer's issues change: of a journey's rules only those that name it are looked at with them.
 _OF_ISSUES: Final = frozenset({"customer_contacts", "customer_switches"})
+# The part of the signals on customers that is no chapter's and no pattern.
+_CORE: Final = "core"
 _PROGRESS: Final = frozenset({"step", "value"})
 # The moments of one entity in their order, which of them are events', and when the last one's signals end, twice its milliseconds.
 _BY_EVENT: Final = {"issue": "true", "customer": "phase > 4", "journey": "by_event"}
@@ -86,8 +88,11 @@ def _evaluated(rule: Rule) -> str:
     if kind == "journey":
         goes_on = " OR goes_on" if names & _PROGRESS else ""
         return f"NOT coalesce(ends_it, false) AND (looked_at{goes_on})" + ("" if names & _OF_ISSUES else " AND NOT of_issues")
+    parts = sorted({chapter_of_signal(name) or _CORE for name in names_of(rule)} or {_CORE})
+    # Of whom nothing is known that it names, nothing holds.
+    known = "least(" + ", ".join(f"first_looks['{part}']" for part in parts) + ") <= place"
     # A repetition that leaves its window changes nothing that chapters and patterns say.
-    return "looked_at" + (" AND phase <> 2" if names_of(rule) and all(map(chapter_of_signal, names_of(rule))) else "")
+    return f"looked_at AND {known}" + ("" if _CORE in parts else " AND phase <> 2")
 
 
 def holdings(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[Holding]:

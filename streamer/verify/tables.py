@@ -10,6 +10,7 @@ from streamer.durations import parse_duration
 from streamer.metrics.catalogue import CORE, FRICTION_TYPES, LIFETIME, METRICS
 from streamer.metrics.counters import ACCOUNT, CELL_DIMENSIONS, DIMENSIONS_OF, FIRST_CASES, FIRST_CHAPTERS, FIRST_CONTACTS, Counter
 from streamer.touchpoints.catalogue import CHANNELS, DETAILED, TYPES
+from streamer.verify.looks import looks
 from streamer.verify.ranges import WHOLE, Range
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def tables(definitions: Definitions, clocks: Clocks, within: Range = WHOLE) -> d
             for number, counter in enumerate(counters)
         ],
         "chapter_friction_types": [[name] for chapter in sorted(definitions.chapters) for name in FRICTION_TYPES.get(chapter, ())],
+        "looks": [[part, pattern] for part, patterns in looks(definitions).items() for pattern in patterns],
         "detailed_types": [[name] for name in sorted(DETAILED)],
         "chapter_settings": [
             [chapter, name, _text(value)]

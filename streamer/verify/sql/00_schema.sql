@@ -49,6 +49,8 @@ CREATE TABLE metric_parts (
 -- the place of an event, 0 of what must not follow (absence: for so long; 0 if nothing is said).
 CREATE TABLE patterns (pattern VARCHAR, same VARCHAR, events BIGINT, within BIGINT, absence BIGINT, counts_for BIGINT);
 CREATE TABLE pattern_types (pattern VARCHAR, nth BIGINT, name VARCHAR);
+-- Types of events after which rules on customers are looked at that name a signal of a chapter, or a pattern.
+CREATE TABLE looks (part VARCHAR, pattern VARCHAR);
 -- The settings of the chapters that are on, as text; durations in milliseconds, tables as JSON.
 CREATE TABLE chapter_settings (chapter VARCHAR, name VARCHAR, value VARCHAR);
 CREATE MACRO setting(of_chapter, of_name) AS (SELECT value FROM chapter_settings WHERE chapter = of_chapter AND name = of_name);

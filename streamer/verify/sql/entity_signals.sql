@@ -90,6 +90,18 @@ WINDOW life AS (PARTITION BY owned.key, owned."case", case_no ORDER BY owned.pla
 -- time fall due in this order (phase): 0 abandonments, 2 repetitions that leave their window, 4 issues and cases that end, and what
 -- chapters know; then 5 events, 6 what an event makes overdue at once.
 -- looked_at: the rules on the customer are evaluated.
+-- Of whom a chapter has seen nothing, nothing is looked at that names its signals.
+CREATE TABLE first_looks AS
+SELECT key, part, min(place) AS place
+FROM (
+    SELECT key, looks.part, place FROM events JOIN looks ON matches(type, pattern)
+    UNION ALL
+    SELECT key, 'core', place FROM subjects
+    UNION ALL
+    SELECT key, 'steps', place FROM events WHERE type = 'identity.linked' OR event IN (SELECT event FROM roles)
+)
+GROUP BY key, part;
+
 CREATE TABLE moments AS
 WITH deadlines AS (
     SELECT key, t + repeat_within + 1 AS t, 2 AS phase, true AS looked_at FROM effort, settings WHERE kind = 'repeat'
@@ -111,6 +123,8 @@ FROM (
     SELECT key, t, place, 5, false FROM events WHERE event IN (SELECT event FROM named UNION SELECT event FROM lives)
     UNION ALL
     SELECT key, t, place, 5, true FROM events SEMI JOIN facts USING (key)
+    UNION ALL
+    SELECT key, t, place, 5, true FROM events SEMI JOIN first_looks USING (key, place)
     UNION ALL
     SELECT key, since.t, since.place // 2, 6, true FROM facts WHERE since = after_event(since.t, since.place // 2)
     UNION ALL
@@ -151,7 +165,7 @@ FROM (SELECT *, CASE phase WHEN 5 THEN at_event(t, place) WHEN 6 THEN after_even
 GROUP BY ALL;
 
 CREATE TABLE customer_moments AS
-SELECT m.key, m.t, m.place, m.phase, m.looked_at,
+SELECT m.key, m.t, m.place, m.phase, m.looked_at, first_looks,
     coalesce(issues.contacts, 0) AS contacts, coalesce(issues.channel_switches, 0) AS channel_switches,
     coalesce(issues.recent_switches, 0) AS recent_switches,
     coalesce(issues.transfers, 0) AS transfers, coalesce(issues.cold_transfers, 0) AS cold_transfers,
@@ -198,7 +212,8 @@ FROM moments m
             JOIN effort r ON r.key = m.key AND r.kind = 'repeat' AND r.place <= m.place AND r.t + repeat_within + (m.phase < 2)::INT >= m.t
         GROUP BY ALL
     ) repeated USING (key, t, place, phase)
-    LEFT JOIN chapter_moments USING (key, t, place, phase);
+    LEFT JOIN chapter_moments USING (key, t, place, phase)
+    LEFT JOIN (SELECT key, map(list(part), list(place)) AS first_looks FROM first_looks GROUP BY key) USING (key);
 
 -- What befell an instance: its own events, the signals that name it, the deadline that nothing forestalled; and, while it is there, the
 -- events and ends of issues that may change the customer's numbers.
