@@ -54,8 +54,8 @@ def verify(
     ] = None,
     definitions: Annotated[Path | None, typer.Option(help="Definitions file; without it the documented default.")] = None,
     topic: Annotated[bool, typer.Option("--topic", help="Not a file: what is in Kafka, and what the workers have committed.")] = False,
-    begin: Annotated[str | None, typer.Option("--from", help="Compare only panes from here on, RFC 3339.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Compare only panes before this, RFC 3339.")] = None,
+    begin: Annotated[str | None, typer.Option("--from", help="Compare only what begins from here on, RFC 3339.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Compare only what begins before this, and metrics as of then, RFC 3339.")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Compare only this metric and what it is made of; may be repeated.")] = None,
     shuffle: Annotated[
         int | None, typer.Option(help="Let the events arrive out of order, within the allowed lateness, as this seed has it.")

@@ -41,7 +41,7 @@ def show(console: Console, told: dict[str, Any]) -> None:
     if "windows_at" in told["range"]:
         left_out = told["range"]["left_out"]
         because = f"; left out, because they begin before --from: {', '.join(left_out)}" if left_out else ""
-        console.print(f"windows as of {told['range']['windows_at']}, of the panes before --to{because}", soft_wrap=True)
+        console.print(f"windows as of {told['range']['windows_at']}{because}", soft_wrap=True)
     for difference in records["differences"]:
         console.print(f"  {difference['outcome']}: counted {difference['counted']}, recounted {difference['recounted']}", soft_wrap=True)
     titles = {
