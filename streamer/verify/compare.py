@@ -151,12 +151,15 @@ def _moments(
 
 
 def _spells(told: Sequence[Spell], held: Sequence[Spell], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
-    """Each firing must be one of the recount, and end when that does. Not of who refuses: then it waits."""
+    """Each firing must be one of the recount, and end when that does, with the same signals; where its entity ended, with those last told.
+    Not of who refuses: then it waits.
+    """
     mine, theirs = _numbered(told), _numbered(held)
     for at in sorted({*mine, *theirs}):
         key, journey, name, time_ms, _ = at
         if key not in refusing:
-            yield ("spell", Holding(key, journey, name, time_ms, {})), _ending(mine.get(at)), _ending(theirs.get(at))
+            ours, other = mine.get(at), theirs.get(at)
+            yield ("spell", Holding(key, journey, name, time_ms, {})), _ending(ours, ours), _ending(other, ours)
 
 
 def _numbered(spells: Iterable[Spell]) -> dict[tuple[str, str, str, int, int], Spell]:
@@ -169,8 +172,16 @@ def _numbered(spells: Iterable[Spell]) -> dict[tuple[str, str, str, int, int], S
     return found
 
 
-def _ending(spell: Spell | None) -> _Answer:
-    return None if spell is None else {"until": None if spell.until_ms is None else rfc3339(spell.until_ms)}
+def _ending(spell: Spell | None, counted: Spell | None) -> _Answer:
+    """When it ends, and with which signals: of what equals the processors' theirs, so that the order of additions makes no difference."""
+    if spell is None or spell.until_ms is None:
+        return spell and {"until": None}
+    signals = spell.signals
+    if counted is not None and signals is None:
+        signals = counted.told
+    if counted is not None and counted.signals is not None and signals is not None and _same_signals(counted.signals, signals):
+        signals = counted.signals
+    return {"until": rfc3339(spell.until_ms), "signals": signals}
 
 
 def _same_signals(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

@@ -90,10 +90,13 @@ def _spells(alerts: Sequence[Alert]) -> dict[str, list[Spell]]:
         if transition.state == "firing":
             firing[transition.fingerprint] = len(of_rule)
             holding = _told(transition, transition.entity).holding
-            of_rule.append(Spell(*holding[:4], None))
+            of_rule.append(Spell(*holding[:4], None, told=holding.signals))
+        elif transition.state == "amended":
+            at = firing[transition.fingerprint]
+            of_rule[at] = of_rule[at]._replace(told=dict(transition.metric.signals))
         elif transition.state == "resolved":
             at = firing[transition.fingerprint]
-            of_rule[at] = of_rule[at]._replace(until_ms=milliseconds(transition.event_time))
+            of_rule[at] = of_rule[at]._replace(until_ms=milliseconds(transition.event_time), signals=dict(transition.metric.signals))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
@@ -19,16 +19,17 @@ class Run(NamedTuple):
     """From the moment at which a condition comes true until that at which it no longer holds, None if that has not come.
 
     looked_at: the last time at which it is found to hold, of an end: that of the deadline before it, or its own if it is an event's,
-    because what waits is looked at before the events of its time.
+    because what waits is looked at before the events of its time. signals: at its end, None if nothing was looked at then.
     """
 
     begin: int
     end: int | None
     looked_at: int
+    signals: dict[str, Any] | None = None
 
 
-def firings(runs: Iterable[Run], rule: Rule, timezone: str, clock_ms: int) -> Iterator[tuple[int, int | None, bool]]:
-    """When a rule begins to fire for one entity, when that ends, and whether it was held back: in each run at the first moment it may.
+def firings(runs: Iterable[Run], rule: Rule, timezone: str, clock_ms: int) -> Iterator[tuple[int, Run]]:
+    """When a rule begins to fire for one entity, and in which run: at the first moment of each that nothing holds back.
 
     What was held back is looked at again with the deadlines of the moment that allows it, at last after all of them, and before its
     events. The clock of the log ends at clock_ms.
@@ -39,7 +40,7 @@ def firings(runs: Iterable[Run], rule: Rule, timezone: str, clock_ms: int) -> It
         at = _allowed(run.begin, fired, rule, zone)
         holds = run.end is None or at < run.end or at == run.looked_at
         if at == run.begin or (holds and at <= clock_ms):
-            yield at, run.end, at > run.begin
+            yield at, run
             fired.append(at)
 
 

@@ -9,7 +9,7 @@ from streamer.metrics.catalogue import PATTERN_PREFIX, chapter_of_signal
 from streamer.verify.held_back import Run, firings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from streamer.definitions import Rule
 
@@ -58,7 +58,10 @@ class Holding(NamedTuple):
 
 
 class Spell(NamedTuple):
-    """From a rule's firing until it ends; None: it has not ended. held_back: it held before already."""
+    """From a rule's firing until it ends; None: it has not ended. held_back: it held before already.
+
+    signals: at its end, None if the entity ended: then they are those last told (told, which only the processors' side has).
+    """
 
     key: str
     journey: str
@@ -66,6 +69,8 @@ class Spell(NamedTuple):
     time_ms: int
     until_ms: int | None
     held_back: bool = False
+    signals: Mapping[str, Any] | None = None
+    told: Mapping[str, Any] | None = None
 
 
 def names_of(rule: Rule) -> list[str]:
@@ -126,27 +131,29 @@ def _patterns(names: Iterable[str]) -> str:
 def spells(rule: Rule, timezone: str, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[Spell]:
     """Every firing of the rule and its end: while it holds without a break, but not before nothing holds it back."""
     kind = rule.entity or "customer"
-    condition = as_sql(_condition(rule))
-    moments = f"SELECT *{_patterns(names_of(rule))} FROM {kind}_lives WHERE over OR {_evaluated(rule)}"  # noqa: S608
+    condition, names = as_sql(_condition(rule)), names_of(rule)
+    columns = "".join(f', "{name}"' for name in names)
+    moments = f"SELECT *{_patterns(names)} FROM {kind}_lives WHERE over OR {_evaluated(rule)}"  # noqa: S608
     judged = f"SELECT *, coalesce(({condition}) AND NOT refused AND NOT over, false) AS holds FROM ({moments})"  # noqa: S608
     query = (
-        f"SELECT key, {_ENTITY[kind]}, t, by_event, holds, before, life"  # noqa: S608
+        f"SELECT key, {_ENTITY[kind]}, t, by_event, holds, before, over, life{columns}"  # noqa: S608
         f" FROM (SELECT *, lag(holds, 1, false) OVER of_one AS held, lag(t) OVER of_one AS before FROM ({judged})"
         " WINDOW of_one AS (PARTITION BY key, journey, life ORDER BY nth))"
         " WHERE holds <> held ORDER BY key, journey, life, nth"
     )
     runs: dict[tuple[str, str, str], list[Run]] = {}
-    for key, journey, name, t, by_event, holds, before, _ in fetched(query):
+    for key, journey, name, t, by_event, holds, before, over, _, *values in fetched(query):
         of_entity = runs.setdefault((key, journey, name), [])
         if holds:
             of_entity.append(Run(t, None, looked_at=t))
         else:
-            of_entity[-1] = Run(of_entity[-1].begin, t, looked_at=t if by_event else before)
+            signals = None if over else dict(zip(names, values, strict=True))
+            of_entity[-1] = Run(of_entity[-1].begin, t, t if by_event else before, signals)
     [(clock_ms,)] = fetched("SELECT clock FROM settings")
     return [
-        Spell(key, journey, name, begin, end, held_back)
+        Spell(key, journey, name, at, run.end, at > run.begin, run.signals)
         for (key, journey, name), several in runs.items()
-        for begin, end, held_back in firings(several, rule, timezone, clock_ms)
+        for at, run in firings(several, rule, timezone, clock_ms)
     ]
 
 

@@ -136,6 +136,24 @@ def test_an_alert_that_is_missing_and_one_too_many_are_differences() -> None:
     assert (longer.mismatches, longer.differences[0]["counted"]) == (1, {"until": None})
 
 
+@pytest.mark.parametrize("entity_ended", [False, True])
+def test_a_forged_signal_of_an_alert_that_has_ended_is_a_difference(entity_ended: bool) -> None:
+    log, counts, end_ms = ordered()
+    theirs = recount(log, definitions(), Clocks({0: end_ms}), signals=True)
+    ended = {one[:4] for one in theirs.spells["all-of-customers"] if one.until_ms is not None}
+    without = {one[:4] for one in theirs.spells["all-of-journeys"] if one.signals is None}
+    rule, among = ("all-of-journeys", without) if entity_ended else ("all-of-customers", ended)
+    spells = [*counts.spells[rule]]
+    at = next(i for i, one in enumerate(spells) if one[:4] in among and one.key not in theirs.refusing)
+    told_last = spells[at].signals
+    spells[at] = spells[at]._replace(signals={**(told_last or {}), "transfers": 99})
+    changed = counts._replace(spells={**counts.spells, rule: spells})
+    verdicts = compare.rules(changed, theirs, definitions(), Range(), 5, in_order=True)
+    [verdict] = [verdict for verdict in verdicts if verdict.status != "equal"]
+    assert (verdict.name, verdict.mismatches) == (rule, 1)
+    assert verdict.differences[0]["recounted"]["signals"] == told_last
+
+
 # When rules begin and cease to hold: clauses, what each is replaced by, and a rule that must differ then.
 ENDS = [
     ("WHERE next_place = 9223372036854775807 AND ends <= clock", "WHERE false", "all-of-issues"),
