@@ -1,7 +1,7 @@
 """F4: where customers' spend is heading, beside where their scores are, and who declines while he has reason to.
 
 A customer's spend of each of the last complete calendar months (UTC), from the month of the first order on, and the least-squares line
-through it; relative to the mean month, per quarter. The same of the scores, over time.
+through it; relative to the mean month, per quarter. The same of the scores, over time. Scores of employees, if given: `engagement.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from streamer.analysis import pictures
+from streamer.analysis import engagement, pictures
 from streamer.analysis.report import Report, Table, counted, money, percent
 from streamer.analysis.statistics import slope
 from streamer.errors import InputError
@@ -71,8 +71,8 @@ def months_of(begin_ms: int, end_ms: int) -> list[int]:
     return [round(start.timestamp() * 1000) for start in starts if start >= begin]
 
 
-def analyse(log: Log, measure: Measure, *, currency: str | None) -> Report:
-    """Slopes of spend and scores. Raises InputError if there is too little of either."""
+def analyse(log: Log, measure: Measure, *, currency: str | None, employees: engagement.Scores | None = None) -> Report:
+    """Slopes of spend and scores; employees: of teams, to be laid beside them. Raises InputError if there is too little of either."""
     unit, left_out = log.currency(currency)
     months = months_of(log.begin_ms, log.end_ms)
     if len(months) <= MONTHS_MIN:
@@ -88,14 +88,20 @@ def analyse(log: Log, measure: Measure, *, currency: str | None) -> Report:
     ]
     if left_out:
         notes.append(left_out)
+    tables = [_quadrants(customers), _decliners(silent, unit)]
+    joined = engagement.join(log, measure, employees, customers, months[0], months[-1]) if employees else None
+    if joined:
+        tables.append(engagement.table(joined, measure))
+        notes += engagement.notes(joined)
     headline = f"{counted(len(silent), 'silent decliner')} among {counted(len(customers), 'customer')}"
     return Report(
         headline,
-        [_quadrants(customers), _decliners(silent, unit)],
+        tables,
         notes,
         {
             "measure": measure._asdict(), "currency": unit, "causal": False, "months": len(months) - 1, "customers": len(customers),
             "quadrants": _counts(customers), "silent_decliners": [one._asdict() for one in silent], "notes": notes,
+            **(engagement.result(joined) if joined else {}),
         },
         lambda figure: _draw(figure, customers, measure, headline),
     )  # fmt: skip

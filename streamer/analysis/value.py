@@ -1,4 +1,5 @@
-"""F1, F2: what customers are worth. Historic: the margin to date. Predictive, simple: m * r / (1 + i - r) of margin, retention, discount.
+"""F1, F2: what customers are worth. Historic: the margin to date. Predictive, simple: m * r / (1 + i - r) of margin, retention, discount;
+by customer, from x, t_x, T and mean spend: `buying.py`.
 
 Orders that stand, in one currency: one that was cancelled never was, a refund takes off its order, as `lifetime_value` of the rules has it.
 A customer is observed from the first order on, so that order is in the margin and in no rate.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from streamer.analysis import pictures
+from streamer.analysis import buying, pictures
 from streamer.analysis.history import DAY_MS
 from streamer.analysis.report import Report, Table, between, counted, money, percent
 from streamer.errors import InputError
@@ -187,7 +188,7 @@ def predict(log: Log, *, margin: float, discount: float) -> Prediction | None:
     return Prediction(m, years, followed, returned, r, low, high, discount, *values)
 
 
-def analyse(log: Log, *, currency: str | None, margin: float | None, discount: float) -> Report:
+def analyse(log: Log, *, currency: str | None, margin: float | None, discount: float, horizon_days: int = 90) -> Report:
     """Customers by what they are worth. Raises InputError if there is too little to say anything."""
     unit, left_out = log.currency(currency)
     settings = log.definitions.commerce
@@ -203,21 +204,26 @@ def analyse(log: Log, *, currency: str | None, margin: float | None, discount: f
     everybody = summary(0, customers, total)
     bound = threshold(customers, total)
     prediction = predict(log, margin=share, discount=discount)
-    notes = [
-        *_notes(bound, prediction), *_scale_notes(log, unit, share, given=margin is not None), *([left_out] if left_out else []),
-    ]  # fmt: skip
+    forecast = buying.forecast(customers, horizon_days=horizon_days, margin=share)
+    told = [*_notes(bound, prediction), *buying.notes(forecast), *_scale_notes(log, unit, share, given=margin is not None)]
+    notes = [*told, left_out] if left_out else told
     headline = (
         f"The top tenth of {counted(len(customers), 'customer')} brought {percent(deciles[0].margin_share)} of the margin: "
         f"lifetime_value >= {bound.lifetime_value:.2f}"
     )
     tables = [_deciles(deciles, everybody, unit), _most_valuable(customers[:_LISTED], unit)]
+    if prediction:
+        tables.append(_prediction(prediction, unit))
+    if forecast.model:
+        tables.append(buying.table(forecast, unit))
     return Report(
         headline,
-        [*tables, _prediction(prediction, unit)] if prediction else tables,
+        tables,
         notes,
         {
             "currency": unit, "margin": share, "total": total, "threshold": bound._asdict(), "deciles": [one._asdict() for one in deciles],
-            "prediction": prediction._asdict() if prediction else None, "customers": [one._asdict() for one in customers], "notes": notes,
+            "prediction": prediction._asdict() if prediction else None, "forecast": forecast.result(),
+            "customers": [{**one._asdict(), **forecast.of(number)} for number, one in enumerate(customers)], "notes": notes,
         },
         lambda figure: _draw(figure, customers, total, bound, headline),
     )  # fmt: skip

@@ -35,6 +35,8 @@ class _Line(msgspec.Struct):
     end: str | None = None
     slice: dict[str, str] = {}
     metrics: list[_Move] | None = None
+    also: list[str] = []
+    effects_until: str | None = None
     outcome: str | None = None
     alert_id: str | None = None
     episode_id: str | None = None
@@ -51,16 +53,23 @@ class Move(NamedTuple):
 
 
 class Incident(NamedTuple):
-    """Something that went wrong. Times in milliseconds since the epoch."""
+    """Something that went wrong. Times in milliseconds since the epoch.
+
+    also: rules that may fire for it until `until_ms`, whatever they look at.
+    """
 
     name: str
     start_ms: int
     end_ms: int
     slice: Mapping[str, str]
     moves: Sequence[Move]
+    also: Sequence[str] = ()
+    until_ms: int = 0
 
     def explains(self, firing: Firing) -> bool:
-        """Whether an aggregate firing began in it, in a metric that it moves, and not elsewhere than where it struck."""
+        """Whether an aggregate firing began in it, in a metric that it moves, and not elsewhere than where it struck; or is of `also`."""
+        if firing.metric is not None and firing.rule in self.also and self.start_ms <= firing.start_ms <= self.until_ms:
+            return True
         return firing.metric is not None and any(
             move.metric in (None, firing.metric)
             and self.start_ms <= firing.start_ms <= move.until_ms
@@ -135,7 +144,8 @@ def _incident(line: _Line) -> Incident:
     if line.metrics is None:
         return Incident(line.incident, start_ms, end_ms, line.slice, [Move(None, line.slice, end_ms)])
     moves = [Move(m.metric, m.slice, end_ms if m.until is None else milliseconds(m.until)) for m in line.metrics]
-    return Incident(line.incident, start_ms, end_ms, line.slice, moves)
+    until_ms = end_ms if line.effects_until is None else milliseconds(line.effects_until)
+    return Incident(line.incident, start_ms, end_ms, line.slice, moves, line.also, until_ms)
 
 
 def judged(firings: Sequence[Firing], labels: Labels) -> dict[str, Precision]:

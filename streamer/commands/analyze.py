@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from streamer.analysis.report import Report
 
 _WIDTH_IN_A_FILE = 120
-_MODULES = frozenset({"numpy", "matplotlib"})
+_MODULES = frozenset({"numpy", "matplotlib", "scipy"})
 
 
 class Score(StrEnum):
@@ -64,9 +64,9 @@ Currency = Annotated[str | None, typer.Option(help="Of the orders to count; by d
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    asked = "what goes with spend and scores, which alerts were right, what customers are worth"
+    asked = "what goes with spend and scores, which alerts were right, what customers are worth, how long steps take"
     analyze = typer.Typer(no_args_is_help=True, help=f"Ask a whole history: {asked}.")
-    for command in (spend, trajectory, initiative, drivers, alerts, moments, value):
+    for command in (spend, trajectory, initiative, drivers, alerts, moments, value, steps):
         analyze.command()(command)
     app.add_typer(analyze, name="analyze")
 
@@ -91,19 +91,24 @@ def spend(
 
 def trajectory(
     file: File, mapping: Mapping = None, definitions: DefinitionsFile = None, score: ScoreOption = Score.NPS, scope: Scope = "experience",
-    currency: Currency = None, plot: Plot = None, as_json: AsJson = False,
+    currency: Currency = None,
+    employees: Annotated[Path | None, typer.Option(help="Engagement of teams: CSV or JSON lines of team, month (2026-01), score.")] = None,
+    plot: Plot = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Where spend is heading, beside where scores are; and who declines silently.
 
     A line through each customer's spend of the last complete months, and one through the scores. Silent decliners spend much less and
-    have reason to: a bad latest score, or an issue of high effort.
+    have reason to: a bad latest score, or an issue of high effort. With --employees also how engaged teams are, beside what the
+    customers say and spend whom they served.
 
     Exit code 0: done. 2: the file or an option cannot be used, or the file has too little to say anything.
     """
     _, log = _opened(file, mapping, definitions, "journeys")
+    from streamer.analysis import engagement
     from streamer.analysis import trajectory as question
 
-    _tell(question.analyse(log, _measure(score, scope), currency=currency), plot, as_json=as_json)
+    teams = None if employees is None else engagement.read(employees)
+    _tell(question.analyse(log, _measure(score, scope), currency=currency, employees=teams), plot, as_json=as_json)
 
 
 def initiative(
@@ -181,19 +186,36 @@ def value(
     file: File, mapping: Mapping = None, definitions: DefinitionsFile = None, currency: Currency = None,
     margin: Annotated[float | None, typer.Option(min=0.0001, max=1, help="What of revenue is margin; by default the definitions'.")] = None,
     discount: Annotated[float, typer.Option(min=0.001, max=1, help="What a year takes off money to come: 0.1 is 10 %.")] = 0.10,
+    horizon: Annotated[int, typer.Option(min=1, max=3650, help="How many days ahead orders are predicted.")] = 90,
     plot: Plot = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """What customers are worth: margin to date by decile, a simple prediction, and from where the top tenth begins.
+    """What customers are worth: margin to date by decile, what is to be expected of them, and from where the top tenth begins.
 
-    The proposed threshold is what a rule takes with `lifetime_value >= N`. With --json each customer has x, t_x, T and mean spend, for
-    a model of your own.
+    The proposed threshold is what a rule takes with `lifetime_value >= N`. BG/NBD and Gamma-Gamma models say who orders again within
+    the horizon, and what that brings. With --json each customer has x, t_x, T, mean spend, expected orders and margin.
 
     Exit code 0: done. 2: the file, the definitions or an option cannot be used, or fewer than ten customers have ordered.
     """
     _, log = _opened(file, mapping, definitions, "touchpoints")
     from streamer.analysis import value as question
 
-    _tell(question.analyse(log, currency=currency, margin=margin, discount=discount), plot, as_json=as_json)
+    _tell(question.analyse(log, currency=currency, margin=margin, discount=discount, horizon_days=horizon), plot, as_json=as_json)
+
+
+def steps(
+    file: File, mapping: Mapping = None, definitions: DefinitionsFile = None, plot: Plot = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """How long journeys stay on their steps, and what to set stall_after to.
+
+    Median, P90 and P95 of the stays that have ended. Proposed for each journey: the greater of the stall_after there is and the P95 of
+    its slowest step.
+
+    Exit code 0: done. 2: the file, the definitions or an option cannot be used, or no journey has left a step.
+    """
+    _, log = _opened(file, mapping, definitions, "journeys")
+    from streamer.analysis import stays as question
+
+    _tell(question.analyse(log), plot, as_json=as_json)
 
 
 def _opened(file: Path, mapping: Path | None, definitions: Path | None, until: Literal["touchpoints", "journeys"]) -> tuple[History, Log]:

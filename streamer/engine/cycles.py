@@ -16,7 +16,7 @@ LOOK_SECONDS: Final = 10.0
 # Those that live through a look are looked at again with every 20th, those that live through that one with every 400th, hourly.
 LOOKS_PER_OLDER: Final = 20
 # Beyond this many new containers, as a restore makes, it looks at once.
-ALLOCATIONS: Final = 1_000_000
+ALLOCATIONS: Final = 10_000_000
 
 
 async def collect_forever() -> None:

@@ -38,7 +38,7 @@ def entities(fold: Fold, state: State) -> dict[str, Entity]:
     """Every entity that rules can be about, by id, with all signals that the definitions let it have."""
     found = {}
     patterns = [PATTERN_PREFIX + pattern.id for pattern in fold.definitions.pattern]
-    for kind, entity_id, read in fold.episodes.readers(state):
+    for kind, reader in fold.episodes.readers(state):
         signals: Signals = {}
         for name in sorted({*language.ENTITY_NAMES[kind], *(patterns if kind == "customer" else ())}):
             chapter = chapter_of_signal(name) if kind == "customer" else None
@@ -47,10 +47,10 @@ def entities(fold: Fold, state: State) -> dict[str, Entity]:
                     signals[name] = fold.chapters[chapter].signal(state.kept.get(chapter, NOTHING), name)
                 continue
             try:
-                signals[name] = read(name)
+                signals[name] = reader[name]
             except KeyError:  # a dimension that no slice and no rule of these definitions uses
                 continue
-        found[entity_id] = Entity(kind, entity_id, signals)
+        found[reader.id] = Entity(kind, reader.id, signals)
     return found
 
 

@@ -28,7 +28,8 @@ class Chapter:
     """Folds the events of its `types`. Counters are counted at `EVENT` cells.
 
     id: as in the catalogue. types: event types or `prefix.*`, as in the definitions file. evidenced: by counter, whether the events behind
-    its changes are wanted; a deadline's is kept only then.
+    its changes are wanted; a deadline's is kept only then. moved: whether a signal that rules see may have changed with the event just
+    applied.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Chapter:
         self.definitions = definitions
         self.cells = cells
         self.evidenced = evidenced_by(definitions)
+        self.moved = True
 
     @abstractmethod
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:

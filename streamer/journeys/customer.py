@@ -7,6 +7,7 @@ anew: what differs between the two folds is what goes out.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence, Set
 from operator import attrgetter
 from typing import Final, NamedTuple, final
@@ -20,7 +21,7 @@ from streamer.journeys.cells import COUNTER_BITS, COUNTER_MASK
 from streamer.journeys.fold import Fold
 from streamer.journeys.plan import Plan
 from streamer.journeys.row import ROW_SCHEMA, Emitted, Row, decode, encode
-from streamer.journeys.sinks import Aside, Live, Muted, Sink
+from streamer.journeys.sinks import Aside, Firings, Live, Muted, Sink
 from streamer.journeys.state import NEVER, State
 from streamer.touchpoints.touchpoint import Touchpoint, touchpoint_of
 
@@ -140,6 +141,12 @@ class Customer:
         found.sort(key=_order)  # what changes nothing is kept as it came
         return found
 
+    def _first_kept(self) -> Touchpoint:
+        """Of the retained events the one that came first, which is seldom not the oldest."""
+        if not self.suffix:
+            return self.fresh[0]
+        return touchpoint_of(_unpack(self.suffix[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(self.suffix[:_LENGTH_BYTES])]))
+
     def has(self, event: Touchpoint, since_ms: int) -> bool:
         """True if an event from `since_ms` on, or of the base's last moment, has the same source and id (a duplicate)."""
         if self.edge and event.time == self.base_time and _identity(event) in self.edge:
@@ -189,20 +196,25 @@ class Customer:
 
     def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Live) -> tuple[State, Happened]:
         """Put an event in its place among the retained ones; counts the difference. Returns the state before, and what fires now."""
-        old, new = Aside(fold.evidenced), Aside(fold.evidenced)
+        old, new, common = Aside(fold.evidenced), Aside(fold.evidenced), Firings()
         events = self.events()
+        place = bisect_left(events, _order(event), key=_order)
         before = fold.unpack(self.base)
         in_base = {(key, episode.n) for key, episode in before.episodes.items()}
         pruned = before.pruned
-        _folded(fold, before, events, clock_ms, old)
-        events.append(event)
-        events.sort(key=_order)
-        self.state = self.folded(fold, events, clock_ms, new)
+        # What comes before it is folded once. The copy is what a restore would make of it.
+        for earlier in events[:place]:
+            fold.fire(before, earlier.time, common)
+            fold.apply(before, earlier, common)
+        self.state = fold.unpack(fold.pack(before))
+        _folded(fold, before, events[place:], clock_ms, old)
+        events.insert(place, event)
+        _folded(fold, self.state, events[place:], clock_ms, new)
         _count_difference(old, new, sink)
         self.due = fold.next_due(self.state)
         self._keep(events)
         self.last_time = events[-1].time
-        return before, Happened(new.fired | in_base, pruned)
+        return before, Happened(common.fired | new.fired | in_base, pruned)
 
     def settle(self, fold: Fold, state: State) -> None:
         """Make the live state the base. Only when the watermark has passed every event and deadline in it: nothing can come before."""
@@ -213,6 +225,8 @@ class Customer:
 
     def trim(self, fold: Fold, watermark_ms: int, limit: int) -> int:
         """Fold old events into the base, in chunks; returns how many had to go although the watermark had not passed them."""
+        if self.count <= limit and self._first_kept().time >= watermark_ms:
+            return 0
         events = self.events()
         cut = 0
         while cut < len(events) and events[cut].time < watermark_ms:

@@ -16,8 +16,10 @@ from streamer.journeys.row import Boundary, decode_head
 from streamer.journeys.state import NEVER
 from streamer.journeys.timers import split_time, time_bytes
 
-# How many more customers than are too many a drain looks at: of those, events may still come before what is folded.
+# How many customers that may be needed again soon are looked at in vain before packing waits for the next time: so many, and of those that
+# are too many one in so many. With all of 25,000 too many needed, that is 0.1 us per event of a batch of 5,000.
 _LOOKED_AT_MAX: Final = 256
+_LOOKED_AT_SHARE: Final = 8
 # A row is a MessagePack array, and begins with this or more.
 _ROW_BEGINS: Final = 0x80
 
@@ -122,21 +124,26 @@ class Customers:
         customer = self._all.get(key)
         return customer is not None and (customer.written if isinstance(customer, Customer) else key not in self._unwritten)
 
+    @property
+    def too_many(self) -> bool:
+        """Whether more are in use than are wanted to be."""
+        return len(self._in_use) > self._in_use_max
+
     def pack(self, now: Boundary, is_needed: Callable[[Customer], bool], prepare: Callable[[Customer], None]) -> None:
         """Pack some customers if too many are in use.
 
         is_needed: whether it is likely to be needed again soon; prepare: makes it ready.
         """
         over = len(self._in_use) - self._in_use_max
-        looks = over + _LOOKED_AT_MAX
+        looks = min(over // _LOOKED_AT_SHARE + _LOOKED_AT_MAX, len(self._in_use))
         while over > 0 and looks > 0:
-            looks -= 1
             customer = self._in_use.popleft()
             if self._all.get(customer.key) is not customer:
                 over -= 1
                 continue
             if over <= self._in_use_max and is_needed(customer):
                 self._in_use.append(customer)
+                looks -= 1
                 continue
             over -= 1
             prepare(customer)

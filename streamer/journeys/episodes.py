@@ -7,13 +7,12 @@ still holds then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.definitions import Rule
 from streamer.journeys.chapter import Chapter
-from streamer.journeys.signals import OF_CUSTOMER, Entity, Signals, of_issue, of_journey
+from streamer.journeys.signals import OF_CUSTOMER, OfCustomer, OfIssue, OfJourney, Reader, Signals
 from streamer.journeys.state import Episode, Instance, Issue, State
 from streamer.metrics.catalogue import chapter_of_signal
 from streamer.rules import language
@@ -29,8 +28,6 @@ _ISSUE: Final = "issue:"
 # What only an effort signal changes.
 _PROGRESS: Final = frozenset({"step", "value"})
 _EFFORT: Final = frozenset({"channel_switches", "recent_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
-
-Read = Callable[[str], language.Value]
 
 
 class EntityRule(NamedTuple):
@@ -76,39 +73,26 @@ class EpisodeFold:
         """Evaluate the journey rules for an instance whose signals have changed."""
         if state.refused:
             return
-        for entry in self._on["journey"]:
-            self._of_journey(state, entry, instance, time_ms, sink)
+        self._look(state, self._on["journey"], self._of_journey(state, instance), time_ms, sink)
 
     def progress(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
         """Evaluate the journey rules that name its step or its value, of which one has changed."""
         if state.refused:
             return
-        for entry in self._on_progress:
-            self._of_journey(state, entry, instance, time_ms, sink)
+        self._look(state, self._on_progress, self._of_journey(state, instance), time_ms, sink)
 
     def journeys(self, state: State, time_ms: int, sink: Sink) -> None:
         """Evaluate the journey rules that name numbers of the customer's issues, which have changed."""
         if state.refused or not self._on_issues:
             return
         for instance in state.instances:
-            for entry in self._on_issues:
-                self._of_journey(state, entry, instance, time_ms, sink)
-
-    def _of_journey(self, state: State, entry: EntityRule, instance: Instance, t: int, sink: Sink) -> None:
-        self._evaluate(
-            state, entry, instance_id(instance), lambda name: self._signals.journey(state, instance, name), t, sink,
-            lambda: of_journey(instance),
-        )  # fmt: skip
+            self._look(state, self._on_issues, self._of_journey(state, instance), time_ms, sink)
 
     def issue(self, state: State, issue: Issue, time_ms: int, sink: Sink, *, effort: bool) -> None:
         """Evaluate the issue rules for an issue that has had an event; without new `effort` only those that name more than effort."""
         if state.refused:
             return
-        for entry in self._on["issue"] if effort else self._on_contact:
-            self._of_issue(state, entry, issue, time_ms, sink)
-
-    def _of_issue(self, state: State, entry: EntityRule, issue: Issue, t: int, sink: Sink) -> None:
-        self._evaluate(state, entry, _ISSUE + issue.key, lambda name: self._signals.issue(issue, name), t, sink, lambda: of_issue(issue))
+        self._look(state, self._on["issue"] if effort else self._on_contact, self._of_issue(state, issue), time_ms, sink)
 
     def customer(self, state: State, time_ms: int, sink: Sink, chapters: tuple[str, ...] = (), core: bool = True) -> None:
         """Evaluate the customer rules that name a signal of these chapters or of the core (sums over open issues and known cases,
@@ -119,47 +103,53 @@ class EpisodeFold:
         entries = self._after.get((chapters, core))
         if entries is None:
             entries = self._after[chapters, core] = [entry for entry in self._on["customer"] if _is_touched(entry, chapters, core=core)]
-        for entry in entries:
-            self._of_customer(state, entry, time_ms, sink)
+        if entries:
+            self._look(state, entries, OfCustomer(self._signals, state, CUSTOMER), time_ms, sink)
 
-    def _of_customer(self, state: State, entry: EntityRule, t: int, sink: Sink) -> None:
-        self._evaluate(
-            state, entry, CUSTOMER, lambda name: self._signals.customer(state, name), t, sink, lambda: self._signals.of_customer(state)
-        )
+    def _of_journey(self, state: State, instance: Instance) -> Reader:
+        return OfJourney(self._signals, state, instance_id(instance), instance)
 
-    def readers(self, state: State) -> list[tuple[str, str, Read]]:
-        """Whom rules can be about, for who explains them: kind and id of each entity, and a function from a signal's name to its value."""
-        signals = self._signals
-        found: list[tuple[str, str, Read]] = [(CUSTOMER, CUSTOMER, partial(signals.customer, state))]
-        found += [("journey", instance_id(one), partial(signals.journey, state, one)) for one in state.instances]
-        found += [("issue", _ISSUE + one.key, partial(signals.issue, one)) for one in state.issues.values()]
+    def _of_issue(self, state: State, issue: Issue) -> Reader:
+        return OfIssue(self._signals, state, _ISSUE + issue.key, issue)
+
+    def readers(self, state: State) -> list[tuple[str, Reader]]:
+        """Whom rules can be about, for who explains them: the kind of each entity, and its signals."""
+        found: list[tuple[str, Reader]] = [(CUSTOMER, OfCustomer(self._signals, state, CUSTOMER))]
+        found += [("journey", self._of_journey(state, one)) for one in state.instances]
+        found += [("issue", self._of_issue(state, one)) for one in state.issues.values()]
         return found
 
-    def _evaluate(
-        self, state: State, entry: EntityRule, entity_id: str, read: Read, t: int, sink: Sink, entity_of: Callable[[], Entity]
-    ) -> None:
-        names = {name: read(name) for name in entry.names}
-        key = entry.rule.id + "\x1f" + entity_id
+    def _look(self, state: State, entries: Sequence[EntityRule], reader: Reader, t: int, sink: Sink) -> None:
+        for entry in entries:
+            if _holds(entry, reader):
+                self._hold(state, entry, reader, t, sink)
+            elif state.episodes:
+                self._hold_no_longer(state, entry, reader, t, sink)
+
+    def _hold_no_longer(self, state: State, entry: EntityRule, reader: Reader, t: int, sink: Sink) -> None:
+        key = _key(entry, reader)
         episode = state.episodes.get(key)
-        if not _holds(entry, names):
-            if episode is not None:
-                episode.waiting = False
-                if episode.firing:
-                    episode.signals = _shown(entry, names, read)
-                    self._end(state, key, episode, t, sink)
+        if episode is None:
             return
-        entity = entity_of()
+        episode.waiting = False
+        if episode.firing:
+            episode.signals = _shown(entry, reader)
+            self._end(state, key, episode, t, sink)
+
+    def _hold(self, state: State, entry: EntityRule, reader: Reader, t: int, sink: Sink) -> None:
+        key, entity = _key(entry, reader), reader.entity()
+        episode = state.episodes.get(key)
         if episode is None:
             if len(state.episodes) >= self._limit and not self._make_room(state, sink):
                 return
-            episode = state.episodes[key] = Episode(entry.rule.id, entity_id, state.pruned, entity.journey)
+            episode = state.episodes[key] = Episode(entry.rule.id, reader.id, state.pruned, entity.journey)
         episode.expires = entity.expires
-        if episode.firing and all(episode.signals.get(name) == value for name, value in names.items()):
+        if episode.firing and all(episode.signals.get(name) == reader[name] for name in entry.names):
             return
         was_firing = episode.firing
         if not was_firing and not _begin(entry, episode, t):
             return
-        episode.signals = _shown(entry, names, read)
+        episode.signals = _shown(entry, reader)
         episode.causes, episode.cause_count = list(entity.causes), max(entity.cause_count, len(entity.causes))
         sink.transition("amended" if was_firing else "firing", key, episode, t)
 
@@ -173,15 +163,8 @@ class EpisodeFold:
             self._forget(state, key, episode)
 
     def _again(self, state: State, entry: EntityRule, entity: str, due: int, sink: Sink) -> None:
-        if entry.rule.on == "customer":
-            self._of_customer(state, entry, due, sink)
-        elif entry.rule.on == "issue":
-            issue = state.issues.get(entity.removeprefix(_ISSUE))
-            if issue is not None:
-                self._of_issue(state, entry, issue, due, sink)
-        else:
-            for instance in [one for one in state.instances if instance_id(one) == entity]:
-                self._of_journey(state, entry, instance, due, sink)
+        for reader in [reader for kind, reader in self.readers(state) if kind == entry.rule.on and reader.id == entity]:
+            self._look(state, [entry], reader, due, sink)
 
     def _make_room(self, state: State, sink: Sink) -> bool:
         """Forget the alert whose cooldown ends first; False if all are in force, and no more can be."""
@@ -254,14 +237,17 @@ def instance_id(instance: Instance) -> str:
     return f"journey:{instance.journey}:{instance.key}"
 
 
-def _shown(entry: EntityRule, names: dict[str, language.Value], read: Callable[[str], language.Value]) -> dict[str, language.Value]:
+def _key(entry: EntityRule, reader: Reader) -> str:
+    return entry.rule.id + "\x1f" + reader.id
+
+
+def _shown(entry: EntityRule, reader: Reader) -> dict[str, language.Value]:
     """What an alert carries: the numbers put into the condition, and those the rule shows besides."""
-    shown = {name: read(name) for name in entry.rule.show}
-    return dict(sorted((names | shown).items()))
+    return {name: reader[name] for name in sorted(entry.names.union(entry.rule.show))}
 
 
-def _holds(entry: EntityRule, names: Mapping[str, language.Value]) -> bool:
+def _holds(entry: EntityRule, reader: Reader) -> bool:
     try:
-        return bool(entry.holds(names))
+        return bool(entry.holds(reader))
     except language.NO_VALUE:  # then it does not hold
         return False

@@ -48,7 +48,7 @@ class Fold:
         value = self.chapters.get("value")
         self._value = value if isinstance(value, Value) else None
         self.episodes = EpisodeFold(definitions, self.cells.dimensions, self.chapters)
-        self._plans = Plans(definitions, list(self.chapters.values()))
+        self._plans = Plans(definitions, list(self.chapters.values()), self.episodes.watched_chapters)
         steps = self.chapters.get(_STEPS)
         self._steps = steps if isinstance(steps, Steps) else None
         self._rules_on_steps = _STEPS in self.episodes.watched_chapters
@@ -125,12 +125,12 @@ class Fold:
         return plan.active or event.analytics_consent is not None
 
     def _customer_rules(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
-        chapters = plan.chapter_ids
+        moved = [chapter.id for chapter in plan.watched if chapter.moved]
         if self._rules_on_steps and (plan.journeys or plan.links):
-            chapters = (*chapters, _STEPS)
+            moved.append(_STEPS)
         core = plan.contact or plan.case
-        if core or chapters:
-            self.episodes.customer(state, event.time, sink, chapters, core)
+        if core or moved:
+            self.episodes.customer(state, event.time, sink, tuple(moved), core)
 
     def _chapters(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> int:
         """What the chapters of the catalogue make of it; returns the friction signals it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from operator import attrgetter
 from typing import Final, final
 
@@ -43,16 +43,21 @@ class JourneyPlan:
 class Plan:
     """What one event type does. journeys: (journey, role) it takes part in; journey: the first one's id, or empty.
 
-    active: False if such an event changes nothing but the count of touchpoints.
+    watched: those of the chapters that rules look at. active: False if such an event changes nothing but the count of touchpoints.
     """
 
     __slots__ = (
-        "active", "case", "chapter_ids", "chapters", "contact", "friction", "journey", "journeys", "links", "reopens", "resolves",
-        "starts_contact", "switches", "transfers",
+        "active", "case", "chapters", "contact", "friction", "journey", "journeys", "links", "reopens", "resolves",
+        "starts_contact", "switches", "transfers", "watched",
     )  # fmt: skip
 
     def __init__(
-        self, journeys: list[tuple[JourneyPlan, int]], event_type: str, definitions: Definitions, chapters: Sequence[Chapter]
+        self,
+        journeys: list[tuple[JourneyPlan, int]],
+        event_type: str,
+        definitions: Definitions,
+        chapters: Sequence[Chapter],
+        watched: Set[str],
     ) -> None:
         contacts = definitions.contacts
         self.journeys = journeys
@@ -63,8 +68,8 @@ class Plan:
         self.contact = self.starts_contact or self.switches or self.transfers or self.resolves or self.reopens
         self.case, self.friction = matches(event_type, definitions.cases.events), event_type in FRICTION_TYPES
         self.links = event_type == LINK_TYPE
-        self.chapter_ids = tuple([chapter.id for chapter in chapters if matches(event_type, chapter.types)])
         self.chapters = [chapter for chapter in chapters if matches(event_type, chapter.types)]
+        self.watched = [chapter for chapter in self.chapters if chapter.id in watched]
         self.active = bool(journeys) or self.contact or self.case or self.friction or self.links or bool(self.chapters)
 
 
@@ -76,9 +81,10 @@ def matches(event_type: str, patterns: Sequence[str]) -> bool:
 class Plans:
     """The plans of a definitions file, per event type and, for `journey.*` types, per journey named in the event."""
 
-    def __init__(self, definitions: Definitions, chapters: Sequence[Chapter] = ()) -> None:
+    def __init__(self, definitions: Definitions, chapters: Sequence[Chapter] = (), watched: Set[str] = frozenset()) -> None:
         self._definitions = definitions
         self._chapters = chapters
+        self._watched = watched
         self.journeys = [JourneyPlan(journey) for journey in definitions.journey]
         self._plans: dict[str, Plan] = {}
         self._named: dict[tuple[str, str], Plan] = {}
@@ -106,7 +112,7 @@ class Plans:
             role = _role(journey.definition, event_type)
             if role and (not event_type.startswith("journey.") or named == journey.id):
                 roles.append((journey, role))
-        return Plan(roles, event_type, self._definitions, self._chapters)
+        return Plan(roles, event_type, self._definitions, self._chapters, self._watched)
 
 
 def _role(journey: Journey, event_type: str) -> int:

@@ -175,6 +175,9 @@ class JourneysProcessor:
         self._count["consumed"] += n
         self._count["applied"] += applied
         state.next_offset = end
+        # While the way to the goal is folded again, a row may be ahead of it: packed, it would count as of here.
+        if self._customers.too_many and self._goal is None:
+            self._customers.pack(state.boundary(end), self._is_needed, self._prepare)
 
     def advance(self, clock_ms: int) -> None:
         """Move the clock without a record; the journal says after which offset."""

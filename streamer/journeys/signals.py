@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from streamer.journeys.chapter import NOTHING, Chapter
 from streamer.journeys.state import Instance, Issue, State, pack_cause
@@ -102,14 +103,69 @@ class Signals:
         return Entity(sorted(causes)[-self._evidence :], count, expires)
 
 
-def of_journey(instance: Instance) -> Entity:
-    """A journey instance as what an alert is about."""
-    last = pack_cause(instance.last)
-    causes = instance.causes if last in instance.causes else [*instance.causes, last]
-    expires = instance.due if instance.abandoned_at else instance.due + instance.recoverable_ms
-    return Entity(causes, instance.cause_count, expires, instance.journey)
+class Reader:
+    """One entity's signals, each looked up when a rule asks for it: most rules need one of theirs to see that they do not hold."""
+
+    def __init__(self, signals: Signals, state: State, id_: str) -> None:
+        self.id = id_
+        self._signals = signals
+        self._state = state
+
+    @abstractmethod
+    def __getitem__(self, name: str) -> Value:
+        """The value of a signal."""
+
+    @abstractmethod
+    def entity(self) -> Entity:
+        """What an alert is about."""
 
 
-def of_issue(issue: Issue) -> Entity:
-    """An issue as what an alert is about."""
-    return Entity(issue.causes, issue.cause_count, issue.due)
+@final
+class OfJourney(Reader):
+    """Of a journey instance."""
+
+    def __init__(self, signals: Signals, state: State, id_: str, instance: Instance) -> None:
+        super().__init__(signals, state, id_)
+        self._instance = instance
+
+    def __getitem__(self, name: str) -> Value:
+        """The value of a signal."""
+        return self._signals.journey(self._state, self._instance, name)
+
+    def entity(self) -> Entity:
+        """The journey instance."""
+        instance = self._instance
+        last = pack_cause(instance.last)
+        causes = instance.causes if last in instance.causes else [*instance.causes, last]
+        expires = instance.due if instance.abandoned_at else instance.due + instance.recoverable_ms
+        return Entity(causes, instance.cause_count, expires, instance.journey)
+
+
+@final
+class OfIssue(Reader):
+    """Of an issue."""
+
+    def __init__(self, signals: Signals, state: State, id_: str, issue: Issue) -> None:
+        super().__init__(signals, state, id_)
+        self._issue = issue
+
+    def __getitem__(self, name: str) -> Value:
+        """The value of a signal."""
+        return self._signals.issue(self._issue, name)
+
+    def entity(self) -> Entity:
+        """The issue."""
+        return Entity(self._issue.causes, self._issue.cause_count, self._issue.due)
+
+
+@final
+class OfCustomer(Reader):
+    """Of the customer."""
+
+    def __getitem__(self, name: str) -> Value:
+        """The value of a signal."""
+        return self._signals.customer(self._state, name)
+
+    def entity(self) -> Entity:
+        """The customer."""
+        return self._signals.of_customer(self._state)

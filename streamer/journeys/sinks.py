@@ -108,6 +108,26 @@ class Muted(Sink):
 
 
 @final
+class Firings(Sink):
+    """Keeps which episodes fired, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fired: set[tuple[str, int]] = set()
+
+    def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
+        """Drop it."""
+
+    def note(self, kind: str) -> None:
+        """Drop it."""
+
+    def transition(self, state: State, key: str, episode: Episode, time_ms: int) -> None:
+        """Keep that it fired."""
+        if state == "firing":
+            self.fired.add((key, episode.n))
+
+
+@final
 class Aside(Sink):
     """Keeps counts and notes for comparison, and which episodes fired; alerts are compared by the resulting states.
 

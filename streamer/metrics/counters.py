@@ -277,7 +277,7 @@ class Counter(IntEnum):
     WALLETS_RANKED = 253  # * customers' latest ranks of us among the brands they use
     WALLET_RANKED = 254  # * sum of our shares by the Wallet Allocation Rule, in ten-thousandths
     WALLET_RANKED_SQUARES = 255  # * sum of their squares
-    # 256-280 service again
+    # 256-291 service again
     FIRST_RESPONSE_30S = 256  # at the response: contacts answered within 30 s
     FIRST_RESPONSE_1M = 257  # as above, and so on
     FIRST_RESPONSE_2M = 258
@@ -303,6 +303,17 @@ class Counter(IntEnum):
     RESOLUTION_7D = 278
     RESOLUTION_14D = 279
     RESOLUTION_LONGER = 280
+    QUEUE_WAIT_10S = 281  # * contacts that tell how long they waited in a queue: up to 10 s
+    QUEUE_WAIT_20S = 282  # as above, and so on
+    QUEUE_WAIT_30S = 283
+    QUEUE_WAIT_1M = 284
+    QUEUE_WAIT_2M = 285
+    QUEUE_WAIT_5M = 286
+    QUEUE_WAIT_10M = 287
+    QUEUE_WAIT_20M = 288
+    QUEUE_WAIT_30M = 289
+    QUEUE_WAIT_1H = 290
+    QUEUE_WAIT_LONGER = 291
 
 
 STOCKS: Final = frozenset({Counter.OPEN, Counter.CAUSE_CUSTOMERS_HOUR, Counter.CAUSE_CUSTOMERS_DAY})

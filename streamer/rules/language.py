@@ -11,9 +11,9 @@ import ast
 import math
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF_SIGNAL, PATTERN_PREFIX
@@ -21,7 +21,17 @@ from streamer.metrics.counters import DIMENSIONS
 from streamer.suggestions import hint, quoted
 
 Value = float | int | bool | str
-Expression = Callable[[Mapping[str, Value]], Value]
+
+
+class Readable(Protocol):
+    """What names stand for: a dictionary, or what looks a value up when it is asked for one."""
+
+    def __getitem__(self, name: str, /) -> Value:
+        """The value of a name."""
+        ...
+
+
+Expression = Callable[[Readable], Value]
 
 _SIGNALS: Final = frozenset({"channel_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 _WHO: Final = frozenset({"journey", "channel", "platform", "segment", "region"})
@@ -191,7 +201,7 @@ def _step(test: Callable[..., bool], left: Expression, right: Expression) -> Exp
 
 def _every(parts: list[Expression]) -> Expression:
     # A plain loop: rules are evaluated at every change of a signal, and a generator would cost as much as the comparison.
-    def every(env: Mapping[str, Value]) -> bool:
+    def every(env: Readable) -> bool:
         for part in parts:  # noqa: SIM110
             if not part(env):
                 return False
@@ -201,7 +211,7 @@ def _every(parts: list[Expression]) -> Expression:
 
 
 def _some(parts: list[Expression]) -> Expression:
-    def some(env: Mapping[str, Value]) -> bool:
+    def some(env: Readable) -> bool:
         for part in parts:  # noqa: SIM110
             if part(env):
                 return True

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.simulate.feedback import ask_about_contact
 from streamer.simulate.life import HOUR, MINUTE
+from streamer.simulate.scenario import QUEUES
 
 if TYPE_CHECKING:
     from streamer.simulate.life import Life, Origin
@@ -94,10 +95,13 @@ def _contact(life: Life, now_ms: int, matter: Matter, channel: str, *, resolved:
     if channel == "phone" and draw() < IVR_SHARE:
         time_ms += 8_000 + int(draw() * 15_000)
         life.emit(life.origin(who, "ivr", "prove", matter.journey), "auth.verified", time_ms, f"{contact}}}")
-    time_ms += _wait(life, channel, queued=queued)
+    wait_ms = _wait(life, channel, queued=queued)
+    time_ms += wait_ms
+    waited = f'"wait_seconds":{wait_ms // 1_000}' if channel in QUEUES else ""
     if queued and draw() < HUNG_UP_SHARE:
         life.tally["contacts_hung_up"] += 1
-        life.emit(origin, "contact.ended", time_ms, f'{contact},"resolved":false}},"actor":{{"team":"{TEAMS[0]}"}}')
+        said = f'{contact},"resolved":false}},"actor":{{"team":"{TEAMS[0]}"}},"handling":{{{waited}}}'
+        life.emit(origin, "contact.ended", time_ms, said)
         return time_ms, False, True
     if channel == "email":
         life.emit(origin, "message.received", now_ms, f',"issue":{{{matter.about}}},"actor":{{"initiator":"customer"}}')
@@ -105,7 +109,7 @@ def _contact(life: Life, now_ms: int, matter: Matter, channel: str, *, resolved:
     loop = life.struck("transfer-loop", now_ms, region)
     time_ms, team, cold = _transfers(life, time_ms, origin, contact, loop=loop)
     time_ms += int(MINUTE + life.exponential(3 * MINUTE))
-    _handled(life, time_ms, origin, contact, channel, team, cold=cold)
+    _handled(life, time_ms, origin, contact, channel, team, waited, cold=cold)
     time_ms += 5_000 + int(draw() * 20_000)
     said = "true" if resolved else "false"
     life.emit(origin, "contact.ended", time_ms, f'{contact},"resolved":{said}}},"actor":{{"team":"{team}"}}')
@@ -158,8 +162,8 @@ def _transfers(life: Life, time_ms: int, origin: Origin, contact: str, *, loop: 
     return time_ms, team, was_cold
 
 
-def _handled(life: Life, time_ms: int, origin: Origin, contact: str, channel: str, team: str, *, cold: bool) -> None:
-    """How it was handled."""
+def _handled(life: Life, time_ms: int, origin: Origin, contact: str, channel: str, team: str, waited: str, *, cold: bool) -> None:
+    """How it was handled, and, of what has a queue, how long it waited there."""
     draw = life.draw
     viewed = draw() < (0.45 if cold else 0.92)
     how = f'"profile_viewed":{"true" if viewed else "false"},"personalised":{"true" if viewed and draw() < 0.7 else "false"}'
@@ -169,6 +173,8 @@ def _handled(life: Life, time_ms: int, origin: Origin, contact: str, channel: st
         how += f',"bot_fallbacks":{int(life.exponential(0.75))}'
     if draw() < 0.02:
         how += ',"tag":"generic"'
+    if waited:
+        how += f",{waited}"
     life.emit(origin, "contact.handled", time_ms, f'{contact}}},"actor":{{"team":"{team}"}},"handling":{{{how}}}')
 
 

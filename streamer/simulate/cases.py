@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from streamer.alerts.times import rfc3339
 from streamer.simulate.care import REASONS, TEAMS, issue, write
 from streamer.simulate.feedback import ask_about_case
 from streamer.simulate.life import HOUR, MINUTE
@@ -21,6 +22,7 @@ LOOP_INCOMPLETE_SHARE = 0.80  # the same in a transfer loop, and cold
 PARTNER_SHARE, FIELD_SHARE = 0.08, 0.10  # of cases: handed to a partner; with a visit at home
 HIGH_SHARE = 0.12  # of cases: severity
 RESOLVED_SHARE, CLOSED_SHARE, REOPENED_SHARE = 0.88, 0.70, 0.04  # of cases; of those resolved
+DUE_MS: Final = 2 * HOUR  # from the opening, as promised with it
 WRITE_EVERY_MS: Final = 50 * MINUTE  # to the customer, while a case is open
 ASK_SHARE, SILENT_ASK_SHARE = 0.06, 0.65  # of cases: how is it going? The same when nobody writes
 
@@ -48,7 +50,8 @@ def case(life: Life, now_ms: int, customer: int) -> None:
     owners = _owners(life, ping_pong=LOOP_PING_PONG_SHARE if loop else PING_PONG_SHARE)
     life.tally["cases"] += 1
     life.tally["cases_silent"] += silent
-    life.emit(one.origin, "case.opened", now_ms, f'{about},"actor":{{"owner":"{owners[0]}"}}')
+    opened = f'{about[:-1]},"due_at":"{rfc3339(now_ms + DUE_MS)}"}},"actor":{{"owner":"{owners[0]}"}}'
+    life.emit(one.origin, "case.opened", now_ms, opened)
     time_ms = now_ms
     for previous, owner in pairwise(owners):
         time_ms = _hand_over(life, time_ms + int(5 * MINUTE + life.exponential(25 * MINUTE)), one, previous, owner, loop=loop)

@@ -12,12 +12,10 @@ from streamer.alerts.times import rfc3339
 from streamer.durations import parse_duration
 from streamer.errors import InputError
 from streamer.simulate.people import REGIONS
-from streamer.simulate.scenario import CHECKOUT_DEADLINE_MS, HOUR_MS, MOBILE, PLATFORMS, STEPS
+from streamer.simulate.scenario import CHECKOUT_DEADLINE_MS, HOUR_MS, MOBILE, PLATFORMS, QUEUES, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-QUEUES: Final = ("phone", "chat")  # where customers wait in line
 
 
 class Move(NamedTuple):
@@ -38,12 +36,18 @@ class Move(NamedTuple):
 class Kind(NamedTuple):
     """A kind of incident. may: the slice's dimensions and their known values. usual: what it is unless a slice is given.
 
+    rules: aggregate rules of the default definitions that are to see it, one of them at least. also: others that may fire for what it does:
+    who waited, was passed on, heard nothing or got his order late says so when he is asked about it. What else fires is false.
+    effects_ms: how long after its end either may begin to: deadlines, promises and surveys take their time.
     journey: the journey it is about, if one. spread: the platforms on which it strikes; a move is told for each.
     """
 
     usual: Mapping[str, str]
     may: Mapping[str, tuple[str, ...]]
     moves: tuple[Move, ...]
+    rules: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    effects_ms: int = HOUR_MS
     journey: str = ""
     spread: tuple[str, ...] = ()
 
@@ -78,7 +82,8 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("abandoned_at_step", "up", _PAYMENT, _ON_PLATFORM),
             Move("cause_signals", "up", {"step": "payment", "cause": "payment_error:provider_unavailable"}, _ON_PLATFORM),
         ),
-        "checkout",
+        rules=("checkout-friction", "checkout-abandonment"),
+        journey="checkout",
     ),
     "broken-mobile-step": Kind(
         {"step": "delivery"},
@@ -92,14 +97,17 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("field_trouble_rate", "up", shared=_ON_PLATFORM),  # of sessions, which have more than one step
             Move("confusion_rate", "up", shared=_ON_PLATFORM),
         ),
-        "checkout",
-        MOBILE,
+        rules=("checkout-friction", "checkout-abandonment"),
+        journey="checkout",
+        spread=MOBILE,
     ),
     "slow-queue": Kind(
         {"channel": "phone"},
         {"channel": QUEUES, "region": REGIONS},
         (
             Move("response_in_time_rate", "down", shared=_IN_QUEUE),
+            Move("queue_wait_median", "up", shared=_IN_QUEUE, until_later_ms=HOUR_MS // 2),
+            Move("queue_wait_p90", "up", shared=_IN_QUEUE, until_later_ms=HOUR_MS // 2),
             Move("switch_rate", "up", shared=_IN_QUEUE),
             Move("channel_switches", "up", until_later_ms=HOUR_MS),
             Move("repeat_rate", "up", until_later_ms=HOUR_MS),
@@ -107,6 +115,8 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("high_effort_rate", "up", until_later_ms=2 * HOUR_MS),
             Move("contacts", "up", until_later_ms=HOUR_MS),
         ),
+        rules=("slow-response",),
+        also=("csat-drop", "ces-drop"),
     ),
     "transfer-loop": Kind(
         {},
@@ -132,6 +142,9 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("ces_mean_experience", "down", until_later_ms=HOUR_MS),
             Move("ces1_easy_experience", "down", until_later_ms=HOUR_MS),
         ),
+        rules=("many-transfers",),
+        also=("slow-response", "handoff-failures", "csat-drop", "ces-drop"),
+        effects_ms=2 * HOUR_MS,
     ),
     "late-shipments": Kind(
         {},
@@ -145,7 +158,10 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("csat_t2b_experience", "down", _DELIVERY, from_later_ms=4 * HOUR_MS, until_later_ms=4 * HOUR_MS),
             Move("csat_mean_experience", "down", _DELIVERY, from_later_ms=4 * HOUR_MS, until_later_ms=4 * HOUR_MS),
         ),
-        "delivery",
+        rules=("late-deliveries", "nps-drop"),
+        also=("csat-drop",),
+        effects_ms=6 * HOUR_MS,
+        journey="delivery",
     ),
     "silent-cases": Kind(
         {},
@@ -154,12 +170,16 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("silent_case_rate", "up", _CASES),
             Move("silences", "up", _CASES, from_later_ms=2 * HOUR_MS, until_later_ms=2 * HOUR_MS),
             Move("untold_owner_change_rate", "up", _CASES),
+            Move("missed_due_date_rate", "up", _CASES, from_later_ms=2 * HOUR_MS, until_later_ms=2 * HOUR_MS),
             Move("information_sent", "down", _CASES),
             Move("status_inquiry_share", "up", from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),
             Move("contacts", "up", _CASES, from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),
             Move("friction_rate", "up", _CASES),
         ),
-        "service_case",
+        rules=("asking-for-status",),
+        also=("csat-drop",),
+        effects_ms=4 * HOUR_MS,
+        journey="service_case",
     ),
     "survey-drop": Kind(
         {},
@@ -173,6 +193,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("ces_mean_experience", "down"),
             Move("ces1_easy_experience", "down"),
         ),
+        rules=("nps-drop", "csat-drop", "ces-drop"),
     ),
 }
 
@@ -207,17 +228,20 @@ class Incident(NamedTuple):
         ]
 
     def label(self) -> dict[str, Any]:
-        """The ground truth as JSON: when, where, and which metrics must move where and when."""
-        journey = KINDS[self.kind].journey
+        """The ground truth as JSON: when, where, which metrics must move where and when, and which rules may fire until when."""
+        kind = KINDS[self.kind]
         return {
             "incident": self.kind,
             "start": rfc3339(self.start_ms),
             "end": rfc3339(self.end_ms),
-            "slice": ({"journey": journey} if journey else {}) | dict(self.slice),
+            "slice": ({"journey": kind.journey} if kind.journey else {}) | dict(self.slice),
             "metrics": [
                 {"metric": move.metric, "direction": move.direction, "slice": where, "from": rfc3339(from_ms), "until": rfc3339(until_ms)}
                 for move, where, from_ms, until_ms in self.moves()
             ],
+            "rules": list(kind.rules),
+            "also": list(kind.also),
+            "effects_until": rfc3339(self.end_ms + kind.effects_ms),
         }
 
 

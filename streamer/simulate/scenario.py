@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 PLATFORMS: Final = ("desktop", "mobile-web", "ios", "android")
 MOBILE: Final = ("mobile-web", "ios", "android")
+QUEUES: Final = ("phone", "chat")  # where customers wait in line
 STEPS: Final = ("address", "delivery", "payment")
 # The default definitions' checkout deadline: who gives up shows in the abandon rate this long after the last activity.
 CHECKOUT_DEADLINE_MS: Final = 30 * 60_000

@@ -31,7 +31,8 @@ TYPES: Final = frozenset({
 DETAILED: Final = frozenset({
     "survey.sent", "survey.responded", "order.completed", "order.updated", "order.cancelled", "order.refunded",
     "shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed",
-    "contact.started", "contact.handled", "handoff.initiated", "handoff.accepted", "handoff.rejected", "contact.transferred",
+    "contact.started", "contact.handled", "contact.ended", "contact.transferred",
+    "handoff.initiated", "handoff.accepted", "handoff.rejected",
     "message.sent", "message.received", "message.opened", "info.captured", "auth.verified",
     "offer.presented", "offer.accepted", "contract.due", "contract.renewed", "contract.cancelled",
     "referral.sent", "referral.converted", "wallet.declared", "preference.stated",

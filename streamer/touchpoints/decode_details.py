@@ -110,7 +110,7 @@ def _care(found: Details, data: Data) -> None:
     if (handling := data.handling) is not None:
         found.profile_viewed, found.personalised = handling.profile_viewed, handling.personalised
         found.template_id, found.tag = clip(handling.template_id or ""), _dimensions[handling.tag or ""]
-        found.bot_fallbacks = handling.bot_fallbacks or 0
+        found.bot_fallbacks, found.wait_ms = handling.bot_fallbacks or 0, _wait(handling.wait_seconds)
     if (handoff := data.handoff) is not None and handoff.required_context is not None:
         passed = handoff.context_passed
         found.context_complete = set(handoff.required_context) <= set(passed) if isinstance(passed, list) else bool(passed)
@@ -126,6 +126,13 @@ def _care(found: Details, data: Data) -> None:
     if (search := data.search) is not None:
         found.results = search.results
     found.page = _dimensions[data.touchpoint or ""]
+
+
+def _wait(raw: msgspec.Raw) -> int | None:
+    waited = _number("handling.wait_seconds", raw, SHARE_DIGITS)
+    if waited is not None and waited < 0:
+        raise ValueError("handling.wait_seconds: expected 0 or more")
+    return waited
 
 
 def _number(field: str, raw: msgspec.Raw, digits: int) -> int | None:

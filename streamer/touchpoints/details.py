@@ -82,3 +82,4 @@ class Details(msgspec.Struct, omit_defaults=True, gc=False):
     about_order_id: str = ""
     message_id: str = ""
     goal_id: str = ""
+    wait_ms: int | None = None  # of a contact: in a queue

@@ -118,6 +118,7 @@ class Handling(msgspec.Struct, gc=False):
     bot_fallbacks: int | None = None
     personalised: bool | None = None
     tag: str | None = None
+    wait_seconds: msgspec.Raw = ABSENT
 
 
 class Offer(msgspec.Struct, gc=False):

@@ -156,13 +156,16 @@ class Preference(Closed):
 
 
 class Handling(Closed):
-    """How a contact was handled; `tag` is that of quality assurance, e.g. `generic`."""
+    """How a contact was handled; `tag` is that of quality assurance, e.g. `generic`; `wait_seconds`: in the queue, until somebody took the
+    contact or the customer gave up.
+    """
 
     profile_viewed: bool | None = None
     template_id: Id | None = None
     bot_fallbacks: Annotated[int, Meta(ge=0)] | None = None
     personalised: bool | None = None
     tag: Dimension | None = None
+    wait_seconds: Amount | None = None
 
 
 class Offer(Closed):

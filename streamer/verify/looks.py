@@ -21,7 +21,7 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
         "shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed", "order.cancelled", "contact.started",
         "message.sent", "message.opened",
     ),
-    "service": ("info.captured", "auth.verified", "contact.handled"),
+    "service": ("info.captured", "auth.verified", "contact.handled", "contact.ended"),
     "surveys": ("survey.sent", "survey.responded"),
     "value": ("preference.stated", "goal.set", "goal.progressed", "goal.reached"),
     "wallet": ("wallet.declared", "survey.responded"),

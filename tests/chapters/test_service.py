@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from streamer.journeys.chapters.service import FIELDS_MAX, TEMPLATES_MAX, WAITIN
 from streamer.journeys.fold import Fold
 from streamer.journeys.sinks import Aside
 from streamer.journeys.state import NEVER, Kept, State
-from streamer.metrics.chapters.service import FIRST_RESPONSES, METRICS, RESOLUTIONS
+from streamer.metrics.chapters.service import FIRST_RESPONSES, METRICS, QUEUE_WAITS, RESOLUTIONS
 from streamer.metrics.counters import Counter
 from streamer.metrics.metric import counters_of
 from streamer.touchpoints.touchpoint import Touchpoint
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from tests.journeys_support import Run
 
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "chapters" / "service.md"
 DEFINITIONS = (
     SLICES
     + """
@@ -64,9 +66,10 @@ on = "journey"
 when = "friction >= 1"
 """
 )
+WAITS = (0, "9.9", 10, 10.0004, 15, 29.5, 45, 100, 250, 599.9995, "601", 1500, 3_600, 3_600.001, 1e5)
 
 
-def service(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
+def service(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
     """Contacts, transfers, answers and what is asked, with and without names of the issue."""
     event: dict[str, Any] = {
         "type": random.choice([
@@ -85,6 +88,8 @@ def service(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:
             "bot_fallbacks": random.choice([None, 0, 0, 1, 3]), "profile_viewed": random.choice([None, True, True, False]),
             "template_id": random.choice([None, "t", "t"]), "tag": random.choice([None, "generic", "other"]),
         }  # fmt: skip
+    if time_ms // 1_000 % 2:
+        event.setdefault("handling", {})["wait_seconds"] = WAITS[time_ms // 2_000 % len(WAITS)]
     if random.random() < 0.2:
         event["message"] = {"human": random.choice([True, False])}
     if random.random() < 0.2:
@@ -104,7 +109,8 @@ def test_the_recount_is_equal() -> None:
     rates = {counter.name for metric in METRICS if metric.kind == "ratio" for counter in counters_of(metric)}
     first_responses = {f"FIRST_RESPONSE_{name}" for name in ("5M", "10M", "15M", "30M", "1H", "4H")}
     resolutions = {f"RESOLUTION_{name}" for name in ("5M", "15M", "30M", "1H", "2H", "4H")}
-    assert_recount_is_equal(DEFINITIONS, service, range(20), rates | first_responses | resolutions | {"FRICTION_INSTANCES"})
+    waits = {counter.name for counter in QUEUE_WAITS}
+    assert_recount_is_equal(DEFINITIONS, service, range(20), rates | first_responses | resolutions | waits | {"FRICTION_INSTANCES"})
 
 
 def test_the_recount_is_equal_where_answers_take_days() -> None:
@@ -282,6 +288,29 @@ def test_in_time_counts_though_the_issue_has_ended_and_late_only_in_the_issue_of
     assert times(started(0), of_issue(80, "contact.ended")) == {"RESOLUTION_2H": 1}, "in time after the issue's end"
     assert times(started(0), captured(65), of_issue(95, "contact.ended")) == {"RESOLUTION_2H": 1}
     assert times(started(0), captured(75), of_issue(95, "contact.ended")) == {}, "by then another issue of the same name"
+
+
+def waits(*events: Event) -> dict[str, int]:
+    run = folded(*events)
+    return {counter.name: n for counter in QUEUE_WAITS if (n := run.total(counter.name))}
+
+
+def test_the_wait_in_a_queue_is_as_the_end_of_it_tells() -> None:
+    assert waits(started(0), handled(1, wait_seconds=10)) == {"QUEUE_WAIT_10S": 1}, "the upper bound is within"
+    assert waits(handled(1, wait_seconds="10.001")) == {"QUEUE_WAIT_20S": 1}
+    assert waits(handled(1, wait_seconds=7_200), handled(2, wait_seconds=0)) == {"QUEUE_WAIT_LONGER": 1, "QUEUE_WAIT_10S": 1}
+    gave_up = of_issue(5, "contact.ended", handling={"wait_seconds": 299})
+    assert waits(started(0), gave_up) == {"QUEUE_WAIT_5M": 1}, "who gives up has waited"
+    assert folded(started(0), gave_up).at("QUEUE_WAIT_5M", BASE_MS + 5 * MINUTE) == 1, "in the pane of the event that tells"
+    assert waits(of_issue(5, "contact.started", handling={"wait_seconds": 1})) == {}, "at its beginning nobody knows"
+    assert waits(started(0), handled(1), of_issue(2, "contact.ended")) == {}, "what is not told is not guessed"
+    assert waits(handled(1, wait_seconds=-1), handled(2, wait_seconds="long")) == {}, "rejected"
+
+
+def test_the_rule_that_the_page_gives_for_long_queues_is_right() -> None:
+    (rule,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (parsed,) = parse(f'revision = 1\nwindows = ["5m"]\n[service]\n[[slice]]\nby = []\n{rule}').rule
+    assert (parsed.metric, int(parsed.for_)) == ("queue_wait_p90", 10 * MINUTE)
 
 
 def test_asking_again_and_bots_that_do_not_understand_are_alerts_with_their_evidence() -> None:

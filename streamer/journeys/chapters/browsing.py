@@ -60,7 +60,10 @@ class Browsing(Chapter):
                 session[_CELL] = self.cells.of(EVENT, event.journey, event).packed
         elif event.type == "cart.item_added":
             session[_TAKEN] = True
-        self._set_due(kept)
+        if len(kept.data["sessions"]) == 1:
+            kept.due = session[_LAST] + self._gap
+        else:
+            self._set_due(kept)
         return 0
 
     def _set_due(self, kept: Kept) -> None:

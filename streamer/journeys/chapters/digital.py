@@ -86,14 +86,18 @@ class Digital(Chapter):
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event; signals seen in raw events are friction."""
-        self._signalled = False
+        # Of whom nothing is known, rules that hold without a signal are looked at now.
+        self._signalled, self.moved = False, not kept.data
         in_session, is_contact, looked_for = self._roles_of(event.type)
         if is_contact and event.initiator not in ("company", "system"):
             self._after_help(kept, event, sink)
         if not in_session:
             return 0
         session = self._session(kept, event, sink)
-        self._set_due(kept)
+        if len(kept.data["sessions"]) == 1:
+            kept.due = event.time + self._gap_ms
+        else:
+            self._set_due(kept)
         if not looked_for:
             return 0
         seen = self._seen(session, event, sink)
@@ -108,6 +112,7 @@ class Digital(Chapter):
         if session is None:
             if len(sessions) >= SESSIONS_MAX:
                 del sessions[min(sessions, key=lambda other: (sessions[other]["last"], other))]
+                self.moved = True
                 sink.note("cut_digital_sessions")
             cell = self.cells.of(EVENT, event.journey, event)
             session = sessions[event.session_id] = {
@@ -209,7 +214,7 @@ class Digital(Chapter):
                 del help_[topic]
 
     def _signal(self, session: dict[str, Any], name: str, event: Touchpoint, sink: Sink) -> None:
-        self._signalled = True
+        self._signalled = self.moved = True
         cell = self.cells.with_values(self.cells.of(EVENT, event.journey, event), {"cause": name})
         sink.count(_SIGNALS, cell, event.time)
         counts: dict[str, int] = session["counts"]

@@ -46,6 +46,9 @@ _TIMES: Final = {
     "unanswered": (tuple(int(c) for c in service.FIRST_RESPONSES), tuple(int(edge * 1000) for edge in service.FIRST_RESPONSE_EDGES)),
     "unresolved": (tuple(int(c) for c in service.RESOLUTIONS), tuple(int(edge * 1000) for edge in service.RESOLUTION_EDGES)),
 }
+_QUEUE_WAITS: Final = tuple(int(counter) for counter in service.QUEUE_WAITS)
+_QUEUE_WAIT_EDGES_MS: Final = tuple(int(edge * 1000) for edge in service.QUEUE_WAIT_EDGES)
+_WAIT_TYPES: Final = ("contact.handled", "contact.ended")
 # What an issue knows of an identity check: there was none, there was one, and people changed since.
 _UNVERIFIED: Final = 0
 _VERIFIED: Final = 1
@@ -85,7 +88,7 @@ class Service(Chapter):
         self._responded = settings.responded
         own = ("info.captured", "auth.verified", "contact.handled")
         self._own = frozenset(own)
-        self.types = (*own, *contacts.started, *contacts.reopened, *contacts.resolved, *self._moved, *settings.responded)
+        self.types = (*own, "contact.ended", *contacts.started, *contacts.reopened, *contacts.resolved, *self._moved, *settings.responded)
         self._roles: dict[str, _Roles] = {}
         self._window_ms, self._issue_limit = int(contacts.window), definitions.limits.issues_per_customer
         self._template_within = int(settings.template_within)
@@ -113,6 +116,9 @@ class Service(Chapter):
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event; asking again and generic service are friction."""
         roles, details = self._roles_of(event.type), event.details
+        if details is not None and details.wait_ms is not None and event.type in _WAIT_TYPES:
+            cell = self.cells.of(EVENT, event.journey, event)
+            sink.count(_QUEUE_WAITS[bisect_left(_QUEUE_WAIT_EDGES_MS, details.wait_ms)], cell, event.time)
         contact = roles.reopens or (roles.starts and event.initiator not in ("company", "system"))
         machine = event.initiator == "system" or (details is not None and details.human is False)
         responds = roles.responds and not contact and not machine

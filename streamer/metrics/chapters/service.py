@@ -22,6 +22,11 @@ RESOLUTIONS: Final = (
 RESOLUTION_EDGES: Final = (
     300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800.0, 86_400.0, 172_800.0, 259_200.0, 604_800.0, 1_209_600.0,
 )  # fmt: skip
+QUEUE_WAITS: Final = (
+    C.QUEUE_WAIT_10S, C.QUEUE_WAIT_20S, C.QUEUE_WAIT_30S, C.QUEUE_WAIT_1M, C.QUEUE_WAIT_2M, C.QUEUE_WAIT_5M, C.QUEUE_WAIT_10M,
+    C.QUEUE_WAIT_20M, C.QUEUE_WAIT_30M, C.QUEUE_WAIT_1H, C.QUEUE_WAIT_LONGER,
+)  # fmt: skip
+QUEUE_WAIT_EDGES: Final = (10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0)
 
 
 def _first_response(name: str, words: str, quantile: float) -> Metric:
@@ -52,6 +57,22 @@ def _resolution(name: str, words: str, quantile: float) -> Metric:
         "E6; buckets [H]",
         unit="seconds",
         edges=RESOLUTION_EDGES,
+        quantile=quantile,
+    )
+
+
+def _queue_wait(name: str, words: str, quantile: float) -> Metric:
+    return Metric(
+        f"queue_wait_{name}",
+        f"cx_queue_wait_{name}_seconds",
+        "quantile",
+        QUEUE_WAITS,
+        (),
+        f"{words} of the times that contacts waited in a queue, as `wait_seconds` tells them, also of customers who gave up",
+        True,
+        "E6; buckets [H]",
+        unit="seconds",
+        edges=QUEUE_WAIT_EDGES,
         quantile=quantile,
     )
 
@@ -103,6 +124,8 @@ METRICS: Final = (
     _first_response("p90", "90th percentile", 0.9),
     _resolution("median", "median", 0.5),
     _resolution("p90", "90th percentile", 0.9),
+    _queue_wait("median", "median", 0.5),
+    _queue_wait("p90", "90th percentile", 0.9),
 )
 
 SIGNALS: Final = {

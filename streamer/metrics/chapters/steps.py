@@ -82,6 +82,7 @@ METRICS: Final = (
     ),
     _stay("median", "median", 0.5),
     _stay("p90", "90th percentile", 0.9),
+    _stay("p95", "95th percentile", 0.95),
     Metric(
         "step_stalls",
         "cx_step_stalls",
@@ -90,7 +91,7 @@ METRICS: Final = (
         (),
         "open instances that had been on one step for `stall_after`, at that moment in the window",
         True,
-        "J3; a fixed time in place of the P95 [H]",
+        "J3; a fixed time, to be set by `step_time_p95`, in place of the P95 [H]",
     ),
     Metric(
         "step_friction_rate",

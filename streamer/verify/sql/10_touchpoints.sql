@@ -102,6 +102,7 @@ CREATE MACRO wrong_details(document) AS
     OR wrong_number(document, '$.wallet.own', exponent(document ->> '$.commerce.currency'))
     OR wrong_number(document, '$.wallet.competitors', exponent(document ->> '$.commerce.currency'))
     OR wrong_number(document, '$.preference.weight', 3) OR wrong_number(document, '$.preference.distance', 3)
+    OR wrong_number(document, '$.handling.wait_seconds', 3) OR coalesce(round_even(try_cast(document ->> '$.handling.wait_seconds' AS DOUBLE) * 1000, 0) < 0, false)
     OR len(list_filter(coalesce(json_extract(document, '$.commerce.lines[*]'), [])[1:100],
                        lambda line: wrong_line(line, exponent(document ->> '$.commerce.currency')))) > 0
     OR wrong_moment(document, '$.contract.due_at') OR wrong_moment(document, '$.fulfilment.requested_at')

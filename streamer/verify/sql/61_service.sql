@@ -1,5 +1,5 @@
--- Service: information asked for again, generic service, when contacts are answered and resolved. Definitions:
--- docs/reference/chapters/service.md.
+-- Service: information asked for again, generic service, when contacts are answered and resolved, how long they wait in queues.
+-- Definitions: docs/reference/chapters/service.md.
 -- In: events, kinds, ends, settings, chapter_settings, metric_parts. Out: chapter_changes, undecided_chapter_changes, chapter_friction,
 -- facts.
 
@@ -126,6 +126,12 @@ SELECT due_counter, 1, t, event, NULL FROM service_waits JOIN ends USING (part),
 
 INSERT INTO undecided_chapter_changes
 SELECT due_counter, 1, t, event, NULL FROM service_waits JOIN ends USING (part), settings WHERE NOT in_time AND due <= ends.clock AND due >= decided + 1000;
+
+-- How long it was in a queue: of every event that tells it.
+INSERT INTO chapter_changes
+SELECT counter, 1, t, event, NULL
+FROM (SELECT event, t, fixed(details ->> '$.handling.wait_seconds', 3) AS wait FROM events WHERE type IN ('contact.handled', 'contact.ended'))
+    JOIN metric_parts ON metric = 'queue_wait_median' AND wait <= coalesce(upper_edge * 1000, wait) AND (wait > lower_edge * 1000 OR bucket = 0);
 
 -- Of an issue while it is open.
 INSERT INTO facts

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "spend": [], "trajectory": [], "initiative": ["--id", "welcome-call", "--margin", "0.4"], "drivers": [], "alerts": [], "moments": [],
-    "value": ["--margin", "0.4"],
+    "value": ["--margin", "0.4"], "steps": [],
 }  # fmt: skip
 
 

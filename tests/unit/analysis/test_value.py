@@ -5,9 +5,10 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
-from streamer.analysis import value
+from streamer.analysis import buying, models, value
 from streamer.analysis.history import opened
 from streamer.definitions import parse
 from streamer.errors import InputError
@@ -32,10 +33,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "history.jsonl"
 
 
-def asked(path: Path, made: Maker, *, end: float, currency: str | None = None, margin: float | None = None) -> Report:
+def asked(path: Path, made: Maker, *, end: float, currency: str | None = None, margin: float | None = None, horizon: int = 90) -> Report:
     made.add("clock", end, "page.viewed")
     _, log = made.opened(path)
-    return value.analyse(log, currency=currency, margin=margin, discount=0.1)
+    return value.analyse(log, currency=currency, margin=margin, discount=0.1, horizon_days=horizon)
 
 
 def told(path: Path, made: Maker, **more: Any) -> dict[str, Any]:
@@ -150,6 +151,79 @@ def test_too_few_who_are_followed_make_no_prediction(path: Path) -> None:
     result = told(path, two_years(29), end=730)
     assert result["prediction"] is None
     assert "fewer than 30 customers have a year" in " ".join(result["notes"])
+
+
+def comers(customers: int = 300) -> Maker:
+    """They come and leave as the model tells, and spend about 10 + n each time."""
+    random, made = Random(5), Maker()
+    for n in range(customers):
+        at, rate, leaving = random.uniform(0, 60), random.gammavariate(1, 1 / 30), random.betavariate(0.8, 2)
+        while at < 300:
+            made.order(f"c{n:03}", at, (10 + n) * random.uniform(0.5, 1.5))
+            at += random.expovariate(rate)
+            if random.random() < leaving:
+                break
+    return made
+
+
+def test_what_is_to_come_is_forecast_by_customer(path: Path) -> None:
+    result = told(path, comers(), end=300, margin=0.5)
+    found, customers = result["forecast"], result["customers"]
+    assert found["horizon_days"] == 90
+    x, t_x, end = (np.array([one[name] for one in customers], dtype=np.float64) for name in ("x", "t_x", "T"))
+    model = models.fit_bgnbd(x, t_x, end)
+    assert model is not None
+    assert (found["r"], found["alpha"], found["a"], found["b"]) == model.parameters
+    assert list(found["standard_errors"].values()) == list(model.errors)
+    assert [one["expected_orders"] for one in customers] == list(models.expected_orders(model, x, t_x, end, 90.0))
+    assert [one["stays"] for one in customers] == list(models.chance_to_stay(model, x, t_x, end))
+    assert found["expected_orders"] == pytest.approx(sum(one["expected_orders"] for one in customers))
+    spend = models.fit_gamma_gamma(x + 1, np.array([one["mean_spend"] for one in customers]))
+    assert spend is not None
+    assert found["gamma_gamma"] == pytest.approx(spend._asdict())
+    means = models.expected_spend(spend, x + 1, np.array([one["mean_spend"] for one in customers]))
+    assert [one["expected_margin"] for one in customers] == pytest.approx(
+        [0.5 * one["expected_orders"] * mean for one, mean in zip(customers, means, strict=True)]
+    )
+    assert found["expected_margin"] == pytest.approx(sum(one["expected_margin"] for one in customers))
+
+
+def test_without_enough_who_came_again_nothing_is_forecast_and_why_is_said(path: Path) -> None:
+    made = Maker()
+    some(made, 40)
+    for n in range(29):
+        made.order(f"some{n:02}", 5, 10)
+    report = asked(path, made, end=100)
+    assert report.result["forecast"] is None
+    assert {one["expected_orders"] for one in report.result["customers"]} == {None}
+    assert "No model of who orders again: 29 customers have ordered again, and who does can be told from 30 on." in report.notes
+    assert "Who will order again, by BG/NBD" not in [table.title for table in report.tables]
+
+
+def test_no_forecast_is_longer_than_the_history(path: Path) -> None:
+    made = comers()
+    made.order("first", 0, 10)
+    assert told(path, made, end=300, horizon=300)["forecast"]["horizon_days"] == 300
+    report = asked(path, made, end=300, horizon=301)
+    assert report.result["forecast"] is None
+    assert any("a forecast of 301 days needs as many of history, and the longest known has 300." in note for note in report.notes)
+
+
+def test_a_parameter_that_the_orders_hardly_tell_is_named() -> None:
+    model = models.BgNbd(0.2, 5.0, 0.8, 2.0, 0.0, np.diag([0.1, 0.9, 1.1, 4.0]))
+    notes = buying.notes(buying.Forecast(90, [], model, None, 1.0, 1.0, None, ""))
+    assert any(note.startswith("These orders hardly tell a, b:") for note in notes)
+
+
+def test_where_everybody_spends_the_same_orders_are_forecast_and_no_margin(path: Path) -> None:
+    made = comers()
+    for event in made.events:
+        event["commerce"]["revenue"] = "20.00"
+    report = asked(path, made, end=300)
+    found = report.result["forecast"]
+    assert found["expected_orders"] > 0
+    assert (found["gamma_gamma"], found["expected_margin"]) == (None, None)
+    assert any("No model of spend" in note for note in report.notes)
 
 
 def test_a_threshold_takes_all_who_are_worth_as_much_and_rounds_down(path: Path) -> None:

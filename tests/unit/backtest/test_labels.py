@@ -45,6 +45,18 @@ def test_an_incident_explains_what_began_in_it_in_its_metric_and_slice(found: Fi
     assert labels(OUTAGE).incidents[0].explains(found) is explained
 
 
+def test_rules_that_a_label_names_may_fire_for_it_until_its_effects_are_over() -> None:
+    known = labels(OUTAGE | {"also": ["r"], "effects_until": "2026-01-01T04:00:00Z"}).incidents[0]
+    assert known.explains(firing(3.99, metric="csat_t2b_experience"))
+    assert not known.explains(firing(4.01, metric="csat_t2b_experience"))
+    assert not known.explains(firing(0.99, metric="csat_t2b_experience"))
+    assert not known.explains(firing(1.5, "other", metric="csat_t2b_experience"))
+    assert not known.explains(firing(1.5, metric=None, customer="c")), "incidents judge no single customers"
+    without_an_end = labels(OUTAGE | {"also": ["r"]}).incidents[0]
+    assert without_an_end.explains(firing(2, metric="contacts"))
+    assert not without_an_end.explains(firing(2.01, metric="contacts"))
+
+
 def test_precision_is_of_the_firings_and_lead_time_from_the_incidents_start_to_the_first() -> None:
     firings = [
         firing(1.25, n=1),

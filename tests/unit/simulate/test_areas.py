@@ -10,14 +10,15 @@ from statistics import mean
 import msgspec
 import pytest
 
+from streamer.simulate.cases import DUE_MS
 from streamer.simulate.customers import Simulation
 from streamer.simulate.people import PERSONAS, REGIONS, SEGMENTS
-from streamer.simulate.scenario import PLATFORMS
+from streamer.simulate.scenario import PLATFORMS, QUEUES
 from streamer.touchpoints import model
 from streamer.touchpoints.catalogue import CHANNELS, STAGES, TYPES, VALUE_LEVELS
 from streamer.touchpoints.details import Details
 from streamer.touchpoints.touchpoint import Touchpoint
-from tests.unit.simulate.support import a_day, a_days_touchpoints, scenario, touchpoint
+from tests.unit.simulate.support import MINUTE, a_day, a_days_touchpoints, scenario, touchpoint
 
 RARE = {"privacy.erase", "event.voided", "initiative.started", "identity.unlinked"}
 
@@ -139,6 +140,13 @@ def test_contacts_say_how_they_were_handled_and_what_was_asked_for() -> None:
     assert {found.personalised for found in handled} == {True, False}
     assert len({found.info_field for found in details("info.captured")}) >= 4
     assert 0.05 < mean(one.handoff_kind == "cold" for one in of("contact.transferred")) < 0.20
+    waits = {
+        channel: [one.details.wait_ms for one in of("contact.handled") if one.details and one.channel == channel] for channel in CHANNELS
+    }
+    assert {channel for channel, told in waits.items() if any(wait is not None for wait in told)} == set(QUEUES)
+    assert all(5_000 <= (wait or 0) < 10 * MINUTE for channel in QUEUES for wait in waits[channel])
+    assert all(one.due_ms == one.time + DUE_MS for one in of("case.opened"))
+    assert not any(one.due_ms for one in of("case.updated", "case.resolved"))
     complete = [found.context_complete for found in details("handoff.initiated")]
     assert 0.90 < mean(bool(one) for one in complete) < 1
 

@@ -59,8 +59,8 @@ WATCHED = (
     "csat_mean_experience", "ces_agree_experience", "ces_mean_experience", "ces1_easy_experience", "survey_response_rate",
     "repeat_info_rate", "generic_rate", "response_in_time_rate", "rage_click_rate", "error_loop_rate", "page_loop_rate",
     "field_trouble_rate", "abandoned_at_step", "step_friction_rate", "handoff_failure_rate", "handoff_completeness", "handoff_cold_share",
-    "silent_case_rate", "status_inquiry_share", "unowned_case_rate", "untold_owner_change_rate", "on_time_promised_rate",
-    "on_time_requested_rate", "on_time_committed_rate", "expedited_rate",
+    "silent_case_rate", "missed_due_date_rate", "status_inquiry_share", "unowned_case_rate", "untold_owner_change_rate",
+    "on_time_promised_rate", "on_time_requested_rate", "on_time_committed_rate", "expedited_rate", "queue_wait_median", "queue_wait_p90",
 )  # fmt: skip
 # Shares that an incident thins, though it does nothing to what they are made for: who hangs up has not been asked for anything again,
 # and who asks for his late parcel does not ask in the words of `status_reasons`. No label names them.
@@ -222,6 +222,15 @@ def test_what_no_metric_of_the_catalogue_shows_is_named_by_no_label() -> None:
         assert kind.usual.keys() <= kind.may.keys()
 
 
+def test_a_kind_names_rules_that_there_are_and_the_metrics_that_they_look_at() -> None:
+    """Otherwise a backtest with these labels would call right firings wrong."""
+    looked_at = {rule.id: rule.metric for rule in DEFAULT.rule if rule.metric}
+    for name, kind in KINDS.items():
+        assert set(kind.rules).isdisjoint(kind.also), name
+        assert {*kind.rules, *kind.also} <= looked_at.keys(), name
+        assert {looked_at[rule] for rule in kind.rules} <= {move.metric for move in kind.moves}, name
+
+
 def outage(start_minutes: int, minutes: int) -> Incident:
     return parse_incident(f"payment-outage@+{start_minutes}m,{minutes}m", start_ms=T0, now_ms=T0)
 
@@ -261,6 +270,9 @@ def test_labels_say_when_where_and_which_metrics_move() -> None:
         "start": "2026-01-01T00:10:00.000Z",
         "end": "2026-01-01T00:15:00.000Z",
         "slice": {"journey": "checkout", "platform": "ios"},
+        "rules": ["checkout-friction", "checkout-abandonment"],
+        "also": [],
+        "effects_until": "2026-01-01T01:15:00.000Z",
     }
     where = {"journey": "checkout", "platform": "ios"}
     friction = {"metric": "friction_rate", "direction": "up", "from": "2026-01-01T00:10:00.000Z", "until": "2026-01-01T00:15:00.000Z"}
