@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from streamer.definitions import Definitions, parse
 from streamer.verify import compare
 from streamer.verify.counted import Counted, count
+from streamer.verify.ranges import WHOLE, Range
 from streamer.verify.raw_log import Clocks, Record
 from streamer.verify.recount import recount
 from streamer.verify.tables import used_dimensions
@@ -81,9 +82,9 @@ def in_order(log: Sequence[Record]) -> list[Record]:
     return [record._replace(off=off) for off, record in enumerate(events)]
 
 
-def counted(log: Sequence[Record], wanted: Definitions, end_ms: int) -> Counted:
+def counted(log: Sequence[Record], wanted: Definitions, end_ms: int, within: Range = WHOLE) -> Counted:
     """What the processors make of a log."""
-    return count(log, wanted, used_dimensions(wanted), begin_ms=log[0].arrival, end_ms=end_ms)
+    return count(log, wanted, used_dimensions(wanted), begin_ms=log[0].arrival, end_ms=end_ms, within=within)
 
 
 def differing(
@@ -99,8 +100,8 @@ def differing(
     theirs = recount(log, wanted, Clocks({0: end_ms}), sql, signals=rules)
     everything = [
         compare.records(mine.records, theirs.records, mine.cut),
-        *compare.counters(mine, theirs, compare.Range(), 5),
-        *compare.metrics(mine, theirs, wanted, compare.Range(), 5),
-        *(compare.rules(mine, theirs, wanted, compare.Range(), 5, in_order=True) if rules else ()),
+        *compare.counters(mine, theirs, WHOLE, 5),
+        *compare.metrics(mine, theirs, wanted, WHOLE, 5),
+        *(compare.rules(mine, theirs, wanted, WHOLE, 5, in_order=True) if rules else ()),
     ]
     return {verdict.name: verdict for verdict in everything if verdict.status != "equal"}

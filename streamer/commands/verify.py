@@ -13,12 +13,13 @@ from streamer.alerts.times import rfc3339
 from streamer.commands.replay import load_definitions
 from streamer.commands.times import time_option
 from streamer.errors import InputError
-from streamer.metrics.catalogue import METRIC_BY_ID, METRICS
+from streamer.metrics.catalogue import LIFETIME, METRIC_BY_ID, METRICS
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import History, read_history
 from streamer.replay.pipeline import end_of
 from streamer.verify import compare, report
 from streamer.verify.counted import count
+from streamer.verify.ranges import Range
 from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import recount
 from streamer.verify.sources import records_of
@@ -37,7 +38,7 @@ class _Wanted(NamedTuple):
     """What to compare, and how much of what differs to name."""
 
     definitions: Definitions
-    within: compare.Range
+    within: Range
     most: int
 
 
@@ -53,8 +54,8 @@ def verify(
     ] = None,
     definitions: Annotated[Path | None, typer.Option(help="Definitions file; without it the documented default.")] = None,
     topic: Annotated[bool, typer.Option("--topic", help="Not a file: what is in Kafka, and what the workers have committed.")] = False,
-    begin: Annotated[str | None, typer.Option("--from", help="Compare only panes from here on, RFC 3339.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Compare only panes before this, RFC 3339.")] = None,
+    begin: Annotated[str | None, typer.Option("--from", help="Compare only what begins from here on, RFC 3339.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Compare only what begins before this, and metrics as of then, RFC 3339.")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Compare only this metric and what it is made of; may be repeated.")] = None,
     shuffle: Annotated[
         int | None, typer.Option(help="Let the events arrive out of order, within the allowed lateness, as this seed has it.")
@@ -77,7 +78,7 @@ def verify(
     _check(file, topic=topic, only_of_files={"--mapping": mapping, "--shuffle": shuffle, "--as-written": as_written, "--open": open_ended})
     if as_written and shuffle is not None:
         raise InputError("--as-written and --shuffle exclude each other: each says in which order the events arrive")
-    within = compare.Range(time_option("--from", begin), time_option("--to", end))
+    within = Range(time_option("--from", begin), time_option("--to", end))
     chosen = _chosen(metric or [])
     if file is None:
         wanted, log, verdicts = _of_topic(definitions, within, differences)
@@ -112,11 +113,15 @@ def _of_file(
     definitions, within, most = wanted
     records = records_of(history, as_written=as_written, shuffle_ms=int(definitions.allowed_lateness), seed=shuffle)
     end_ms = None if open_ended else end_of(history.end_ms, definitions)
+    clock_ms = history.end_ms + _OPEN_END_MS if end_ms is None else end_ms
+    part = _part(within, within.until(clock_ms), definitions)
+    if within.limited:
+        within = within.until(clock_ms)
     in_order = not as_written and shuffle is None
-    recounted = recount(records, definitions, Clocks({0: history.end_ms + _OPEN_END_MS if end_ms is None else end_ms}), signals=in_order)
-    counted = count(records, definitions, used_dimensions(definitions), begin_ms=history.begin_ms, end_ms=end_ms)
+    recounted = recount(records, definitions, Clocks({0: clock_ms}), signals=in_order, within=within)
+    counted = count(records, definitions, used_dimensions(definitions), begin_ms=history.begin_ms, end_ms=end_ms, within=within)
     log = {"records": len(records), "begin": rfc3339(history.begin_ms), "end": rfc3339(history.end_ms)}
-    return log, {
+    return log | {"range": part}, {
         "records": [compare.records(counted.records, recounted.records, counted.cut)],
         "counters": compare.counters(counted, recounted, within, most),
         "metrics": compare.metrics(counted, recounted, definitions, within, most),
@@ -124,7 +129,16 @@ def _of_file(
     }
 
 
-def _of_topic(definitions: Path | None, within: compare.Range, most: int) -> tuple[_Wanted, dict[str, Any], Verdicts]:
+def _part(asked: Range, within: Range, definitions: Definitions) -> dict[str, Any]:
+    """What the report says of a range; within: ended by the log."""
+    told: dict[str, Any] = {"from": asked.from_ms and rfc3339(asked.from_ms), "to": asked.to_ms and rfc3339(asked.to_ms)}
+    if asked.limited:
+        told["windows_at"] = rfc3339(within.windows_at)
+        told["left_out"] = [window for window in (*definitions.windows, LIFETIME) if within.reaches_back(window)]
+    return told
+
+
+def _of_topic(definitions: Path | None, within: Range, most: int) -> tuple[_Wanted, dict[str, Any], Verdicts]:
     """What the workers have committed, against the recount of what they had read by then."""
     import asyncio
 
@@ -155,6 +169,7 @@ def _of_topic(definitions: Path | None, within: compare.Range, most: int) -> tup
     )
     ends = sorted(batches.clocks.values())
     log = {"records": len(records), "begin": rfc3339(min(one.arrival for one in records)), "end": rfc3339(ends[-1])}
+    log["range"] = {"from": within.from_ms and rfc3339(within.from_ms), "to": within.to_ms and rfc3339(within.to_ms)}
     rules = [rule.id for rule in wanted.definitions.rule if rule.entity]
     return wanted, log, {
         "records": [compare.records(counted.records, live.put_aside(recounted.records), counted.cut)],
@@ -165,13 +180,13 @@ def _of_topic(definitions: Path | None, within: compare.Range, most: int) -> tup
 
 
 def _told(log: dict[str, Any], wanted: _Wanted, verdicts: Verdicts) -> dict[str, Any]:
-    definitions, within, _ = wanted
-    mismatches = sum(verdict.mismatches for part in verdicts.values() for verdict in part)
+    definitions, part = wanted.definitions, log.pop("range")
+    mismatches = sum(verdict.mismatches for several in verdicts.values() for verdict in several)
     return {
         "equal": not mismatches,
         "mismatches": mismatches,
         "log": log,
-        "range": {"from": within.from_ms and rfc3339(within.from_ms), "to": within.to_ms and rfc3339(within.to_ms)},
+        "range": part,
         "definitions": {"revision": definitions.revision, "digest": definitions.digest},
         "records": report.verdict_json(verdicts["records"][0], "name"),
         "counters": [report.verdict_json(verdict, "counter") for verdict in verdicts["counters"]],

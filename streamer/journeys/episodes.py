@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CUSTOMER: Final = "customer"
 _ISSUE: Final = "issue:"
 # What only an effort signal changes.
+_PROGRESS: Final = frozenset({"step", "value"})
 _EFFORT: Final = frozenset({"channel_switches", "recent_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 
 
@@ -58,7 +59,7 @@ class EpisodeFold:
             if rule.entity and rule.mode != "off"
         }
         self._on = {kind: [entry for entry in self.rules.values() if entry.rule.on == kind] for kind in ("journey", "issue", "customer")}
-        self.watches_progress = any(entry.names & {"step", "value"} for entry in self._on["journey"])
+        self._on_progress = [entry for entry in self._on["journey"] if entry.names & _PROGRESS]
         self._on_contact = [entry for entry in self._on["issue"] if entry.names - _EFFORT]
         self._on_issues = [entry for entry in self._on["journey"] if any(name in OF_CUSTOMER for name in entry.names)]
         self._limit = definitions.limits.episodes_per_customer
@@ -73,6 +74,12 @@ class EpisodeFold:
         if state.refused:
             return
         self._look(state, self._on["journey"], self._of_journey(state, instance), time_ms, sink)
+
+    def progress(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
+        """Evaluate the journey rules that name its step or its value, of which one has changed."""
+        if state.refused:
+            return
+        self._look(state, self._on_progress, self._of_journey(state, instance), time_ms, sink)
 
     def journeys(self, state: State, time_ms: int, sink: Sink) -> None:
         """Evaluate the journey rules that name numbers of the customer's issues, which have changed."""
@@ -180,10 +187,12 @@ class EpisodeFold:
                 self._forget(state, key, episode)
 
     def end_entity(self, state: State, entity: str, time_ms: int, sink: Sink) -> None:
-        """Nothing is left of the entity: every alert about it ends."""
+        """Nothing is left of the entity: every alert about it ends, and what waits does not wait for another one of its name."""
         for key, episode in list(state.episodes.items()):
-            if episode.entity == entity and episode.firing:
-                self._end(state, key, episode, time_ms, sink)
+            if episode.entity == entity:
+                episode.waiting = False
+                if episode.firing:
+                    self._end(state, key, episode, time_ms, sink)
 
     def end_all(self, state: State, time_ms: int, sink: Sink) -> None:
         """The customer refused analytics: every personal alert ends."""

@@ -181,8 +181,10 @@ class Fold:
                 self._add_cause_of_step(state, event)
             if role in (COMPLETE, FAIL):
                 self.episodes.end_entity(state, instance_id(instance), event.time, sink)
-            elif before or (self.episodes.watches_progress and (step != instance.step or value != instance.value_minor)):
+            elif before:
                 self.episodes.journey(state, instance, event.time, sink)
+            elif step != instance.step or value != instance.value_minor:
+                self.episodes.progress(state, instance, event.time, sink)
 
     def _begin(self, state: State, journey: JourneyPlan, event: Touchpoint, sink: Sink) -> None:
         kept = state.instances[:]

@@ -12,7 +12,8 @@ from streamer.errors import DefinitionsError
 
 _SPAN: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _DAY_MINUTES: Final = 24 * 60
-_DAY_MS: Final = _DAY_MINUTES * 60_000
+_MINUTE_MS: Final = 60_000
+_DAY_MS: Final = _DAY_MINUTES * _MINUTE_MS
 
 
 class Span(NamedTuple):
@@ -53,26 +54,29 @@ class QuietHours:
             raise DefinitionsError("quiet hours cover the whole day: nothing could ever fire")
 
     def until(self, time_ms: int) -> int:
-        """When it is not quiet any more: the time itself unless it is quiet."""
-        moved = True
-        while moved:  # spans may join
-            moved = False
-            for span in self._spans:
-                end = self._end(span, time_ms)
-                if end > time_ms:
-                    time_ms, moved = end, True
+        """When it is not quiet any more: the time itself unless it is quiet.
+
+        By the clock on the wall: what comes twice when it is put back is quiet twice, and what is left out when it is put forward is over.
+        """
+        while minutes := self._left(time_ms):
+            # No further than to where the clock is put forward or back.
+            offset = self._offset(time_ms)
+            while minutes > 1 and self._offset(time_ms + minutes * _MINUTE_MS) != offset:
+                minutes //= 2
+            time_ms = (time_ms // _MINUTE_MS + minutes) * _MINUTE_MS
         return time_ms
 
-    def _end(self, span: Span, time_ms: int) -> int:
+    def _left(self, time_ms: int) -> int:
+        """Minutes until the end of a span, by what the clock shows; 0 if it is not quiet."""
         local = datetime.fromtimestamp(time_ms // 1000, self._zone)
-        since = (local.hour * 60 + local.minute - span.begin) % _DAY_MINUTES
-        if since >= _length(span):
-            return time_ms
-        # The wall clock's end, whatever the offset is by then.
-        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-        if span.end <= local.hour * 60 + local.minute:
-            midnight += timedelta(days=1)
-        return int(midnight.replace(hour=span.end // 60, minute=span.end % 60).timestamp()) * 1000
+        for span in self._spans:
+            since = (local.hour * 60 + local.minute - span.begin) % _DAY_MINUTES
+            if since < _length(span):
+                return _length(span) - since
+        return 0
+
+    def _offset(self, time_ms: int) -> timedelta | None:
+        return datetime.fromtimestamp(time_ms // 1000, self._zone).utcoffset()
 
 
 def held_until(time_ms: int, cooldown_until_ms: int, fired_ms: Sequence[int], max_per_day: int, quiet: QuietHours | None) -> int:

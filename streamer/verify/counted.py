@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from streamer.replay.pipeline import Arrival, Result, run_history
 from streamer.touchpoints.times import milliseconds
+from streamer.verify.ranges import WHOLE, Range
+from streamer.verify.readings import metrics_within, samples_of
 from streamer.verify.recount import Place, Sample, Series
 from streamer.verify.rules import Holding, Spell
 from streamer.verify.tables import cell_of
@@ -42,15 +44,19 @@ class Counted(NamedTuple):
     spells: Mapping[str, Sequence[Spell]] = {}
 
 
-def count(records: Sequence[Record], definitions: Definitions, dimensions: Sequence[str], *, begin_ms: int, end_ms: int | None) -> Counted:
-    """Fold the log. begin_ms, end_ms: as of `run_history`; dimensions: what a cell is told by.
+def count(
+    records: Sequence[Record], definitions: Definitions, dimensions: Sequence[str], *, begin_ms: int, end_ms: int | None,
+    within: Range = WHOLE,
+) -> Counted:  # fmt: skip
+    """Fold the log. begin_ms, end_ms: as of `run_history`; dimensions: what a cell is told by; within: what metrics are of.
 
     Drafts are folded as rules of which somebody is told: that is all they differ in, and of what nobody is told the signals are gone.
     """
     arrivals = (Arrival(record.arrival, record.key, record.value, record.headers) for record in records)
     rules = tuple(replace(rule, mode="enabled") if rule.entity and rule.mode == "draft" else rule for rule in definitions.rule)
     result = run_history(arrivals, replace(definitions, rule=rules), partitions=1, begin_ms=begin_ms, end_ms=end_ms, build="verify")
-    return counted_of(result, dimensions, definitions.account_counters)
+    counted = counted_of(result, dimensions, definitions.account_counters)
+    return counted._replace(metrics=metrics_within(within, result.sums, definitions)) if within.limited else counted
 
 
 def counted_of(result: Result, dimensions: Sequence[str], by_account: frozenset[int]) -> Counted:
@@ -58,16 +64,11 @@ def counted_of(result: Result, dimensions: Sequence[str], by_account: frozenset[
     sums: Tally[Place] = Tally()
     for (counter, cell, pane), n in result.sums.items():
         sums[counter.name, cell_of(counter, dict(cell), dimensions, by_account), pane] += n
-    metrics = {
-        (gauge.metric.id, gauge.by, gauge.values, gauge.window): Sample(gauge.k, gauge.n, gauge.value, gauge.lower, gauge.upper)
-        for gauge in result.gauges
-        if gauge.k or gauge.n
-    }
     accounting = result.accounting
     outcomes = {name: n for name, n in accounting.items() if n and (name in _OUTCOMES or name.startswith("dead_"))}
     return Counted(
         {place: n for place, n in sums.items() if n},
-        metrics,
+        samples_of(result.gauges),
         outcomes,
         {name: n for name, n in accounting.items() if name.startswith("cut_")},
         [
@@ -89,10 +90,13 @@ def _spells(alerts: Sequence[Alert]) -> dict[str, list[Spell]]:
         if transition.state == "firing":
             firing[transition.fingerprint] = len(of_rule)
             holding = _told(transition, transition.entity).holding
-            of_rule.append(Spell(*holding[:4], None))
+            of_rule.append(Spell(*holding[:4], None, told=holding.signals))
+        elif transition.state == "amended":
+            at = firing[transition.fingerprint]
+            of_rule[at] = of_rule[at]._replace(told=dict(transition.metric.signals))
         elif transition.state == "resolved":
             at = firing[transition.fingerprint]
-            of_rule[at] = of_rule[at]._replace(until_ms=milliseconds(transition.event_time))
+            of_rule[at] = of_rule[at]._replace(until_ms=milliseconds(transition.event_time), signals=dict(transition.metric.signals))
     return found
 
 

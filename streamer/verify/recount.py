@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.errors import InputError
 from streamer.metrics.catalogue import CHAPTERS
+from streamer.verify.ranges import WHOLE, Range
 from streamer.verify.raw_log import Clocks, Record, as_columns
 from streamer.verify.rules import Holding, Spell, holdings, obstacle, spells
 from streamer.verify.tables import tables, used_dimensions
@@ -67,12 +68,13 @@ def statements(definitions: Definitions) -> list[str]:
 
 
 def recount(
-    records: Sequence[Record], definitions: Definitions, clocks: Clocks, sql: Sequence[str] | None = None, *, signals: bool = False
-) -> Recount:
+    records: Sequence[Record], definitions: Definitions, clocks: Clocks, sql: Sequence[str] | None = None, *, signals: bool = False,
+    within: Range = WHOLE,
+) -> Recount:  # fmt: skip
     """Recount a log.
 
     sql: other statements, for tests that break one. signals: of entity rules too, which is
-    for logs whose events arrive in order.
+    for logs whose events arrive in order. within: what metrics are of.
 
     Raises:
         InputError: DuckDB is not installed.
@@ -84,7 +86,7 @@ def recount(
     schema, *rest, of_entities = sql or statements(definitions)
     with duckdb.connect(config=dict(_CLOSED)) as connection:
         connection.execute(schema)
-        load(connection, records, tables(definitions, clocks))
+        load(connection, records, tables(definitions, clocks, within))
         for statement in [*rest, of_entities] if signals else rest:
             connection.execute(statement)
         return _result(connection, definitions, signals=signals)
@@ -123,6 +125,6 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, 
             )
         ),
         {rule.id: holdings(rule, fetched) for rule in known},
-        {rule.id: spells(rule, fetched) for rule in known},
+        {rule.id: spells(rule, definitions.timezone, fetched) for rule in known},
         frozenset(key for (key,) in fetched("SELECT DISTINCT key FROM events WHERE NOT analytics")),
     )

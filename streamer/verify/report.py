@@ -38,6 +38,10 @@ def show(console: Console, told: dict[str, Any]) -> None:
     """The report for people: every counter and metric that has something to compare or cannot be, and the first differences."""
     log, records = told["log"], told["records"]
     console.print(f"{log['records']} records, {log['begin']} to {log['end']}; what became of them: {records['status']}", soft_wrap=True)
+    if "windows_at" in told["range"]:
+        left_out = told["range"]["left_out"]
+        because = f"; left out, because they begin before --from: {', '.join(left_out)}" if left_out else ""
+        console.print(f"windows as of {told['range']['windows_at']}{because}", soft_wrap=True)
     for difference in records["differences"]:
         console.print(f"  {difference['outcome']}: counted {difference['counted']}, recounted {difference['recounted']}", soft_wrap=True)
     titles = {

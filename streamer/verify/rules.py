@@ -5,19 +5,29 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from streamer.metrics.catalogue import PATTERN_PREFIX
+from streamer.metrics.catalogue import PATTERN_PREFIX, chapter_of_signal
+from streamer.verify.held_back import Run, firings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Mapping
 
     from streamer.definitions import Rule
 
 _BINARY: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _COMPARE: Final[dict[type[ast.cmpop], str]] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=", ast.NotEq: "<>"}
-# Which rows of a table of moments a rule is evaluated at, besides that analytics is not refused.
-_EVALUATED: Final = {"issue": "true", "customer": "looked_at", "journey": "NOT coalesce(ends_it, false)"}
-# Until the next moment nothing changes.
-_UNTIL: Final = {"customer": "lead(t, 1, 9223372036854775807) OVER (PARTITION BY key ORDER BY t, phase > 4, place, phase)"}
+# What only the customer's issues change: of a journey's rules only those that name it are looked at with them.
+_OF_ISSUES: Final = frozenset({"customer_contacts", "customer_switches"})
+# The part of the signals on customers that is no chapter's and no pattern.
+_CORE: Final = "core"
+_PROGRESS: Final = frozenset({"step", "value"})
+# The moments of one entity in their order, which of them are events', and when the last one's signals end, twice its milliseconds.
+_BY_EVENT: Final = {"issue": "true", "customer": "phase > 4", "journey": "by_event"}
+_LIFE: Final = {
+    "issue": "PARTITION BY issue ORDER BY place",
+    "customer": "PARTITION BY key ORDER BY t, phase > 4, place, phase",
+    "journey": "PARTITION BY key, journey, instance ORDER BY nth",
+}
+_AT_LAST: Final = {"issue": "2 * ends", "customer": "9223372036854775807", "journey": "9223372036854775807"}
 # What only an effort signal changes: without one an issue's rules that name nothing else are not looked at.
 _EFFORT: Final = frozenset({"channel_switches", "recent_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 _ENTITY: Final = {"issue": "'', name", "customer": "'', ''", "journey": "journey, name"}
@@ -27,30 +37,40 @@ def obstacle(rule: Rule) -> str:
     """Why an entity rule cannot be recounted, empty if it can."""
     if rule.mode == "off":
         return "a rule that is off is not evaluated"
-    if rule.quiet or rule.max_per_day:
-        return "the recount does not know quiet hours and daily maxima"
     return ""
 
 
 class Holding(NamedTuple):
-    """A moment at which a rule's condition holds: of whom, when, with which signals, and of customers until when nothing changes."""
+    """A moment at which a rule's condition holds: of whom, when, with which signals.
+
+    looked_at: the rule is evaluated then. since, until: from when until when the signals are these; what is held back until a time is
+    looked at between its deadlines and its events, so that these are twice the milliseconds, and one more at an event.
+    """
 
     key: str
     journey: str
     name: str
     time_ms: int
     signals: dict[str, Any]
-    until_ms: int = 0
+    looked_at: bool = True
+    since: int = 0
+    until: int = 0
 
 
 class Spell(NamedTuple):
-    """From a rule's firing until it ends; None: it has not ended."""
+    """From a rule's firing until it ends; None: it has not ended. held_back: it held before already.
+
+    signals: at its end, None if the entity ended: then they are those last told (told, which only the processors' side has).
+    """
 
     key: str
     journey: str
     name: str
     time_ms: int
     until_ms: int | None
+    held_back: bool = False
+    signals: Mapping[str, Any] | None = None
+    told: Mapping[str, Any] | None = None
 
 
 def names_of(rule: Rule) -> list[str]:
@@ -67,8 +87,17 @@ def _condition(rule: Rule) -> ast.expr:
 
 
 def _evaluated(rule: Rule) -> str:
-    kind = rule.entity or "customer"
-    return "has_effort" if kind == "issue" and _in_condition(rule) <= _EFFORT else _EVALUATED[kind]
+    kind, names = rule.entity or "customer", _in_condition(rule)
+    if kind == "issue":
+        return "has_effort" if names <= _EFFORT else "true"
+    if kind == "journey":
+        goes_on = " OR goes_on" if names & _PROGRESS else ""
+        return f"NOT coalesce(ends_it, false) AND (looked_at{goes_on})" + ("" if names & _OF_ISSUES else " AND NOT of_issues")
+    parts = sorted({chapter_of_signal(name) or _CORE for name in names_of(rule)} or {_CORE})
+    # Of whom nothing is known that it names, nothing holds.
+    known = "least(" + ", ".join(f"first_looks['{part}']" for part in parts) + ") <= place"
+    # A repetition that leaves its window changes nothing that chapters and patterns say.
+    return f"looked_at AND {known}" + ("" if _CORE in parts else " AND phase <> 2")
 
 
 def holdings(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[Holding]:
@@ -76,11 +105,18 @@ def holdings(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) ->
     kind, names = rule.entity or "customer", names_of(rule)
     condition = as_sql(_condition(rule))
     columns = ", ".join([_ENTITY[kind], "key", "t", *(f'"{name}"' for name in names)])
-    moments = f"SELECT *, {_UNTIL.get(kind, '0')} AS until{_patterns(names)} FROM {kind}_moments WHERE {_evaluated(rule)}"  # noqa: S608
-    query = f"SELECT {columns}, until FROM ({moments}) WHERE ({condition}) AND NOT refused ORDER BY t, place"  # noqa: S608
+    moments = (
+        f"SELECT *, ({_evaluated(rule)}) AND NOT refused AS is_looked_at, 2 * t + ({_BY_EVENT[kind]})::INT AS since,"  # noqa: S608
+        f" coalesce(lead(since) OVER life, {_AT_LAST[kind]}) AS until, row_number() OVER life AS in_life{_patterns(names)}"
+        f" FROM {kind}_moments WINDOW life AS ({_LIFE[kind]})"
+    )
+    query = (
+        f"SELECT {columns}, is_looked_at, since, until FROM ({moments})"  # noqa: S608
+        f" WHERE {condition} ORDER BY t, place, in_life"
+    )
     return [
-        Holding(key, journey, name, t, dict(zip(names, values, strict=True)), until)
-        for journey, name, key, t, *values, until in fetched(query)
+        Holding(key, journey, name, t, dict(zip(names, values, strict=True)), looked_at, since, until)
+        for journey, name, key, t, *values, looked_at, since, until in fetched(query)
     ]
 
 
@@ -92,49 +128,33 @@ def _patterns(names: Iterable[str]) -> str:
     )
 
 
-def spells(rule: Rule, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[Spell]:
-    """Every firing of the rule and its end: while it holds without a break, but not before the cooldown since the one before is over."""
+def spells(rule: Rule, timezone: str, fetched: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[Spell]:
+    """Every firing of the rule and its end: while it holds without a break, but not before nothing holds it back."""
     kind = rule.entity or "customer"
-    condition = as_sql(_condition(rule))
-    moments = f"SELECT *{_patterns(names_of(rule))} FROM {kind}_lives WHERE over OR {_evaluated(rule)}"  # noqa: S608
+    condition, names = as_sql(_condition(rule)), names_of(rule)
+    columns = "".join(f', "{name}"' for name in names)
+    moments = f"SELECT *{_patterns(names)} FROM {kind}_lives WHERE over OR {_evaluated(rule)}"  # noqa: S608
     judged = f"SELECT *, coalesce(({condition}) AND NOT refused AND NOT over, false) AS holds FROM ({moments})"  # noqa: S608
     query = (
-        f"SELECT key, {_ENTITY[kind]}, t, by_event, holds, life"  # noqa: S608
-        f" FROM (SELECT *, lag(holds, 1, false) OVER (PARTITION BY key, journey, life ORDER BY nth) AS held FROM ({judged}))"
+        f"SELECT key, {_ENTITY[kind]}, t, by_event, holds, before, over, life{columns}"  # noqa: S608
+        f" FROM (SELECT *, lag(holds, 1, false) OVER of_one AS held, lag(t) OVER of_one AS before FROM ({judged})"
+        " WINDOW of_one AS (PARTITION BY key, journey, life ORDER BY nth))"
         " WHERE holds <> held ORDER BY key, journey, life, nth"
     )
-    runs: dict[tuple[str, str, str], list[_Run]] = {}
-    for key, journey, name, t, by_event, holds, _ in fetched(query):
+    runs: dict[tuple[str, str, str], list[Run]] = {}
+    for key, journey, name, t, by_event, holds, before, over, _, *values in fetched(query):
         of_entity = runs.setdefault((key, journey, name), [])
         if holds:
-            of_entity.append(_Run(t, None, ends_by_event=False))
+            of_entity.append(Run(t, None, looked_at=t))
         else:
-            of_entity[-1] = _Run(of_entity[-1].begin, t, ends_by_event=by_event)
+            signals = None if over else dict(zip(names, values, strict=True))
+            of_entity[-1] = Run(of_entity[-1].begin, t, t if by_event else before, signals)
     [(clock_ms,)] = fetched("SELECT clock FROM settings")
     return [
-        Spell(key, journey, name, begin, end)
+        Spell(key, journey, name, at, run.end, at > run.begin, run.signals)
         for (key, journey, name), several in runs.items()
-        for begin, end in _allowed(several, rule.cooldown, clock_ms)
+        for at, run in firings(several, rule, timezone, clock_ms)
     ]
-
-
-class _Run(NamedTuple):
-    """From the moment at which a condition comes true until that at which it no longer holds, None if that has not come."""
-
-    begin: int
-    end: int | None
-    ends_by_event: bool
-
-
-def _allowed(runs: Iterable[_Run], cooldown_ms: int, clock_ms: int) -> Iterator[tuple[int, int | None]]:
-    """What was held back is looked at again after the deadlines of the moment that allows it, and before its events."""
-    allowed = 0
-    for run in sorted(runs, key=lambda run: run.begin):
-        at = max(run.begin, allowed)
-        holds = run.end is None or at < run.end or (at == run.end and run.ends_by_event)
-        if at == run.begin or (holds and at <= clock_ms):
-            yield at, run.end
-            allowed = at + cooldown_ms
 
 
 def as_sql(node: ast.expr) -> str:

@@ -10,6 +10,8 @@ from streamer.durations import parse_duration
 from streamer.metrics.catalogue import CORE, FRICTION_TYPES, LIFETIME, METRICS
 from streamer.metrics.counters import ACCOUNT, CELL_DIMENSIONS, DIMENSIONS_OF, FIRST_CASES, FIRST_CHAPTERS, FIRST_CONTACTS, Counter
 from streamer.touchpoints.catalogue import CHANNELS, DETAILED, TYPES
+from streamer.verify.looks import looks
+from streamer.verify.ranges import WHOLE, Range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,10 +34,10 @@ def cell_of(counter: int, values: Mapping[str, str], dimensions: Sequence[str], 
     return tuple("" if name == ACCOUNT and counter not in by_account else values.get(name, "") for name in dimensions)
 
 
-def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]]]:
-    """By table."""
+def tables(definitions: Definitions, clocks: Clocks, within: Range = WHOLE) -> dict[str, list[list[Any]]]:
+    """By table. within: what metrics are of; an end of its own if it leaves anything out."""
     return {
-        "settings": [_settings(definitions, max(clocks.ends.values(), default=0))],
+        "settings": [_settings(definitions, max(clocks.ends.values(), default=0), within)],
         "ends": [list(end) for end in clocks.ends.items()],
         "idle_clocks": [list(idle) for idle in clocks.idle],
         "event_types": [[name] for name in sorted(TYPES)],
@@ -70,6 +72,7 @@ def tables(definitions: Definitions, clocks: Clocks) -> dict[str, list[list[Any]
             for number, counter in enumerate(counters)
         ],
         "chapter_friction_types": [[name] for chapter in sorted(definitions.chapters) for name in FRICTION_TYPES.get(chapter, ())],
+        "looks": [[part, pattern] for part, patterns in looks(definitions).items() for pattern in patterns],
         "detailed_types": [[name] for name in sorted(DETAILED)],
         "chapter_settings": [
             [chapter, name, _text(value)]
@@ -94,11 +97,12 @@ def _bucket(metric: Metric, number: int) -> list[Any]:
     return [number, *edges[number : number + 2]]
 
 
-def _settings(definitions: Definitions, clock_ms: int) -> list[Any]:
+def _settings(definitions: Definitions, clock_ms: int, within: Range) -> list[Any]:
     contacts, effort, cases = definitions.contacts, definitions.effort, definitions.cases
     decided_ms = (clock_ms // _SECOND_MS - 1) * _SECOND_MS
     return [
-        clock_ms, decided_ms, int(definitions.allowed_lateness), contacts.scope, int(contacts.window), int(contacts.repeat_within),
+        clock_ms, decided_ms, *within, within.windows_at if within.limited else decided_ms,
+        int(definitions.allowed_lateness), contacts.scope, int(contacts.window), int(contacts.repeat_within),
         int(contacts.switch_within), contacts.switch_burst,
         round(effort.medium * 10), round(effort.high * 10),
         cases.journey, list(cases.owner), int(cases.retention), list(used_dimensions(definitions)),

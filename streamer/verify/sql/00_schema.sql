@@ -12,7 +12,9 @@ CREATE TABLE raw (
 
 CREATE TABLE settings (
     clock BIGINT,                    -- the greatest of `ends`
-    decided BIGINT,                  -- the last second that is over then; windows are as of it
+    decided BIGINT,                  -- the last second that is over then; windows are as of it if the whole log is compared
+    range_from BIGINT, range_to BIGINT,  -- of a part of it: both NULL if the whole is, range_from if it has no begin of its own
+    windows_at BIGINT,               -- the second that windows are as of
     allowed_lateness BIGINT, scope VARCHAR, contact_window BIGINT, repeat_within BIGINT,
     switch_within BIGINT, switch_burst BIGINT,
     medium_tenths BIGINT, high_tenths BIGINT,
@@ -47,6 +49,8 @@ CREATE TABLE metric_parts (
 -- the place of an event, 0 of what must not follow (absence: for so long; 0 if nothing is said).
 CREATE TABLE patterns (pattern VARCHAR, same VARCHAR, events BIGINT, within BIGINT, absence BIGINT, counts_for BIGINT);
 CREATE TABLE pattern_types (pattern VARCHAR, nth BIGINT, name VARCHAR);
+-- Types of events after which rules on customers are looked at that name a signal of a chapter, or a pattern.
+CREATE TABLE looks (part VARCHAR, pattern VARCHAR);
 -- The settings of the chapters that are on, as text; durations in milliseconds, tables as JSON.
 CREATE TABLE chapter_settings (chapter VARCHAR, name VARCHAR, value VARCHAR);
 CREATE MACRO setting(of_chapter, of_name) AS (SELECT value FROM chapter_settings WHERE chapter = of_chapter AND name = of_name);

@@ -1,16 +1,18 @@
 -- Metrics: functions of the counters' sums in a window. Definitions: docs/reference/metrics.md.
 -- In:  sums, slices, windows, metric_parts, settings. Out: metrics (one row per metric, slice, values and window that has a sample).
 
--- A slice applies to a counter that carries all its dimensions, and to a cell that has a value in each.
+-- A slice applies to a counter that carries all its dimensions, and to a cell that has a value in each. In a part of the log windows are
+-- of the panes that start before its end, as they are once the whole log is known.
 CREATE TABLE slice_sums AS
 SELECT slice_no, list_transform(names, lambda name: cell[list_position(used_dimensions, name)]) AS label_values, counter, pane,
-    sum(n_decided) AS n
+    sum(CASE WHEN range_to IS NULL THEN n_decided ELSE n END) AS n
 FROM sums JOIN families USING (counter), slices, settings
-WHERE list_has_all(dimensions, names) AND NOT list_contains(label_values, '')
+WHERE list_has_all(dimensions, names) AND NOT list_contains(label_values, '') AND coalesce(pane * 10000 < range_to, true)
 GROUP BY ALL;
 
 -- Window W at t covers the panes that start in (floor(t) - W, floor(t)], floor to 10 s for windows up to 1 h, 5 min up to 24 h, 1 h up
--- to 28 d, 1 day beyond; panes are merged to that width. `lifetime` (no width) is the sum of everything.
+-- to 28 d, 1 day beyond; panes are merged to that width. `lifetime` (no width) is the sum of everything,
+-- `range` that of the part's panes.
 CREATE TABLE windowed AS
 SELECT slice_no, label_values, counter, name AS "window", sum(n) AS n
 FROM slice_sums, (
@@ -19,7 +21,12 @@ FROM slice_sums, (
     FROM windows
 ), settings
 WHERE width IS NULL
-    OR ((pane * 10000) // g * g > decided // g * g - width AND (pane * 10000) // g * g <= decided // g * g)
+    OR ((pane * 10000) // g * g > windows_at // g * g - width AND (pane * 10000) // g * g <= windows_at // g * g)
+GROUP BY ALL
+UNION ALL
+SELECT slice_no, label_values, counter, 'range', sum(n)
+FROM slice_sums, settings
+WHERE pane * 10000 >= range_from
 GROUP BY ALL;
 
 CREATE TABLE metrics AS

@@ -90,6 +90,18 @@ WINDOW life AS (PARTITION BY owned.key, owned."case", case_no ORDER BY owned.pla
 -- time fall due in this order (phase): 0 abandonments, 2 repetitions that leave their window, 4 issues and cases that end, and what
 -- chapters know; then 5 events, 6 what an event makes overdue at once.
 -- looked_at: the rules on the customer are evaluated.
+-- Of whom a chapter has seen nothing, nothing is looked at that names its signals.
+CREATE TABLE first_looks AS
+SELECT key, part, min(place) AS place
+FROM (
+    SELECT key, looks.part, place FROM events JOIN looks ON matches(type, pattern)
+    UNION ALL
+    SELECT key, 'core', place FROM subjects
+    UNION ALL
+    SELECT key, 'steps', place FROM events WHERE type = 'identity.linked' OR event IN (SELECT event FROM roles)
+)
+GROUP BY key, part;
+
 CREATE TABLE moments AS
 WITH deadlines AS (
     SELECT key, t + repeat_within + 1 AS t, 2 AS phase, true AS looked_at FROM effort, settings WHERE kind = 'repeat'
@@ -111,6 +123,8 @@ FROM (
     SELECT key, t, place, 5, false FROM events WHERE event IN (SELECT event FROM named UNION SELECT event FROM lives)
     UNION ALL
     SELECT key, t, place, 5, true FROM events SEMI JOIN facts USING (key)
+    UNION ALL
+    SELECT key, t, place, 5, true FROM events SEMI JOIN first_looks USING (key, place)
     UNION ALL
     SELECT key, since.t, since.place // 2, 6, true FROM facts WHERE since = after_event(since.t, since.place // 2)
     UNION ALL
@@ -151,7 +165,7 @@ FROM (SELECT *, CASE phase WHEN 5 THEN at_event(t, place) WHEN 6 THEN after_even
 GROUP BY ALL;
 
 CREATE TABLE customer_moments AS
-SELECT m.key, m.t, m.place, m.phase, m.looked_at,
+SELECT m.key, m.t, m.place, m.phase, m.looked_at, first_looks,
     coalesce(issues.contacts, 0) AS contacts, coalesce(issues.channel_switches, 0) AS channel_switches,
     coalesce(issues.recent_switches, 0) AS recent_switches,
     coalesce(issues.transfers, 0) AS transfers, coalesce(issues.cold_transfers, 0) AS cold_transfers,
@@ -198,11 +212,12 @@ FROM moments m
             JOIN effort r ON r.key = m.key AND r.kind = 'repeat' AND r.place <= m.place AND r.t + repeat_within + (m.phase < 2)::INT >= m.t
         GROUP BY ALL
     ) repeated USING (key, t, place, phase)
-    LEFT JOIN chapter_moments USING (key, t, place, phase);
+    LEFT JOIN chapter_moments USING (key, t, place, phase)
+    LEFT JOIN (SELECT key, map(list(part), list(place)) AS first_looks FROM first_looks GROUP BY key) USING (key);
 
 -- What befell an instance: its own events, the signals that name it, the deadline that nothing forestalled; and, while it is there, the
 -- events and ends of issues that may change the customer's numbers.
-CREATE TABLE journey_moments AS
+CREATE TABLE journey_states AS
 WITH own AS (
     SELECT key, journey_no, instance, t, event, events.place, 0 AS phase, role, before IS NULL AS begins, revenue_minor, digits,
         CASE WHEN role IN ('start', 'activity') THEN nullif(step, '') END AS step,
@@ -261,7 +276,8 @@ SELECT b.key, journeys.journey, i.instance, b.t, b.place,
     begun.channel, begun.platform, begun.segment, begun.region,
     coalesce(of_customer.contacts, 0) AS customer_contacts, coalesce(of_customer.channel_switches, 0) AS customer_switches,
     refuses(b.key, b.place) AS refused,
-    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it, b.phase NOT IN (2, 4) AS by_event, row_number() OVER so_far AS nth
+    role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it, b.phase NOT IN (2, 4) AS by_event, b.phase IN (3, 4) AS of_issues,
+    b.phase = 0 AND NOT begins AS own, row_number() OVER so_far AS nth
 FROM befell b
     JOIN instances i ON i.key = b.key AND i.journey_no = b.journey_no AND i.instance = b.instance
     JOIN journeys ON journeys.journey_no = b.journey_no
@@ -273,6 +289,14 @@ WINDOW so_far AS (
     PARTITION BY b.key, b.journey_no, b.instance
     ORDER BY b.t, CASE b.phase WHEN 2 THEN -1 ELSE b.place END, b.phase ROWS UNBOUNDED PRECEDING
 );
+
+-- Of an instance's own events it is looked at those that begin it and that end that it was abandoned; rules that name a step or a value
+-- look at those that change one, too (goes_on).
+CREATE TABLE journey_moments AS
+SELECT *, NOT own OR coalesce(lag(abandoned) OVER life, false) AS looked_at,
+    lag(step) OVER life IS DISTINCT FROM step OR lag("value") OVER life IS DISTINCT FROM "value" AS goes_on
+FROM journey_states
+WINDOW life AS (PARTITION BY key, journey, instance ORDER BY nth);
 
 -- The moments of one life after the other (nth), with that at which nothing is left of an issue or an instance (over). by_event: an event's,
 -- before which all deadlines of its time fall due.

@@ -301,3 +301,13 @@ def test_no_alert_id_is_used_twice_when_an_earlier_episode_is_in_force_again() -
     assert story.states == ["firing", "resolved", "firing", "retracted", "firing"]
     assert len({alert.alert_id for alert in story.run.alerts}) == 5
     assert len(story.run.in_force) == 1
+
+
+def test_when_a_rule_is_looked_at_does_not_depend_on_what_other_rules_name() -> None:
+    """A reopening is a contact and friction: between the two their sum is 1, at which only a rule on the step looks."""
+    rule = '\n[[rule]]\nid = "{id}"\non = "journey"\nwhen = "{when}"\n'
+    other = rule.format(id="on-step", when="step == 'nowhere'")
+    story = Story(BARE + rule.format(id="sum", when="friction + customer_contacts == 1") + other)
+    story.event("case.opened", 0, case_id="q1")
+    story.event("case.reopened", 10, case_id="q1", step="review")
+    assert [(alert.rule.id, alert.state) for alert in story.run.alerts] == []

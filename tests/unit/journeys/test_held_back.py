@@ -59,6 +59,16 @@ def test_an_entity_that_has_ended_meanwhile_does_not_fire() -> None:
     assert [state for state, _ in told(story)] == ["firing", "resolved"]
 
 
+def test_what_was_held_back_of_an_issue_that_has_ended_says_nothing_of_the_next_one_of_its_name() -> None:
+    # Without effort, nothing that the rule names has changed: the second issue is not looked at.
+    short = BARE.replace('window = "72h"', 'window = "1h"')
+    story = Story(short + RULE.format(on="issue", when="transfers < 1", more='quiet = ["10:00-22:00"]'))
+    story.event("case.reopened", 0, issue_id="i1")
+    story.event("contact.started", 11 * HOUR, issue_id="i1")
+    story.clock(DAY)
+    assert told(story) == []
+
+
 def test_the_daily_maximum_counts_the_firings_of_any_24_hours() -> None:
     # It holds at 1, 3 and 5: the third firing would be the third within a day.
     story = ruled("journey", "friction == 1 or friction == 3 or friction == 5", "max_per_day = 2")

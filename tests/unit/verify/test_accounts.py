@@ -13,6 +13,7 @@ from streamer.journeys import cells
 from streamer.metrics.catalogue import METRICS
 from streamer.metrics.counters import FIRST_CHAPTERS, Counter
 from streamer.verify import compare, live
+from streamer.verify.ranges import Range
 from streamer.verify.recount import recount
 from streamer.verify.tables import used_dimensions
 from tests.chapters.support import SLICES, history, side_by_side
@@ -109,7 +110,7 @@ def test_so_is_what_workers_have_committed() -> None:
     batches = live.add_up(written.deltas, dimensions, wanted().account_counters)
     committed = live.counted_of(batches, written.late, written.dead)
     theirs = recount(log(), wanted(), live.clocks_of(batches, live.idle_clocks({0: written.journal}, wanted().revision)))
-    assert [one for one in compare.counters(committed, theirs, compare.Range(), 3) if one.status != "equal"] == []
+    assert [one for one in compare.counters(committed, theirs, Range(), 3) if one.status != "equal"] == []
     assert told_of(committed.sums) == {Counter(n).name for n in wanted().account_counters}
 
 

@@ -14,6 +14,7 @@ from streamer.journeys.processor import JourneysProcessor
 from streamer.processor import LogRecord
 from streamer.touchpoints.control import encode_control
 from streamer.verify import compare, live
+from streamer.verify.ranges import Range
 from streamer.verify.raw_log import Record, record_of
 from streamer.verify.recount import recount
 from streamer.verify.tables import used_dimensions
@@ -67,12 +68,12 @@ def test_the_recount_knows_the_time_that_passed_in_silence(rollup_partitions: in
     mine = live.counted_of(batches, written.late, written.dead)
     verdicts = [
         compare.records(mine.records, live.put_aside(theirs.records), mine.cut),
-        *compare.counters(mine, theirs, compare.Range(), 3),
+        *compare.counters(mine, theirs, Range(), 3),
     ]
     assert [verdict for verdict in verdicts if verdict.status != "equal"] == []
     assert mine.records["late"] > 0
     without = recount(log, wanted, live.clocks_of(batches, ()))
-    recovered = next(verdict for verdict in compare.counters(mine, without, compare.Range(), 3) if verdict.name == "RECOVERED")
+    recovered = next(verdict for verdict in compare.counters(mine, without, Range(), 3) if verdict.name == "RECOVERED")
     assert recovered.mismatches, "nothing came late at a time that only the journal knows"
 
 

@@ -15,6 +15,7 @@ from streamer.journeys import contacts, episodes, instances
 from streamer.metrics.counters import FIRST_CHAPTERS, Counter
 from streamer.replay.pipeline import Arrival, run_history
 from streamer.verify import compare
+from streamer.verify.ranges import Range
 from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import recount, statements
 from tests.verify_support import AFTER_MS, adversarial_log, counted, definitions, differing, in_order
@@ -123,7 +124,7 @@ def test_an_alert_that_is_missing_and_one_too_many_are_differences() -> None:
     theirs = recount(log, definitions(), Clocks({0: end_ms}), signals=True)
 
     def compare_rules(changed: Counted) -> list[Verdict]:
-        verdicts = compare.rules(changed, theirs, definitions(), compare.Range(), 5, in_order=True)
+        verdicts = compare.rules(changed, theirs, definitions(), Range(), 5, in_order=True)
         return [verdict for verdict in verdicts if verdict.status != "equal"]
 
     missing = found(spells={**counts.spells, "switching": spells[1:]})
@@ -133,6 +134,24 @@ def test_an_alert_that_is_missing_and_one_too_many_are_differences() -> None:
     assert found(spells={**counts.spells, "switching": [*spells, spells[0]._replace(key="nobody")]}).mismatches == 1
     longer = found(spells={**counts.spells, "switching": [spells[0]._replace(until_ms=None), *spells[1:]]})
     assert (longer.mismatches, longer.differences[0]["counted"]) == (1, {"until": None})
+
+
+@pytest.mark.parametrize("entity_ended", [False, True])
+def test_a_forged_signal_of_an_alert_that_has_ended_is_a_difference(entity_ended: bool) -> None:
+    log, counts, end_ms = ordered()
+    theirs = recount(log, definitions(), Clocks({0: end_ms}), signals=True)
+    ended = {one[:4] for one in theirs.spells["all-of-customers"] if one.until_ms is not None}
+    without = {one[:4] for one in theirs.spells["all-of-journeys"] if one.signals is None}
+    rule, among = ("all-of-journeys", without) if entity_ended else ("all-of-customers", ended)
+    spells = [*counts.spells[rule]]
+    at = next(i for i, one in enumerate(spells) if one[:4] in among and one.key not in theirs.refusing)
+    told_last = spells[at].signals
+    spells[at] = spells[at]._replace(signals={**(told_last or {}), "transfers": 99})
+    changed = counts._replace(spells={**counts.spells, rule: spells})
+    verdicts = compare.rules(changed, theirs, definitions(), Range(), 5, in_order=True)
+    [verdict] = [verdict for verdict in verdicts if verdict.status != "equal"]
+    assert (verdict.name, verdict.mismatches) == (rule, 1)
+    assert verdict.differences[0]["recounted"]["signals"] == told_last
 
 
 # When rules begin and cease to hold: clauses, what each is replaced by, and a rule that must differ then.
@@ -158,7 +177,7 @@ def test_when_a_firing_begins_and_ends_is_recounted() -> None:
     wanted = parse(definitions().text + WATCHED)
     counts = counted(log, wanted, end_ms)
     theirs = recount(log, wanted, Clocks({0: end_ms}), signals=True)
-    verdicts = {one.name: one for one in compare.rules(counts, theirs, wanted, compare.Range(), 5, in_order=True)}
+    verdicts = {one.name: one for one in compare.rules(counts, theirs, wanted, Range(), 5, in_order=True)}
     assert {verdict.status for verdict in verdicts.values()} == {"equal"}
     told = Tally(one.rule for one in counts.told)
     assert verdicts["asks"].compared > told["asks"] > 0
@@ -177,12 +196,12 @@ def test_a_processor_that_forgets_an_end_and_what_a_cooldown_held_back_is_a_diff
     assert {"all-of-issues", "repeats"} <= found.keys(), "a draft too"
 
 
-def test_a_rule_that_sql_does_not_know_is_named() -> None:
+def test_a_rule_that_is_off_is_named() -> None:
     log, counts, end_ms = ordered()
-    text = '\n[[rule]]\nid = "by-day"\non = "customer"\nwhen = "contacts >= 3"\nquiet = ["22:00-07:00"]\n'
-    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["by-day"]
+    text = '\n[[rule]]\nid = "asleep"\non = "customer"\nwhen = "contacts >= 3"\nmode = "off"\n'
+    verdict = differing(counts, log, parse(definitions().text + text), end_ms, rules=True)["asleep"]
     assert (verdict.status, verdict.mismatches) == ("not verified", 0)
-    assert "quiet hours" in verdict.reason
+    assert "is off" in verdict.reason
 
 
 def test_drafts_are_compared_as_if_they_were_told_and_nobody_is() -> None:

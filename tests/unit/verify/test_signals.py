@@ -12,6 +12,7 @@ import pytest
 from streamer.definitions import Definitions, parse
 from streamer.metrics.catalogue import SIGNALS
 from streamer.verify import compare
+from streamer.verify.ranges import Range
 from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import Recount, recount, statements
 from tests.chapters.support import SLICES, history, side_by_side, told
@@ -64,7 +65,7 @@ class Case(NamedTuple):
     def differing(self, counts: Counted | None = None, recounted: Recount | None = None) -> dict[str, compare.Verdict]:
         """The rules that differ."""
         both = counts or self.counts, recounted or self.recounted
-        verdicts = compare.rules(*both, self.definitions, compare.Range(), 5, in_order=True)
+        verdicts = compare.rules(*both, self.definitions, Range(), 5, in_order=True)
         return {verdict.name: verdict for verdict in verdicts if verdict.status != "equal"}
 
 
@@ -114,6 +115,34 @@ def of_all(after_ms: int, other: Sequence[tuple[str, str]] = ()) -> Case:
     names = [name for chapter in SIGNALS for name in SIGNALS[chapter]]
     logs = [history(seed, with_consents(anything), span_ms=3 * MINUTE, events=250) for seed in SEEDS[:4]]
     return case_of(in_seconds() + watching(names, " and contacts + ping_pongs >= 0"), logs, other, after_ms)
+
+
+def at_rest(rule: str, names: Sequence[str]) -> str:
+    """A rule that holds while there is nothing to tell in one of the signals, also of somebody of whom nothing is known."""
+    tells = " and ".join(f"({HOLDS.get(name, f'{name} != 0')})" for name in names)
+    return f'\n[[rule]]\nid = "rest-{rule}"\non = "customer"\nwhen = "not ({tells})"\n'
+
+
+@cache
+def resting(other: tuple[tuple[str, str], ...] = ()) -> Case:
+    """Histories of events of every chapter with such rules, also on the core and on a pattern, and on several at a time."""
+    logs = [history(seed, with_consents(anything), span_ms=3 * MINUTE, events=25) for seed in range(40)]
+    names = [name for chapter in SIGNALS for name in SIGNALS[chapter]]
+    pattern = '[[pattern]]\nid = "twice"\nevents = ["page.viewed", "order.refunded"]\nwithin = "1m"\n'
+    singly = [*names, "contacts", "handoffs", "pattern_twice"]
+    several = [("orders", "nps_lowest"), ("stalled", "digital_signals"), ("contacts", "orders"), ("pattern_twice", "orders")]
+    rules = [*(at_rest(name, [name]) for name in singly), *(at_rest("-".join(some), some) for some in several)]
+    text = in_seconds() + pattern + "".join(rules)
+    return case_of(text, logs, other)
+
+
+def test_a_rule_that_holds_of_whom_nothing_is_known_is_looked_at_with_what_it_names() -> None:
+    assert resting().differing() == {}
+    watched = {rule.id for rule in resting().definitions.rule if rule.id.startswith("rest-")}
+    # The first event that the chapter looks at is a cause already.
+    assert watched - {one.rule for one in resting().counts.told} == {"rest-repeated_cause"}
+    everybody = resting((("ELSE type = pattern END;", "ELSE true END;"),)).differing()
+    assert {"rest-orders", "rest-nps_lowest", "rest-contracts_undecided", "rest-share_of_wallet"} <= everybody.keys()
 
 
 @pytest.mark.parametrize("after_ms", [1, 2 * HOUR])
