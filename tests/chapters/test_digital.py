@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streamer.alerts.times import milliseconds
 from streamer.definitions import parse
 from streamer.journeys.chapters.digital import HELP_MAX, RUNS_MAX, SESSIONS_MAX
 from streamer.journeys.state import NEVER
@@ -247,6 +248,14 @@ def test_the_signals_of_open_sessions_are_an_alert_with_only_them_as_evidence() 
     assert [alert.state for alert in run.alerts if alert.rule.id == "rage"] == ["firing", "resolved"]
     assert [evidence.type for evidence in run.alerts[0].evidence] == ["ui.clicked", "ui.clicked"]
     assert run.alerts[0].metric.signals["rage_clicks"] == 2
+
+
+def test_an_alert_about_a_session_that_has_to_make_room_ends_then() -> None:
+    others = (event for n in range(SESSIONS_MAX) for event in clicks(100 + n, session=f"s-{n}"))
+    run = folded(*clicks(5, 5.1, 5.2), *clicks(60, 60.1, 60.2), *others)
+    fired, ended = [alert for alert in run.alerts if alert.rule.id == "rage"]
+    assert (fired.state, ended.state) == ("firing", "resolved")
+    assert milliseconds(ended.event_time) - milliseconds(fired.event_time) == round((100 + SESSIONS_MAX - 1 - 60.2) * 1000)
 
 
 def test_what_is_kept_of_a_customer_is_bounded_and_forgotten() -> None:
