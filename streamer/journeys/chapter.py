@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
-from streamer.journeys.exemplars import evidenced_by
 from streamer.journeys.state import NEVER, Kept
 
 if TYPE_CHECKING:
@@ -35,10 +34,10 @@ class Chapter:
     id: str
     types: tuple[str, ...]
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
         self.definitions = definitions
         self.cells = cells
-        self.evidenced = evidenced_by(definitions)
+        self.evidenced = evidenced
         self.moved = True
 
     @abstractmethod

@@ -57,8 +57,8 @@ class Communication(Chapter):
 
     id = "communication"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         assert definitions.communication is not None  # noqa: S101  otherwise the chapter is off
         self._care = care = definitions.communication
         started, of_cases = definitions.contacts.started, definitions.cases.events

@@ -27,8 +27,8 @@ class Contracts(Chapter):
 
     id = "contracts"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         assert definitions.contracts is not None  # noqa: S101  otherwise the chapter is off
         self.types = ("contract.due", "contract.renewed", "contract.cancelled")
         self._grace = int(definitions.contracts.grace)

@@ -51,8 +51,8 @@ class Digital(Chapter):
 
     id = "digital"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         settings = definitions.digital
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self._contact = definitions.contacts.started

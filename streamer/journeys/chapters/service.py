@@ -79,8 +79,8 @@ class Service(Chapter):
 
     id = "service"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         settings, contacts = definitions.service, definitions.contacts
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self._contacts = contacts

@@ -58,8 +58,8 @@ class Surveys(Chapter):
 
     id = "surveys"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         settings = definitions.surveys
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self.types = (_SENT, _RESPONDED, *settings.attribute_to)
