@@ -10,10 +10,10 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.cells import EVENT
-from streamer.journeys.chapter import Chapter
+from streamer.journeys.chapter import Chapter, next_end
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.plan import PLANS_MAX, matches
-from streamer.journeys.state import NEVER, packed_cause_of
+from streamer.journeys.state import packed_cause_of
 from streamer.metrics.chapters import service
 from streamer.metrics.counters import Counter
 
@@ -256,9 +256,7 @@ class Service(Chapter):
         return 0
 
     def _set_due(self, kept: Kept) -> None:
-        due = NEVER
-        for issue in kept.data.get("issues", {}).values():
-            due = min(due, issue["last"] + self._window_ms)
+        due = next_end(kept.data.get("issues", {}), "last", self._window_ms)
         for wait, within in self._within.items():
             if waiting := kept.data.get(wait):
                 due = min(due, waiting[0][0] + within)
