@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter, next_end
-from streamer.journeys.exemplars import kept_cause
+from streamer.journeys.exemplars import cause_in, evidence
 from streamer.journeys.plan import PLANS_MAX, matches
-from streamer.journeys.state import packed_cause_of
 from streamer.metrics.chapters import service
 from streamer.metrics.counters import Counter
 
@@ -201,8 +200,7 @@ class Service(Chapter):
             if len(waiting) >= WAITING_MAX:
                 del waiting[0]
                 sink.note("cut_waiting_contacts")
-            cause = [packed_cause_of(event)] if self.evidenced[_WAITS[wait][0]] else []
-            waiting.append([event.time, name, cell.packed, *cause])
+            waiting.append([event.time, name, cell.packed, *evidence(event, wanted=bool(self.evidenced[_WAITS[wait][0]]))])
         return len(unhelpful)
 
     def _move(self, issue: dict[str, Any], event: Touchpoint, sink: Sink) -> int:
@@ -268,7 +266,7 @@ class Service(Chapter):
             waiting: list[list[Any]] = kept.data.get(wait, [])
             while waiting and waiting[0][0] + within <= due:
                 time, name, packed, *cause = waiting.pop(0)
-                sink.at_deadline(kept_cause(cause[0]) if cause else None)
+                sink.at_deadline(cause_in(cause))
                 sink.count(_WAITS[wait][0], self.cells.unpack(packed), time)
                 self._keep_late(kept, wait, [time, name, packed], sink)
             if not waiting:
