@@ -7,9 +7,8 @@ crash, a restore, and an event out of order.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.exemplars import evidenced_by
 from streamer.journeys.state import NEVER, Kept
 
 if TYPE_CHECKING:
@@ -35,10 +34,10 @@ class Chapter:
     id: str
     types: tuple[str, ...]
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
         self.definitions = definitions
         self.cells = cells
-        self.evidenced = evidenced_by(definitions)
+        self.evidenced = evidenced
         self.moved = True
 
     @abstractmethod
@@ -56,3 +55,12 @@ class Chapter:
     def signal(self, kept: Kept, name: str) -> Value:
         """The value of a signal of this chapter, for rules on the customer."""
         raise NotImplementedError(name)
+
+
+def next_end(open_: dict[str, Any], last: str | int, within_ms: int) -> int:
+    """When the first of what is open ends, `within_ms` after its last event, or NEVER. last: where in each that event's time is."""
+    oldest = NEVER
+    for one in open_.values():
+        time: int = one[last]
+        oldest = min(oldest, time)
+    return oldest + within_ms if open_ else NEVER

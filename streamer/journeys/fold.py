@@ -44,7 +44,7 @@ class Fold:
         named = {name for rule in definitions.rule if rule.entity for name in (*language.names_in(rule.when), *rule.show)}
         self.evidenced = evidenced_by(definitions)
         self.cells = cells.Cells([*(name for s in definitions.slice for name in s.by), *named], definitions.account_counters)
-        self.chapters = {chapter.id: chapter for chapter in chapters_of(definitions, self.cells)}
+        self.chapters = {chapter.id: chapter for chapter in chapters_of(definitions, self.cells, self.evidenced)}
         value = self.chapters.get("value")
         self._value = value if isinstance(value, Value) else None
         self.episodes = EpisodeFold(definitions, self.cells.dimensions, self.chapters)

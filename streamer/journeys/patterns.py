@@ -54,8 +54,8 @@ class Patterns(Chapter):
 
     id = PATTERNS
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         self._plans = [_Plan(pattern) for pattern in definitions.pattern]
         self.types = tuple(dict.fromkeys([kind for plan in self._plans for kind in (*plan.events, *plan.without)]))
         self._of_type: dict[str, list[tuple[_Plan, list[int], bool]]] = {}

@@ -49,7 +49,7 @@ class JourneysProcessor:
         partitions: int,
         rollup_partitions: int = 1,
         build: str = "",
-        topic: str = "cx.touchpoints.v1",
+        topic: str = topics.kafka_name(topics.TOUCHPOINTS),
         behind: Behind = BEHIND,
     ) -> None:
         self._place = notices.Place(topic, partition, definitions.dashboard)

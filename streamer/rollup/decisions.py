@@ -20,6 +20,7 @@ from streamer.rollup.evidence import Evidence
 from streamer.rollup.groups import Group
 from streamer.rollup.learning import Learning
 from streamer.rollup.plans import Case, Plan
+from streamer.rollup.rows import Identity
 from streamer.rollup.series import OTHER
 from streamer.rules.evaluate import Episode, Outcome, Transition, idle, step
 from streamer.rules.quiet import zone_of
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from streamer.rollup.sums import WindowSums
     from streamer.rules.language import Value
 
-Identity = tuple[str, tuple[str, ...], tuple[str, ...]]
 _CHANGED_MODE = Transition("resolved", "a change of how the rule is told")
 
 
@@ -186,6 +186,11 @@ class Decisions:
         """Every rule on every series."""
         return self._cases
 
+    def case_of(self, identity: Identity) -> Case | None:
+        """The rule on the series, if the definitions still have both."""
+        case = self._by_identity.get(identity)
+        return case if isinstance(case, Case) else None
+
     def restore(self, identity: Identity, episode: Episode, rules: dict[str, Rule]) -> None:
         """Put a state back, after its series; one that fires and that the definitions no longer have ends at the next tick.
 
@@ -200,8 +205,7 @@ class Decisions:
 
     def restore_baseline(self, row: Row) -> None:
         """Put back what was usual at an hour of the week."""
-        case = self._by_identity.get(row[0])
-        self._learning.restore(row, case if isinstance(case, Case) else None)
+        self._learning.restore(row, self.case_of(row[0]))
 
     def look_again(self, tick: int) -> None:
         """The definitions changed: what fires or is about to is evaluated anew at `tick`."""

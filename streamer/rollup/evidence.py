@@ -8,7 +8,7 @@ begin and end, nor on which owner reads them.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,7 +37,6 @@ class Evidence:
         self._limit = limits.evidence_per_alert
         self._limit_per_tick = limits.exemplars_per_tick
         self._topic = topic
-        self._cases: dict[Identity, Case] = {}
         self._watch: dict[int, tuple[Case, ...]] = {}
         self._counters: set[int] = set()
         self._written: set[Identity] = set()
@@ -46,7 +45,6 @@ class Evidence:
         """Keep the evidence of a case."""
         if case.excluded:
             return
-        self._cases[case.identity] = case
         self._counters.update(case.plan.evidenced.counters)
         for counter in case.plan.evidenced.counters:
             key = case.number << COUNTER_BITS | counter
@@ -82,29 +80,24 @@ class Evidence:
                 found.append((held, exemplar))
         return found
 
-    def take_new(self) -> list[tuple[Identity, list[Witness]]]:
+    def take_new(self, cases: Iterable[Case]) -> list[tuple[Identity, list[Witness]]]:
         """What has changed since the last call; empty where the changelog has a row that must go."""
         found = []
-        for identity, case in self._cases.items():
+        for case in cases:
             if case.has_new_witnesses:
                 case.has_new_witnesses = False
-                if case.witnesses or identity in self._written:
-                    found.append((identity, case.witnesses))
+                if case.witnesses or case.identity in self._written:
+                    found.append((case.identity, case.witnesses))
         self._written.update([identity for identity, witnesses in found if witnesses])
         self._written.difference_update([identity for identity, witnesses in found if not witnesses])
         return found
 
-    def all(self) -> list[tuple[Identity, list[Witness]]]:
-        """Everything."""
-        return [(identity, case.witnesses) for identity, case in self._cases.items() if case.witnesses]
-
-    def restore(self, identity: Identity, witnesses: list[Witness], *, same: bool) -> bool:
+    def restore(self, case: Case | None, witnesses: list[Witness], *, same: bool) -> bool:
         """Put it back, if the definitions still have the rule and the slice; same: and if it means the same by it."""
-        case = self._cases.get(identity)
-        if case is None or not same:
+        if case is None or case.excluded or not same:
             return False
         case.witnesses = witnesses
-        self._written.add(identity)
+        self._written.add(case.identity)
         return True
 
     def put_into(self, record: alert.Alert, cases: Sequence[Case], now_ms: int, sums: WindowSums) -> alert.Alert:

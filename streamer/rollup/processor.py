@@ -47,7 +47,7 @@ class RollupProcessor:
         build: str,
         held_max: int = HELD_ENTRIES_MAX,
         series_per_slice: int = SERIES_PER_SLICE,
-        topic: str = "cx.touchpoints.v1",
+        topic: str = topics.kafka_name(topics.TOUCHPOINTS),
     ) -> None:
         self.partition = partition
         self.build = build

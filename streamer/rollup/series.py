@@ -106,27 +106,18 @@ class SeriesTable:
         if number is not None:
             return self.keys(number << COUNTER_BITS | counter)
         full = self._full(dimensions, values)
-        for value, (name, vocabulary) in zip(full, self.vocabulary.items(), strict=False):
-            if value and value not in vocabulary and name != ACCOUNT and len(vocabulary) < self._values_max:
-                return ()
-        mapped, applies = self._mapped(full), self._slices_of[counter]
-        keys = []
-        for index, positions in enumerate(self._positions):
-            if index in applies and self._is_mine(index, full):
-                found = self._ids.get((index, tuple([mapped[position] for position in positions])))
-                if found is not None:
-                    keys.append(found << COUNTER_BITS | counter)
-        return tuple(keys)
+        if any(self._is_new(name, value) for name, value in zip(self.vocabulary, full, strict=False)):
+            return ()
+        applies, found = self._slices_of[counter], self._series_of(self._mapped(full), full, admit=False)
+        return tuple([number << COUNTER_BITS | counter for index, number, _ in found if index in applies])
 
     def admit(self, cells: Iterable[RawCell]) -> list[int]:
         """Admit all new cells of one tick; gives the numbers of the series this made."""
         first = len(self.series)
         full = [(self._full(dimensions, values), dimensions, values) for dimensions, values in sorted(set(cells))]
         for position, (name, vocabulary) in enumerate(self.vocabulary.items()):
-            for value in sorted({values[position] for values, _, _ in full} - vocabulary.keys() - {"", OTHER}):
-                if len(vocabulary) >= self._values_max:
-                    break
-                if len(value) <= VALUE_CHARACTERS_MAX:
+            for value in sorted({values[position] for values, _, _ in full}):
+                if self._is_new(name, value):
                     vocabulary[value] = None
                     self.dirty_dimensions.add(name)
         for mapped, raw, dimensions, values in sorted([(self._mapped(f), f, d, v) for f, d, v in full]):
@@ -152,22 +143,36 @@ class SeriesTable:
             [v if not v or name == ACCOUNT or v in self.vocabulary[name] else OTHER for name, v in zip(self.dimensions, full, strict=True)]
         )
 
+    def _is_new(self, name: str, value: str) -> bool:
+        """Whether a value of a dimension has a place of its own to come."""
+        vocabulary = self.vocabulary[name]
+        return (
+            value not in vocabulary
+            and value not in ("", OTHER)
+            and len(value) <= VALUE_CHARACTERS_MAX
+            and len(vocabulary) < self._values_max
+        )
+
     def _remember(self, mapped: tuple[str, ...], raw: tuple[str, ...]) -> int:
         """A number for a cell with these values, and its series in each slice that it is in and this partition has."""
         number = len(self._cells)
         cut: list[str] = [name for name, m, r in zip(self.dimensions, mapped, raw, strict=True) if m != r]
-        series = []
-        for index, positions in enumerate(self._positions):
-            by = self.slices[index]
-            if self._is_mine(index, raw):
-                given, limited = self._series(index, tuple([mapped[position] for position in positions]))
-                series.append((index, given))
-                if limited:
-                    cut.append(",".join(by))
-        self._cells.append(tuple(series))
+        found = self._series_of(mapped, raw, admit=True)
+        cut += [",".join(self.slices[index]) for index, _, limited in found if limited]
+        self._cells.append(tuple([(index, given) for index, given, _ in found]))
         if cut:
             self.overflowed[number] = tuple(cut)
         return number
+
+    def _series_of(self, mapped: tuple[str, ...], raw: tuple[str, ...], *, admit: bool) -> list[tuple[int, int, bool]]:
+        """(slice, number, whether the slice's limit cut it) of the series that a cell is in; without `admit` of those that are there."""
+        found = []
+        for index, positions in enumerate(self._positions):
+            if self._is_mine(index, raw):
+                number, limited = self._series(index, tuple([mapped[position] for position in positions]), admit=admit)
+                if number is not None:
+                    found.append((index, number, limited))
+        return found
 
     def _is_mine(self, index: int, raw: tuple[str, ...]) -> bool:
         """Whether a cell of these values is in the slice, and this partition's."""
@@ -176,14 +181,14 @@ class SeriesTable:
         # The journeys send a cell to who owns its own values, so that is who counts it, also as `other`.
         return all(labels) and slice_partition((*by, *labels), partitions) == partition
 
-    def _series(self, index: int, labels: tuple[str, ...]) -> tuple[int, bool]:
+    def _series(self, index: int, labels: tuple[str, ...], *, admit: bool) -> tuple[int | None, bool]:
         """(the series' number, whether the slice's limit cut it)."""
         number = self._ids.get((index, labels))
         limited = number is None and self._sizes[index] >= self._series_max[index]
         if limited:
             labels = (OTHER,) * len(labels)
             number = self._ids.get((index, labels))
-        if number is None:
+        if number is None and admit:
             number = self._ids[index, labels] = len(self.series)
             self.series.append(Series(index, self.slices[index], labels))
             self._sizes[index] += 1

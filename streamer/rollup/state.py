@@ -54,7 +54,8 @@ def changed_rows(processor: RollupProcessor) -> list[Row]:
     decisions = processor.decisions
     changed += [(rows.rule_key(identity), rows.encode(episode)) for identity, episode in decisions.take_dirty()]
     changed += [(rows.baseline_key(identity, hour), rows.encode(values)) for identity, hour, values in decisions.take_dirty_baselines()]
-    changed += [(rows.evidence_key(identity), rows.encode(found) if found else None) for identity, found in decisions.evidence.take_new()]
+    for identity, witnesses in decisions.evidence.take_new(decisions.cases()):
+        changed.append((rows.evidence_key(identity), rows.encode(witnesses) if witnesses else None))
     if written.definitions != processor.definitions.digest:
         changed.append((rows.DEFINITIONS, processor.definitions.text.encode()))
         written.definitions = processor.definitions.digest
@@ -74,7 +75,7 @@ def all_rows(processor: RollupProcessor) -> dict[bytes, bytes]:
     state.update((rows.held_key(held.offset), rows.encode(held.row(processor.hold.clock))) for held in processor.hold.live())
     state.update((rows.rule_key(identity), rows.encode(episode)) for identity, episode in decisions.all_states())
     state.update((rows.baseline_key(identity, hour), rows.encode(values)) for identity, hour, values in decisions.all_baselines())
-    state.update((rows.evidence_key(identity), rows.encode(found)) for identity, found in decisions.evidence.all())
+    state.update((rows.evidence_key(case.identity), rows.encode(case.witnesses)) for case in decisions.cases() if case.witnesses)
     state[rows.DEFINITIONS] = processor.definitions.text.encode()
     state[MARKER_KEY] = rows.encode(_marker(processor))
     return state
@@ -120,7 +121,7 @@ def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple
     for key, value in kinds.get(rows.EVIDENCE, []):
         identity = rows.rule_of(key)
         before, now = (_evidenced(of.rule, identity[0]) for of in (of_before, processor.definitions))
-        if not decisions.evidence.restore(identity, rows.decode_evidence(value), same=before == now):
+        if not decisions.evidence.restore(decisions.case_of(identity), rows.decode_evidence(value), same=before == now):
             processor.written.foreign.add(key)
     if marker.clock is not None and marker.revision != processor.definitions.revision:
         decisions.look_again(marker.clock)

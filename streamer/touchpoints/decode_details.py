@@ -9,7 +9,22 @@ import msgspec
 import orjson
 
 from streamer.touchpoints.details import SCORE_DIGITS, SHARE_DIGITS, Details, OrderLine
-from streamer.touchpoints.form import ABSENT, Commerce, Data, Fulfilment, Line, Preference, Survey
+from streamer.touchpoints.form import (
+    ABSENT,
+    Commerce,
+    Data,
+    Friction,
+    Fulfilment,
+    Goal,
+    Handling,
+    Handoff,
+    Info,
+    Line,
+    Message,
+    Preference,
+    Search,
+    Survey,
+)
 from streamer.touchpoints.money import exponent_of, minor_units
 from streamer.touchpoints.text import Memo, clean, clip
 from streamer.touchpoints.times import milliseconds
@@ -31,7 +46,7 @@ def details_of(data: Data) -> Details | None:
     groups = _groups_of(data)
     if groups == _NO_GROUPS and not data.touchpoint:
         return None
-    survey, commerce, wallet, offer, contract, fulfilment, preference, *_ = groups
+    survey, commerce, wallet, offer, contract, fulfilment, preference, handling, handoff, message, goal, info, friction, search = groups
     found = Details()
     if survey is not None:
         _survey(found, survey)
@@ -49,7 +64,8 @@ def details_of(data: Data) -> Details | None:
         _fulfilment(found, fulfilment)
     if preference is not None:
         _preference(found, preference)
-    _care(found, data)
+    _care(found, handling, handoff, message, goal, info, friction, search)
+    found.page = _dimensions[data.touchpoint or ""]
     return None if found == _NOTHING else found
 
 
@@ -106,26 +122,28 @@ def _preference(found: Details, preference: Preference) -> None:
         found.distance = 0 if same else 10**SHARE_DIGITS
 
 
-def _care(found: Details, data: Data) -> None:
-    if (handling := data.handling) is not None:
+def _care(
+    found: Details, handling: Handling | None, handoff: Handoff | None, message: Message | None, goal: Goal | None, info: Info | None,
+    friction: Friction | None, search: Search | None,
+) -> None:  # fmt: skip
+    if handling is not None:
         found.profile_viewed, found.personalised = handling.profile_viewed, handling.personalised
         found.template_id, found.tag = clip(handling.template_id or ""), _dimensions[handling.tag or ""]
         found.bot_fallbacks, found.wait_ms = handling.bot_fallbacks or 0, _wait(handling.wait_seconds)
-    if (handoff := data.handoff) is not None and handoff.required_context is not None:
+    if handoff is not None and handoff.required_context is not None:
         passed = handoff.context_passed
         found.context_complete = set(handoff.required_context) <= set(passed) if isinstance(passed, list) else bool(passed)
-    if (message := data.message) is not None:
+    if message is not None:
         found.message_kind, found.human, found.opened = _dimensions[message.kind or ""], message.human, message.opened
         found.message_id = clip(message.message_id or "")
-    if (goal := data.goal) is not None:
+    if goal is not None:
         found.goal_id = clip(goal.goal_id or "")
-    if (info := data.info) is not None:
+    if info is not None:
         found.info_field = _dimensions[info.field or ""]
-    if (friction := data.friction) is not None:
+    if friction is not None:
         found.element_id = clip(friction.element_id or "")
-    if (search := data.search) is not None:
+    if search is not None:
         found.results = search.results
-    found.page = _dimensions[data.touchpoint or ""]
 
 
 def _wait(raw: msgspec.Raw) -> int | None:

@@ -134,6 +134,7 @@ async def test_what_became_of_a_rules_alerts_is_told_and_brought_up_to_date(sett
 async def test_a_publisher_brings_its_version_of_the_library_unasked(settings: Settings, client: redis_client.Redis) -> None:
     older = "".join(line for line in LIBRARY.splitlines(keepends=True) if "'cx_alerts_acknowledge_1'" not in line)
     client.function_load(older, replace=True)
+    assert b"cx_alerts_acknowledge_1" not in str(client.function_list()).encode()
     await create_topics(settings)
     async with publishing(settings) as task:
         await until(lambda: b"cx_alerts_acknowledge_1" in str(client.function_list()).encode(), "the new function", task=task)

@@ -32,7 +32,7 @@ _CHAPTERS: Final[dict[str, type[Chapter]]] = {
 }  # fmt: skip
 
 
-def chapters_of(definitions: Definitions, cells: Cells) -> list[Chapter]:
+def chapters_of(definitions: Definitions, cells: Cells, evidenced: bytes) -> list[Chapter]:
     """The chapters that are on, and the file's patterns."""
-    on = [chapter(definitions, cells) for name, chapter in _CHAPTERS.items() if name in definitions.chapters]
-    return [*on, Patterns(definitions, cells)] if definitions.pattern else on
+    on = [chapter(definitions, cells, evidenced) for name, chapter in _CHAPTERS.items() if name in definitions.chapters]
+    return [*on, Patterns(definitions, cells, evidenced)] if definitions.pattern else on

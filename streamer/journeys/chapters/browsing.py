@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
-from streamer.journeys.chapter import Chapter
-from streamer.journeys.state import NEVER
+from streamer.journeys.chapter import Chapter, next_end
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ class Browsing(Chapter):
 
     id = "browsing"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         settings = definitions.browsing
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self.types = ("product.*", "cart.*")
@@ -60,18 +59,8 @@ class Browsing(Chapter):
                 session[_CELL] = self.cells.of(EVENT, event.journey, event).packed
         elif event.type == "cart.item_added":
             session[_TAKEN] = True
-        if len(kept.data["sessions"]) == 1:
-            kept.due = session[_LAST] + self._gap
-        else:
-            self._set_due(kept)
+        kept.due = event.time + self._gap if len(sessions) == 1 else next_end(sessions, _LAST, self._gap)
         return 0
-
-    def _set_due(self, kept: Kept) -> None:
-        oldest = NEVER
-        for session in kept.data["sessions"].values():
-            last: int = session[_LAST]
-            oldest = min(oldest, last)
-        kept.due = oldest + self._gap if oldest < NEVER else NEVER
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """Sessions are over: count those in which a product was viewed."""
@@ -85,7 +74,7 @@ class Browsing(Chapter):
             long = session[_LAST] - session[_BEGUN] >= self._dwell
             if not session[_TAKEN] and (session[_VIEWS] >= self._views or long):
                 sink.count(_HESITATED, cell, due)
-        self._set_due(kept)
+        kept.due = next_end(sessions, _LAST, self._gap)
         if not sessions:
             del kept.data["sessions"]
 

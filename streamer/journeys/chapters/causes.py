@@ -36,8 +36,8 @@ class Causes(Chapter):
 
     id = "causes"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         assert definitions.causes is not None  # noqa: S101  otherwise the chapter is off
         self.types = definitions.causes.types
         self._limit = definitions.causes.causes_per_customer

@@ -63,8 +63,8 @@ class Commerce(Chapter):
 
     id = "commerce"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         settings = definitions.commerce
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self.types = ("order.completed", "order.cancelled", "order.refunded", "offer.presented", "offer.accepted", "referral.*")

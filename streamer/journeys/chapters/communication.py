@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
-from streamer.journeys.exemplars import kept_cause
+from streamer.journeys.exemplars import cause_in, evidence, kept_cause
 from streamer.journeys.plan import PLANS_MAX, matches
 from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.counters import Counter
@@ -57,8 +57,8 @@ class Communication(Chapter):
 
     id = "communication"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         assert definitions.communication is not None  # noqa: S101  otherwise the chapter is off
         self._care = care = definitions.communication
         started, of_cases = definitions.contacts.started, definitions.cases.events
@@ -166,7 +166,7 @@ class Communication(Chapter):
             if len(case["changes"]) >= _CHANGES_MAX:
                 del case["changes"][0]
                 sink.note("cut_communication")
-            case["changes"].append([t, cell.packed, *([packed_cause_of(event)] if self._keeps_events else [])])
+            case["changes"].append([t, cell.packed, *evidence(event, wanted=self._keeps_events)])
         case["owner"], case["owner_due"], case["unowned"] = owner, 0, False
 
     def _hear(self, case: _Case, event: Touchpoint) -> None:
@@ -198,7 +198,7 @@ class Communication(Chapter):
                 self._come_due(case, cell, sink)
             while case["changes"] and case["changes"][0][0] + self._notice_within == due:
                 time, packed, *change = case["changes"].pop(0)
-                sink.at_deadline(kept_cause(change[0]) if change else None)
+                sink.at_deadline(cause_in(change))
                 sink.count(_UNTOLD, self.cells.unpack(packed), time)
             if case["touched"] + self._forget_after == due:
                 del kept.data[key]

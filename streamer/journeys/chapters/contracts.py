@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
-from streamer.journeys.exemplars import kept_cause
-from streamer.journeys.state import NEVER, packed_cause_of
+from streamer.journeys.exemplars import cause_in, evidence
+from streamer.journeys.state import NEVER
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class Contracts(Chapter):
 
     id = "contracts"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         assert definitions.contracts is not None  # noqa: S101  otherwise the chapter is off
         self.types = ("contract.due", "contract.renewed", "contract.cancelled")
         self._grace = int(definitions.contracts.grace)
@@ -48,9 +48,8 @@ class Contracts(Chapter):
             if contract not in open_ and len(open_) >= self._limit:
                 del open_[min(open_, key=lambda name: (open_[name][0], name))]
                 sink.note("cut_contracts")
-            open_[contract] = [due, self.cells.of(EVENT, event.journey, event).packed]
-            if self.evidenced[_DUE]:
-                open_[contract].append(packed_cause_of(event))
+            cell = self.cells.of(EVENT, event.journey, event)
+            open_[contract] = [due, cell.packed, *evidence(event, wanted=bool(self.evidenced[_DUE]))]
         elif contract in open_:
             self._decide(open_.pop(contract), sink, renewed=event.type == "contract.renewed")
         self._keep(kept, open_)
@@ -75,7 +74,7 @@ class Contracts(Chapter):
         open_ = kept.data["contracts"]
         for name in [name for name, contract in open_.items() if contract[0] + self._grace <= due]:
             contract = open_.pop(name)
-            sink.at_deadline(kept_cause(contract[2]) if len(contract) > 2 else None)
+            sink.at_deadline(cause_in(contract[2:]))
             self._decide(contract, sink, renewed=False)
         self._keep(kept, open_)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
-from streamer.journeys.chapter import Chapter
+from streamer.journeys.chapter import Chapter, next_end
 from streamer.journeys.plan import PLANS_MAX, matches
-from streamer.journeys.state import NEVER
 from streamer.metrics.chapters import digital
 from streamer.metrics.counters import Counter
 
@@ -51,8 +50,8 @@ class Digital(Chapter):
 
     id = "digital"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         settings = definitions.digital
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self._contact = definitions.contacts.started
@@ -94,10 +93,8 @@ class Digital(Chapter):
         if not in_session:
             return 0
         session = self._session(kept, event, sink)
-        if len(kept.data["sessions"]) == 1:
-            kept.due = event.time + self._gap_ms
-        else:
-            self._set_due(kept)
+        sessions: dict[str, dict[str, Any]] = kept.data["sessions"]
+        kept.due = event.time + self._gap_ms if len(sessions) == 1 else next_end(sessions, "last", self._gap_ms)
         if not looked_for:
             return 0
         seen = self._seen(session, event, sink)
@@ -230,21 +227,14 @@ class Digital(Chapter):
             said.append("confused")
             sink.count(_CONFUSED, self.cells.unpack(session["cell"]), session["start"])
 
-    def _set_due(self, kept: Kept) -> None:
-        oldest = NEVER
-        for session in kept.data.get("sessions", {}).values():
-            last: int = session["last"]
-            oldest = min(oldest, last)
-        kept.due = oldest + self._gap_ms if oldest < NEVER else NEVER
-
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """Sessions without an event for so long have ended."""
         sessions: dict[str, dict[str, Any]] = kept.data["sessions"]
         for id_ in [id_ for id_, session in sessions.items() if session["last"] + self._gap_ms <= due]:
             del sessions[id_]
+        kept.due = next_end(sessions, "last", self._gap_ms)
         if not sessions:
             del kept.data["sessions"]
-        self._set_due(kept)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """Of the open sessions."""

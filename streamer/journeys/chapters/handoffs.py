@@ -39,8 +39,8 @@ class Handoffs(Chapter):
 
     id = "handoffs"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         assert definitions.handoffs is not None  # noqa: S101  otherwise the chapter is off
         self.types = ("handoff.initiated", "handoff.accepted", "handoff.rejected")
         self._within = int(definitions.handoffs.accept_within)

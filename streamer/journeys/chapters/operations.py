@@ -34,8 +34,8 @@ class Operations(Chapter):
 
     id = "operations"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         settings = definitions.operations
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self.types = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.exemplars import kept_cause
-from streamer.journeys.state import NEVER, packed_cause_of
+from streamer.journeys.exemplars import cause_in, evidence, kept_cause
+from streamer.journeys.state import NEVER
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Rhythm:
         data.pop("slipping", None)
         data.pop("slips", None)
         if 0 < (within := patience(gaps)) < self._customer_for_ms:
-            data["slips"] = [event.time + within, cell.packed, *([packed_cause_of(event)] if self._keeps_events else [])]
+            data["slips"] = [event.time + within, cell.packed, *evidence(event, wanted=self._keeps_events)]
 
     def next_due(self, data: dict[str, Any]) -> int:
         """When the customer slips, or NEVER."""
@@ -65,7 +65,7 @@ class Rhythm:
             return
         at, packed, *cause = data.pop("slips")
         data["slipping"] = True
-        sink.at_deadline(kept_cause(cause[0]) if cause else None)
+        sink.at_deadline(cause_in(cause))
         sink.count(_SLIPPED, self._cells.unpack(packed), at)
 
     def forget(self, data: dict[str, Any]) -> None:

@@ -10,10 +10,9 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.cells import EVENT
-from streamer.journeys.chapter import Chapter
-from streamer.journeys.exemplars import kept_cause
+from streamer.journeys.chapter import Chapter, next_end
+from streamer.journeys.exemplars import cause_in, evidence
 from streamer.journeys.plan import PLANS_MAX, matches
-from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.chapters import service
 from streamer.metrics.counters import Counter
 
@@ -79,8 +78,8 @@ class Service(Chapter):
 
     id = "service"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         settings, contacts = definitions.service, definitions.contacts
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self._contacts = contacts
@@ -201,8 +200,7 @@ class Service(Chapter):
             if len(waiting) >= WAITING_MAX:
                 del waiting[0]
                 sink.note("cut_waiting_contacts")
-            cause = [packed_cause_of(event)] if self.evidenced[_WAITS[wait][0]] else []
-            waiting.append([event.time, name, cell.packed, *cause])
+            waiting.append([event.time, name, cell.packed, *evidence(event, wanted=bool(self.evidenced[_WAITS[wait][0]]))])
         return len(unhelpful)
 
     def _move(self, issue: dict[str, Any], event: Touchpoint, sink: Sink) -> int:
@@ -256,9 +254,7 @@ class Service(Chapter):
         return 0
 
     def _set_due(self, kept: Kept) -> None:
-        due = NEVER
-        for issue in kept.data.get("issues", {}).values():
-            due = min(due, issue["last"] + self._window_ms)
+        due = next_end(kept.data.get("issues", {}), "last", self._window_ms)
         for wait, within in self._within.items():
             if waiting := kept.data.get(wait):
                 due = min(due, waiting[0][0] + within)
@@ -270,7 +266,7 @@ class Service(Chapter):
             waiting: list[list[Any]] = kept.data.get(wait, [])
             while waiting and waiting[0][0] + within <= due:
                 time, name, packed, *cause = waiting.pop(0)
-                sink.at_deadline(kept_cause(cause[0]) if cause else None)
+                sink.at_deadline(cause_in(cause))
                 sink.count(_WAITS[wait][0], self.cells.unpack(packed), time)
                 self._keep_late(kept, wait, [time, name, packed], sink)
             if not waiting:

@@ -51,8 +51,8 @@ class Steps(Chapter):
 
     id = "steps"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         assert definitions.steps is not None  # noqa: S101  otherwise the chapter is off
         self.types = ()
         self._limit = definitions.steps.steps_per_instance

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
-from streamer.journeys.exemplars import kept_cause
+from streamer.journeys.exemplars import cause_in
 from streamer.journeys.plan import Plans
 from streamer.journeys.state import NEVER, pack_cause
 from streamer.metrics.chapters import surveys
@@ -58,8 +58,8 @@ class Surveys(Chapter):
 
     id = "surveys"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         settings = definitions.surveys
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self.types = (_SENT, _RESPONDED, *settings.attribute_to)
@@ -160,7 +160,7 @@ class Surveys(Chapter):
         before = answers.get(scope)
         # Windows end now: one that has the earlier answer has this one too, so taking the earlier one back where it was counted is exact.
         if before is not None and time - before[0] < self._latest_within:
-            sink.cause = kept_cause(before[3]) if len(before) > 3 else None
+            sink.cause = cause_in(before[3:])
             for counter in _nps_counters(scope, before[1]):
                 sink.count_back(counter, self.cells.unpack(before[2]), before[0])
         counters = _nps_counters(scope, score // _ONE)

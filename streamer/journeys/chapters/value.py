@@ -45,8 +45,8 @@ class Value(Chapter):
 
     id = "value"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         settings = definitions.value
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self.types = ("preference.stated", "goal.set", "goal.progressed", "goal.reached")

@@ -29,8 +29,8 @@ class Wallet(Chapter):
 
     id = "wallet"
 
-    def __init__(self, definitions: Definitions, cells: Cells) -> None:
-        super().__init__(definitions, cells)
+    def __init__(self, definitions: Definitions, cells: Cells, evidenced: bytes) -> None:
+        super().__init__(definitions, cells, evidenced)
         assert definitions.wallet is not None  # noqa: S101  otherwise the chapter is off
         self.types = ("wallet.declared", "survey.responded")
         self._latest_within = int(definitions.wallet.latest_within)

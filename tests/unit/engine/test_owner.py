@@ -152,7 +152,7 @@ async def test_events_wait_for_the_interval_and_close_commits_them() -> None:
 async def test_an_alert_waits_for_the_linger_only() -> None:
     owner, broker, _ = bench()
     owner.fold(batch(10, 11, key=b"alert"), caught_up(11))
-    await until(lambda: bool(broker.committed), "the broker has it")
+    await until(lambda: bool(broker.committed), "the broker has it", 10)  # long before the interval is over
 
 
 async def test_with_a_backlog_an_alert_waits_like_everything_else() -> None:

@@ -182,9 +182,10 @@ def test_where_records_end_does_not_decide_what_is_evidence() -> None:
     assert offsets_of(told(apart)[0]) == [2, 3]  # 9 is an event of its own, and takes back none of these; the latest two of two
 
 
-def test_a_cause_that_moves_without_a_change_of_sums_is_seen_by_the_next_owner_too() -> None:
+@pytest.mark.parametrize("series_per_slice", [2, 0])  # a series of its own, and `other`
+def test_a_cause_that_moves_without_a_change_of_sums_is_seen_by_the_next_owner_too(series_per_slice: int) -> None:
     text = rule("lower > 0.2", "min_n = 4")
-    feed, crashing = Feed(text), Feed(text)
+    feed, crashing = Feed(text, series_per_slice=series_per_slice), Feed(text, series_per_slice=series_per_slice)
     for one in (feed, crashing):
         one.send(T0 + 1, {T0: [(PANE, WEB, Counter.ABANDONED, 2)]}, seen=abandoned(T0, [1, 2]))
     crashing.drain()

@@ -68,6 +68,18 @@ def test_a_value_admitted_once_stays_after_the_cache_is_emptied() -> None:
     assert labels(made, ("j4", "", ""), Counter.STARTED) == {(), (OTHER,)}
 
 
+def test_a_cell_that_is_not_remembered_has_the_keys_it_had() -> None:
+    made = table(series_per_slice=2)
+    long = "x" * (VALUE_CHARACTERS_MAX + 1)
+    wanted = cells(("a", "app", ""), ("a", "web", ""), ("b", "app", ""), (long, "", ""), (OTHER, "", ""))
+    made.admit(wanted)
+    numbers = made.known(DIMENSIONS, [values for _, values in wanted])
+    before = [made.keys(number << COUNTER_BITS | Counter.STARTED) for number in numbers if number is not None]
+    made.forget()
+    assert [made.existing_keys(*cell, Counter.STARTED) for cell in wanted] == before
+    assert [len(keys) for keys in before] == [3, 3, 3, 2, 2]
+
+
 def test_an_overlong_value_is_other_and_takes_no_place() -> None:
     made = table()
     long = "x" * (VALUE_CHARACTERS_MAX + 1)
