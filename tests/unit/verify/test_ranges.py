@@ -39,7 +39,7 @@ def ranges_of(log: Sequence[Record]) -> list[Range]:
     r = Random(1)
     first, last = log[0].arrival, log[-1].arrival
     found = []
-    for step in (10 * SECOND, 10 * SECOND, SECOND, 1):
+    for step in (10 * SECOND, SECOND, 1):
         times = [r.randrange(first // step, last // step) * step for _ in range(4)]
         found += [Range(None, times[0]), Range(times[1], None), Range(*sorted(times[2:]))]
     return found

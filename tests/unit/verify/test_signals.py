@@ -126,7 +126,7 @@ def at_rest(rule: str, names: Sequence[str]) -> str:
 @cache
 def resting(other: tuple[tuple[str, str], ...] = ()) -> Case:
     """Histories of events of every chapter with such rules, also on the core and on a pattern, and on several at a time."""
-    logs = [history(seed, with_consents(anything), span_ms=3 * MINUTE, events=25) for seed in range(40)]
+    logs = [history(seed, with_consents(anything), span_ms=3 * MINUTE, events=25) for seed in range(20)]
     names = [name for chapter in SIGNALS for name in SIGNALS[chapter]]
     pattern = '[[pattern]]\nid = "twice"\nevents = ["page.viewed", "order.refunded"]\nwithin = "1m"\n'
     singly = [*names, "contacts", "handoffs", "pattern_twice"]
