@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 CUSTOMER: Final = "customer"
 _ISSUE: Final = "issue:"
-# What only an effort signal changes.
 _PROGRESS: Final = frozenset({"step", "value"})
+# What only an effort signal changes.
 _EFFORT: Final = frozenset({"channel_switches", "recent_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 
 
@@ -77,7 +77,7 @@ class EpisodeFold:
 
     def progress(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
         """Evaluate the journey rules that name its step or its value, of which one has changed."""
-        if state.refused:
+        if state.refused or not self._on_progress:
             return
         self._look(state, self._on_progress, self._of_journey(state, instance), time_ms, sink)
 
