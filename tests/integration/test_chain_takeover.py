@@ -152,9 +152,9 @@ def kill_the_rollup_owner_midway(workers: tuple[Worker, Worker], events: int) ->
     assert folding.count(True) == 1, "one rollup partition has one owner"
     victim, survivor = workers if folding[0] else workers[::-1]
     kill_tree(victim)
+    assert not folds_the_rollup(survivor), "the survivor still has to take the rollup over"
     done = sum(asyncio.run(committed(settings)))
     assert events / 10 < done < events * 0.9, "it was killed in the middle of the history"
-    assert not folds_the_rollup(survivor), "the survivor still has to take the rollup over"
     return survivor
 
 
