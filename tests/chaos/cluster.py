@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from deploy.local import ports
 from streamer.engine import topic_admin
+from streamer.engine.exits import Exit
 from streamer.engine.supervisor import FINAL_CODES
 from streamer.metrics.families import ROLES, SUPERVISOR
 from streamer.settings import Settings
@@ -118,7 +119,9 @@ class Slot:
 
 
 class Cluster:
-    """All processes of one run. `ended`: every process that ended so far; `broken`: ended in a way that none may."""
+    """All processes of one run. `ended`: every process that ended so far; `broken`: ended in a way that none may; `crashed`: by what
+    nobody expected, which the next owner makes good.
+    """
 
     def __init__(self, kafka: Kafka, redis: Redis, directory: Path, app: str, *, partitions: int = 4, bugs: Sequence[str] = ()) -> None:
         self.kafka = kafka
@@ -142,6 +145,7 @@ class Cluster:
         self._spares: dict[str, Slot] = {}
         self.ended: list[Ended] = []
         self.broken: list[str] = []
+        self.crashed: list[str] = []
         self._seen: set[subprocess.Popen[bytes]] = set()
         self._watching: asyncio.Task[None] | None = None
 
@@ -197,6 +201,8 @@ class Cluster:
         # No fault of a server or a process explains a batch that went missing between the consumer and the fold.
         if process.returncode in FINAL_CODES or "RangeError" in slot.last_words():
             self.broken.append(f"{slot.name} ended with code {process.returncode}: {slot.last_words()}")
+        if process.returncode == Exit.CRASHED:
+            self.crashed.append(f"{slot.name}: {slot.last_words()}")
 
     async def stop(self, slot: Slot, seconds: float = 30.0) -> int:
         """End a process in order and leave its place empty; the exit code."""

@@ -133,11 +133,12 @@ async def end_in_order(stage: Stage, random: Random, _: float) -> None:
 
 
 async def come_and_go(stage: Stage, random: Random, _: float) -> None:
-    """Members join and leave faster than a rebalance takes."""
+    """Members join and leave faster than a rebalance takes; the first to leave is one that has partitions."""
+    members = stage.cluster.of("journeys")
     extra = stage.cluster.spare("journeys")
     slots = stage.cluster.of("journeys")
-    for _round in range(4):
-        slot = random.choice(slots)
+    for number in range(4):
+        slot = random.choice(slots if number else members)
         slot.held = True
         slot.signal(random.choice([signal.SIGTERM, signal.SIGKILL]))
         await asyncio.sleep(random.uniform(0.2, 1.5))

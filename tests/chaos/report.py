@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Report:
     """recovery_seconds, stall_seconds: by kind of fault, one for each time. moved: by kind and metric, how far each time.
 
-    broken: expectations that did not hold.
+    crashed: last words of processes that ended by something unexpected. broken: expectations that did not hold.
     """
 
     seed: int
@@ -26,6 +26,7 @@ class Report:
     stall_seconds: dict[str, list[float]] = field(default_factory=dict)
     moved: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     exits: dict[str, int] = field(default_factory=dict)
+    crashed: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -46,6 +47,7 @@ class Report:
             found.append("  ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items()))
             found += [f"  {sample}" for sample in self.verdict.samples]
         found += [f"  not as it should be: {what}" for what in self.broken]
+        found += [f"  ended unexpectedly: {words}" for words in self.crashed]
         found.append(f"ended processes by exit code: {self.exits}")
         found.append(
             f"{'clean' if self.is_clean else 'NOT CLEAN'}: {self.cycles} cycles in {self.seconds:.0f} s; again with: {self.command}"

@@ -71,6 +71,7 @@ async def run(
         except TooLongError as exc:
             stage.broken.append(str(exc))
         report.broken = [*stage.broken, *stage.cluster.broken]
+        report.crashed = stage.cluster.crashed
         report.exits = dict(sorted(Counter(str(ended.code) for ended in stage.cluster.ended).items()))
     report.seconds = round(time.monotonic() - began, 1)
     return report

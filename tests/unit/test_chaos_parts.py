@@ -181,3 +181,9 @@ def test_a_run_is_clean_only_with_a_verdict_and_nothing_broken() -> None:
     report.broken.append("a zombie lives on")
     assert not report.is_clean
     assert json.loads(report.json())["clean"] is False
+
+
+def test_a_process_that_ended_unexpectedly_is_told_with_its_last_words() -> None:
+    report = Report(1, 1, "make chaos", Verdict(events=5), crashed=["journeys-0: KeyError: 'a'"])
+    assert report.is_clean, "the next owner carries on"
+    assert "  ended unexpectedly: journeys-0: KeyError: 'a'" in report.lines()
