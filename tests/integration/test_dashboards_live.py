@@ -65,6 +65,11 @@ class Chain:
         found = self.prometheus.query(dashboards.substitute(expr, chosen))
         return [value for value in (float(series["value"][1]) for series in found) if math.isfinite(value)]
 
+    def labels(self, target: dashboards.Target) -> set[str]:
+        """What a variable finds now."""
+        found = self.prometheus.query(dashboards.substitute(target.expr, CHOSEN))
+        return {series["metric"][target.ref] for series in found if target.ref in series["metric"]}
+
     def wait_for(self, targets: list[dashboards.Target], chosen: dict[str, str] = CHOSEN) -> list[dashboards.Target]:
         """Ask until each has data or the time is over; returns those without."""
         deadline = time.monotonic() + WAIT_SECONDS
@@ -176,8 +181,10 @@ def _judge_an_alert(chain: Chain) -> None:
 def _check_variables(chain: Chain) -> None:
     """What the variables open with is among the values they find."""
     for target in dashboards.variable_queries():
-        found = {series["metric"].get(target.ref) for series in chain.prometheus.query(dashboards.substitute(target.expr, CHOSEN))}
-        assert found - {None}, str(target)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not (found := chain.labels(target)) and time.monotonic() < deadline:
+            time.sleep(1)  # the scrape interval
+        assert found, str(target)
         if target.ref in ("journey", "window"):
             opened = {"journey": "checkout", "window": "1h"}[target.ref]
             assert opened in found, f"{target} opens with {opened}, there are {found}"
