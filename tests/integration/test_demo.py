@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from rich.console import Console
+
+from deploy.local.demo.session import Options, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +58,21 @@ def test_a_timed_demo_ends_by_itself_with_one_json_line_and_events_through_every
     assert re.search(r"\d\d:\d\d:\d\d  payment\.failed +cx\.touchpoints\.v1\[\d\] offset \d+", err)
     assert "It would not have fired with" in err
     assert 0 <= summary["abandon_rate"]["lower"] <= summary["abandon_rate"]["value"] <= summary["abandon_rate"]["upper"] <= 1
+
+
+async def test_a_cancellation_that_a_client_library_has_swallowed_ends_the_demo_all_the_same(tmp_path: Path) -> None:
+    session = Session(contextlib.ExitStack(), Console(quiet=True), Options(state=tmp_path))
+
+    async def work() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        session.check()
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
 
 
 @pytest.fixture

@@ -132,7 +132,13 @@ class Session:
             raise StackError(f"`streamer {' '.join(arguments)}` ended with code {code}: {child.last_words()}")
 
     def check(self) -> None:
-        """Raises StackError if the worker or the simulator has ended."""
+        """Raises StackError if the worker or the simulator has ended, CancelledError if the demonstration is to end.
+
+        A client library may have taken the cancellation for its own: what waits with `asyncio.wait_for` loses it where both come at once.
+        """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         for child in self._children:
             child.check()
 
