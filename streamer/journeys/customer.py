@@ -134,18 +134,15 @@ class Customer:
         found: list[Touchpoint] = []
         at, suffix = 0, self.suffix
         while at < len(suffix):
-            start = at + _LENGTH_BYTES
-            at = start + int.from_bytes(suffix[at:start])
-            found.append(touchpoint_of(_unpack(suffix[start:at])))
+            event, at = _unframed(suffix, at)
+            found.append(event)
         found += self.fresh
         found.sort(key=_order)  # what changes nothing is kept as it came
         return found
 
     def _first_kept(self) -> Touchpoint:
         """Of the retained events the one that came first, which is seldom not the oldest."""
-        if not self.suffix:
-            return self.fresh[0]
-        return touchpoint_of(_unpack(self.suffix[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(self.suffix[:_LENGTH_BYTES])]))
+        return _unframed(self.suffix, 0)[0] if self.suffix else self.fresh[0]
 
     def has(self, event: Touchpoint, since_ms: int) -> bool:
         """True if an event from `since_ms` on, or of the base's last moment, has the same source and id (a duplicate)."""
@@ -203,9 +200,7 @@ class Customer:
         in_base = {(key, episode.n) for key, episode in before.episodes.items()}
         pruned = before.pruned
         # What comes before it is folded once. The copy is what a restore would make of it.
-        for earlier in events[:place]:
-            fold.fire(before, earlier.time, common)
-            fold.apply(before, earlier, common)
+        _fold(fold, before, events[:place], common)
         self.state = fold.unpack(fold.pack(before))
         _folded(fold, before, events[place:], clock_ms, old)
         events.insert(place, event)
@@ -247,9 +242,7 @@ class Customer:
 
     def _rebase(self, fold: Fold, events: list[Touchpoint], cut: int, edge_limit: int) -> None:
         state = fold.unpack(self.base)
-        for event in events[:cut]:
-            fold.fire(state, event.time, MUTED)
-            fold.apply(state, event, MUTED)
+        _fold(fold, state, events[:cut], MUTED)
         self.base = fold.pack(state)
         self._move_base_time(events[:cut], events[cut - 1].time, edge_limit)
         self._keep(events[cut:])
@@ -283,10 +276,15 @@ class Customer:
         return self.state
 
 
-def _folded(fold: Fold, state: State, events: Sequence[Touchpoint], clock_ms: int, sink: Sink) -> State:
+def _fold(fold: Fold, state: State, events: Sequence[Touchpoint], sink: Sink) -> None:
+    """Apply events, each after the deadlines before it."""
     for event in events:
         fold.fire(state, event.time, sink)
         fold.apply(state, event, sink)
+
+
+def _folded(fold: Fold, state: State, events: Sequence[Touchpoint], clock_ms: int, sink: Sink) -> State:
+    _fold(fold, state, events, sink)
     fold.fire(state, clock_ms, sink)
     return state
 
@@ -318,6 +316,13 @@ def _identity(event: Touchpoint) -> str:
 def _framed(event: Touchpoint) -> bytes:
     packed: bytes = _pack(event.values())
     return len(packed).to_bytes(_LENGTH_BYTES) + packed
+
+
+def _unframed(suffix: bytes, at: int) -> tuple[Touchpoint, int]:
+    """The inverse of `_framed`: the event that begins there, and where the next one does."""
+    start = at + _LENGTH_BYTES
+    end = start + int.from_bytes(suffix[at:start])
+    return touchpoint_of(_unpack(suffix[start:end])), end
 
 
 _order = attrgetter("time", "offset")
