@@ -68,11 +68,11 @@ class Incident(NamedTuple):
 
     def explains(self, firing: Firing) -> bool:
         """Whether an aggregate firing began in it, in a metric that it moves, and not elsewhere than where it struck; or is of `also`."""
-        if firing.metric is not None and firing.rule in self.also and self.start_ms <= firing.start_ms <= self.until_ms:
-            return True
-        return firing.metric is not None and any(
+        if firing.metric is None or firing.start_ms < self.start_ms:
+            return False
+        return (firing.rule in self.also and firing.start_ms <= self.until_ms) or any(
             move.metric in (None, firing.metric)
-            and self.start_ms <= firing.start_ms <= move.until_ms
+            and firing.start_ms <= move.until_ms
             and all(move.slice.get(name, value) == value for name, value in firing.about.items())
             for move in self.moves
         )

@@ -131,11 +131,15 @@ def _of_file(
 
 def _part(asked: Range, within: Range, definitions: Definitions) -> dict[str, Any]:
     """What the report says of a range; within: ended by the log."""
-    told: dict[str, Any] = {"from": asked.from_ms and rfc3339(asked.from_ms), "to": asked.to_ms and rfc3339(asked.to_ms)}
+    told = _bounds(asked)
     if asked.limited:
         told["windows_at"] = rfc3339(within.windows_at)
         told["left_out"] = [window for window in (*definitions.windows, LIFETIME) if within.reaches_back(window)]
     return told
+
+
+def _bounds(asked: Range) -> dict[str, Any]:
+    return {"from": asked.from_ms and rfc3339(asked.from_ms), "to": asked.to_ms and rfc3339(asked.to_ms)}
 
 
 def _of_topic(definitions: Path | None, within: Range, most: int) -> tuple[_Wanted, dict[str, Any], Verdicts]:
@@ -169,7 +173,7 @@ def _of_topic(definitions: Path | None, within: Range, most: int) -> tuple[_Want
     )
     ends = sorted(batches.clocks.values())
     log = {"records": len(records), "begin": rfc3339(min(one.arrival for one in records)), "end": rfc3339(ends[-1])}
-    log["range"] = {"from": within.from_ms and rfc3339(within.from_ms), "to": within.to_ms and rfc3339(within.to_ms)}
+    log["range"] = _bounds(within)
     rules = [rule.id for rule in wanted.definitions.rule if rule.entity]
     return wanted, log, {
         "records": [compare.records(counted.records, live.put_aside(recounted.records), counted.cut)],

@@ -15,7 +15,8 @@ from typing import Final
 LOOK_SECONDS: Final = 10.0
 # Those that live through a look are looked at again with every 20th, those that live through that one with every 400th, hourly.
 LOOKS_PER_OLDER: Final = 20
-# Beyond this many new containers, as a restore makes, it looks at once.
+# Beyond this many new containers it looks at once. With the whole catalogue a million came every few seconds of a replay, and looking at
+# them took 4 % of the CPU.
 ALLOCATIONS: Final = 10_000_000
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from streamer.metrics.catalogue import CHAPTERS
@@ -27,6 +27,10 @@ def _of_chapter(chapter: str) -> frozenset[Counter]:
     return frozenset(counter for metric in CHAPTERS[chapter] for counter in counters_of(metric))
 
 
+_SERVICE: Final = _of_chapter("service")
+_DIGITAL: Final = frozenset(c for c in Counter if Counter.DIGITAL_SESSIONS <= c <= Counter.DIGITAL_SIGNALS)
+_SURVEYS: Final = frozenset(c for c in Counter if Counter.NPS_EXPERIENCE_ANSWERS <= c <= Counter.INVITATIONS_ANSWERED)
+# What service and digital find is friction of journeys, too.
 _LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_journeys": _JOURNEYS | _of_chapter("steps") | _of_chapter("value"),
     "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
@@ -41,15 +45,6 @@ _LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_shipments": frozenset(c for c in Counter if Counter.SHIPMENTS <= c < Counter.PROACTIVE_CONTACTS),
     "cut_messages": frozenset({Counter.INFORMATION_OPENED}),
     "cut_goals": frozenset({Counter.GOALS, Counter.GOALS_PROGRESSED, Counter.GOALS_REACHED}),
-}
-
-TOO_LATE: Final = "{} events left the retained ones early (cut_events), and some came too late for that"
-
-_SERVICE: Final = _of_chapter("service")
-_DIGITAL: Final = frozenset(c for c in Counter if Counter.DIGITAL_SESSIONS <= c <= Counter.DIGITAL_SIGNALS)
-_SURVEYS: Final = frozenset(c for c in Counter if Counter.NPS_EXPERIENCE_ANSWERS <= c <= Counter.INVITATIONS_ANSWERED)
-# The same of these chapters, docs/reference/chapters; what they find is friction of journeys, too.
-_CHAPTER_LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_survey_touchpoints": _SURVEYS,
     "cut_invitations": frozenset({Counter.INVITATIONS, Counter.INVITATIONS_ANSWERED}),
     "cut_service_issues": _SERVICE | {Counter.FRICTION_INSTANCES},
@@ -61,17 +56,16 @@ _CHAPTER_LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_bursts": _DIGITAL | {Counter.FRICTION_INSTANCES},
     "cut_help": _DIGITAL,
 }
+# Those that only entity rules can tell, besides all these.
+_OF_RULES: Final = ("cut_episodes", "cut_repeats", "cut_preferences", "cut_patterns")
 
-
-# The same of rules, besides all these.
-_RULE_LIMITS: Final = ("cut_episodes", "cut_repeats", "cut_preferences", "cut_patterns")
+TOO_LATE: Final = "{} events left the retained ones early (cut_events), and some came too late for that"
 
 
 def why_cut(name: str, counted: Counted, recounted: Recount) -> str:
     """Why a difference of this counter need not be one: a limit that the recount does not know has cut."""
-    for limit, touched in [*_LIMITS.items(), *_CHAPTER_LIMITS.items()]:
-        if counted.cut.get(limit) and Counter[name] in touched:
-            return f"a limit per customer cut {counted.cut[limit]} times ({limit}), which the recount does not know"
+    if reason := _first_of((limit for limit, touched in _LIMITS.items() if Counter[name] in touched), counted):
+        return reason
     if counted.cut.get("cut_events") and counted.records.get("late") != recounted.records.get("late", 0):
         return TOO_LATE.format(counted.cut["cut_events"])
     return ""
@@ -79,5 +73,10 @@ def why_cut(name: str, counted: Counted, recounted: Recount) -> str:
 
 def why_cut_of_rules(counted: Counted) -> str:
     """The same of an entity rule."""
-    limit = next((name for name in (*_RULE_LIMITS, *_LIMITS, *_CHAPTER_LIMITS) if counted.cut.get(name)), "")
+    return _first_of((*_OF_RULES, *_LIMITS), counted)
+
+
+def _first_of(limits: Iterable[str], counted: Counted) -> str:
+    """The first of the limits that has cut, in a sentence."""
+    limit = next((name for name in limits if counted.cut.get(name)), "")
     return f"a limit per customer cut {counted.cut[limit]} times ({limit}), which the recount does not know" if limit else ""

@@ -29,52 +29,25 @@ QUEUE_WAITS: Final = (
 QUEUE_WAIT_EDGES: Final = (10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0)
 
 
-def _first_response(name: str, words: str, quantile: float) -> Metric:
-    return Metric(
-        f"first_response_{name}",
-        f"cx_first_response_{name}_seconds",
-        "quantile",
-        FIRST_RESPONSES,
-        (),
-        f"{words} of the times from a contact's start to the first response, of the contacts answered in the window, also too late",
-        True,
-        "E6; buckets [H]",
-        unit="seconds",
-        edges=FIRST_RESPONSE_EDGES,
-        quantile=quantile,
-    )
+def _times(of: str, counters: tuple[Counter, ...], edges: tuple[float, ...], words: str) -> tuple[Metric, Metric]:
+    """Median and 90th percentile of times in seconds, by the same buckets."""
 
+    def metric(name: str, which: str, quantile: float) -> Metric:
+        return Metric(
+            f"{of}_{name}",
+            f"cx_{of}_{name}_seconds",
+            "quantile",
+            counters,
+            (),
+            f"{which} of the times {words}",
+            True,
+            "E6; buckets [H]",
+            unit="seconds",
+            edges=edges,
+            quantile=quantile,
+        )
 
-def _resolution(name: str, words: str, quantile: float) -> Metric:
-    return Metric(
-        f"resolution_{name}",
-        f"cx_resolution_{name}_seconds",
-        "quantile",
-        RESOLUTIONS,
-        (),
-        f"{words} of the times from a contact's start to the resolution, of the contacts resolved in the window, also too late",
-        True,
-        "E6; buckets [H]",
-        unit="seconds",
-        edges=RESOLUTION_EDGES,
-        quantile=quantile,
-    )
-
-
-def _queue_wait(name: str, words: str, quantile: float) -> Metric:
-    return Metric(
-        f"queue_wait_{name}",
-        f"cx_queue_wait_{name}_seconds",
-        "quantile",
-        QUEUE_WAITS,
-        (),
-        f"{words} of the times that contacts waited in a queue, as `wait_seconds` tells them, also of customers who gave up",
-        True,
-        "E6; buckets [H]",
-        unit="seconds",
-        edges=QUEUE_WAIT_EDGES,
-        quantile=quantile,
-    )
+    return metric("median", "median", 0.5), metric("p90", "90th percentile", 0.9)
 
 
 METRICS: Final = (
@@ -120,12 +93,24 @@ METRICS: Final = (
         "E6 as a service level [H]",
         at_once=True,
     ),
-    _first_response("median", "median", 0.5),
-    _first_response("p90", "90th percentile", 0.9),
-    _resolution("median", "median", 0.5),
-    _resolution("p90", "90th percentile", 0.9),
-    _queue_wait("median", "median", 0.5),
-    _queue_wait("p90", "90th percentile", 0.9),
+    *_times(
+        "first_response",
+        FIRST_RESPONSES,
+        FIRST_RESPONSE_EDGES,
+        "from a contact's start to the first response, of the contacts answered in the window, also too late",
+    ),
+    *_times(
+        "resolution",
+        RESOLUTIONS,
+        RESOLUTION_EDGES,
+        "from a contact's start to the resolution, of the contacts resolved in the window, also too late",
+    ),
+    *_times(
+        "queue_wait",
+        QUEUE_WAITS,
+        QUEUE_WAIT_EDGES,
+        "that contacts waited in a queue, as `wait_seconds` tells them, also of customers who gave up",
+    ),
 )
 
 SIGNALS: Final = {
