@@ -116,6 +116,13 @@ class Worker:
         """Records the journeys role has read."""
         return self.value("journeys", "streamer_events_consumed_total")
 
+    def until_consumed(self, events: int) -> None:
+        """Wait until the journeys role has read so many records."""
+        deadline = time.monotonic() + DONE_SECONDS_MAX
+        while self.events_consumed() < events:
+            self._check(deadline)
+            time.sleep(POLL_SECONDS)
+
     def until_done(self) -> float:
         """Wait until everything in the source is folded, committed, rolled up and delivered; returns how long that took."""
         asyncio.run(self._until_committed(time.monotonic() + DONE_SECONDS_MAX))

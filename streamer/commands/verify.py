@@ -118,7 +118,7 @@ def _of_file(
     if within.limited:
         within = within.until(clock_ms)
     in_order = not as_written and shuffle is None
-    recounted = recount(records, definitions, Clocks({0: clock_ms}), signals=in_order, within=within)
+    recounted = recount(records, definitions, Clocks({0: clock_ms}), signals=True, within=within)
     counted = count(records, definitions, used_dimensions(definitions), begin_ms=history.begin_ms, end_ms=end_ms, within=within)
     log = {"records": len(records), "begin": rfc3339(history.begin_ms), "end": rfc3339(history.end_ms)}
     return log | {"range": part}, {

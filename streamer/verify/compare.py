@@ -100,25 +100,24 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
     """Every entity rule: the signals of each firing and amendment, and of each entity when it fires and when that ends.
 
     in_order: the events arrived in the order of their times. Otherwise what was said in between, and taken back, cannot be recounted
-    from the log as it is at last.
+    from the log as it is at last: compared is for whom the rule fires in the end.
     """
     verdicts = []
     for rule in definitions.rule:
         if rule.entity is None:
             continue
-        if not in_order:
-            reason = "what was said before a late event corrected it cannot be recounted from the whole log: verify it in order"
-            verdicts += unverified([rule.id], reason)
-        elif rule.id not in recounted.holdings:
+        if rule.id not in recounted.holdings:
             verdicts += unverified([rule.id], obstacle(rule))
-        else:
+            continue
+        mine, theirs = counted.spells.get(rule.id, ()), recounted.spells[rule.id]
+        if in_order:
             told = [one for one in counted.told if one.rule == rule.id]
-            rows = [
-                *_moments(told, recounted.holdings[rule.id], recounted.spells[rule.id], recounted.refusing),
-                *_spells(counted.spells.get(rule.id, ()), recounted.spells[rule.id], recounted.refusing),
-            ]
-            rows = [row for row in rows if within.holds(row[0][1].time_ms)]
-            verdicts.append(_verdict(rule.id, rows, _told_rule, most, why_cut_of_rules(counted)))
+            moments = _moments(told, recounted.holdings[rule.id], theirs, recounted.refusing)
+            rows = [*moments, *_spells(mine, theirs, recounted.refusing)]
+        else:
+            rows = list(_in_force(mine, theirs, recounted.refusing))
+        rows = [row for row in rows if within.holds(row[0][1].time_ms)]
+        verdicts.append(_verdict(rule.id, rows, _told_rule, most, why_cut_of_rules(counted)))
     return verdicts
 
 
@@ -160,6 +159,15 @@ def _spells(told: Sequence[Spell], held: Sequence[Spell], refusing: frozenset[st
         if key not in refusing:
             ours, other = mine.get(at), theirs.get(at)
             yield ("spell", Holding(key, journey, name, time_ms, {})), _ending(ours, ours), _ending(other, ours)
+
+
+def _in_force(told: Sequence[Spell], held: Sequence[Spell], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
+    """For whom the rule fires at the end of the log, each with the recount's begin if it has one. Not of who refuses: then it waits."""
+    mine, theirs = ({one[:3]: one.time_ms for one in some if one.until_ms is None} for some in (told, held))
+    for entity, time_ms in sorted({**mine, **theirs}.items()):
+        if entity[0] not in refusing:
+            fires: _Answer = {"fires": True}
+            yield ("in force", Holding(*entity, time_ms, {})), fires if entity in mine else None, fires if entity in theirs else None
 
 
 def _numbered(spells: Iterable[Spell]) -> dict[tuple[str, str, str, int, int], Spell]:

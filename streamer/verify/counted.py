@@ -87,16 +87,17 @@ def _spells(alerts: Sequence[Alert]) -> dict[str, list[Spell]]:
         if transition.entity is None or not transition.entity.canonical_id:
             continue
         of_rule = found.setdefault(transition.rule.id, [])
-        if transition.state == "firing":
-            firing[transition.fingerprint] = len(of_rule)
+        at = firing.get(transition.fingerprint)
+        if transition.state == "firing" or at is None:  # what changes or ends without having begun begins there, and differs
+            at = firing[transition.fingerprint] = len(of_rule)
             holding = _told(transition, transition.entity).holding
             of_rule.append(Spell(*holding[:4], None, told=holding.signals))
-        elif transition.state == "amended":
-            at = firing[transition.fingerprint]
+        if transition.state == "amended":
             of_rule[at] = of_rule[at]._replace(told=dict(transition.metric.signals))
         elif transition.state == "resolved":
-            at = firing[transition.fingerprint]
             of_rule[at] = of_rule[at]._replace(until_ms=milliseconds(transition.event_time), signals=dict(transition.metric.signals))
+        elif transition.state == "retracted":
+            of_rule[at] = of_rule[at]._replace(until_ms=of_rule[at].time_ms)
     return found
 
 

@@ -1,10 +1,14 @@
-"""`python -m tests.chaos --cycles 20 --seed 1`: the chaos suite on servers of its own; exit code 0 if nothing was wrong."""
+"""`python -m tests.chaos --cycles 20 --seed 1`: the chaos suite on servers of its own; exit code 0 if nothing was wrong.
+
+An interrupt (Ctrl-C) ends it after the fault at hand, with the verdict on those there were.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import secrets
+import signal
 import sys
 from pathlib import Path
 
@@ -26,6 +30,8 @@ def main() -> int:
     if unknown := set(kinds) - FAULTS.keys():
         arguments.error(f"no such fault: {', '.join(sorted(unknown))}")
     print(f"seed {seed}", flush=True)
+    interrupts: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     with servers(told.keep) as (kafka, redis, directory):
         report = asyncio.run(
             run(
@@ -39,6 +45,7 @@ def main() -> int:
                 outage_seconds=LONG_OUTAGE_SECONDS if told.long else OUTAGE_SECONDS,
                 options=f"{' LONG=1' if told.long else ''}{f' FAULTS={told.faults}' if told.faults else ''}",
                 say=lambda line: print(line, flush=True),
+                interrupted=lambda: bool(interrupts),
             )
         )
     for line in report.lines():

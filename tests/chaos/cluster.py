@@ -70,6 +70,7 @@ class Slot:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.launch", "worker", *role, "--supervised"],
                 cwd=ROOT, env={**os.environ, **self._environment}, stdin=subprocess.PIPE, stdout=log, stderr=log,
+                process_group=0,  # an interrupt at the terminal is the suite's alone; without it they end with their standard input
             )  # fmt: skip
 
     def reap(self) -> None:

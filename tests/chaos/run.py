@@ -47,10 +47,12 @@ async def run(
     moves: Mapping[str, Moves] = MOVES,
     bugs: Sequence[str] = (),
     say: Callable[[str], None] = print,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Report:
     """Faults by the seed's schedule; the report says whether anything was lost, doubled or wrong, and whether each fault showed.
 
-    options: to repeat it with. moves: by kind of fault, the metrics that it must move.
+    interrupted: asked after each cycle whether it was the last one. options: to repeat it with. moves: by kind of fault, the metrics
+    that it must move.
     """
     report = Report(seed, cycles, f"make chaos CYCLES={cycles} SEED={seed}{options}")
     began = time.monotonic()
@@ -61,7 +63,8 @@ async def run(
             await stage.all_ready()
             for cycle in schedule(kinds, cycles, seed):
                 await _one(stage, cycle, outage_seconds, report, say, moves[cycle.kind])
-                if stage.cluster.broken:
+                report.cycles = cycle.number
+                if stage.cluster.broken or interrupted():
                     break
             report.verdict = await finish(stage)
             for kind, outcome in ALL_ALONG.items():

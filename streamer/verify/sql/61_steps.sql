@@ -54,7 +54,8 @@ FROM (
     SELECT named.key, journey_no, named_after, n
     FROM named JOIN journey_events USING (event, key, journey_no)
     WHERE named.event IN (
-        SELECT event FROM events WHERE type IN ('payment.failed', 'form.error', 'friction.signal') UNION SELECT event FROM signals)
+        SELECT event FROM events WHERE type IN ('payment.failed', 'form.error', 'friction.signal') UNION SELECT event FROM signals
+        UNION FROM chapter_friction)
 ) met
     ASOF JOIN visits v ON v.key = met.key AND v.journey_no = met.journey_no AND v.instance = met.named_after AND v.n <= met.n;
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from streamer.cli import application
 from streamer.definitions import default
 from streamer.errors import InputError
-from streamer.journeys import instances
+from streamer.journeys import instances, notices
 from tests.journeys_support import CORE_DEFINITIONS
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ def test_simulated_customers_are_recounted_equal(simulated: Path) -> None:
 def test_so_they_are_in_any_order_of_arrival(simulated: Path, options: list[str]) -> None:
     answer = told(str(simulated), *options)
     assert answer["mismatches"] == 0
-    assert {row["status"] for row in answer["rules"]} == {"not verified"}
+    assert {row["status"] for row in answer["rules"]} == {"equal"}
+    in_force = sum(row["compared"] for row in answer["rules"])
+    assert in_force > 10 if "--open" in options else in_force == 0, "every deadline has passed at the end"
 
 
 def test_a_permuted_copy_of_the_file_is_recounted_equal_as_it_is_written(simulated: Path, tmp_path: Path) -> None:
@@ -100,6 +102,26 @@ def test_a_permuted_copy_of_the_file_is_recounted_equal_as_it_is_written(simulat
     assert permuted["equal"]
     assert permuted["records"]["compared"] == straight["records"]["compared"], "something is late"
     assert [row["compared"] for row in permuted["counters"]] == [row["compared"] for row in straight["counters"]]
+
+
+def test_alerts_that_a_late_event_does_not_correct_are_seen(simulated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notices, "differences", lambda *_: [])
+    answer = told(str(simulated), "--shuffle", "2", "--open")
+    wrong = [difference for row in answer["rules"] for difference in row["differences"]]
+    assert {one["about"] for one in wrong} == {"in force"}
+    assert {str(one["counted"]) for one in wrong} == {"None", "{'fires': True}"}, "some are not told, some not taken back"
+    assert {row["status"] for row in answer["counters"]} == {"equal"}
+
+
+def test_a_signal_that_a_chapter_finds_is_friction_of_the_step_it_is_on(tmp_path: Path) -> None:
+    """To and fro between two steps, without any event that is friction by itself."""
+    path = tmp_path / "ping-pong.jsonl"
+    steps = ["address", "payment", "address", "payment"]
+    lines = [{"type": "checkout.started"}, *({"type": "checkout.step_viewed", "step": step} for step in steps)]
+    common = {"source": "s", "customer_id": "c", "channel": "web", "commerce": {"checkout_id": "k"}}
+    path.write_text("\n".join(json.dumps({**line, **common, "id": str(n), "time": f"{START}0:00:0{n}Z"}) for n, line in enumerate(lines)))
+    answer = told(str(path), "--metric", "step_friction_rate")
+    assert {row["counter"]: (row["status"], row["compared"]) for row in answer["counters"]}["STEPS_FRICTION"] == ("equal", 1)
 
 
 def test_a_bug_in_the_product_ends_with_exit_code_1_and_is_exported(
