@@ -13,7 +13,7 @@ import pytest
 
 from bench.incidents import HOURS, INCIDENTS, Day, judged
 from streamer import definitions
-from streamer.alerts.times import milliseconds, rfc3339
+from streamer.alerts.times import rfc3339
 from streamer.backtest.firings import Span
 from streamer.backtest.labels import read
 from streamer.backtest.runs import Backtest
@@ -23,7 +23,7 @@ from streamer.replay.pipeline import Shape
 from streamer.simulate.customers import Simulation
 from streamer.simulate.incidents import KINDS, Incident, parse_incident
 from streamer.simulate.scenario import Scenario
-from tests.unit.simulate.support import HOUR, T0
+from tests.unit.simulate.support import HOUR, T0, time_ms
 
 if TYPE_CHECKING:
     from streamer.backtest.firings import Firing
@@ -50,8 +50,7 @@ def history() -> History:
     events = []
     for number, record in enumerate(records):
         assert record.key is not None
-        time = record.value.split(b'"time":"', 1)[1].split(b'"', 1)[0]
-        events.append(Event(milliseconds(time.decode()), (number, 0), record.key, record.value))
+        events.append(Event(time_ms(record.value), (number, 0), record.key, record.value))
     events.sort(key=lambda event: (event.time_ms, event.order))
     return History(events, len(events), 0)
 
