@@ -23,6 +23,14 @@ gc.set_threshold(GC_ALLOCATIONS, 20, 100)
 # 400 transactions).
 os.environ.setdefault("KAFKA_JVM_PERFORMANCE_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
+# Of the tests without servers the files that take longest; in the order of their names they would come at the very end.
+_LONG = ("tests/unit/simulate/", "tests/unit/verify/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put short files last, or one process would be left with a long one when the others have nothing more to do."""
+    items.sort(key=lambda item: item.nodeid.startswith("tests/unit/") and not item.nodeid.startswith(_LONG))
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _what_a_module_kept_is_forgotten(request: pytest.FixtureRequest) -> Iterator[None]:
