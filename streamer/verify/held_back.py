@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 24 * 60 * _MINUTE_MS
+# What is held back walks on from minute to minute, for each entity the same ones: some days of several rules.
+_MINUTES_KEPT: Final = 1 << 14
 
 
 class Run(NamedTuple):
@@ -49,13 +52,14 @@ def _allowed(time_ms: int, fired: Sequence[int], rule: Rule, zone: ZoneInfo) -> 
     allowed = max(time_ms, fired[-1] + rule.cooldown) if fired else time_ms
     if rule.max_per_day and len(fired) >= rule.max_per_day:
         allowed = max(allowed, fired[-rule.max_per_day] + _DAY_MS)
-    while _is_quiet(allowed, rule.quiet, zone):
+    while _is_quiet(allowed // _MINUTE_MS, rule.quiet, zone):
         allowed = (allowed // _MINUTE_MS + 1) * _MINUTE_MS
     return allowed
 
 
-def _is_quiet(time_ms: int, spans: Iterable[str], zone: ZoneInfo) -> bool:
+@lru_cache(_MINUTES_KEPT)
+def _is_quiet(minute: int, spans: tuple[str, ...], zone: ZoneInfo) -> bool:
     """By what the clock on the wall says then, be it that it has been put forward or back meanwhile."""
-    wall = datetime.fromtimestamp(time_ms // 1000, zone).strftime("%H:%M")
+    wall = datetime.fromtimestamp(minute * _MINUTE_MS // 1000, zone).strftime("%H:%M")
     pairs = (span.split("-") for span in spans)
     return any(begin <= wall < end if begin < end else wall >= begin or wall < end for begin, end in pairs)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SQL: Final = resources.files("streamer.verify") / "sql"
 # Records handed over at a time: their values are in memory twice while they are.
 _ROWS_AT_ONCE: Final = 20_000
+# The tables of the definitions have a thousand rows: one statement for each would take as long as the recount of a small log.
+_VALUES_AT_ONCE: Final = 500
 # Nothing outside the log is read, and nothing is downloaded.
 _CLOSED: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "enable_external_access": "false"}
 
@@ -98,9 +100,10 @@ def load(connection: duckdb.DuckDBPyConnection, records: Sequence[Record], rows_
         columns = as_columns(records[first : first + _ROWS_AT_ONCE])
         connection.execute("INSERT INTO raw SELECT " + ", ".join("unnest(?)" for _ in columns), columns)
     for table, rows in rows_of.items():
-        for row in rows:
-            marks = ", ".join("?" for _ in row)
-            connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608  the names are those of `tables`
+        for first in range(0, len(rows), _VALUES_AT_ONCE):
+            some = rows[first : first + _VALUES_AT_ONCE]
+            marks = ", ".join(f"({', '.join('?' for _ in row)})" for row in some)
+            connection.execute(f"INSERT INTO {table} VALUES {marks}", [value for row in some for value in row])  # noqa: S608  the names are those of `tables`
 
 
 def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, signals: bool) -> Recount:

@@ -26,7 +26,7 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(world(1, customers=60).write(tmp_path_factory.mktemp("analyze") / "world.jsonl"))
+    return str(world(1, customers=30).write(tmp_path_factory.mktemp("analyze") / "world.jsonl"))
 
 
 def run(*arguments: str) -> Result:

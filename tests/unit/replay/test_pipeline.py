@@ -26,8 +26,8 @@ DEFAULT = definitions.default()
 
 @cache
 def life() -> list[Arrival]:
-    """Four simulated hours, sorted by event time."""
-    simulation = Simulation(Scenario(5, 400, T0, T0 + 240 * MINUTE, ((T0, 1.5),)))
+    """Two simulated hours and a half, sorted by event time."""
+    simulation = Simulation(Scenario(5, 400, T0, T0 + 150 * MINUTE, ((T0, 1.5),)))
     events = []
     for record in simulation.sent():
         touchpoint = decode(0, 1 << 60, record.key, record.value, ())

@@ -6,6 +6,7 @@ import json
 from functools import cache
 from typing import Any
 
+from streamer.alerts.times import milliseconds
 from streamer.simulate.customers import Simulation
 from streamer.simulate.scenario import Scenario
 from streamer.touchpoints.decode import decode
@@ -32,6 +33,11 @@ def a_day() -> tuple[Simulation, list[dict[str, Any]], list[int]]:
 @cache
 def a_days_touchpoints() -> list[Touchpoint]:
     return [touchpoint(event) for event in a_day()[1]]
+
+
+def time_ms(value: bytes) -> int:
+    """When an event happened, without reading the rest of it."""
+    return milliseconds(value.split(b'"time":"', 1)[1].split(b'"', 1)[0].decode())
 
 
 def touchpoint(event: dict[str, Any]) -> Touchpoint:

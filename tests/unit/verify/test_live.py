@@ -60,7 +60,7 @@ def fold(log: list[Record], rollup_partitions: int, wanted: Definitions) -> Writ
 
 @pytest.mark.parametrize("rollup_partitions", [1, 3])
 def test_the_recount_knows_the_time_that_passed_in_silence(rollup_partitions: int) -> None:
-    log, wanted = adversarial_log(100, orderly=False), definitions()
+    log, wanted = adversarial_log(40, orderly=False), definitions()
     written = fold(log, rollup_partitions, wanted)
     batches = live.add_up(written.deltas, used_dimensions(wanted))
     idle = live.idle_clocks({0: written.journal}, wanted.revision)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
-HISTORIES = 30
+HISTORIES = 12
 
 
 def verdicts_of(log: Sequence[Record], asked: Range, end_ms: int, sql: Sequence[str] | None = None) -> list[Verdict]:
