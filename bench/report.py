@@ -182,7 +182,8 @@ def curve(scale: dict[str, Any] | None) -> str:
     rows = []
     for point in scale["points"]:
         memory = [number(point["journeys_megabytes"]), number(point["journeys_megabytes_restored"])]
-        cpu = [f"{point[f'{part}cpu_microseconds_per_event']:.1f}" for part in ("", "warm_", "journeys_")]
+        # Curves that were kept before say nothing of the second half.
+        cpu = [_microseconds(point.get(f"{part}cpu_microseconds_per_event")) for part in ("", "warm_", "journeys_")]
         back = [number(point["restore"]["rows"]), number(point["restore"]["rows_per_second"])]
         known = [number(point["customers"]), number(point["known_customers"])]
         known[0] += ", every row written" if point["every_row"] else ""
@@ -192,14 +193,18 @@ def curve(scale: dict[str, Any] | None) -> str:
     verdict = (
         f"\n\nMemory per customer at 1,000,000: {number(found['bytes_per_customer'])} bytes (bar: {number(bars['bytes_per_customer'])}). "
         f"Cost per event where a million are known, of whom one in twenty is in a session: {found['cost_ratio']} times that at 10,000 "
-        f"(bar: {bars['cost_ratio']}); where a million are in a session all at once, {found['cost_ratio_all_at_once_warm']} "
-        f"times in the second half of the events and {found['cost_ratio_all_at_once']} times with the first, in which each is new. "
+        f"(bar: {bars['cost_ratio']}); where a million are in a session all at once, {found['cost_ratio_all_at_once']} times, and in the "
+        f"second half of the events, in which hardly any of them is new, {found.get('cost_ratio_all_at_once_warm') or 'not measured'}. "
         f"Rows restored per second: {number(found['restored_rows_per_second'])} (bar: {number(bars['restored_rows_per_second'])}), of the "
         f"changelog with every row {number(found['restored_rows_per_second_uncompacted'])}. Folding pauses for "
         f"{found['rebalance_pause_milliseconds']:.0f} ms when another worker joins (bar: {bars['rebalance_pause_milliseconds']})."
     )
     counts = sorted({point["events"] for point in scale["points"]})
     return f"{' or '.join(map(number, counts))} events at each point.\n\n{table(header, rows)}{verdict}"
+
+
+def _microseconds(cost: float | None) -> str:
+    return "" if cost is None else f"{cost:.1f}"
 
 
 def growth(soak: dict[str, Any] | None) -> str:
