@@ -28,10 +28,15 @@ HOT: Final = (
 # structures, whose options and defaults mypyc does not understand.
 LEFT: Final = ("__init__.py", "check.py", "schema.py", "explain.py", "roots.py")
 _STRUCTURE: Final = re.compile(r"^class \w+\((msgspec\.Struct|Closed)\b", re.MULTILINE)
+# Warnings about C that a program wrote tell nobody anything, and looking for them takes three times as long as compiling it; nor does
+# anybody step through it.
 _SETUP: Final = """
 from mypyc.build import mypycify
 from setuptools import setup
-setup(name="compiled", packages=[], ext_modules=mypycify({modules!r}, opt_level={level!r}))
+extensions = mypycify({modules!r}, opt_level={level!r}, debug_level="0")
+for extension in extensions:
+    extension.extra_compile_args.append("-Wno-all")
+setup(name="compiled", packages=[], ext_modules=extensions)
 """
 
 
