@@ -10,9 +10,13 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from streamer.processor import Record
+
+# Folded in one go, while nothing else happens in the process: 2,000 touchpoints, or one large record of deltas, each a fraction of a second
+# of work where a core is there. A whole fetch of deltas is up to 100 MiB: longer than a commit in flight may wait.
+PIECE_SIZE_BYTES: Final = 512 << 10
 
 
 class Batch:
@@ -53,3 +57,16 @@ class Batch:
         if offset <= self.start:
             return self.records
         return self.records[bisect_left(self.records, offset, key=lambda record: record.offset) :]
+
+    def pieces(self, size_bytes: int = PIECE_SIZE_BYTES) -> Iterator[Batch]:
+        """The batch as several, each of at least one record and, but for its last one, below `size_bytes` of values."""
+        first, size, start = 0, 0, self.start
+        for at, record in enumerate(self.records):
+            size += len(record.value or b"")
+            if size >= size_bytes and at + 1 < len(self.records):
+                yield self._part(first, at + 1, start, record.offset + 1)
+                first, size, start = at + 1, 0, record.offset + 1
+        yield self._part(first, len(self.records), start, self.end) if first else self
+
+    def _part(self, first: int, until: int, start: int, end: int) -> Batch:
+        return Batch(self.topic, self.partition, self.records[first:until], start=start, end=end, epoch=self.epoch)

@@ -19,6 +19,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from streamer.errors import SettingsError
@@ -27,6 +28,7 @@ from streamer.network import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from prometheus_client import Metric
     from prometheus_client.registry import Collector
 
     from streamer.metrics.pipeline import Pipeline
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 # Often enough for a heartbeat alert within seconds, rare enough to cost nothing.
 TICK_SECONDS: Final = 0.5
+# What a scrape took, its answer serves so many times as long: thousands of series take a slow machine seconds, in which nothing is folded
+# and no commit goes on, and whoever scrapes every second would leave no others.
+REST: Final = 2
 # Scrapes have no body; nothing longer than a request line and headers is read.
 REQUEST_SIZE_MAX_BYTES: Final = 1024
 
@@ -94,6 +99,8 @@ class Endpoint:
         self._runner: web.AppRunner | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._last_tick = 0.0
+        self._scraping = asyncio.Lock()
+        self._answers: dict[str, tuple[float, bytes]] = {}  # by content type: until when it serves, and what it is
         self.port = 0
 
     async def start(self) -> int:
@@ -160,9 +167,29 @@ class Endpoint:
         return web.json_response(self._definitions())
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        self._before_scrape()
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._pipeline.registry), headers={"Content-Type": content_type})
+        async with self._scraping:
+            good_until, body = self._answers.get(content_type, (0.0, b""))
+            began = asyncio.get_running_loop().time()
+            if began >= good_until:
+                self._before_scrape()
+                # The numbers are of one moment of the fold; writing them down is not, and takes most of the time.
+                body = await asyncio.to_thread(encode, _Collected(list(self._pipeline.registry.collect())))
+                now = asyncio.get_running_loop().time()
+                self._answers[content_type] = (now + REST * (now - began), body)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+class _Collected(CollectorRegistry):
+    """What a registry has given."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        super().__init__()
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        """Give it again."""
+        return self._families
 
 
 async def _hide_versions(_request: web.Request, response: web.StreamResponse) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from streamer.engine.accounting import balanced
 from streamer.engine.clocks import CAUGHT_UP_SECONDS, IdleClock
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from streamer.metrics.pipeline import PartitionMetrics, Pipeline
     from streamer.processor import Processor
     from streamer.settings import Settings
+
+
+# So long folding goes on beside a commit, which then has most of its transaction's time left. Each of its steps waits for the piece that is
+# folded at the moment: where these take long, it would time out, and so would the one after it.
+COMMIT_SECONDS_ALONGSIDE: Final = 1.0
 
 
 class RangeError(Exception):
@@ -103,8 +108,13 @@ class Owner:
             self._changed(alerts_may_wait=behind)
 
     async def room(self) -> None:
-        """Wait while a whole checkpoint's worth is pending, until it is drained."""
+        """Wait while a whole checkpoint's worth is pending, until it is drained. A commit gets a turn, an overdue one all of them."""
         await self._drained.wait()
+        if self.commit_began is not None:
+            await asyncio.sleep(0)
+        if self.commit_began is not None and time.monotonic() - self.commit_began > COMMIT_SECONDS_ALONGSIDE:
+            async with self._committing:
+                pass
 
     def tick(self, fetched: Fetched | None) -> None:
         """About once a second: move the idle clock, if nothing is left to fetch."""

@@ -92,12 +92,13 @@ class Partitions:
     # -- batches
 
     async def deliver(self, batch: Batch) -> None:
-        """Fold a batch; waits while the partition has a whole checkpoint's worth pending."""
+        """Fold a batch, piece by piece; waits while the partition has a whole checkpoint's worth pending, or a commit is overdue."""
         owner = self._owners.get(batch.partition)
         if owner is None:
             return
-        await owner.room()
-        owner.fold(batch, self._consumer().fetched(TP(batch.topic, batch.partition)))
+        for piece in batch.pieces():
+            await owner.room()
+            owner.fold(piece, self._consumer().fetched(TP(batch.topic, batch.partition)))
 
     async def tick_forever(self) -> None:
         """About once a second: move the idle clocks, look whether the source has grown, and learn how busy the process is."""

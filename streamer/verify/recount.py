@@ -75,8 +75,7 @@ def recount(
 ) -> Recount:  # fmt: skip
     """Recount a log.
 
-    sql: other statements, for tests that break one. signals: of entity rules too, which is
-    for logs whose events arrive in order. within: what metrics are of.
+    sql: other statements, for tests that break one. signals: of entity rules too. within: what metrics are of.
 
     Raises:
         InputError: DuckDB is not installed.

@@ -54,6 +54,30 @@ async def test_metrics_carry_the_heartbeat_of_this_moment_and_the_extra_collecto
     assert "cx_one 1.0" in text
 
 
+async def test_an_answer_that_took_long_serves_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one who scrapes as often as it takes would leave the loop no time for anything else."""
+    collected: list[float] = []
+
+    class Slow(Collector):
+        def collect(self) -> Iterator[GaugeMetricFamily]:
+            collected.append(time.monotonic())
+            time.sleep(0.2)  # what it takes to collect: there is nothing to wait for
+            yield GaugeMetricFamily("cx_one", "One.", value=len(collected))
+
+    monkeypatch.setattr("streamer.engine.endpoint.REST", 20)
+    async with serving(collectors=[Slow()]) as url:
+        registered = len(collected)  # to know the names
+        first, second = [(await get(f"{url}/metrics"))[2] for _ in range(2)]
+        assert len(collected) == registered + 1
+        assert first == second
+        monkeypatch.setattr("streamer.engine.endpoint.REST", 0)
+        _, content_type, other = await get(f"{url}/metrics", Accept="application/openmetrics-text; version=1.0.0")
+        assert content_type.startswith("application/openmetrics-text")
+        assert f"cx_one {registered + 2}.0" in other
+        _, _, again = await get(f"{url}/metrics", Accept="application/openmetrics-text; version=1.0.0")
+        assert f"cx_one {registered + 3}.0" in again
+
+
 async def test_the_accept_header_chooses_openmetrics() -> None:
     async with serving() as url:
         _, content_type, text = await get(f"{url}/metrics", Accept="application/openmetrics-text; version=1.0.0, text/plain;q=0.5")

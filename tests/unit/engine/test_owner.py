@@ -178,6 +178,23 @@ async def test_enough_events_are_due_at_once_and_folding_waits_while_the_last_co
     await until(lambda: bool([entry.drained.next_offset for entry in broker.committed] == [15, 20]), "the broker has it")
 
 
+async def test_folding_waits_for_a_commit_that_is_overdue_though_little_is_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else pieces that take seconds would keep it from its transaction's end for ever: fold, one step of the commit, fold, ..."""
+    owner, broker, _ = bench(checkpoint_events=5)
+    broker.gate.clear()
+    owner.fold(batch(10, 15), None)
+    await until(lambda: owner.commit_began is not None, "the commit is in flight")
+    async with asyncio.timeout(1):
+        await owner.room()
+    monkeypatch.setattr("streamer.engine.owner.COMMIT_SECONDS_ALONGSIDE", 0.0)
+    waiting = asyncio.create_task(owner.room())
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    broker.gate.set()
+    await waiting
+    assert len(broker.committed) == 1
+
+
 async def test_rows_and_offset_of_a_checkpoint_are_of_one_moment() -> None:
     owner, broker, _ = bench(checkpoint_events=5)
     broker.gate.clear()

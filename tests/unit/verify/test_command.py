@@ -40,7 +40,7 @@ def told(*arguments: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("verify") / "simulated.jsonl"
-    options = ["--seed", "5", "--hours", "2", "--rate", "0.5", "--customers", "200"]
+    options = ["--seed", "5", "--hours", "3", "--rate", "0.7", "--customers", "400"]
     assert run("simulate", *options, "--incident", "payment-outage@+20m,30m", "--out", str(path)).exit_code == 0
     return path
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from streamer.verify.counted import Counted
     from streamer.verify.raw_log import Record
 
-HISTORIES = 15
+HISTORIES = 40
 # Seconds of the small logs become this many, so that a log of three minutes goes on for a day.
 STRETCH = 400
 DAY_MS = 24 * 3_600_000
