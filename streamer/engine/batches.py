@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from streamer.processor import Record
 
-# Folded in one go, while nothing else happens in the process: 2,000 touchpoints, or one large record of deltas, each a fraction of a second
-# of work where a core is there. A whole fetch of deltas is up to 100 MiB: longer than a commit in flight may wait.
+# Folded in one go, while nothing else happens in the process: some 2,000 touchpoints, or one large record of deltas. A whole fetch, up to
+# 4 MiB, is eight times as much, which on a slow machine takes longer than a commit in flight may wait.
 PIECE_SIZE_BYTES: Final = 512 << 10
 
 

@@ -1,5 +1,5 @@
 -- Issues: contacts, switches, transfers, repetitions, effort. Definitions: docs/reference/journeys.md (Issues).
--- In: events, kinds, named, instances, ping_pongs, settings, channel_groups. Out: changes, signals.
+-- In: events, kinds, named, instances, ping_pongs, settings, channel_groups, chapter_friction. Out: changes, signals, friction.
 
 -- What the effort of an event belongs to, by the scope.
 CREATE TABLE subjects AS
@@ -109,6 +109,14 @@ UNION ALL
 SELECT p.event, CASE WHEN i.t + contact_window > s.t THEN i.issue END, 'ping_pong'
 FROM ping_pongs p JOIN subjects s USING (event)
     ASOF LEFT JOIN issue_events i ON i.key = s.key AND i.subject = s.subject AND i.place <= s.place, settings;
+
+-- Every event that is a friction signal, those included that chapters have found by the time somebody asks.
+CREATE VIEW friction AS
+SELECT event FROM events WHERE type IN ('payment.failed', 'form.error', 'friction.signal')
+UNION
+SELECT event FROM signals
+UNION
+FROM chapter_friction;
 
 INSERT INTO changes
 SELECT counter, n, t, event, '', '' FROM (

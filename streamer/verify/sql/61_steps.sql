@@ -1,5 +1,5 @@
 -- Steps of journeys. Definitions: docs/reference/chapters/steps.md.
--- In: events, lives, instances, named, signals, journey_events, journeys, ends, metric_parts. Out: chapter_changes,
+-- In: events, lives, instances, named, friction, journey_events, journeys, ends, metric_parts. Out: chapter_changes,
 -- undecided_chapter_changes, facts.
 
 -- A visit: an instance comes to another step than the one it is on. What is counted of a step is so where the instance came to it first.
@@ -53,9 +53,7 @@ SELECT DISTINCT 'STEPS_FRICTION', v.first_t, v.first_event, MAP {'journey': v.jo
 FROM (
     SELECT named.key, journey_no, named_after, n
     FROM named JOIN journey_events USING (event, key, journey_no)
-    WHERE named.event IN (
-        SELECT event FROM events WHERE type IN ('payment.failed', 'form.error', 'friction.signal') UNION SELECT event FROM signals
-        UNION FROM chapter_friction)
+    WHERE named.event IN (FROM friction)
 ) met
     ASOF JOIN visits v ON v.key = met.key AND v.journey_no = met.journey_no AND v.instance = met.named_after AND v.n <= met.n;
 
