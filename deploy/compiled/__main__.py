@@ -79,6 +79,11 @@ def compiled(target: Path = TARGET) -> Path:
     return target
 
 
+def environment(directory: Path) -> dict[str, str]:
+    """With which Python runs the copy in a directory; tests and what else is no part of the package come from the root."""
+    return {**os.environ, "PYTHONPATH": f"{directory}{os.pathsep}{ROOT}", "PYTHONSAFEPATH": "1"}
+
+
 def main() -> int:
     """Parse the options and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

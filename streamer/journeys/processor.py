@@ -92,7 +92,8 @@ class JourneysProcessor:
         state = state or self._marker
         self._kept = marker.settle(self._definitions, state, texts)
         for definitions in self._kept:
-            self._folds.setdefault(definitions.revision, Fold(definitions))
+            if definitions.revision not in self._folds:
+                self._folds[definitions.revision] = Fold(definitions)
         self._at = Position(state)
         self._behind.begin(state.replay or self._at.boundary(state.next_offset or 0), clocks)
         if state.replay is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from streamer.definitions import Definitions
 from streamer.metrics.catalogue import CHAPTER_OF, LIFETIME, METRICS
@@ -13,6 +14,12 @@ from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK, estimate
 from streamer.rollup.series import SeriesTable
 from streamer.rollup.sums import Store
 
+# By metric: its counters, and the dimensions that all of them have. Worked out once, because a scrape asks for each metric of each series.
+_COUNTERS: Final = {metric.id: frozenset(map(int, counters_of(metric))) for metric in METRICS}
+_DIMENSIONS: Final = {
+    metric.id: frozenset.intersection(*(frozenset(DIMENSIONS_OF[counter]) for counter in counters_of(metric))) for metric in METRICS
+}
+
 
 class Gauges:
     """Which metrics apply to which slice, and how to read them."""
@@ -22,9 +29,7 @@ class Gauges:
         self._store = store
         chapters = definitions.chapters
         on = [metric for metric in METRICS if CHAPTER_OF[metric.id] in chapters]
-        self._metrics = [
-            [m for m in on if all(set(part.by) <= set(DIMENSIONS_OF[c]) for c in counters_of(m))] for part in definitions.slice
-        ]
+        self._metrics = [[metric for metric in on if _DIMENSIONS[metric.id].issuperset(part.by)] for part in definitions.slice]
 
     def read(self, *, partial: bool) -> Iterator[Gauge]:
         """Only metrics of which a series has ever seen a counter, and no account; a stock has one window, `lifetime`."""
@@ -37,7 +42,7 @@ class Gauges:
             if series.slice < 0 or ACCOUNT in series.by:
                 continue
             for metric in self._metrics[series.slice]:
-                if counters.isdisjoint(counters_of(metric)):
+                if counters.isdisjoint(_COUNTERS[metric.id]):
                     continue
                 for window in (LIFETIME,) if metric.kind == "stock" else windows:
                     yield _gauge(metric, series.by, series.values, window, windows[window], number, partial)

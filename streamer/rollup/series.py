@@ -28,6 +28,10 @@ SERIES_PER_SLICE: Final = 2_000
 # Cells remembered with their series: a cache, emptied when full.
 CELLS_MAX: Final = 50_000
 
+# By plain integers, because an enumeration's members cost twice.
+_DIMENSIONS_OF: Final = {int(counter): dimensions for counter, dimensions in DIMENSIONS_OF.items()}
+_SETS_OF_DIMENSIONS: Final = frozenset(DIMENSIONS_OF.values())
+
 RawCell = tuple[tuple[str, ...], tuple[str, ...]]  # (dimensions, values)
 
 
@@ -59,16 +63,11 @@ class SeriesTable:
         self._series_max = [definitions.limits.accounts if ACCOUNT in by else series_per_slice for by in self.slices]
         self._share = (partition, partitions)
         self._positions = [tuple(self.dimensions.index(name) for name in by) for by in self.slices]
-        applies = {
-            dimensions: frozenset(i for i, by in enumerate(self.slices) if set(by) <= set(dimensions))
-            for dimensions in set(DIMENSIONS_OF.values())
+        self._applies = {
+            dimensions: frozenset(i for i, by in enumerate(self.slices) if set(by) <= set(dimensions)) for dimensions in _SETS_OF_DIMENSIONS
         }
-        accounts = frozenset(i for i, by in enumerate(self.slices) if ACCOUNT in by)
-        of_accounts = definitions.account_counters
-        self._slices_of = {
-            int(counter): applies[dimensions] | (accounts if counter in of_accounts else frozenset())
-            for counter, dimensions in DIMENSIONS_OF.items()
-        }
+        self._accounts = frozenset(i for i, by in enumerate(self.slices) if ACCOUNT in by)
+        self._of_accounts = definitions.account_counters
         self._ids: dict[tuple[int, tuple[str, ...]], int] = {}
         self._sizes: Tally[int] = Tally()
         self.forget()
@@ -95,7 +94,7 @@ class SeriesTable:
         keys = self.known_keys.get(cell_counter)
         if keys is None:
             counter = cell_counter & COUNTER_MASK
-            applies = self._slices_of[counter]
+            applies = self._slices_of(counter)
             series = self._cells[cell_counter >> COUNTER_BITS]
             keys = self.known_keys[cell_counter] = tuple([number << COUNTER_BITS | counter for index, number in series if index in applies])
         return keys
@@ -108,7 +107,7 @@ class SeriesTable:
         full = self._full(dimensions, values)
         if any(self._is_new(name, value) for name, value in zip(self.vocabulary, full, strict=False)):
             return ()
-        applies, found = self._slices_of[counter], self._series_of(self._mapped(full), full, admit=False)
+        applies, found = self._slices_of(counter), self._series_of(self._mapped(full), full, admit=False)
         return tuple([number << COUNTER_BITS | counter for index, number, _ in found if index in applies])
 
     def admit(self, cells: Iterable[RawCell]) -> list[int]:
@@ -131,6 +130,11 @@ class SeriesTable:
         if index >= 0:
             self._ids[index, values] = number
             self._sizes[index] += 1
+
+    def _slices_of(self, counter: int) -> frozenset[int]:
+        """The slices whose dimensions the counter has."""
+        applies = self._applies[_DIMENSIONS_OF[counter]]
+        return applies | self._accounts if counter in self._of_accounts else applies
 
     def _full(self, dimensions: tuple[str, ...], values: tuple[str, ...]) -> tuple[str, ...]:
         """The values in the order of `self.dimensions`, empty where the cell has none."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from streamer import definitions
-from streamer.journeys import marker
+from streamer.journeys import marker, plan
 from streamer.rollup import state
 from streamer.rules import language
 
@@ -22,10 +22,12 @@ def remembered() -> Iterator[None]:
     parse: Any = cache(definitions.parse)
     compile_expression: Any = cache(language.compile_expression)
     names_in: Any = cache(language.names_in)
+    matches: Any = cache(plan.matches)
     with (
         patch.object(marker, "parse", parse),
         patch.object(state, "parse", parse),
         patch.object(language, "compile_expression", compile_expression),
         patch.object(language, "names_in", names_in),
+        patch.object(plan, "matches", matches),
     ):
         yield

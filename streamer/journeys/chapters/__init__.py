@@ -34,5 +34,6 @@ _CHAPTERS: Final[dict[str, type[Chapter]]] = {
 
 def chapters_of(definitions: Definitions, cells: Cells, evidenced: bytes) -> list[Chapter]:
     """The chapters that are on, and the file's patterns."""
-    on = [chapter(definitions, cells, evidenced) for name, chapter in _CHAPTERS.items() if name in definitions.chapters]
+    names = definitions.chapters
+    on = [chapter(definitions, cells, evidenced) for name, chapter in _CHAPTERS.items() if name in names]
     return [*on, Patterns(definitions, cells, evidenced)] if definitions.pattern else on
