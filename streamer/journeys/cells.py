@@ -96,14 +96,22 @@ class Cells:
             tuple(number in self._of_account if name == ACCOUNT else name in family for name in self.dimensions)
             for number, family in enumerate(_FAMILIES)
         ]
+        self._own: Cell | None = None
         self._by_event: dict[tuple[int, str, tuple[str, ...], str, str], Cell] = {}
         self._by_values: dict[tuple[int, tuple[str, ...]], Cell] = {}
         self._by_packed: dict[bytes, Cell] = {}
+        self._by_change: dict[tuple[Cell, str, str], Cell] = {}
+
+    def own(self, event: Touchpoint) -> Cell:
+        """The cell of an event where chapters count it, which several of them may."""
+        if event is not self._latest or self._own is None:
+            self._own = self.of(EVENT, event.journey, event)
+        return self._own
 
     def of(self, family: int, journey: str, event: Touchpoint, team: str = "") -> Cell:
         """The cell of an event; `team` replaces the event's own."""
         if event is not self._latest:  # an event counts in several cells
-            self._latest, self._raw = event, self._read(event)
+            self._latest, self._raw, self._own = event, self._read(event), None
         raw = self._raw
         account = event.account_id if family in self._of_account else ""
         cell = self._by_event.get((family, journey, raw, team, account))
@@ -124,6 +132,13 @@ class Cells:
             cell = self._by_values[family, kept] = Cell(family, kept, labels)
         return cell
 
+    def with_value(self, cell: Cell, name: str, value: str) -> Cell:
+        """The cell with another value of one dimension."""
+        changed = self._by_change.get((cell, name, value))
+        if changed is None:
+            changed = self._by_change[cell, name, value] = self.with_values(cell, {name: value})
+        return changed
+
     def with_values(self, cell: Cell, values: Mapping[str, str]) -> Cell:
         """The cell with some other values."""
         return self.named(cell.family, {**cell.labels, **values})
@@ -140,10 +155,12 @@ class Cells:
 
     def trim(self) -> None:
         """Forget the interned cells if there are too many. Call it only with no changes pending."""
-        if max(len(self._by_values), len(self._by_event), len(self._by_packed)) > INTERNED_MAX:
+        if max(len(self._by_values), len(self._by_event), len(self._by_packed), len(self._by_change)) > INTERNED_MAX:
+            self._own = None
             self._by_event.clear()
             self._by_values.clear()
             self._by_packed.clear()
+            self._by_change.clear()
 
 
 def _families_of(counter: int) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter, next_end
 from streamer.metrics.counters import Counter
 
@@ -56,7 +55,7 @@ class Browsing(Chapter):
         if event.type == "product.viewed":
             session[_VIEWS] += 1
             if session[_CELL] is None:
-                session[_CELL] = self.cells.of(EVENT, event.journey, event).packed
+                session[_CELL] = self.cells.own(event).packed
         elif event.type == "cart.item_added":
             session[_TAKEN] = True
         kept.due = event.time + self._gap if len(sessions) == 1 else next_end(sessions, _LAST, self._gap)

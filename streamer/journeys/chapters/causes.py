@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.state import NEVER, packed_cause_of
@@ -46,7 +45,7 @@ class Causes(Chapter):
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Count a signal."""
         name, t = cause_of(event), event.time
-        cell = self.cells.with_values(self.cells.of(EVENT, event.journey, event), {"cause": name})
+        cell = self.cells.with_value(self.cells.own(event), "cause", name)
         sink.count(_CAUSES, cell, t)
         cause: _Cause | None = kept.data.pop(name, None)
         if cause is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.amounts import attached_to, changes_of, hundredths
 from streamer.journeys.chapters.returning import Repeaters, Rhythm
@@ -92,9 +91,9 @@ class Commerce(Chapter):
         elif kind == "offer.accepted":
             self._accepted(kept.data, event, sink)
         elif kind == "referral.sent":
-            sink.count(_SENT, self.cells.of(EVENT, event.journey, event), event.time)
+            sink.count(_SENT, self.cells.own(event), event.time)
         elif kind == "referral.converted":
-            sink.count(_CONVERTED, self.cells.of(EVENT, event.journey, event), event.time)
+            sink.count(_CONVERTED, self.cells.own(event), event.time)
         self._set_due(kept)
         return 0
 
@@ -120,7 +119,7 @@ class Commerce(Chapter):
         if len(orders) >= self._orders_limit:
             self._repeaters.settle(data, orders.pop(0))
             sink.note("cut_orders")
-        cell = self.cells.of(EVENT, event.journey, event)
+        cell = self.cells.own(event)
         order: _Order = {
             "id": event.order_id, "at": event.time, "cell": cell.packed, "amount": amount,
             "number": standing + 1, "counted": counted, "bases": bases, "refunds": [], "gone": False, "decided": False,
@@ -149,12 +148,12 @@ class Commerce(Chapter):
         for place in range(0, len(counted), 2):
             count(counted[place], cell, at, counted[place + 1])
         for base, attached in order["bases"]:
-            of_base = self.cells.with_values(cell, {"product_category": base})
+            of_base = self.cells.with_value(cell, "product_category", base)
             count(_BASES, of_base, at, 1)
             if attached:
                 count(_ATTACHED, of_base, at, 1)
         for level in order.get("levels", ()):
-            of_level = self.cells.with_values(cell, {"cause": level})
+            of_level = self.cells.with_value(cell, "cause", level)
             for place in range(0, len(counted), 2):
                 if counted[place] in _OF_LEVEL:
                     count(_OF_LEVEL[counted[place]], of_level, at, counted[place + 1])
@@ -188,7 +187,7 @@ class Commerce(Chapter):
         if amount == _NO_AMOUNT:
             sink.note("refund_apart")
             return
-        cell = self.cells.of(EVENT, event.journey, event)
+        cell = self.cells.own(event)
         sink.count(_REFUNDED, cell, event.time, -amount)
         if order is None:
             return
@@ -217,7 +216,7 @@ class Commerce(Chapter):
         if _offer_of(data, details.offer_id) is not None:
             sink.note("offer_repeated")
             return
-        cell = self.cells.of(EVENT, event.journey, event)
+        cell = self.cells.own(event)
         sink.count(_SHOWN, cell, event.time)
         if not details.offer_id:
             return

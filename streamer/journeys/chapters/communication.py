@@ -5,7 +5,6 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import cause_in, evidence, kept_cause
 from streamer.journeys.plan import PLANS_MAX, matches
@@ -118,7 +117,7 @@ class Communication(Chapter):
         return role
 
     def _count_contact(self, event: Touchpoint, sink: Sink) -> None:
-        cell = self.cells.of(EVENT, event.journey, event)
+        cell = self.cells.own(event)
         sink.count(_ASKING, cell, event.time)
         if event.reason in self._care.status_reasons:
             sink.count(_ABOUT_STATUS, cell, event.time)
@@ -128,7 +127,7 @@ class Communication(Chapter):
             oldest = min(kept.data, key=lambda one: (kept.data[one]["touched"], one))
             del kept.data[oldest]
             sink.note("cut_communication")
-        t, cell = event.time, self.cells.of(EVENT, event.journey, event)
+        t, cell = event.time, self.cells.own(event)
         case: _Case = {
             "t": t, "cell": cell.packed, "heard": t, "severity": event.severity, "owner": owner, "touched": t,
             "silent": False, "was_silent": False, "unowned": False,
@@ -161,7 +160,7 @@ class Communication(Chapter):
         if not owner or owner == case["owner"]:
             return
         if case["owner"]:
-            cell = self.cells.of(EVENT, event.journey, event)
+            cell = self.cells.own(event)
             sink.count(_CHANGES, cell, t)
             if len(case["changes"]) >= _CHANGES_MAX:
                 del case["changes"][0]

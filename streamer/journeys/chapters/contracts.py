@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import cause_in, evidence
 from streamer.journeys.state import NEVER
@@ -48,7 +47,7 @@ class Contracts(Chapter):
             if contract not in open_ and len(open_) >= self._limit:
                 del open_[min(open_, key=lambda name: (open_[name][0], name))]
                 sink.note("cut_contracts")
-            cell = self.cells.of(EVENT, event.journey, event)
+            cell = self.cells.own(event)
             open_[contract] = [due, cell.packed, *evidence(event, wanted=bool(self.evidenced[_DUE]))]
         elif contract in open_:
             self._decide(open_.pop(contract), sink, renewed=event.type == "contract.renewed")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter, next_end
 from streamer.journeys.plan import PLANS_MAX, matches
 from streamer.metrics.chapters import digital
@@ -111,7 +110,7 @@ class Digital(Chapter):
                 del sessions[min(sessions, key=lambda other: (sessions[other]["last"], other))]
                 self.moved = True
                 sink.note("cut_digital_sessions")
-            cell = self.cells.of(EVENT, event.journey, event)
+            cell = self.cells.own(event)
             session = sessions[event.session_id] = {
                 "start": event.time, "cell": cell.packed, "last": 0, "runs": {}, "steps": ["", "", 0], "help": {}, "said": [], "counts": {},
             }  # fmt: skip
@@ -212,7 +211,7 @@ class Digital(Chapter):
 
     def _signal(self, session: dict[str, Any], name: str, event: Touchpoint, sink: Sink) -> None:
         self._signalled = self.moved = True
-        cell = self.cells.with_values(self.cells.of(EVENT, event.journey, event), {"cause": name})
+        cell = self.cells.with_value(self.cells.own(event), "cause", name)
         sink.count(_SIGNALS, cell, event.time)
         counts: dict[str, int] = session["counts"]
         counts[""] = counts.get("", 0) + 1

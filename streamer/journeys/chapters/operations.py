@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.shipments import ShipmentFold
 from streamer.journeys.state import NEVER
@@ -66,14 +65,14 @@ class Operations(Chapter):
         by_machine = event.channel in _MACHINES or (event.details is not None and event.details.human is False)
         if event.initiator != "company" or by_machine:
             return
-        sink.count(_CONTACTS, self.cells.of(EVENT, event.journey, event), event.time)
+        sink.count(_CONTACTS, self.cells.own(event), event.time)
         kept.data["contact"] = [*self._latest(_CUSTOMERS_CONTACTED, kept.data.get("contact"), event, sink), False]
 
     def _latest(self, counter: int, before: list[Any] | None, event: Touchpoint, sink: Sink) -> list[Any]:
         """Count the customer here instead of where he was counted before, unless that is so long ago that no window has both."""
         if before is not None and event.time - before[0] < self._per_customer:
             sink.count(counter, self.cells.unpack(before[1]), before[0], -1)
-        cell = self.cells.of(EVENT, event.journey, event)
+        cell = self.cells.own(event)
         sink.count(counter, cell, event.time)
         return [event.time, cell.packed]
 
@@ -81,7 +80,7 @@ class Operations(Chapter):
         details = event.details
         if details is None or details.message_kind != "information":
             return
-        cell = self.cells.of(EVENT, event.journey, event)
+        cell = self.cells.own(event)
         sink.count(_INFORMATION, cell, event.time)
         kept.data["informed"] = self._latest(_CUSTOMERS_INFORMED, kept.data.get("informed"), event, sink)
         messages = kept.data.setdefault("messages", {})

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter, next_end
 from streamer.journeys.exemplars import cause_in, evidence
 from streamer.journeys.plan import PLANS_MAX, matches
@@ -116,7 +115,7 @@ class Service(Chapter):
         """Fold one event; asking again and generic service are friction."""
         roles, details = self._roles_of(event.type), event.details
         if details is not None and details.wait_ms is not None and event.type in _WAIT_TYPES:
-            cell = self.cells.of(EVENT, event.journey, event)
+            cell = self.cells.own(event)
             sink.count(_QUEUE_WAITS[bisect_left(_QUEUE_WAIT_EDGES_MS, details.wait_ms)], cell, event.time)
         contact = roles.reopens or (roles.starts and event.initiator not in ("company", "system"))
         machine = event.initiator == "system" or (details is not None and details.human is False)
@@ -190,7 +189,7 @@ class Service(Chapter):
         for time, packed in unhelpful:
             sink.count(_GENERIC, self.cells.unpack(packed), time)
         issue["templates"] = []
-        cell = self.cells.of(EVENT, event.journey, event)
+        cell = self.cells.own(event)
         informed = issue["contact"] is not None or issue["moved"]
         issue["contact"] = [event.time, cell.packed, informed, False]
         if informed:
@@ -237,7 +236,7 @@ class Service(Chapter):
 
     def _handle(self, issue: dict[str, Any], event: Touchpoint, sink: Sink) -> int:
         """A contact was handled; returns 1 if in a generic way."""
-        cell, details = self.cells.of(EVENT, event.journey, event), event.details
+        cell, details = self.cells.own(event), event.details
         sink.count(_HANDLED, cell, event.time)
         if details is None:
             return 0

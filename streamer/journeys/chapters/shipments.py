@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.chapters import operations
@@ -76,7 +75,7 @@ class ShipmentFold:
         if len(shipments) >= self._limit:
             del shipments[min(shipments, key=lambda key: (_is_open(shipments[key]), shipments[key]["last"], key))]
             sink.note("cut_shipments")
-        cell = self._cells.of(EVENT, event.journey, event)
+        cell = self._cells.own(event)
         sink.count(_SHIPMENTS, cell, event.time)
         return {"begun": event.time, "last": event.time, "cell": cell.packed, "order": "", "targets": {}}
 

@@ -65,7 +65,7 @@ class Steps(Chapter):
         kept = state.kept.get(self.id)
         if kept is None:
             kept = state.kept[self.id] = Kept()
-        cell = self.cells.with_values(self.cells.of(EVENT, instance.journey, event), {"step": ""})
+        cell = self.cells.with_value(self.cells.of(EVENT, instance.journey, event), "step", "")
         named = bool(self._places[instance.journey])
         record: _Record = {
             "cell": cell.packed, "n": 0, "done": 0 if named else -1, "steps": {}, "on": "", "since": 0, "due": 0, "stalled": False,
@@ -184,7 +184,7 @@ class Steps(Chapter):
             sink.count(_REACHED, cell, t)
         if record["on"]:
             self._leave(record, t, sink)
-            sink.count(_TRANSITIONS, self.cells.with_values(cell, {"previous_step": record["on"]}), t)
+            sink.count(_TRANSITIONS, self.cells.with_value(cell, "previous_step", record["on"]), t)
         record["on"], record["since"], record["stalled"] = step, t, False
         record["due"] = t + self._stall_after[instance.journey]
         places = self._places[instance.journey]

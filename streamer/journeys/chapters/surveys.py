@@ -101,7 +101,7 @@ class Surveys(Chapter):
 
     def _cell(self, kept: Kept, event: Touchpoint, details: Details) -> Cell:
         """The event's own cell if it names a journey, else that of the last touchpoint it is about."""
-        own = self.cells.of(EVENT, event.journey, event)
+        own = self.cells.own(event)
         seen: list[list[Any]] = kept.data.get("seen", [])
         if event.journey or not seen:
             return own

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters import value
@@ -55,7 +54,7 @@ class Value(Chapter):
 
     def touchpoint(self, event: Touchpoint, sink: Sink) -> None:
         """Any event that has a level."""
-        sink.count(_LEVELS[event.value_level][1], self.cells.of(EVENT, event.journey, event), event.time)
+        sink.count(_LEVELS[event.value_level][1], self.cells.own(event), event.time)
 
     def begun(self, instance: Instance, event: Touchpoint, sink: Sink) -> None:
         """A journey instance has begun with the event."""
@@ -88,9 +87,9 @@ class Value(Chapter):
         if not (0 <= distance <= _ONE and 0 < weight <= _WEIGHT_MAX):
             sink.note("preference_out_of_scale")
             return
-        cell = self.cells.of(EVENT, event.journey, event)
+        cell = self.cells.own(event)
         if details.attribute:
-            cell = self.cells.with_values(cell, {"cause": details.attribute})
+            cell = self.cells.with_value(cell, "cause", details.attribute)
         for counter, n in (
             (_PREFERENCES, 1), (_WEIGHTED, weight * distance), (_WEIGHT, weight), (_SACRIFICE, distance),
             (_SACRIFICE_SQUARED, distance * distance),
@@ -110,7 +109,7 @@ class Value(Chapter):
             if len(goals) >= self._goals_limit:
                 del goals[min(goals, key=lambda name: (goals[name][3], name))]
                 sink.note("cut_goals")
-            cell = self.cells.of(EVENT, event.journey, event)
+            cell = self.cells.own(event)
             sink.count(_GOALS, cell, event.time)
             goals[key] = [event.time, cell.packed, False, event.time]
         elif goal is not None:

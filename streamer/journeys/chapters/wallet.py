@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from streamer.journeys.cells import EVENT
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.state import NEVER
 from streamer.metrics.chapters import wallet
@@ -54,7 +53,7 @@ class Wallet(Chapter):
         # As with surveys: a window that has the earlier answer has this one too.
         if before is not None and event.time - before[0] < self._latest_within:
             self._count(kind, before, -1, sink)
-        kept.data[kind] = [event.time, share, self.cells.of(EVENT, event.journey, event).packed]
+        kept.data[kind] = [event.time, share, self.cells.own(event).packed]
         self._count(kind, kept.data[kind], 1, sink)
         self._set_due(kept)
 
