@@ -1,7 +1,7 @@
 """`python -m deploy.compiled [TARGET]`: compile, and print the directory to put first on PYTHONPATH.
 
 TARGET: where the copy goes (default: `.state/compiled`); it is made anew if a source has changed since. Needs a C compiler and the
-headers of Python. `COMPILE_LEVEL` is how far the compiler optimises (default: 3); less compiles faster and runs slower.
+headers of Python. `COMPILE_LEVEL` is how far the compiler optimises (default: 2); less compiles faster and runs slower.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ from mypyc.build import mypycify
 from setuptools import setup
 extensions = mypycify({modules!r}, opt_level={level!r}, debug_level="0")
 for extension in extensions:
-    extension.extra_compile_args.append("-Wno-all")
+    extension.extra_compile_args += ["-Wno-all", "-fno-semantic-interposition"]
+    extension.extra_link_args += ["-Wl,-Bsymbolic"]
 setup(name="compiled", packages=[], ext_modules=extensions)
 """
 
 
 def level() -> str:
     """How far the compiler optimises."""
-    return os.environ.get("COMPILE_LEVEL", "3")
+    return os.environ.get("COMPILE_LEVEL", "2")
 
 
 def modules() -> list[str]:
@@ -61,13 +62,14 @@ def digest() -> str:
 
 def compile_to(target: Path) -> None:
     """Make the copy and compile it. Raises CalledProcessError if the compiler fails."""
+    compiled_of = digest()  # now: who edits a source meanwhile gets another copy next time
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(ROOT / "streamer", target / "streamer", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     shutil.copy(ROOT / "pyproject.toml", target)
     (target / "setup.py").write_text(_SETUP.format(modules=modules(), level=level()))
     subprocess.run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=target, check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(target / "build", ignore_errors=True)
-    (target / "digest").write_text(digest())
+    (target / "digest").write_text(compiled_of)
 
 
 def compiled(target: Path = TARGET) -> Path:

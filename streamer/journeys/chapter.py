@@ -28,7 +28,8 @@ class Chapter:
 
     id: as in the catalogue. types: event types or `prefix.*`, as in the definitions file. evidenced: by counter, whether the events behind
     its changes are wanted; a deadline's is kept only then. moved: whether a signal that rules see may have changed with the event just
-    applied.
+    applied. first_look: whether a rule that names one of its signals holds of a customer of whom nothing is known, and so is looked at with
+    the first event.
     """
 
     id: str
@@ -38,7 +39,7 @@ class Chapter:
         self.definitions = definitions
         self.cells = cells
         self.evidenced = evidenced
-        self.moved = True
+        self.moved = self.first_look = True
 
     @abstractmethod
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:

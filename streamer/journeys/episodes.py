@@ -68,6 +68,10 @@ class EpisodeFold:
         watched = {name: chapters[chapter] for name in sorted(on_customer) if (chapter := chapter_of_signal(name)) is not None}
         self.watched_chapters = frozenset(chapter.id for chapter in watched.values())
         self._signals = Signals(definitions, dimensions, watched)
+        stranger = OfCustomer(self._signals, State(), CUSTOMER)
+        of_strangers = [entry for entry in self._on["customer"] if _holds(entry, stranger)]
+        # Of the rules that hold of a customer of whom nothing is known, the chapters whose first event they are looked at with.
+        self.chapters_of_strangers = frozenset(chapter_of_signal(name) for entry in of_strangers for name in entry.rule.names)
 
     def journey(self, state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
         """Evaluate the journey rules for an instance whose signals have changed."""

@@ -48,6 +48,8 @@ class Fold:
         value = self.chapters.get("value")
         self._value = value if isinstance(value, Value) else None
         self.episodes = EpisodeFold(definitions, self.cells.dimensions, self.chapters)
+        for chapter in self.chapters.values():
+            chapter.first_look = chapter.id in self.episodes.chapters_of_strangers
         self._plans = Plans(definitions, list(self.chapters.values()), self.episodes.watched_chapters)
         steps = self.chapters.get(_STEPS)
         self._steps = steps if isinstance(steps, Steps) else None
@@ -92,6 +94,8 @@ class Fold:
         if plan is None:
             plan = self.plan(event)
         sink.event, sink.anonymous, sink.levels = event, state.refused, 0
+        if self._steps is not None:
+            self._steps.moved = False
         if event.late_completion:
             self._complete_late(state, plan, event, sink)
             return True
@@ -126,11 +130,16 @@ class Fold:
 
     def _customer_rules(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
         moved = [chapter.id for chapter in plan.watched if chapter.moved]
-        if self._rules_on_steps and (plan.journeys or plan.links):
+        if self._rules_on_steps and (plan.journeys or plan.links) and self._has_steps_moved(state):
             moved.append(_STEPS)
         core = plan.contact or plan.case
         if core or moved:
             self.episodes.customer(state, event.time, sink, tuple(moved), core)
+
+    def _has_steps_moved(self, state: State) -> bool:
+        """Whether who stalls may have changed with the event."""
+        steps = self._steps
+        return steps is not None and (steps.moved or (steps.first_look and _STEPS not in state.kept))
 
     def _chapters(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> int:
         """What the chapters of the catalogue make of it; returns the friction signals it is."""

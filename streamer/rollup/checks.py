@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
@@ -89,10 +90,11 @@ def _malformed(batch: deltas.DeltaBatch) -> str:
     for tick, flat in batch.ticks:
         if not 0 <= tick <= TICK_MAX or len(flat) % 4:
             return f"tick {tick} of {len(flat)} numbers"
-        if flat:
-            indexes, panes = flat[1::4], flat[0::4]
-            if min(indexes) < 0 or max(indexes) >= len(batch.cells):
-                return f"tick {tick} names a cell that is not there"
-            if min(panes) < 0 or max(panes) > PANE_MAX:
-                return f"tick {tick} names a pane out of range"
+    whole = list(chain.from_iterable([flat for _, flat in batch.ticks]))
+    if whole:
+        indexes, panes = whole[1::4], whole[0::4]
+        if min(indexes) < 0 or max(indexes) >= len(batch.cells):
+            return "a tick names a cell that is not there"
+        if min(panes) < 0 or max(panes) > PANE_MAX:
+            return "a tick names a pane out of range"
     return ""

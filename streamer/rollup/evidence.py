@@ -66,7 +66,7 @@ class Evidence:
 
     def _of_tick(self, due: Sequence[tuple[Held, list[int]]], tick: int) -> list[tuple[Held, Exemplar]]:
         """The exemplars of a tick that any rule wants: no more of each change up than one record would have had."""
-        seen: Tally[tuple[int, tuple[str, ...], tuple[str, ...], int]] = Tally()
+        seen: dict[tuple[int, tuple[str, ...], tuple[str, ...], int], int] = {}
         found = []
         for held, _ in due:
             for exemplar in held.exemplars.get(tick, ()):
@@ -74,8 +74,8 @@ class Evidence:
                     continue
                 if exemplar.sign > 0:
                     change = (held.source, held.dimensions, held.cells[exemplar.cell], exemplar.counter)
-                    seen[change] += 1
-                    if seen[change] > self._limit_per_tick:
+                    seen[change] = n = seen.get(change, 0) + 1
+                    if n > self._limit_per_tick:
                         continue
                 found.append((held, exemplar))
         return found

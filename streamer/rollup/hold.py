@@ -44,6 +44,11 @@ class Held:
         self.numbers = numbers
         self.missing = numbers.count(None)
 
+    def learn_one(self, index: int, number: int | None) -> None:
+        """The number of a cell that was unknown."""
+        self.numbers[index] = number
+        self.missing -= number is not None
+
     def row(self, clock: int | None) -> HeldRow:
         """For the changelog: what is not decided at `clock`."""
         ticks = [part for part in self.ticks if clock is None or part[0] >= clock]
@@ -181,9 +186,9 @@ def _net(due: list[tuple[Held, list[int]]]) -> list[tuple[Held, list[int]]]:
 
     Had it sent one record, they would not have been in it: where records end must decide neither labels nor series.
     """
-    parts = Tally([held.source for held, _ in due])
-    if len(parts) == len(due):
+    if len({held.source for held, _ in due}) == len(due):
         return due
+    parts = Tally([held.source for held, _ in due])
     sums: Tally[tuple[int, tuple[str, ...], tuple[str, ...], int, int]] = Tally()
     for held, flat in due:
         if parts[held.source] > 1:

@@ -23,7 +23,7 @@ from streamer.rollup.decisions import Decisions
 from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rollup.gauges import Gauges
 from streamer.rollup.hold import HELD_ENTRIES_MAX, Held, Hold
-from streamer.rollup.series import CELLS_MAX, SERIES_PER_SLICE, RawCell, SeriesTable
+from streamer.rollup.series import CELLS_MAX, SERIES_PER_SLICE, SeriesTable
 from streamer.rollup.sums import Pile, Store, Watched
 
 # Changes that may pile up before they are spread over slices, panes and windows.
@@ -245,31 +245,31 @@ class RollupProcessor:
 
     def _admit(self, tick: int, due: list[tuple[Held, list[int]]]) -> None:
         """Give every new cell of a tick its series, all at once: who comes first must not depend on the order of records."""
-        new: set[RawCell] = set()
-        unknown = [(held, flat) for held, flat in due if held.missing]
-        for held, flat in unknown:
-            new.update((held.dimensions, held.cells[index]) for index in set(flat[1::4]) if held.numbers[index] is None)
+        unknown = [(held, [i for i in set(flat[1::4]) if held.numbers[i] is None]) for held, flat in due if held.missing]
+        new = {(held.dimensions, held.cells[index]) for held, indexes in unknown for index in indexes}
         if not new:
             return
-        fresh = [(d, cell) for d, cell in new if self.table.known(d, [cell])[0] is None]
+        fresh = [cell for cell in new if self.table.number_of(cell) is None]
         for number in self.table.admit(fresh):
             self.decisions.add_series(number, self.table.series[number], tick)
-        for held, _ in unknown:
-            held.learn(self.table.known(held.dimensions, held.cells))
+        for held, indexes in unknown:
+            for index in indexes:
+                held.learn_one(index, self.table.number_of((held.dimensions, held.cells[index])))
 
     def _add(self, held: Held, flat: list[int], live: Pile) -> None:
         """Pile up one source's changes of a tick; what a rule may look at goes into `live` too."""
         numbers, is_live, pile = held.numbers, self._live, self.store.pile
-        values = iter(flat)
-        for pane, index, counter, n in zip(values, values, values, values, strict=True):
-            number = numbers[index]
-            if number is None or counter not in is_live:
+        for at in range(0, len(flat), 4):
+            pane, counter, n = flat[at], flat[at + 2], flat[at + 3]
+            number = numbers[flat[at + 1]]
+            watched = is_live.get(counter)
+            if number is None or watched is None:
                 self.tally["unknown_counters"] += 1
                 continue
             key = number << COUNTER_BITS | counter
             changes = pile[pane]
             changes[key] = changes.get(key, 0) + n
-            if is_live[counter]:
+            if watched:
                 changes = live[pane]
                 changes[key] = changes.get(key, 0) + n
         self.store.piled += len(flat) // 4

@@ -89,6 +89,12 @@ class SeriesTable:
         raw = self._raw.get(dimensions)
         return [None] * len(cells) if raw is None else [raw.get(cell) for cell in cells]
 
+    def number_of(self, cell: RawCell) -> int | None:
+        """A cell's number, None if it has not been admitted."""
+        dimensions, values = cell
+        raw = self._raw.get(dimensions)
+        return None if raw is None else raw.get(values)
+
     def keys(self, cell_counter: int) -> tuple[int, ...]:
         """The keys that a change of `cell << COUNTER_BITS | counter` adds to, one per slice it is in."""
         keys = self.known_keys.get(cell_counter)

@@ -211,7 +211,7 @@ def _lifetime_row(processor: RollupProcessor, chunk: int) -> tuple[bytes, bytes]
 
 
 def _without_zeros(cells: Sums) -> Sums:
-    return {key: n for key, n in cells.items() if n} if 0 in cells.values() else cells
+    return cells if all(cells.values()) else {key: n for key, n in cells.items() if n}
 
 
 def _pane_rows(processor: RollupProcessor) -> Iterator[Row]:

@@ -84,8 +84,7 @@ class Digital(Chapter):
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event; signals seen in raw events are friction."""
-        # Of whom nothing is known, rules that hold without a signal are looked at now.
-        self._signalled, self.moved = False, not kept.data
+        self._signalled, self.moved = False, self.first_look and not kept.data
         in_session, is_contact, looked_for = self._roles_of(event.type)
         if is_contact and event.initiator not in ("company", "system"):
             self._after_help(kept, event, sink)

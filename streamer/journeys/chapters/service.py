@@ -113,6 +113,7 @@ class Service(Chapter):
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event; asking again and generic service are friction."""
+        self.moved = self.first_look and not kept.data
         roles, details = self._roles_of(event.type), event.details
         if details is not None and details.wait_ms is not None and event.type in _WAIT_TYPES:
             cell = self.cells.own(event)
@@ -139,6 +140,8 @@ class Service(Chapter):
         if verifies:
             asked += int(issue["verified"] == _VERIFIED_BY_OTHERS)
             issue["verified"] = _VERIFIED
+        if again or asked or field or handles:
+            self.moved = True
         if again or asked:
             self._ask_again(issue, again + asked, sink)
         if handles:
@@ -161,6 +164,7 @@ class Service(Chapter):
             if len(issues) >= self._issue_limit:
                 oldest = min(issues, key=lambda other: (issues[other]["last"], other))
                 del issues[oldest]
+                self.moved = True
                 self._forget_late(kept, oldest)
                 sink.note("cut_service_issues")
             issue = issues[name] = {

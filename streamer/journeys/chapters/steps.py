@@ -65,6 +65,7 @@ class Steps(Chapter):
         kept = state.kept.get(self.id)
         if kept is None:
             kept = state.kept[self.id] = Kept()
+            self.moved = self.moved or self.first_look
         cell = self.cells.with_value(self.cells.of(EVENT, instance.journey, event), "step", "")
         named = bool(self._places[instance.journey])
         record: _Record = {
@@ -116,6 +117,7 @@ class Steps(Chapter):
             return
         if record["on"]:
             sink.count(_ABANDONED, self._cell_of_step(record), record["steps"][record["on"]][0])
+        self.moved = self.moved or record["stalled"]
         record["due"], record["stalled"] = 0, False
         self._set_due(kept)
 
@@ -132,8 +134,10 @@ class Steps(Chapter):
     def dropped(self, state: State, instance: Instance) -> None:
         """The instance is gone, for whatever reason: what has been counted stays."""
         kept = state.kept.get(self.id)
-        if kept is None or kept.data.pop(_key(instance), None) is None:
+        record = None if kept is None else kept.data.pop(_key(instance), None)
+        if kept is None or record is None:
             return
+        self.moved = self.moved or record["stalled"]
         self._set_due(kept)
         if not kept.data:
             del state.kept[self.id]
@@ -185,6 +189,7 @@ class Steps(Chapter):
         if record["on"]:
             self._leave(record, t, sink)
             sink.count(_TRANSITIONS, self.cells.with_value(cell, "previous_step", record["on"]), t)
+        self.moved = self.moved or record["stalled"]
         record["on"], record["since"], record["stalled"] = step, t, False
         record["due"] = t + self._stall_after[instance.journey]
         places = self._places[instance.journey]

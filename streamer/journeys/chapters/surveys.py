@@ -77,6 +77,7 @@ class Surveys(Chapter):
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Count an invitation or an answer, or remember what answers may be about."""
+        self.moved = event.type == _RESPONDED or (self.first_look and not kept.data)
         if event.type == _RESPONDED:
             self._answer(kept, event, event.details or _NOTHING, sink)
         elif event.type == _SENT:
