@@ -29,7 +29,8 @@ HOT: Final = (
 LEFT: Final = ("__init__.py", "check.py", "schema.py", "explain.py", "roots.py")
 _STRUCTURE: Final = re.compile(r"^class \w+\((msgspec\.Struct|Closed)\b", re.MULTILINE)
 # Warnings about C that a program wrote tell nobody anything, and looking for them takes three times as long as compiling it; nor does
-# anybody step through it.
+# anybody step through it. Nobody puts other functions in the place of these, so they call each other directly: without saying so, each call
+# between modules goes through a table. At level 3 the code is a tenth larger and no faster.
 _SETUP: Final = """
 from mypyc.build import mypycify
 from setuptools import setup
