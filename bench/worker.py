@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.compiled.__main__ import compiled
+from deploy.compiled.__main__ import compiled, environment
 from deploy.local import ports
 from streamer.metrics.families import ROLES
 
@@ -56,7 +56,7 @@ def environment_of(stack: Stack, *, app: str = APP, prefix: str = PREFIX) -> dic
 
 def compiled_environment() -> dict[str, str]:
     """What makes a worker run the compiled copy of the package, which is made now if there is none; nothing without a C compiler."""
-    return {"PYTHONPATH": str(compiled()), "PYTHONSAFEPATH": "1"} if shutil.which("gcc") else {}
+    return environment(compiled()) if shutil.which("gcc") else {}
 
 
 class Worker:

@@ -32,8 +32,8 @@ from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTERS, CORE, METRIC_BY_ID, PATTERN_PREFIX, PATTERNS, chapter_of_signal
 from streamer.metrics.chapters.causes import SPANS_MS as CAUSE_SPANS_MS
-from streamer.metrics.counters import ACCOUNT, DIMENSIONS, DIMENSIONS_OF
-from streamer.metrics.metric import Metric, counters_of
+from streamer.metrics.counters import ACCOUNT, DIMENSIONS
+from streamer.metrics.metric import Metric, counters_of, shared_dimensions
 from streamer.rules import language
 from streamer.rules.quiet import QuietHours, zone_of
 from streamer.suggestions import hint, quoted
@@ -286,7 +286,7 @@ class Rule(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name in unknown:
             yield Remark(_no_dimension(name), "by")
         if metric in METRIC_BY_ID and not unknown:
-            has = set.intersection(*(set(DIMENSIONS_OF[counter]) for counter in counters_of(METRIC_BY_ID[metric])))
+            has = shared_dimensions(METRIC_BY_ID[metric])
             for name in self.by:
                 if name not in has:
                     yield Remark(f"{metric} is not broken down by {name}; it is by {', '.join(sorted(has))}", "by")

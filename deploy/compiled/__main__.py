@@ -83,8 +83,8 @@ def compiled(target: Path = TARGET) -> Path:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """With which Python runs the copy in a directory; tests and what else is no part of the package come from the root."""
-    return {**os.environ, "PYTHONPATH": f"{directory}{os.pathsep}{ROOT}", "PYTHONSAFEPATH": "1"}
+    """What makes Python run the copy in a directory; tests and what else is no part of the package come from the root."""
+    return {"PYTHONPATH": f"{directory}{os.pathsep}{ROOT}", "PYTHONSAFEPATH": "1"}
 
 
 def main() -> int:

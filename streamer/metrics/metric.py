@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-from streamer.metrics.counters import Counter
+from streamer.metrics.counters import DIMENSIONS_OF, Counter
 
 Kind = Literal["ratio", "odds", "mean", "difference", "quantile", "count", "stock"]
 # The kinds that have a sample, below whose least size a number is not to be relied on.
@@ -71,3 +71,8 @@ def counters_of(metric: Metric) -> tuple[Counter, ...]:
     """Every counter the metric is a function of."""
     sample = () if metric.sample is None else (metric.sample,)
     return tuple(dict.fromkeys((*metric.numerator, *metric.minus, *metric.denominator, *metric.squares_counters, *sample)))
+
+
+def shared_dimensions(metric: Metric) -> frozenset[str]:
+    """The dimensions that all its counters have: by these it can be broken down."""
+    return frozenset.intersection(*(frozenset(DIMENSIONS_OF[counter]) for counter in counters_of(metric)))

@@ -7,8 +7,8 @@ from typing import Final
 
 from streamer.definitions import Definitions
 from streamer.metrics.catalogue import CHAPTER_OF, LIFETIME, METRICS
-from streamer.metrics.counters import ACCOUNT, DIMENSIONS_OF
-from streamer.metrics.metric import SAMPLED, Metric, counters_of
+from streamer.metrics.counters import ACCOUNT
+from streamer.metrics.metric import SAMPLED, Metric, counters_of, shared_dimensions
 from streamer.metrics.readings import SHOW_MINIMUM, Gauge
 from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK, estimate
 from streamer.rollup.series import SeriesTable
@@ -16,9 +16,7 @@ from streamer.rollup.sums import Store
 
 # By metric: its counters, and the dimensions that all of them have. Worked out once, because a scrape asks for each metric of each series.
 _COUNTERS: Final = {metric.id: frozenset(map(int, counters_of(metric))) for metric in METRICS}
-_DIMENSIONS: Final = {
-    metric.id: frozenset.intersection(*(frozenset(DIMENSIONS_OF[counter]) for counter in counters_of(metric))) for metric in METRICS
-}
+_DIMENSIONS: Final = {metric.id: shared_dimensions(metric) for metric in METRICS}
 
 
 class Gauges:

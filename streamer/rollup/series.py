@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from streamer.definitions import Definitions
 from streamer.deltas import slice_partition
-from streamer.metrics.counters import ACCOUNT, CELL_DIMENSIONS, DIMENSIONS_OF
+from streamer.metrics.counters import ACCOUNT, CELL_DIMENSIONS, DIMENSIONS_OF, Counter
 from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK
 
 OTHER: Final = "other"
@@ -28,8 +28,6 @@ SERIES_PER_SLICE: Final = 2_000
 # Cells remembered with their series: a cache, emptied when full.
 CELLS_MAX: Final = 50_000
 
-# By plain integers, because an enumeration's members cost twice.
-_DIMENSIONS_OF: Final = {int(counter): dimensions for counter, dimensions in DIMENSIONS_OF.items()}
 _SETS_OF_DIMENSIONS: Final = frozenset(DIMENSIONS_OF.values())
 
 RawCell = tuple[tuple[str, ...], tuple[str, ...]]  # (dimensions, values)
@@ -107,7 +105,7 @@ class SeriesTable:
 
     def existing_keys(self, dimensions: tuple[str, ...], values: tuple[str, ...], counter: int) -> tuple[int, ...]:
         """As `keys`, of a cell that may not have been admitted: of the series that it would be in and that are there."""
-        number = self._raw.get(dimensions, {}).get(values)
+        number = self.number_of((dimensions, values))
         if number is not None:
             return self.keys(number << COUNTER_BITS | counter)
         full = self._full(dimensions, values)
@@ -139,7 +137,7 @@ class SeriesTable:
 
     def _slices_of(self, counter: int) -> frozenset[int]:
         """The slices whose dimensions the counter has."""
-        applies = self._applies[_DIMENSIONS_OF[counter]]
+        applies = self._applies[DIMENSIONS_OF[Counter(counter)]]
         return applies | self._accounts if counter in self._of_accounts else applies
 
     def _full(self, dimensions: tuple[str, ...], values: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def digest_of(directory: Path) -> tuple[str, str, str]:
     """(endings of a module of the fold and of the rollup, what came of the history)."""
     command = [sys.executable, str(ROOT / "tests" / "fold_digest.py"), "20000", "7"]
-    done = subprocess.run(command, env=environment(directory) | {"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True)
+    settings = {**os.environ, **environment(directory), "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
     fold, rollup, found = done.stdout.split(" ", 2)
     return fold, rollup, found
 

@@ -6,6 +6,7 @@ pass; any order of arrival within the allowed lateness gives the net sums and th
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def test_nor_does_it_in_the_compiled_copy(capsys: pytest.CaptureFixture[str]) ->
     """Without a C compiler it is the sources that do them all."""
     directory = compiled() if shutil.which("gcc") else ROOT
     command = [sys.executable, "-m", "tests.simulation", str(HISTORIES - OF_THE_SOURCES), str(OF_THE_SOURCES + 1)]
-    done = subprocess.run(command, env=environment(directory), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**os.environ, **environment(directory)}, capture_output=True, text=True, check=False)
     with capsys.disabled():
         print(f"\n{directory.name}: {done.stdout}{done.stderr}", end="")
     assert done.returncode == 0

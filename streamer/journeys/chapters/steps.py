@@ -117,7 +117,6 @@ class Steps(Chapter):
             return
         if record["on"]:
             sink.count(_ABANDONED, self._cell_of_step(record), record["steps"][record["on"]][0])
-        self.moved = self.moved or record["stalled"]
         record["due"], record["stalled"] = 0, False
         self._set_due(kept)
 
