@@ -30,7 +30,7 @@ from streamer.journeys.state import NEVER, Episode, State
 from streamer.journeys.timers import Timers
 from streamer.journeys.write_behind import BEHIND, Behind, WriteBehind
 from streamer.processor import MARKER_KEY, Drained, InForce, Pending, Record
-from streamer.touchpoints.decode import decode
+from streamer.touchpoints.decode import DECODED_TOGETHER, decode, decode_all
 from streamer.touchpoints.touchpoint import Control, Rejected, Touchpoint
 
 # An absence alert of a partition that has been silent for this long says so: it may be a producer's outage. [H]
@@ -158,19 +158,20 @@ class JourneysProcessor:
             self._behind.begin(state.boundary(records[0].offset if records else end), {})
         applied = 0
         high = state.high
-        for record in records:
-            arrival = record.timestamp
-            event = decode(record.offset, arrival, record.key, record.value, record.headers)
-            if not isinstance(event, Touchpoint):
-                self._other(record, event)
-                high = state.high
-                continue
-            time = event.time
-            seen = time if time < arrival else arrival  # noqa: FURB136  a call per event less
-            if seen > high:
-                self._raise_high(seen, arrival)
-                high = seen
-            applied += self._touch(record, event, high - self._lateness)
+        for at in range(0, len(records), DECODED_TOGETHER):
+            some = records[at : at + DECODED_TOGETHER]
+            for record, event in zip(some, decode_all(some), strict=True):
+                arrival = record.timestamp
+                if not isinstance(event, Touchpoint):
+                    self._other(record, event)
+                    high = state.high
+                    continue
+                time = event.time
+                seen = time if time < arrival else arrival  # noqa: FURB136  a call per event less
+                if seen > high:
+                    self._raise_high(seen, arrival)
+                    high = seen
+                applied += self._touch(record, event, high - self._lateness)
         n = len(records)
         self._events += n
         self._count["consumed"] += n
