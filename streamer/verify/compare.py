@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter as Tally
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
@@ -11,15 +10,16 @@ from streamer.alerts.times import rfc3339
 from streamer.deltas import PANE_MS
 from streamer.metrics.catalogue import METRIC_BY_ID, METRICS
 from streamer.metrics.counters import ACCOUNT, FIRST_CHAPTERS, Counter
+from streamer.verify import rule_rows
 from streamer.verify.limits import TOO_LATE, why_cut, why_cut_of_rules
 from streamer.verify.recount import Place, Recount, Sample, Series
-from streamer.verify.rules import Holding, Spell, obstacle
+from streamer.verify.rules import obstacle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable
 
     from streamer.definitions import Definitions
-    from streamer.verify.counted import Counted, Told
+    from streamer.verify.counted import Counted
     from streamer.verify.ranges import Range
 
 K = TypeVar("K")
@@ -97,10 +97,11 @@ def metrics(counted: Counted, recounted: Recount, definitions: Definitions, with
 
 
 def rules(counted: Counted, recounted: Recount, definitions: Definitions, within: Range, most: int, *, in_order: bool) -> list[Verdict]:
-    """Every entity rule: the signals of each firing and amendment, and of each entity when it fires and when that ends.
+    """Every entity rule: the signals of each firing and amendment, and of each entity when it fires, when that ends and what was told last.
 
     in_order: the events arrived in the order of their times. Otherwise what was said in between, and taken back, cannot be recounted
-    from the log as it is at last: compared is for whom the rule fires in the end.
+    from the log as it is at last: compared is for whom the rule fires in the end and what was told of them last, and that who was told of
+    otherwise last is one for whom it fired.
     """
     verdicts = []
     for rule in definitions.rule:
@@ -109,102 +110,10 @@ def rules(counted: Counted, recounted: Recount, definitions: Definitions, within
         if rule.id not in recounted.holdings:
             verdicts += unverified([rule.id], obstacle(rule))
             continue
-        mine, theirs = counted.spells.get(rule.id, ()), recounted.spells[rule.id]
-        if in_order:
-            told = [one for one in counted.told if one.rule == rule.id]
-            moments = _moments(told, recounted.holdings[rule.id], theirs, recounted.refusing)
-            rows = [*moments, *_spells(mine, theirs, recounted.refusing)]
-        else:
-            rows = list(_in_force(mine, theirs, recounted.refusing))
-        rows = [row for row in rows if within.holds(row[0][1].time_ms)]
-        verdicts.append(_verdict(rule.id, rows, _told_rule, most, why_cut_of_rules(counted)))
+        of_rule = rule_rows.OfRule(rule, counted, recounted)
+        rows = [row for row in (of_rule.in_order() if in_order else of_rule.at_last()) if within.holds(row[0][1].time_ms)]
+        verdicts.append(_verdict(rule.id, rows, rule_rows.told, most, why_cut_of_rules(counted)))
     return verdicts
-
-
-_Moment = tuple[str, Holding]  # what it is about, and of whom and when
-_Answer = dict[str, Any] | None
-
-
-def _moments(
-    told: Sequence[Told], holding: Sequence[Holding], spells: Sequence[Spell], refusing: frozenset[str]
-) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
-    """Each alert's signals, and those of the recount at the same moment of the same entity. What was held back until then tells what has
-    held since before. Who refused and consents again is told of at any moment since, be it one at which nothing changes.
-    """
-    known: dict[tuple[Any, ...], list[Holding]] = {}
-    for one in holding:
-        known.setdefault(one[:3], []).append(one)
-    held_back = {one[:4] for one in spells if one.held_back}
-    for transition in told:
-        mine = transition.holding
-        theirs = [one for one in known.get(mine[:3], ()) if one.time_ms == mine.time_ms and one.looked_at]
-        if transition.state == "firing" and mine[:4] in held_back:
-            now = 2 * mine.time_ms
-            theirs = [one for one in known.get(mine[:3], ()) if one.looked_at and one.since == now][:1] or [
-                one for one in known.get(mine[:3], ()) if one.since <= now < one.until
-            ]
-        elif mine.key in refusing:
-            theirs = [one for one in known.get(mine[:3], ()) if one.since <= 2 * mine.time_ms + 1 and one.until >= 2 * mine.time_ms]
-        equal = any(_same_signals(mine.signals, other.signals) for other in theirs)
-        yield (transition.state, mine), mine.signals, mine.signals if equal else theirs[-1].signals if theirs else None
-
-
-def _spells(told: Sequence[Spell], held: Sequence[Spell], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
-    """Each firing must be one of the recount, and end when that does, with the same signals; where its entity ended, with those last told.
-    Not of who refuses: then it waits.
-    """
-    mine, theirs = _numbered(told), _numbered(held)
-    for at in sorted({*mine, *theirs}):
-        key, journey, name, time_ms, _ = at
-        if key not in refusing:
-            ours, other = mine.get(at), theirs.get(at)
-            yield ("spell", Holding(key, journey, name, time_ms, {})), _ending(ours, ours), _ending(other, ours)
-
-
-def _in_force(told: Sequence[Spell], held: Sequence[Spell], refusing: frozenset[str]) -> Iterator[tuple[_Moment, _Answer, _Answer]]:
-    """For whom the rule fires at the end of the log, each with the recount's begin if it has one. Not of who refuses: then it waits."""
-    mine, theirs = ({one[:3]: one.time_ms for one in some if one.until_ms is None} for some in (told, held))
-    for entity, time_ms in sorted({**mine, **theirs}.items()):
-        if entity[0] not in refusing:
-            fires: _Answer = {"fires": True}
-            yield ("in force", Holding(*entity, time_ms, {})), fires if entity in mine else None, fires if entity in theirs else None
-
-
-def _numbered(spells: Iterable[Spell]) -> dict[tuple[str, str, str, int, int], Spell]:
-    """By entity, begin, and number, because several may begin and end at one moment."""
-    seen: Tally[tuple[Any, ...]] = Tally()
-    found = {}
-    for one in spells:
-        seen[one[:4]] += 1
-        found[one.key, one.journey, one.name, one.time_ms, seen[one[:4]]] = one
-    return found
-
-
-def _ending(spell: Spell | None, counted: Spell | None) -> _Answer:
-    """When it ends, and with which signals: of what equals the processors' theirs, so that the order of additions makes no difference."""
-    if spell is None or spell.until_ms is None:
-        return spell and {"until": None}
-    signals = spell.signals
-    if counted is not None and signals is None:
-        signals = counted.told
-    if counted is not None and counted.signals is not None and signals is not None and _same_signals(counted.signals, signals):
-        signals = counted.signals
-    return {"until": rfc3339(spell.until_ms), "signals": signals}
-
-
-def _same_signals(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    return mine.keys() == theirs.keys() and all(
-        math.isclose(a, b, rel_tol=1e-9)
-        if isinstance(a := mine[name], float) and isinstance(b := theirs[name], (int, float))
-        else a == theirs[name]
-        for name in mine
-    )
-
-
-def _told_rule(moment: _Moment, mine: _Answer, theirs: _Answer) -> dict[str, Any]:
-    about, one = moment
-    entity = {"customer": one.key, **({"journey": one.journey} if one.journey else {}), **({"id": one.name} if one.name else {})}
-    return {"about": about, "time": rfc3339(one.time_ms), "entity": entity, "counted": mine, "recounted": theirs}
 
 
 def _verdict(

@@ -97,7 +97,7 @@ def _spells(alerts: Sequence[Alert]) -> dict[str, list[Spell]]:
         elif transition.state == "resolved":
             of_rule[at] = of_rule[at]._replace(until_ms=milliseconds(transition.event_time), signals=dict(transition.metric.signals))
         elif transition.state == "retracted":
-            of_rule[at] = of_rule[at]._replace(until_ms=of_rule[at].time_ms)
+            of_rule[at] = of_rule[at]._replace(until_ms=of_rule[at].time_ms, taken_back=True)
     return found
 
 

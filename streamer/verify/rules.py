@@ -60,7 +60,7 @@ class Holding(NamedTuple):
 class Spell(NamedTuple):
     """From a rule's firing until it ends; None: it has not ended. held_back: it held before already.
 
-    signals: at its end, None if the entity ended: then they are those last told (told, which only the processors' side has).
+    signals: at its end, None if the entity ended: then they are those last told. told, taken_back: only the processors' side has these.
     """
 
     key: str
@@ -71,14 +71,16 @@ class Spell(NamedTuple):
     held_back: bool = False
     signals: Mapping[str, Any] | None = None
     told: Mapping[str, Any] | None = None
+    taken_back: bool = False
 
 
 def names_of(rule: Rule) -> list[str]:
     """The signals that an alert of the rule carries."""
-    return sorted(_in_condition(rule) | set(rule.show))
+    return sorted(in_condition(rule) | set(rule.show))
 
 
-def _in_condition(rule: Rule) -> set[str]:
+def in_condition(rule: Rule) -> set[str]:
+    """The signals that its condition names: an alert is amended when one of them changes."""
     return {node.id for node in ast.walk(_condition(rule)) if isinstance(node, ast.Name)}
 
 
@@ -87,7 +89,7 @@ def _condition(rule: Rule) -> ast.expr:
 
 
 def _evaluated(rule: Rule) -> str:
-    kind, names = rule.entity or "customer", _in_condition(rule)
+    kind, names = rule.entity or "customer", in_condition(rule)
     if kind == "issue":
         return "has_effort" if names <= _EFFORT else "true"
     if kind == "journey":

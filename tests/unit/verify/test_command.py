@@ -69,8 +69,14 @@ def test_the_report_has_the_shape_that_programs_rely_on(small: str) -> None:
     assert {**answer, "definitions": {}} == {**golden, "definitions": {}}, "if the change is meant, write the new report to the file"
 
 
-def test_simulated_customers_are_recounted_equal(simulated: Path) -> None:
-    answer = told(str(simulated))
+@pytest.fixture(scope="module")
+def straight(simulated: Path) -> dict[str, Any]:
+    """The simulated customers in the order of their events."""
+    return told(str(simulated))
+
+
+def test_simulated_customers_are_recounted_equal(straight: dict[str, Any]) -> None:
+    answer = straight
     assert (answer["equal"], answer["mismatches"]) == (True, 0)
     compared = {row["counter"]: row["compared"] for row in answer["counters"]}
     assert compared["ABANDONED"] > 30
@@ -82,23 +88,22 @@ def test_simulated_customers_are_recounted_equal(simulated: Path) -> None:
     assert min(compared[name] for name in ("repeated-contacts", "detractor", "low-score", "silent-case", "overdue-shipments")) > 1
 
 
-@pytest.mark.parametrize("options", [["--shuffle", "1"], ["--shuffle", "2", "--open"], ["--as-written"]])
+@pytest.mark.parametrize("options", [["--shuffle", "2", "--open"], ["--as-written"]])
 def test_so_they_are_in_any_order_of_arrival(simulated: Path, options: list[str]) -> None:
     answer = told(str(simulated), *options)
     assert answer["mismatches"] == 0
     assert {row["status"] for row in answer["rules"]} == {"equal"}
-    in_force = sum(row["compared"] for row in answer["rules"])
-    assert in_force > 10 if "--open" in options else in_force == 0, "every deadline has passed at the end"
+    assert sum(row["compared"] for row in answer["rules"]) > 20
 
 
-def test_a_permuted_copy_of_the_file_is_recounted_equal_as_it_is_written(simulated: Path, tmp_path: Path) -> None:
+def test_a_permuted_copy_of_the_file_is_recounted_equal_as_it_is_written(simulated: Path, straight: dict[str, Any], tmp_path: Path) -> None:
     """Lines up to 15 minutes from their place, the allowed lateness: corrections, and nothing is late."""
     chance = random.Random(3)
     lines = sorted(simulated.read_text().splitlines(), key=lambda line: json.loads(line)["time"])
     copy = tmp_path / "permuted.jsonl"
     # At most 400 events in 10 minutes, at 0.7 a second.
     copy.write_text("\n".join(line for _, line in sorted((at + chance.randint(0, 400), line) for at, line in enumerate(lines))))
-    permuted, straight = told(str(copy), "--as-written"), told(str(simulated))
+    permuted = told(str(copy), "--as-written")
     assert permuted["equal"]
     assert permuted["records"]["compared"] == straight["records"]["compared"], "something is late"
     assert [row["compared"] for row in permuted["counters"]] == [row["compared"] for row in straight["counters"]]
