@@ -57,6 +57,8 @@ share.coordinator.state.topic.num.partitions=1
 # A killed broker may come back once its old registration has lapsed; the default of 9 s fits clusters.
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
+# Nobody waits for the metadata to move: no records of nothing, a sixth of what an idle node costs.
+metadata.max.idle.interval.ms=0
 # How long a dead owner's open transaction holds back read_committed readers, on top of its own timeout.
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 # Tests of takeover need short sessions; a group of one need not wait for others.
