@@ -27,9 +27,9 @@ class Chapter:
     """Folds the events of its `types`. Counters are counted at `EVENT` cells.
 
     id: as in the catalogue. types: event types or `prefix.*`, as in the definitions file. evidenced: by counter, whether the events behind
-    its changes are wanted; a deadline's is kept only then. moved: whether a signal that rules see may have changed with the event just
-    applied. first_look: whether a rule that names one of its signals holds of a customer of whom nothing is known, and so is looked at with
-    the first event.
+    its changes are wanted; a deadline's is kept only then. moved: whether a signal that rules see may have changed with the event or the
+    deadline just applied; true before a deadline. first_look: whether a rule that names one of its signals holds of a customer of whom
+    nothing is known, and so is looked at with the first event.
     """
 
     id: str

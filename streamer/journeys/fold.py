@@ -316,12 +316,14 @@ class Fold:
         for key in closed:
             del state.cases[key]
         for name in [name for name, kept in state.kept.items() if kept.due == due]:
-            kept = state.kept[name]
+            kept, chapter = state.kept[name], self.chapters[name]
             sink.at_deadline()
-            self.chapters[name].fire(kept, due, state, sink)
+            chapter.moved = True
+            chapter.fire(kept, due, state, sink)
             if not kept.data:
                 del state.kept[name]
-            changed.append(name)
+            if chapter.moved:
+                changed.append(name)
         if ended or closed or changed:
             self.episodes.customer(state, due, sink, tuple(sorted(changed)), bool(ended or closed))
         for reason in [r for r, at in state.resolved.items() if at + self._repeat_within < due]:

@@ -228,7 +228,9 @@ class Digital(Chapter):
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """Sessions without an event for so long have ended."""
         sessions: dict[str, dict[str, Any]] = kept.data["sessions"]
+        self.moved = False
         for id_ in [id_ for id_, session in sessions.items() if session["last"] + self._gap_ms <= due]:
+            self.moved = self.moved or bool(sessions[id_]["counts"])  # most had no signal
             del sessions[id_]
         kept.due = next_end(sessions, "last", self._gap_ms)
         if not sessions:
