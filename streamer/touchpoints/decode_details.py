@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -33,20 +32,26 @@ LINES_MAX: Final = 100
 QUANTITY_MAX: Final = 1_000_000
 
 _dimensions = Memo(clean)
-_GROUPS: Final = (
-    "survey", "commerce", "wallet", "offer", "contract", "fulfilment", "preference", "handling", "handoff", "message", "goal", "info",
-    "friction", "search",
-)  # fmt: skip
-_groups_of = attrgetter(*_GROUPS)
-_NO_GROUPS: Final = (None,) * len(_GROUPS)
+# Where in the values of `Data` its parts are; the last ones are groups that nothing else reads.
+_FIELDS: Final = Data.__struct_fields__
+_HANDOFF: Final = _FIELDS.index("handoff")
+_COMMERCE: Final = _FIELDS.index("commerce")
+_FRICTION: Final = _FIELDS.index("friction")
+_TOUCHPOINT: Final = _FIELDS.index("touchpoint")
+_GROUPS_BEGIN: Final = _FIELDS.index("fulfilment")
+_GROUPS_END: Final = len(_FIELDS)
+_NO_GROUPS: Final = (None,) * (_GROUPS_END - _GROUPS_BEGIN)
 
 
-def details_of(data: Data) -> Details | None:
-    """The details of an event of a `DETAILED` type. Raises ValueError with the field that is wrong, never its content."""
-    groups = _groups_of(data)
-    if groups == _NO_GROUPS and not data.touchpoint:
+def details_of(values: tuple[Any, ...]) -> Details | None:
+    """The details of an event of a `DETAILED` type, from the values of its `Data`. Raises ValueError with the field that is wrong, never
+    its content.
+    """
+    handoff, commerce, friction, touchpoint = values[_HANDOFF], values[_COMMERCE], values[_FRICTION], values[_TOUCHPOINT]
+    groups = values[_GROUPS_BEGIN:_GROUPS_END]
+    if not touchpoint and groups == _NO_GROUPS and handoff is None and commerce is None and friction is None:
         return None
-    survey, commerce, wallet, offer, contract, fulfilment, preference, handling, handoff, message, goal, info, friction, search = groups
+    fulfilment, survey, handling, offer, message, contract, wallet, preference, search, info, goal = groups
     found = Details()
     if survey is not None:
         _survey(found, survey)
@@ -65,8 +70,8 @@ def details_of(data: Data) -> Details | None:
     if preference is not None:
         _preference(found, preference)
     _care(found, handling, handoff, message, goal, info, friction, search)
-    found.page = _dimensions[data.touchpoint or ""]
-    return None if found == _NOTHING else found
+    found.page = _dimensions[touchpoint or ""]
+    return None if not found.page and found == _NOTHING else found
 
 
 def _survey(found: Details, survey: Survey) -> None:

@@ -192,7 +192,7 @@ class Consent(msgspec.Struct, gc=False):
 
 
 class Data(msgspec.Struct, gc=False):
-    """The event proper: `data` of a CloudEvent, or the top level of the flat form."""
+    """The event proper: `data` of a CloudEvent, or the top level of the flat form; `decode.py` takes it apart in this order."""
 
     channel: str | None = None
     customer_id: str | None = None

@@ -6,10 +6,12 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamer.touchpoints.control import encode_control
 from streamer.touchpoints.decode import decode
+from streamer.touchpoints.details import Details
 from streamer.touchpoints.touchpoint import Control, Reason, Rejected, Touchpoint
 
 ARRIVAL_MS = 1_795_256_104_000  # 2026-11-21T10:15:04Z
@@ -92,6 +94,30 @@ def test_every_group_is_flattened() -> None:
         session_id="se", journey="jo", journey_id="jo", step="st", segment="se", persona="pe", region="re", product_category="pr",
     )  # fmt: skip
     assert decoded(flat(stage="affirm", **scalars, **groups)) == expected
+
+
+@pytest.mark.parametrize(
+    ("group", "fields", "detail", "value"),
+    [
+        ("survey", {"instrument": "nps"}, "instrument", "nps"),
+        ("commerce", {"acquisition_source": "referral"}, "acquisition_source", "referral"),
+        ("wallet", {"own": "12.50"}, "own_minor", 1250),
+        ("offer", {"offer_id": "of"}, "offer_id", "of"),
+        ("contract", {"contract_id": "cn"}, "contract_id", "cn"),
+        ("fulfilment", {"shipment_id": "sh"}, "shipment_id", "sh"),
+        ("preference", {"attribute": "colour"}, "attribute", "colour"),
+        ("handling", {"tag": "complaint"}, "tag", "complaint"),
+        ("handoff", {"required_context": ["x"], "context_passed": ["x"]}, "context_complete", True),
+        ("message", {"message_id": "me"}, "message_id", "me"),
+        ("goal", {"goal_id": "go"}, "goal_id", "go"),
+        ("info", {"field": "iban"}, "info_field", "iban"),
+        ("friction", {"element_id": "button"}, "element_id", "button"),
+        ("search", {"results": 3}, "results", 3),
+    ],
+)
+def test_the_details_of_a_group_are_read_from_that_group(group: str, fields: dict[str, Any], detail: str, value: Any) -> None:
+    details = decoded(flat(type="survey.responded", **{group: fields})).details
+    assert details == msgspec.structs.replace(Details(), **{detail: value})
 
 
 def test_what_is_absent_and_what_is_null_are_the_same() -> None:
