@@ -102,7 +102,8 @@ class Fold:
         if event.analytics_consent is not None:
             self._consent(state, event, sink)
             sink.anonymous = state.refused
-        self.count_touchpoint(event, plan, sink)
+        if sink.counting:
+            self.count_touchpoint(event, plan, sink)
         issue: Issue | None = None
         signals = NONE
         if plan.contact:

@@ -19,10 +19,11 @@ class Sink:
     event: what is being folded, the cause of what changes; None at a deadline. cause: of what a deadline changes or an event takes back,
     if an event can be named.
     anonymous: the customer refuses analytics, and counts without being named. levels: of value, as bits, on which the journeys of the event
-    have been touched, where that is looked at.
+    have been touched, where that is looked at. counting: whether counts go anywhere; if not, what only counts need not be worked out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, counting: bool = True) -> None:
+        self.counting = counting
         self.event: Touchpoint | None = None
         self.cause: Cause | None = None
         self.anonymous = False
@@ -97,6 +98,9 @@ class Live(Sink):
 class Muted(Sink):
     """Drops everything: for rebuilding a state whose effects are already out."""
 
+    def __init__(self) -> None:
+        super().__init__(counting=False)
+
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
         """Drop it."""
 
@@ -112,7 +116,7 @@ class Firings(Sink):
     """Keeps which episodes fired, and nothing else."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(counting=False)
         self.fired: set[tuple[str, int]] = set()
 
     def count(self, counter: int, cell: Cell, time_ms: int, n: int = 1) -> None:
