@@ -35,20 +35,20 @@ _dimensions = Memo(clean)
 # Where in the values of `Data` its parts are; the last ones are groups that nothing else reads.
 _FIELDS: Final = Data.__struct_fields__
 _HANDOFF: Final = _FIELDS.index("handoff")
-_COMMERCE: Final = _FIELDS.index("commerce")
+COMMERCE: Final = _FIELDS.index("commerce")
 _FRICTION: Final = _FIELDS.index("friction")
 _TOUCHPOINT: Final = _FIELDS.index("touchpoint")
-_GROUPS_BEGIN: Final = _FIELDS.index("fulfilment")
+GROUPS_BEGIN: Final = _FIELDS.index("fulfilment")
 _GROUPS_END: Final = len(_FIELDS)
-_NO_GROUPS: Final = (None,) * (_GROUPS_END - _GROUPS_BEGIN)
+_NO_GROUPS: Final = (None,) * (_GROUPS_END - GROUPS_BEGIN)
 
 
 def details_of(values: tuple[Any, ...]) -> Details | None:
     """The details of an event of a `DETAILED` type, from the values of its `Data`. Raises ValueError with the field that is wrong, never
     its content.
     """
-    handoff, commerce, friction, touchpoint = values[_HANDOFF], values[_COMMERCE], values[_FRICTION], values[_TOUCHPOINT]
-    groups = values[_GROUPS_BEGIN:_GROUPS_END]
+    handoff, commerce, friction, touchpoint = values[_HANDOFF], values[COMMERCE], values[_FRICTION], values[_TOUCHPOINT]
+    groups = values[GROUPS_BEGIN:_GROUPS_END]
     if not touchpoint and groups == _NO_GROUPS and handoff is None and commerce is None and friction is None:
         return None
     fulfilment, survey, handling, offer, message, contract, wallet, preference, search, info, goal = groups

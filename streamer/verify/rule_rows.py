@@ -88,11 +88,12 @@ class OfRule:
             begins = [(first, [one for one in looks if one.since > 2 * spell.time_ms]) for first in _held_until(known, spell.time_ms)]
         else:
             begins = [(first, looks[at + 1 :]) for at, first in enumerate(looks) if first.time_ms == spell.time_ms]
+        until_ms = math.inf if spell.until_ms is None else spell.until_ms
         for said, later in begins:
             for one in later:
-                if spell.until_ms is not None and one.time_ms >= spell.until_ms:
+                if one.time_ms >= until_ms:
                     yield said.signals
-                if spell.until_ms is not None and one.time_ms > spell.until_ms:
+                if one.time_ms > until_ms:
                     break
                 if not all(_same(said.signals[name], one.signals[name]) for name in self._named):
                     said = one

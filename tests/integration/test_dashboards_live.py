@@ -65,13 +65,6 @@ class Chain:
         found = self.prometheus.query(dashboards.substitute(expr, chosen))
         return [value for value in (float(series["value"][1]) for series in found) if math.isfinite(value)]
 
-    def soon(self, target: dashboards.Target) -> list[float]:
-        """Its values; after a scrape that took longer than the interval, on a busy machine, there are none until the next one."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not (found := self.values(target.expr)) and time.monotonic() < deadline:
-            time.sleep(1)
-        return found
-
     def labels(self, target: dashboards.Target) -> set[str]:
         """What a variable finds now."""
         found = self.prometheus.query(dashboards.substitute(target.expr, CHOSEN))
@@ -245,7 +238,9 @@ def _check_catalogue(chain: Chain) -> None:
 
 def _only(chain: Chain, panel: str) -> float:
     (target,) = [target for target in dashboards.targets() if target.panel == panel]
-    (value,) = chain.soon(target)
+    # After a scrape that took longer than the interval, on a busy machine, there is nothing until the next one.
+    assert not chain.wait_for([target]), panel
+    (value,) = chain.values(target.expr)
     return value
 
 
