@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from streamer import __version__, topics
-from streamer.engine import topic_admin
-from streamer.engine.cycles import collect_forever
+from streamer.engine import heap, topic_admin
 from streamer.engine.definitions_file import DefinitionsFile
 from streamer.engine.endpoint import Endpoint
 from streamer.engine.exits import end_for
@@ -118,7 +117,7 @@ async def _beside(
     before_scrape: Callable[[], None],
     collectors: Iterable[Collector] = (),
 ) -> AsyncIterator[None]:
-    """The endpoint, the eye on the definitions file, and the cycle collector."""
+    """The endpoint, the eye on the definitions file, and who looks after the heap."""
     endpoint = Endpoint(
         settings, pipeline, ready=app.ready, alive=app.alive, collectors=collectors, before_scrape=before_scrape,
         definitions=lambda: described(file, in_force(app.owners())),
@@ -129,12 +128,14 @@ async def _beside(
         file.follow(lambda: in_force(app.owners()).values(), app.partitions.renew), name="follow the definitions file"
     )
     following.add_done_callback(_end_if_failed)
-    collecting = asyncio.create_task(collect_forever(), name="look for cycles")
+    collecting = asyncio.create_task(heap.collect_forever(), name="look for cycles")
+    asking = asyncio.create_task(heap.ask_for_large_pages_forever(), name="ask for large pages")
     try:
         yield
     finally:
         following.cancel()
         collecting.cancel()
+        asking.cancel()
         await endpoint.stop()
 
 

@@ -27,10 +27,11 @@ from streamer.touchpoints.touchpoint import Touchpoint, touchpoint_of
 
 # The base takes over events in chunks of this many: one decoding of the base is then shared by as many events.
 CHUNK: Final = 16
-# Fewer retained events than this are not worth packing the state for, though the watermark has passed them.
-SETTLE_EVENTS: Final = 12
-# Retained events are packed when a row is written, or when there are so many: unpacked one takes about 400 bytes, packed 100. Most are
-# folded into the base before that, and need never be packed.
+# Fewer retained events than this are not worth packing the state for, though the watermark has passed them: it costs as much as folding one
+# of them again, and each has to be folded again, when events leave the suffix and with each that comes out of order.
+SETTLE_EVENTS: Final = 3
+# Retained events are packed when a row is written, or when so many are left after a look at which are old: unpacked one takes about 400
+# bytes, packed 100. Most are folded into the base before that, and need never be packed.
 FRESH_MAX: Final = 16
 # Of an id, what is compared first: random in what most producers use, and short enough to lie together.
 TAIL_LENGTH: Final = 8
@@ -61,14 +62,14 @@ class Customer:
 
     edge: what makes the events at `base_time` duplicates, though they have left the suffix: one at that time is not late.
     quiet: `quiet_at` of the row, while the state is not unpacked.
-    fresh: retained events that are not packed yet. tails: the ends of their ids.
+    fresh: retained events that are not packed yet. tails: the ends of the retained events' ids, but of those that were `restored`.
     written: the changelog has a row of this life. as_of, clock: of the row it was restored from, which may be ahead of what is folded
     again (`write_behind.py`).
     """
 
     __slots__ = (
         "as_of", "base", "base_time", "born", "clock", "count", "dirty", "due", "edge", "emitted", "fresh", "key", "last_time", "queued",
-        "quiet", "revision", "state", "suffix", "tails", "waiting", "written",
+        "quiet", "restored", "revision", "state", "suffix", "tails", "waiting", "written",
     )  # fmt: skip
 
     def __init__(self, key: bytes, born: int, revision: int) -> None:
@@ -78,6 +79,7 @@ class Customer:
         self.base = b""
         self.base_time = -1
         self.suffix = b""
+        self.restored = False
         self.fresh: list[Touchpoint] = []
         self.tails = ""
         self.count = 0
@@ -107,7 +109,7 @@ class Customer:
             row.emitted,
             row.due,
         )
-        customer.edge = row.edge
+        customer.edge, customer.restored = row.edge, row.count > 0
         customer.queued = row.due  # a restore queues every deadline
         customer.waiting = row.quiet_at if row.due == NEVER else NEVER
         customer.written, customer.as_of, customer.clock = True, row.as_of, row.clock
@@ -148,10 +150,10 @@ class Customer:
         """True if an event from `since_ms` on, or of the base's last moment, has the same source and id (a duplicate)."""
         if self.edge and event.time == self.base_time and _identity(event) in self.edge:
             return True
-        # Looking for the end of the id among those of the fresh events, which lie together, and in the bytes of the packed ones tells
+        # Looking for the end of the id among those of the others, which lie together, or in the bytes of those that came with a row tells
         # almost every non-duplicate; only a match is looked at closely.
         tail = event.id[-TAIL_LENGTH:]
-        if tail not in self.tails and (not self.suffix or tail.encode() not in self.suffix):
+        if tail not in self.tails and not (self.restored and tail.encode() in self.suffix):
             return False
         return any(kept.time >= since_ms and kept.id == event.id and kept.source == event.source for kept in self.events())
 
@@ -183,13 +185,11 @@ class Customer:
         self.fresh.append(event)
         self.count += 1
         self.tails += event.id[-TAIL_LENGTH:]
-        if len(self.fresh) >= FRESH_MAX:
-            self._pack_fresh()
 
     def _pack_fresh(self) -> None:
         if self.fresh:
             self.suffix += b"".join(map(_framed, self.fresh))
-            self.fresh, self.tails = [], ""
+            self.fresh = []
 
     def insert(self, fold: Fold, event: Touchpoint, clock_ms: int, sink: Live) -> tuple[State, Happened]:
         """Put an event in its place among the retained ones; counts the difference. Returns the state before, and what fires now."""
@@ -220,8 +220,14 @@ class Customer:
 
     def trim(self, fold: Fold, watermark_ms: int, limit: int) -> int:
         """Fold old events into the base, in chunks; returns how many had to go although the watermark had not passed them."""
-        if self.count <= limit and self._first_kept().time >= watermark_ms:
-            return 0
+        forced = 0
+        if self.count > limit or self._first_kept().time < watermark_ms:
+            forced = self._fold_old(fold, watermark_ms, limit)
+        if len(self.fresh) >= FRESH_MAX:
+            self._pack_fresh()
+        return forced
+
+    def _fold_old(self, fold: Fold, watermark_ms: int, limit: int) -> int:
         events = self.events()
         cut = 0
         while cut < len(events) and events[cut].time < watermark_ms:
@@ -259,11 +265,9 @@ class Customer:
             }
 
     def _keep(self, events: Sequence[Touchpoint]) -> None:
-        self.suffix, self.fresh = b"", list(events)
+        self.suffix, self.fresh, self.restored = b"", list(events), False
         self.tails = "".join([event.id[-TAIL_LENGTH:] for event in events])
         self.count = len(events)
-        if self.count >= FRESH_MAX:
-            self._pack_fresh()
 
     def adopt(self, old: Fold, new: Fold, revision: int, clock_ms: int) -> State:
         """Go on under new definitions: what was folded under the old ones stays as it was and becomes the base; the live state."""

@@ -1,4 +1,4 @@
-"""When the cycle collector looks, and at what."""
+"""When the cycle collector looks, and at what; large pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gc
 import weakref
 from typing import TYPE_CHECKING
 
-from streamer.engine import cycles
+from streamer.engine import heap
 from tests.engine_support import until
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ class Connection:
 
 
 async def test_what_connections_leave_behind_goes_though_nothing_else_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cycles, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(heap, "LOOK_SECONDS", 0.01)
     before = gc.get_threshold()
-    collecting = asyncio.create_task(cycles.collect_forever())
+    collecting = asyncio.create_task(heap.collect_forever())
     try:
         left = weakref.ref(Connection())
         assert left() is not None
@@ -35,6 +35,6 @@ async def test_what_connections_leave_behind_goes_though_nothing_else_is_allocat
 
 
 def test_the_older_what_is_looked_at_the_seldomer() -> None:
-    looked = [cycles.generation(looks) for looks in range(1, 801)]
+    looked = [heap.generation(looks) for looks in range(1, 801)]
     assert (looked.count(0), looked.count(1), looked.count(2)) == (760, 38, 2)
     assert looked[399] == looked[799] == 2
