@@ -47,7 +47,8 @@ class Window:
 class Panes:
     """The panes of one granularity and the windows (lengths in milliseconds) over them.
 
-    next_slide_ms: when the next slide changes a sum, infinity for never. dirty: (pane start, chunk) that changed or went.
+    next_slide_ms: when the next slide changes a sum, infinity for never. dirty: (pane start, chunk) that changed or went. Panes hold no
+    zeros: one that has changed is written as it is, all of it.
     """
 
     def __init__(self, granularity: int, windows_ms: Iterable[int]) -> None:
@@ -74,11 +75,11 @@ class Panes:
             self.dirty.add((start, chunk))
             kept = pane.get(chunk)
             if kept is None:
-                pane[chunk] = cells.copy()
+                pane[chunk] = _without_zeros(cells.copy())
             else:
-                add_to(kept, cells)
+                _add_and_drop(kept, cells)
             for sums in targets:
-                add_to(sums, cells)
+                _add_and_drop(sums, cells)
 
     def slide(self, now_ms: int, changed: set[int]) -> None:
         """Move every window to `now_ms`; the keys of what entered or left are added to `changed`."""
@@ -161,6 +162,20 @@ def panes_of(windows_ms: Iterable[int]) -> list[Panes]:
     for width in sorted(set(windows_ms)):
         groups.setdefault(granularity_ms(width), []).append(width)
     return [Panes(granularity, widths) for granularity, widths in groups.items()]
+
+
+def _without_zeros(cells: Sums) -> Sums:
+    return cells if all(cells.values()) else {key: n for key, n in cells.items() if n}
+
+
+def _add_and_drop(sums: Sums, cells: Sums) -> None:
+    """sums[key] += n for each of `cells`; what is then zero goes."""
+    get = sums.get
+    for key, n in cells.items():
+        if total := get(key, 0) + n:
+            sums[key] = total
+        else:
+            sums.pop(key, None)
 
 
 def add_to(sums: Sums, cells: Sums) -> None:

@@ -71,7 +71,7 @@ def all_rows(processor: RollupProcessor) -> dict[bytes, bytes]:
         state.update([_series_row(table, chunk), _lifetime_row(processor, chunk)])
     for panes in processor.store.panes:
         for start, chunk in panes.rows():
-            state[rows.pane_key(panes.granularity_ms, start, chunk)] = rows.encode(_without_zeros(panes.cells(start, chunk) or {}))
+            state[rows.pane_key(panes.granularity_ms, start, chunk)] = rows.encode(panes.cells(start, chunk) or {})
     state.update((rows.held_key(held.offset), rows.encode(held.row(processor.hold.clock))) for held in processor.hold.live())
     state.update((rows.rule_key(identity), rows.encode(episode)) for identity, episode in decisions.all_states())
     state.update((rows.baseline_key(identity, hour), rows.encode(values)) for identity, hour, values in decisions.all_baselines())
@@ -210,10 +210,6 @@ def _lifetime_row(processor: RollupProcessor, chunk: int) -> tuple[bytes, bytes]
     return rows.chunk_key(rows.LIFETIME, chunk), rows.encode(processor.store.lifetime_chunk(chunk))
 
 
-def _without_zeros(cells: Sums) -> Sums:
-    return cells if all(cells.values()) else {key: n for key, n in cells.items() if n}
-
-
 def _pane_rows(processor: RollupProcessor) -> Iterator[Row]:
     written = processor.written.panes
     for panes in processor.store.panes:
@@ -222,7 +218,7 @@ def _pane_rows(processor: RollupProcessor) -> Iterator[Row]:
             cells = panes.cells(start, chunk)
             if cells is not None:
                 written.add(place)
-                yield rows.pane_key(*place), rows.encode(_without_zeros(cells))
+                yield rows.pane_key(*place), rows.encode(cells)
             elif place in written:
                 written.remove(place)
                 yield rows.pane_key(*place), None
