@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.compiled.__main__ import compiled, environment
 from deploy.local import ports
+from deploy.local.process import end_with_parent
 from streamer.metrics.families import ROLES
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Worker:
 
     def __enter__(self) -> Worker:
         with self._log.open("wb") as errors:
-            process = subprocess.Popen(COMMAND, env=self._environment, stderr=errors)
+            process = subprocess.Popen(COMMAND, env=self._environment, stderr=errors, preexec_fn=end_with_parent)
         self.attach(process)
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 RECORD: Final = "server.json"
 POLL_SECONDS: Final = 0.05
+_PR_SET_PDEATHSIG: Final = 1
+_libc = ctypes.CDLL(None)
 FREE_BYTES_MIN: Final = 1 << 30  # a broker that runs out of disk stops at once, and takes the log with it
 
 
@@ -51,6 +54,11 @@ class Identity:
         """Send a signal, unless the process is gone."""
         if self.alive:
             os.kill(self.pid, number)
+
+
+def end_with_parent() -> None:
+    """In a child, before it begins (`preexec_fn`): be ended when the parent dies, even by SIGKILL."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def await_condition(condition: Callable[[], bool], timeout_seconds: float) -> bool:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
+from deploy.local.process import end_with_parent
 from streamer.errors import StackError
 
 STOP_SECONDS_MAX: Final = 30.0
-_PR_SET_PDEATHSIG: Final = 1
-_libc = ctypes.CDLL(None)
-
-
-def _end_with_parent() -> None:
-    """In the child: be ended when the demonstration dies, even by SIGKILL."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Child:
@@ -38,7 +30,7 @@ class Child:
             stdout=self._file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
 
     @property
