@@ -31,8 +31,8 @@ CHUNK: Final = 16
 # of them again, and each has to be folded again, when events leave the suffix and with each that comes out of order.
 SETTLE_EVENTS: Final = 3
 # Retained events are packed when a row is written, or when so many are left after a look at which are old: unpacked one takes about 400
-# bytes, packed 100. Most are folded into the base before that, and need never be packed.
-FRESH_MAX: Final = 16
+# bytes, packed 100. Most are folded into the base before that, and need never be packed: at 16, half of those packed were soon unpacked.
+FRESH_MAX: Final = 32
 # Of an id, what is compared first: random in what most producers use, and short enough to lie together.
 TAIL_LENGTH: Final = 8
 _LENGTH_BYTES: Final = 2

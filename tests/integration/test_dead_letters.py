@@ -199,6 +199,9 @@ async def test_more_letters_than_a_batch_are_all_redriven_in_order(settings: Set
     assert contents(await source_records(settings)) == [dead.value for dead in many]
 
 
+# aiokafka 0.14 does not end the requests under way of a sender that was fenced: one of them may open a connection after `stop` has closed
+# all there were. The command ends then, and with it the connection.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_redrive_that_another_one_overtakes_stops_and_nothing_is_written_twice(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
