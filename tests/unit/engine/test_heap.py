@@ -7,7 +7,7 @@ import gc
 import weakref
 from typing import TYPE_CHECKING
 
-from streamer.engine import heap
+from streamer.engine import heap, large_pages
 from tests.engine_support import until
 
 if TYPE_CHECKING:
@@ -38,3 +38,17 @@ def test_the_older_what_is_looked_at_the_seldomer() -> None:
     looked = [heap.generation(looks) for looks in range(1, 801)]
     assert (looked.count(0), looked.count(1), looked.count(2)) == (760, 38, 2)
     assert looked[399] == looked[799] == 2
+
+
+async def test_large_pages_are_asked_for_again_soon_while_there_is_more_and_else_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([False, False, True, True])
+    pauses: list[float] = []
+
+    async def passed(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(large_pages, "are_to_be_had", lambda: len(pauses) < 4)
+    monkeypatch.setattr(large_pages, "ask_for", lambda _within_seconds: next(answers))
+    monkeypatch.setattr(asyncio, "sleep", passed)
+    await heap.ask_for_large_pages_forever()
+    assert pauses == [heap.PAGES_PAUSE_SECONDS] * 2 + [heap.PAGES_SECONDS] * 2
