@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 RECORD: Final = "server.json"
 POLL_SECONDS: Final = 0.05
+FREE_BYTES_MIN: Final = 1 << 30  # a broker that runs out of disk stops at once, and takes the log with it
 _PR_SET_PDEATHSIG: Final = 1
 _libc = ctypes.CDLL(None)
-FREE_BYTES_MIN: Final = 1 << 30  # a broker that runs out of disk stops at once, and takes the log with it
 
 
 @dataclass(frozen=True)

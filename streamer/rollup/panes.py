@@ -77,9 +77,9 @@ class Panes:
             if kept is None:
                 pane[chunk] = _without_zeros(cells.copy())
             else:
-                _add_and_drop(kept, cells)
+                _add_and_drop(kept, cells, 1)
             for sums in targets:
-                _add_and_drop(sums, cells)
+                _add_and_drop(sums, cells, 1)
 
     def slide(self, now_ms: int, changed: set[int]) -> None:
         """Move every window to `now_ms`; the keys of what entered or left are added to `changed`."""
@@ -138,14 +138,8 @@ class Panes:
         self._plan()
 
     def _move(self, window: Window, start: int, sign: int, changed: set[int]) -> None:
-        sums = window.sums
         for cells in self._panes[start].values():
-            for key, n in cells.items():
-                total = sums.get(key, 0) + sign * n
-                if total:
-                    sums[key] = total
-                else:
-                    sums.pop(key, None)
+            _add_and_drop(window.sums, cells, sign)
             changed.update(cells)
 
     def _plan(self) -> None:
@@ -168,11 +162,11 @@ def _without_zeros(cells: Sums) -> Sums:
     return cells if all(cells.values()) else {key: n for key, n in cells.items() if n}
 
 
-def _add_and_drop(sums: Sums, cells: Sums) -> None:
-    """sums[key] += n for each of `cells`; what is then zero goes."""
+def _add_and_drop(sums: Sums, cells: Sums, sign: int) -> None:
+    """sums[key] += sign * n for each of `cells`; what is then zero goes."""
     get = sums.get
     for key, n in cells.items():
-        if total := get(key, 0) + n:
+        if total := get(key, 0) + sign * n:
             sums[key] = total
         else:
             sums.pop(key, None)
