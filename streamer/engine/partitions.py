@@ -62,6 +62,7 @@ class Partitions:
         self._reopening: set[asyncio.Task[None]] = set()
         self._reopened: dict[int, float] = {}
         self._starting: asyncio.Task[None] | None = None
+        self._closing = asyncio.Lock()  # the end may come during a rebalance: an owner is closed once
         self._rebalance = 0
         self._edition = 0
         self._renewing: asyncio.Task[None] | None = None
@@ -183,7 +184,7 @@ class Partitions:
         self.rebalance_began = time.monotonic()
         limit = self.settings.rebalance_timeout_seconds / 3
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit), self._closing:
                 await self._cancel_opening()
                 await asyncio.gather(*(self._close(owner, for_good=for_good) for owner in list(self._owners.values())))
         except TimeoutError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
 import pytest
+from aiokafka.errors import ProducerClosed
 
 from streamer.engine.batches import Batch
 from streamer.engine.checkpoint import Committed, Transactions
@@ -43,11 +44,14 @@ class Recorder:
         self.gate.set()
         self.begun = 0
         self.refusal: Exception | None = None
+        self.stopped = 0
 
     def encode(self, drained: Drained, journal: Iterable[bytes] = ()) -> Entry:
         return Entry(drained, list(journal))
 
     async def commit(self, entry: Entry) -> Committed:
+        if self.stopped:
+            raise ProducerClosed
         self.begun += 1
         await self.gate.wait()
         if self.refusal is not None:
@@ -55,7 +59,9 @@ class Recorder:
         self.committed.append(entry)
         return Committed(entry.drained.next_offset, 100, 10)
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        self.stopped += 1
+        await asyncio.sleep(0)
 
 
 class Bench(NamedTuple):

@@ -77,3 +77,22 @@ async def test_a_renewal_that_fails_in_a_rebalance_lets_go_of_the_partition(owne
     assert broker.committed == []
     assert not dict(partitions.processors())
     assert partitions._kept == {}, "what is not known to be committed is read again"
+
+
+@pytest.mark.parametrize("ends_first", [False, True], ids=["rebalance first", "end first"])
+async def test_the_end_of_the_process_in_the_middle_of_a_rebalance_closes_each_partition_once(
+    owned: Bench, partitions: Partitions, ends_first: bool
+) -> None:
+    owner, broker, failures = owned
+    broker.gate.clear()
+    owner.fold(batch(10, 12), None)
+    first = asyncio.create_task(partitions.close_all(for_good=ends_first))
+    await until(lambda: broker.begun == 1, "the first commits")
+    second = asyncio.create_task(partitions.close_all(for_good=not ends_first))
+    await asyncio.sleep(0)
+    broker.gate.set()
+    await asyncio.gather(first, second)
+    assert [entry.drained.next_offset for entry in broker.committed] == [12]
+    assert (broker.begun, broker.stopped) == (1, 1)
+    assert not dict(partitions.processors())
+    assert not failures
