@@ -57,8 +57,8 @@ class Happened(NamedTuple):
 @final
 @mypyc_attr(acyclic=True)
 class Customer:
-    """A customer in use. born: offset of the first event of this life; due: the next deadline; queued: its place in the queue;
-    waiting: the place in the queue of those who may be forgotten. NEVER: in none.
+    """A customer in use. born: offset of the first event of this life; due: no deadline comes before, NEVER if there is none; queued: its
+    place in the queue; waiting: the place in the queue of those who may be forgotten. NEVER: in none.
 
     edge: what makes the events at `base_time` duplicates, though they have left the suffix: one at that time is not late.
     quiet: `quiet_at` of the row, while the state is not unpacked.
@@ -172,7 +172,7 @@ class Customer:
         if self.due <= event.time:
             self.due = fold.fire(state, event.time, sink)
         if fold.apply(state, event, sink, plan):
-            due = fold.next_due(state)
+            due = fold.due_after(state, event, plan, self.due)
             if due <= clock_ms:
                 due = fold.fire(state, clock_ms, sink)
             self.due = due

@@ -146,14 +146,14 @@ class Fold:
         """What the chapters of the catalogue make of it; returns the friction signals it is."""
         friction = 0
         for chapter in plan.chapters:
-            kept = state.kept.get(chapter.id)
-            if kept is None:
-                kept = Kept()
+            found = state.kept.get(chapter.id)
+            kept = Kept() if found is None else found
             friction += chapter.apply(kept, event, state, sink)
             if not kept.data:
                 state.kept.pop(chapter.id, None)
                 continue
-            state.kept[chapter.id] = kept
+            if found is None:
+                state.kept[chapter.id] = kept
             if chapter.id in self.episodes.watched_chapters and chapter.is_evidence(event):
                 kept.add_cause(packed_cause_of(event), self._evidence_limit)
         return friction
@@ -281,6 +281,26 @@ class Fold:
             # Insertion is in order of time; +1 because a contact at exactly the repeat window's end still repeats.
             due = min(due, next(iter(state.resolved.values())) + self._repeat_within + 1)
         return due
+
+    def due_after(self, state: State, event: Touchpoint, plan: Plan, before: int) -> int:
+        """A time before which no deadline comes, after an event; `before`: such a time as of before the event.
+
+        NEVER if there is no deadline. Mostly an event puts off a deadline of one chapter: to learn which one is the next then would be to
+        look at everything that is known of the customer, so it is only done when the one put off would have come.
+        """
+        if not plan.for_chapters or event.analytics_consent is not None or event.late_completion:
+            return self.next_due(state)
+        due = NEVER
+        for chapter in plan.chapters:
+            kept = state.kept.get(chapter.id)
+            if kept is not None:
+                due = min(due, kept.due)
+        if due == NEVER:
+            return self.next_due(state)
+        for episode in state.episodes.values():
+            if not episode.firing:
+                due = min(due, episode.wakes_at)
+        return min(due, before)
 
     def fire(self, state: State, until_ms: int, sink: Sink) -> int:
         """Fire every deadline <= `until_ms`, each at its own time; returns the next one."""

@@ -44,10 +44,11 @@ class Plan:
     """What one event type does. journeys: (journey, role) it takes part in; journey: the first one's id, or empty.
 
     watched: those of the chapters that rules look at. active: False if such an event changes nothing but the count of touchpoints.
+    for_chapters: it concerns nothing but chapters.
     """
 
     __slots__ = (
-        "active", "case", "chapters", "contact", "friction", "journey", "journeys", "links", "reopens", "resolves",
+        "active", "case", "chapters", "contact", "for_chapters", "friction", "journey", "journeys", "links", "reopens", "resolves",
         "starts_contact", "switches", "transfers", "watched",
     )  # fmt: skip
 
@@ -70,7 +71,8 @@ class Plan:
         self.links = event_type == LINK_TYPE
         self.chapters = [chapter for chapter in chapters if matches(event_type, chapter.types)]
         self.watched = [chapter for chapter in self.chapters if chapter.id in watched]
-        self.active = bool(journeys) or self.contact or self.case or self.friction or self.links or bool(self.chapters)
+        core = bool(journeys) or self.contact or self.case or self.friction or self.links
+        self.active, self.for_chapters = core or bool(self.chapters), not core
 
 
 def matches(event_type: str, patterns: Sequence[str]) -> bool:

@@ -50,6 +50,18 @@ def abandon(story: Story) -> None:
     assert states(story) == ["firing"]
 
 
+def test_events_that_put_off_another_deadline_do_not_put_off_the_journeys() -> None:
+    story = Story(default_text() + RULE)
+    story.event("ui.clicked", -900)  # of a session that ends 30 min after its last event
+    story.event("checkout.started", 0, checkout_id="k1")
+    for seconds in (300, 600, DEADLINE - 1):
+        story.event("ui.clicked", seconds)
+    story.clock(DEADLINE - MS)
+    assert (counts(story), states(story)) == ({"STARTED": 1, "OPEN": 1}, [])
+    story.clock(DEADLINE)
+    assert (counts(story), states(story)) == ({"STARTED": 1, "ABANDONED": 1}, ["firing"])
+
+
 # --- At d: abandoned +1 and stock open -1 in pane(d) --------------------------------------------------------------------------
 
 
