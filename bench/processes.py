@@ -77,9 +77,13 @@ class Running:
         """The work is done: the wall clock stops here, whatever ending takes."""
         self.usage.wall_seconds = time.monotonic() - self._begun
 
+    def tell(self) -> None:
+        """Tell it to end, without waiting: side by side, the last would take over what the others have left."""
+        self._signal(signal.SIGTERM)
+
     def end(self) -> None:
         """Make sure that it has ended, and take its final figures."""
-        self._signal(signal.SIGTERM)
+        self.tell()
         deadline = time.monotonic() + END_SECONDS
         while not self._reap(os.WNOHANG):
             if time.monotonic() > deadline:
@@ -139,6 +143,21 @@ def measured(command: Sequence[str], *, broker_pid: int, log: Path, environment:
         usage.broker_cpu_seconds = round(cpu_of(broker) - broker_before, 2)
         usage.other_cpu_seconds = round(machine_cpu() - machine_before - usage.cpu_seconds - usage.broker_cpu_seconds, 2)
         usage.wall_seconds = round(usage.wall_seconds, 2)
+
+
+def together(usages: Sequence[Usage]) -> Usage:
+    """Of processes that did one job side by side, the first of which was there from the begin to the end."""
+    first, others = usages[0], usages[1:]
+    own = sum(usage.cpu_seconds for usage in others)
+    return Usage(
+        exit_code=max(usages, key=lambda usage: abs(usage.exit_code)).exit_code,
+        wall_seconds=first.wall_seconds,
+        cpu_seconds=round(first.cpu_seconds + own, 3),
+        rss_peak_megabytes=sum(usage.rss_peak_megabytes for usage in usages),
+        broker_cpu_seconds=first.broker_cpu_seconds,
+        other_cpu_seconds=round(first.other_cpu_seconds - own, 2),
+        load_before=first.load_before,
+    )
 
 
 def last_object(log: Path) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
+from collections import Counter as Tally
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,12 +17,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from bench import outputs, processes
 from bench.job import ABANDONED, CLOSED, CONTACT, DEADLINE_MS, EVENTS, LOST, OPENED, SWITCHED, SWITCHES, Alert
 from bench.oracle import Event, decode
-from bench.worker import COMMAND, PARTITIONS, Worker, compiled_environment, environment_of
+from bench.worker import COMMAND, PARTITIONS, ROLES_IN_GROUPS, Worker, compiled_environment, environment_of, metrics_port
 from deploy.local.process import await_condition
 from streamer import deltas, settings, topics
 from streamer.alerts import alert
 from streamer.engine import topic_admin
 from streamer.metrics.counters import Counter
+from streamer.metrics.families import ROLES
 from streamer.touchpoints.times import milliseconds
 
 if TYPE_CHECKING:
@@ -35,16 +39,20 @@ DELETED_SECONDS: Final = 30.0
 
 
 class Row(NamedTuple):
-    """One row of the product. definitions: None is the documented default; is_compiled: with the compiled copy of the hot path."""
+    """One row of the product. definitions: None is the documented default; is_compiled: with the compiled copy of the hot path;
+    workers: of all roles, as if each had a machine.
+    """
 
     id: str
     title: str
     definitions: Path | None
     is_compiled: bool = True
+    workers: int = 1
 
 
 ROWS: Final = (
     Row("product", "this product", DEFINITIONS_AB),
+    Row("product-cores", "this product, a worker for each core", DEFINITIONS_AB, workers=os.cpu_count() or 1),
     Row("product-all", "this product, everything on", None),
     Row("product-source", "this product, not compiled", DEFINITIONS_AB, is_compiled=False),
 )
@@ -100,16 +108,31 @@ async def _existing(bootstrap: str, names: list[str]) -> set[str]:
 
 
 def run(stack: Stack, row: Row, prefix: str, log: Path) -> tuple[processes.Usage, dict[str, Any]]:
-    """Start a worker, wait until all is folded, committed, rolled up and delivered, and stop it; usage, and CPU by role."""
+    """Start the workers, wait until all is folded, committed, rolled up and delivered, and stop them; usage, and CPU by role."""
     made = environment(stack, row, prefix)
     fresh_topics(made)
-    with processes.measured(COMMAND, broker_pid=stack.kafka.pid, log=log, environment=made, directory=log.parent) as running:
-        worker = Worker(made, log)
-        worker.attach(running.process)
-        worker.until_done()
-        running.finished()
-        roles = {role: round(seconds, 2) for role, seconds in worker.cpu_seconds(since_start=True).items()}
-    return running.usage, {"cpu_seconds_by_role": roles}
+    roles: Tally[str] = Tally()
+    with ExitStack() as started:
+        workers, runs = [], []
+        for number in range(row.workers):
+            own = made | {"STREAMER_METRICS_PORT": str(metrics_port())}
+            lines = log.with_name(f"{number}-{log.name}")
+            measured = processes.measured(COMMAND, broker_pid=stack.kafka.pid, log=lines, environment=own, directory=log.parent)
+            runs.append(started.enter_context(measured))
+            # The publisher of another worker finds Redis as the first one has left it.
+            workers.append(Worker(own, lines, wanted=ROLES if number == 0 else ROLES_IN_GROUPS))
+        for worker, running in zip(workers, runs, strict=True):
+            worker.attach(running.process)
+        for worker in workers:
+            worker.until_done()
+        for worker, running in zip(workers, runs, strict=True):
+            running.finished()
+            roles.update(worker.cpu_seconds(since_start=True))
+        for running in runs:
+            running.tell()
+    return processes.together([running.usage for running in runs]), {
+        "cpu_seconds_by_role": {role: round(seconds, 2) for role, seconds in roles.items()}
+    }
 
 
 async def found(bootstrap: str, prefix: str) -> tuple[list[Alert], dict[outputs.PaneKey, list[int]], int]:

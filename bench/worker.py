@@ -33,6 +33,8 @@ APP, PREFIX = "bench", "bench."
 COMMAND: Final = (sys.executable, "-m", "streamer", "worker")
 # The log entry with which a role says that it now waits for work.
 READY_ACTIONS: Final = {"journeys": "assigned", "rollup": "assigned", "publisher": "rebuilt"}
+# Those that say so in every worker, not only in the first one.
+ROLES_IN_GROUPS: Final = ("journeys", "rollup")
 POLL_SECONDS: Final = 0.1
 DONE_SECONDS_MAX: Final = 1_800
 

@@ -63,6 +63,7 @@ class Partitions:
         self._reopened: dict[int, float] = {}
         self._starting: asyncio.Task[None] | None = None
         self._closing = asyncio.Lock()  # the end may come during a rebalance: an owner is closed once
+        self._is_over = False
         self._rebalance = 0
         self._edition = 0
         self._renewing: asyncio.Task[None] | None = None
@@ -122,7 +123,9 @@ class Partitions:
     # -- rebalances
 
     async def open_assigned(self) -> None:
-        """After a rebalance, with the streams still paused: open everything assigned, all at once."""
+        """After a rebalance, with the streams still paused: open everything assigned, all at once. Nothing once the end has come."""
+        if self._is_over:
+            return
         self._refuse_growth()
         mine = {tp.partition for tp in self._consumer().assignment() if tp.topic == self._source}
         for partition in self._kept.keys() - mine:
@@ -133,12 +136,14 @@ class Partitions:
             self._opening[partition] = asyncio.create_task(self._open(partition), name=f"open partition {partition}")
         if self._opening:
             await asyncio.wait(self._opening.values())
-        for partition, task in list(self._opening.items()):
-            if not task.cancelled() and (error := task.exception()) is not None:
+        failed = {partition: task.exception() for partition, task in self._opening.items() if not task.cancelled()}
+        if rebalance != self._rebalance:
+            return  # closed meanwhile, and whatever was being opened with it
+        for partition, error in failed.items():
+            if error is not None:
                 end_for(error, f"opening partition {partition}")
-        if rebalance == self._rebalance:
-            self._opening.clear()
-            self.assigned = True
+        self._opening.clear()
+        self.assigned = True
 
     async def _open(self, partition: int) -> Owner:
         async with self._locks.setdefault(partition, asyncio.Lock()):
@@ -157,6 +162,8 @@ class Partitions:
 
     def start_opened(self) -> None:
         """The streams run again: position the open partitions, and fold from there."""
+        if self._is_over:
+            return
         self._starting = asyncio.create_task(self._start_opened(), name="start partitions")
 
     async def _start_opened(self) -> None:
@@ -180,6 +187,7 @@ class Partitions:
     async def close_all(self, *, for_good: bool = False) -> None:
         """Before a rebalance or the end (`for_good`): commit everything and let go of it, within a third of the rebalance timeout."""
         self.assigned = False
+        self._is_over = self._is_over or for_good
         self._rebalance += 1
         self.rebalance_began = time.monotonic()
         limit = self.settings.rebalance_timeout_seconds / 3

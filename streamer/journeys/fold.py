@@ -50,10 +50,11 @@ class Fold:
         self.episodes = EpisodeFold(definitions, self.cells.dimensions, self.chapters)
         for chapter in self.chapters.values():
             chapter.first_look = chapter.id in self.episodes.chapters_of_strangers
-        self._plans = Plans(definitions, list(self.chapters.values()), self.episodes.watched_chapters)
+            chapter.watched = chapter.id in self.episodes.watched_chapters
+        self._plans = Plans(definitions, list(self.chapters.values()))
         steps = self.chapters.get(_STEPS)
         self._steps = steps if isinstance(steps, Steps) else None
-        self._rules_on_steps = _STEPS in self.episodes.watched_chapters
+        self._rules_on_steps = self._steps is not None and self._steps.watched
         self._contacts = ContactFold(definitions)
         self._by_journey = definitions.contacts.scope == "journey"
         self._cases = CaseFold(definitions, self.cells)
@@ -154,7 +155,7 @@ class Fold:
                 continue
             if found is None:
                 state.kept[chapter.id] = kept
-            if chapter.id in self.episodes.watched_chapters and chapter.is_evidence(event):
+            if chapter.watched and chapter.is_evidence(event):
                 kept.add_cause(packed_cause_of(event), self._evidence_limit)
         return friction
 

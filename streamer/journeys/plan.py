@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Final, final
 
@@ -53,12 +53,7 @@ class Plan:
     )  # fmt: skip
 
     def __init__(
-        self,
-        journeys: list[tuple[JourneyPlan, int]],
-        event_type: str,
-        definitions: Definitions,
-        chapters: Sequence[Chapter],
-        watched: Set[str],
+        self, journeys: list[tuple[JourneyPlan, int]], event_type: str, definitions: Definitions, chapters: Sequence[Chapter]
     ) -> None:
         contacts = definitions.contacts
         self.journeys = journeys
@@ -70,7 +65,7 @@ class Plan:
         self.case, self.friction = matches(event_type, definitions.cases.events), event_type in FRICTION_TYPES
         self.links = event_type == LINK_TYPE
         self.chapters = [chapter for chapter in chapters if matches(event_type, chapter.types)]
-        self.watched = [chapter for chapter in self.chapters if chapter.id in watched]
+        self.watched = [chapter for chapter in self.chapters if chapter.watched]
         core = bool(journeys) or self.contact or self.case or self.friction or self.links
         self.active, self.for_chapters = core or bool(self.chapters), not core
 
@@ -83,10 +78,9 @@ def matches(event_type: str, patterns: Sequence[str]) -> bool:
 class Plans:
     """The plans of a definitions file, per event type and, for `journey.*` types, per journey named in the event."""
 
-    def __init__(self, definitions: Definitions, chapters: Sequence[Chapter] = (), watched: Set[str] = frozenset()) -> None:
+    def __init__(self, definitions: Definitions, chapters: Sequence[Chapter] = ()) -> None:
         self._definitions = definitions
         self._chapters = chapters
-        self._watched = watched
         self.journeys = [JourneyPlan(journey) for journey in definitions.journey]
         self._plans: dict[str, Plan] = {}
         self._named: dict[tuple[str, str], Plan] = {}
@@ -114,7 +108,7 @@ class Plans:
             role = _role(journey.definition, event_type)
             if role and (not event_type.startswith("journey.") or named == journey.id):
                 roles.append((journey, role))
-        return Plan(roles, event_type, self._definitions, self._chapters, self._watched)
+        return Plan(roles, event_type, self._definitions, self._chapters)
 
 
 def _role(journey: Journey, event_type: str) -> int:

@@ -25,9 +25,9 @@ def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return report
 
 
-def test_the_product_is_run_measured_and_found_exact(tmp_path: Path) -> None:
+def test_the_product_is_run_measured_and_found_exact_with_a_worker_for_each_core(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
-    code = compare.main(["--events", "4000", "--engines", "product", "--latency-seconds", "0", "--output", str(output)])
+    code = compare.main(["--events", "4000", "--engines", "product-cores", "--latency-seconds", "0", "--output", str(output)])
     report = json.loads(output.read_text())
     (product,) = report["rows"]
     for run in product["runs"]:

@@ -47,6 +47,15 @@ def test_peak_memory_is_that_of_the_whole_tree(tmp_path: Path) -> None:
     assert run([sys.executable, "-c", parent], tmp_path).rss_peak_megabytes > 150
 
 
+def test_what_two_used_side_by_side_is_the_sum_and_the_time_is_the_firsts() -> None:
+    first = processes.Usage(wall_seconds=9.0, cpu_seconds=7.5, rss_peak_megabytes=400, broker_cpu_seconds=2.0, other_cpu_seconds=6.5)
+    second = processes.Usage(exit_code=70, wall_seconds=8.5, cpu_seconds=6.0, rss_peak_megabytes=300, broker_cpu_seconds=1.5)
+    both = processes.together([first, second])
+    assert (both.exit_code, both.wall_seconds, both.cpu_seconds, both.rss_peak_megabytes) == (70, 9.0, 13.5, 700)
+    assert (both.broker_cpu_seconds, both.other_cpu_seconds) == (2.0, 0.5), "of the first's others the second was one"
+    assert processes.together([first]) == first
+
+
 def test_an_engine_that_does_not_end_is_ended(tmp_path: Path) -> None:
     usage = run([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path, limit_seconds=0.5)
     assert usage.exit_code == -15

@@ -96,3 +96,13 @@ async def test_the_end_of_the_process_in_the_middle_of_a_rebalance_closes_each_p
     assert (broker.begun, broker.stopped) == (1, 1)
     assert not dict(partitions.processors())
     assert not failures
+
+
+async def test_a_rebalance_that_ends_after_the_process_has_let_go_opens_nothing(partitions: Partitions) -> None:
+    await partitions.close_all(for_good=True)
+    await partitions.open_assigned()  # would ask the consumer, which is gone
+    partitions.start_opened()
+    assert not partitions.assigned
+    assert not partitions.is_opening
+    assert partitions._starting is None
+    assert not dict(partitions.processors())
