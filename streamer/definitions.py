@@ -77,7 +77,7 @@ class Contacts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a contact is, what a channel switch compares, and when a contact is a repetition.
 
     scope: what an effort signal belongs to: the `issue` (issue_id, case_id, else reason), the `journey` instance, or the `customer`.
-    started: types that begin a customer-initiated contact. resolved: types that end an issue when `resolved` is true or absent.
+    started: types that begin a customer-initiated contact. resolved: types that resolve an issue when `resolved` is true or absent.
     transferred: types that move a contact. switch_on: types whose channel group is compared. window: an issue ends this long
     after its last contact. repeat_within: R of E5. switch_within, switch_burst: `recent_switches` counts the switches no older than
     `switch_within`, and begins again after it has reached `switch_burst`; 0 counts none.

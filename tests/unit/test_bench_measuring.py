@@ -100,6 +100,16 @@ def test_the_page_is_the_generated_one(results: dict[str, Any]) -> None:
     assert "<!--" not in page
 
 
+def test_what_the_readme_says_was_measured_is_what_the_benchmarks_say() -> None:
+    results = json.loads(report.RESULTS.read_text())
+    warm = {row["id"]: row["warm"]["events_per_cpu_second"] for row in results["rows"]}
+    live = next(one["redis_ms"] for one in results["latency"] if one["id"] == "product" and one["rate"] == compare.LATENCY_RATE)
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"all roles, [compiled](docs/how-to/compile.md)): {warm['product']:,} events per CPU-second" in readme
+    assert f"({warm['product-source']:,} not compiled), {warm['product-all']:,} with the default definitions" in readme
+    assert f"appended to alert readable in Redis p50 {live['p50']:.0f} ms, p99 {live['p99']:.0f} ms" in readme
+
+
 def test_the_page_has_every_engine_and_says_where_one_differs(results: dict[str, Any]) -> None:
     page = report.page(results)
     for row in results["rows"]:
