@@ -11,6 +11,7 @@ Faust does group membership, assignment and delivery; it commits nothing and kee
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import faust
 import uvloop
+from aiokafka.errors import KafkaError
 
 from streamer.engine.clocks import Linger
 from streamer.engine.driver import BatchConsumer, BatchTransport
@@ -110,6 +112,8 @@ class MachineApp(faust.App):
         for owner in list(self.partitions.owners):
             if owner.commit_began is not None:
                 ages[f"a commit of partition {owner.partition} has not ended"] = now - owner.commit_began
+            if owner.epoch is None and not (self.rebalancing or self.partitions.is_opening):
+                ages[f"partition {owner.partition} is open and has not begun"] = now - owner.moved
             if owner.epoch is not None:
                 ages[f"partition {owner.partition} has records and has folded none"] = now - owner.moved
         if max(ages.values()) <= limit:
@@ -278,11 +282,13 @@ async def _stop(app: MachineApp, starting: asyncio.Task[None]) -> None:
     """Commit what is pending, leave the group so that others need not wait for the session to end, end the threads."""
     consumer = cast("BatchConsumer", app.consumer)
     try:
-        async with asyncio.timeout(STOP_SECONDS_MAX + app.partitions.settings.rebalance_timeout_seconds / 3):
-            consumer.stop_flow()
-            await app.partitions.close_all(for_good=True)
-            if starting.done():
-                await consumer.leave()
+        consumer.stop_flow()
+        await app.partitions.close_all(for_good=True)
+        if starting.done():
+            # In the middle of joining it would wait for the others. They lose nothing but the time until the session is over.
+            with contextlib.suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(STOP_SECONDS_MAX):
+                    await consumer.leave()
         logger.info("stopped: everything is committed", extra={"action": "stopped"})
         # Only connections and threads are left. Faust swallows a cancellation while it stops, so no timeout on this loop would do.
         _exit_soon(Exit.OK)

@@ -111,6 +111,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Nothing is read before Redis was asked; and nothing slow is done here, where no heartbeats are sent."""
         self._assigned = set(assigned)
+        self._after.clear()  # what was opened while the group was joined is where an earlier assignment was
         for partition in self._assigned:
             self._consumer.pause(partition)
             self._consumer.seek(partition, 0)  # any valid position: keeps aiokafka from looking for one itself
@@ -206,6 +207,8 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
                 f"Redis has {partition.topic} partition {partition.partition} up to offset {applied}, but the topic ends at {end}:"
                 " the broker lost records; `streamer alerts rebuild` brings both in step"
             )
+        if partition not in (self._assigned or ()):
+            return
         with contextlib.suppress(IllegalStateError):  # revoked meanwhile
             self._consumer.seek(partition, max(applied + 1, start))
             self._consumer.resume(partition)

@@ -55,6 +55,7 @@ class BatchConsumerThread(faust_driver.AIOKafkaConsumerThread):
         self._starts: dict[TP, int] = {}
         self._positioned: dict[TP, TopicPartitionState] = {}
         self.ticked = self.beat = time.monotonic()
+        self.assignments = 0
         self.error: BaseException | None = None
 
     def _create_worker_consumer(self, transport: faust_driver.Transport) -> aiokafka.AIOKafkaConsumer:
@@ -80,6 +81,12 @@ class BatchConsumerThread(faust_driver.AIOKafkaConsumerThread):
             return accepted
 
         coordinator._do_heartbeat = watched
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """The coordinator has answered; heartbeats go on some seconds from now."""
+        self.assignments += 1
+        self.beat = time.monotonic()
+        await super().on_partitions_assigned(assigned, generation_id)
 
     @Service.task
     async def _vigil(self) -> None:
@@ -244,8 +251,13 @@ class BatchConsumer(faust_driver.Consumer):
         return self._thread.ticked
 
     @property
+    def assignments(self) -> int:
+        """How often the group has assigned partitions so far; known before anything is done about an assignment."""
+        return self._thread.assignments
+
+    @property
     def heartbeat(self) -> float:
-        """When the coordinator last took a heartbeat, on the monotonic clock."""
+        """When the coordinator last took a heartbeat, or let us in, on the monotonic clock."""
         return self._thread.beat
 
     @property

@@ -78,6 +78,7 @@ class Owner:
         self._drained = asyncio.Event()
         self._drained.set()
         self._committing = asyncio.Lock()
+        self._failure: BaseException | None = None
         self._committed_offset = next_offset
         self._task: asyncio.Task[None] | None = None
 
@@ -180,7 +181,9 @@ class Owner:
         except (asyncio.CancelledError, GeneratorExit):  # told to end, or of an owner that nobody has any more
             raise
         except BaseException as exc:
-            failed(self, exc)
+            self._failure = exc
+            if self.epoch is not None:  # otherwise who closes it is told
+                failed(self, exc)
 
     async def _until_due(self) -> None:
         while (wait := self._due - self._loop.time()) > 0:
@@ -223,8 +226,13 @@ class Owner:
         """Commit what is pending and disconnect. Batches that are still under way are dropped.
 
         for_good: this process does not go on with the partition, so leave the next owner nothing to fold again.
+
+        Raises:
+            KafkaError: it is not known whether this or an earlier checkpoint was committed. `abandon` it.
         """
         await self.stop()
+        if self._failure is not None:
+            raise self._failure
         if for_good and isinstance(self.processor, WriteBehindProcessor):
             self.processor.write_all()
             self._changed()

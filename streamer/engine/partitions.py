@@ -64,6 +64,7 @@ class Partitions:
         self._starting: asyncio.Task[None] | None = None
         self._closing = asyncio.Lock()  # the end may come during a rebalance: an owner is closed once
         self._is_over = False
+        self._assignments_closed = 0
         self._rebalance = 0
         self._edition = 0
         self._renewing: asyncio.Task[None] | None = None
@@ -124,7 +125,7 @@ class Partitions:
 
     async def open_assigned(self) -> None:
         """After a rebalance, with the streams still paused: open everything assigned, all at once. Nothing once the end has come."""
-        if self._is_over:
+        if self._is_over or self._consumer().assignments == self._assignments_closed:  # Faust ends a rebalance though the next has begun
             return
         self._refuse_growth()
         mine = {tp.partition for tp in self._consumer().assignment() if tp.topic == self._source}
@@ -187,6 +188,7 @@ class Partitions:
     async def close_all(self, *, for_good: bool = False) -> None:
         """Before a rebalance or the end (`for_good`): commit everything and let go of it, within a third of the rebalance timeout."""
         self.assigned = False
+        self._assignments_closed = self._consumer().assignments
         self._is_over = self._is_over or for_good
         self._rebalance += 1
         self.rebalance_began = time.monotonic()
@@ -210,13 +212,16 @@ class Partitions:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # whoever opens it next meets it again
         self._opening.clear()
 
     async def _close(self, owner: Owner, *, for_good: bool) -> None:
         try:
             await owner.close(for_good=for_good)
-        except ProducerFenced as exc:
-            if for_good:
+        except KafkaError as exc:
+            if for_good or denial(exc) is not None:
                 raise
             # Whoever fenced us may have lost the partition itself: as long as we are a member, whom the rebalance gives it to opens it.
             self._note_failed(owner, exc)
@@ -268,6 +273,8 @@ class Partitions:
         try:
             self.progressed = time.monotonic()
             async with self._locks[partition]:
+                if self._owners.get(partition) is not owner:
+                    return
                 await self._give_up(owner, error)
                 await self._position([await self._open_owner(partition, None)])
                 self._pipeline.reopened_after_fencing()

@@ -127,21 +127,22 @@ async def _beside(
     following = asyncio.create_task(
         file.follow(lambda: in_force(app.owners()).values(), app.partitions.renew), name="follow the definitions file"
     )
-    following.add_done_callback(_end_if_failed)
     collecting = asyncio.create_task(heap.collect_forever(), name="look for cycles")
     asking = asyncio.create_task(heap.ask_for_large_pages_forever(), name="ask for large pages")
+    tasks = (following, collecting, asking)
+    for task in tasks:
+        task.add_done_callback(_end_if_failed)
     try:
         yield
     finally:
-        following.cancel()
-        collecting.cancel()
-        asking.cancel()
+        for task in tasks:
+            task.cancel()
         await endpoint.stop()
 
 
-def _end_if_failed(following: asyncio.Task[None]) -> None:
-    if not following.cancelled() and (error := following.exception()) is not None:
-        end_for(error, "following the definitions file")
+def _end_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        end_for(error, task.get_name())
 
 
 def in_force(processors: Mapping[int, Processor]) -> dict[int, InForce]:

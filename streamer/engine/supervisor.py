@@ -135,6 +135,9 @@ class Supervisor:
             began = time.monotonic()
             code = await self._run_once(role)
             if self._stop.is_set():
+                if code > 0:  # a signal may have come before it could heed it
+                    logger.error("%s ended with code %d while stopping", role, code, extra={"action": "supervisor.stop_failed"})
+                    self._code = self._code or code
                 return
             if code in FINAL_CODES:
                 logger.error("%s ended with code %d: starting again would not help", role, code, extra={"action": "supervisor.final"})

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 
 from streamer import topics
+from streamer.engine import app as app_module
 from streamer.engine.app import Machine, MachineApp, create_app
-from streamer.engine.driver import BatchConsumer
+from streamer.engine.driver import BatchConsumer, BatchConsumerThread
 from streamer.engine.partitions import Partitions
 from streamer.engine.tables import StateTable
 from streamer.metrics.pipeline import Pipeline
 from streamer.processor import LogRecord
 from streamer.settings import Settings
 from tests.engine_toy import Counter
+from tests.unit.engine.test_owner import bench
 
 
 @pytest.fixture
@@ -107,3 +110,52 @@ async def test_what_was_read_before_a_seek_does_not_hide_what_comes_after_it(app
     offsets = cast("BatchConsumer", app.consumer)._read_offset
     offsets[TP("cx.touchpoints.v1", 0)] = 910
     assert offsets[TP("cx.touchpoints.v1", 0)] is None
+
+
+async def test_a_member_that_was_let_in_after_a_long_join_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[set[TP]] = []
+
+    async def assigned(_self: Any, partitions: set[TP], _generation: int) -> None:
+        told.append(partitions)
+
+    monkeypatch.setattr(BatchConsumerThread.__mro__[1], "on_partitions_assigned", assigned)
+    thread = object.__new__(BatchConsumerThread)
+    thread.beat, thread.assignments = time.monotonic() - 60, 0  # no heartbeats while it waited for the others
+    await thread.on_partitions_assigned({TP("t", 0)}, 7)
+    assert time.monotonic() - thread.beat < 10
+    assert thread.assignments == 1
+    assert told == [{TP("t", 0)}]
+
+
+async def test_a_partition_that_is_open_and_never_begins_is_told(app: MachineApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = bench().owner
+    owner.epoch = None
+    app.partitions._owners[0] = owner
+    app.rebalancing = False
+    now = time.monotonic()
+    app.ticked = now + 60
+    consumer = cast("BatchConsumer", app.consumer)
+    consumer._thread.ticked = consumer._thread.beat = now + 60
+    assert app.diagnose(now + 15) is None
+    assert app.diagnose(now + 25) == f"partition 0 is open and has not begun for {now + 25 - owner.moved:.1f} s"
+
+
+async def test_a_worker_in_the_middle_of_joining_its_group_ends_in_order(app: MachineApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka leaves a group only once it has joined it, and that takes as long as the slowest member."""
+    done: list[str] = []
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async def stop() -> None:
+        done.append("stopped")
+
+    consumer = cast("BatchConsumer", app.consumer)
+    monkeypatch.setattr(consumer, "leave", never)
+    monkeypatch.setattr(app, "stop", stop)
+    monkeypatch.setattr(app_module, "STOP_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(app_module, "_exit_soon", lambda code: done.append(f"code {int(code)}"))
+    started = asyncio.create_task(asyncio.sleep(0))
+    await started
+    await app_module._stop(app, cast("Any", started))
+    assert done == ["code 0", "stopped"]

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import KafkaTimeoutError, ProducerFenced
+from faust.types import TP
 
 from streamer import topics
 from streamer.engine.clocks import Linger
@@ -26,20 +27,34 @@ if TYPE_CHECKING:
 class Consumer:
     """Stands for the consumer of a member of the group."""
 
+    def __init__(self) -> None:
+        self.assignments = 1
+
     async def is_member(self) -> bool:
         return True
+
+    def partition_count(self, _topic: str) -> int:
+        return 1
+
+    def assignment(self) -> set[TP]:
+        return set()
 
 
 @pytest.fixture
 async def owned() -> Bench:
-    return bench()
+    return bench(checkpoint_interval_seconds=0.05)
 
 
 @pytest.fixture
-async def partitions(owned: Bench) -> Partitions:
+async def consumer() -> Consumer:
+    return Consumer()
+
+
+@pytest.fixture
+async def partitions(owned: Bench, consumer: Consumer) -> Partitions:
     machine = Machine("toy", topics.TOUCHPOINTS, 1, Counter)
     made = Partitions(
-        machine, Settings(), consumer=lambda: cast("BatchConsumer", Consumer()), linger=Linger(0.02, 1.0), pipeline=Pipeline("toy")
+        machine, Settings(), consumer=lambda: cast("BatchConsumer", consumer), linger=Linger(0.02, 1.0), pipeline=Pipeline("toy")
     )
     made._owners[0] = owned.owner
     made._locks[0] = asyncio.Lock()
@@ -98,11 +113,48 @@ async def test_the_end_of_the_process_in_the_middle_of_a_rebalance_closes_each_p
     assert not failures
 
 
-async def test_a_rebalance_that_ends_after_the_process_has_let_go_opens_nothing(partitions: Partitions) -> None:
+async def test_a_rebalance_that_ends_after_the_process_has_let_go_opens_nothing(partitions: Partitions, consumer: Consumer) -> None:
     await partitions.close_all(for_good=True)
-    await partitions.open_assigned()  # would ask the consumer, which is gone
+    consumer.assignments += 1
+    await partitions.open_assigned()
     partitions.start_opened()
     assert not partitions.assigned
     assert not partitions.is_opening
     assert partitions._starting is None
     assert not dict(partitions.processors())
+
+
+@pytest.mark.parametrize("moves_on", [True, False], ids=["records", "a deadline alone"])
+@pytest.mark.parametrize("error", [ProducerFenced("another"), KafkaTimeoutError("slow")], ids=["fenced", "unknown"])
+async def test_a_commit_that_fails_while_a_rebalance_closes_the_partition_is_given_up_once(
+    owned: Bench, partitions: Partitions, error: Exception, moves_on: bool
+) -> None:
+    owner, broker, failures = owned
+    broker.gate.clear()
+    owner.fold(batch(10, 12), None) if moves_on else owner.mark_changed()
+    await until(lambda: broker.begun == 1, "a checkpoint commits")
+    broker.refusal = error
+    closing = asyncio.create_task(partitions.close_all())
+    await asyncio.sleep(0)
+    broker.gate.set()
+    await closing
+    assert failures == [], "nobody else is to open the partition again"
+    assert not dict(partitions.processors())
+    assert partitions._kept == {}, "the state may be ahead of the changelog"
+    assert (broker.begun, broker.stopped) == (1, 1)
+
+
+async def test_whoever_was_to_open_a_partition_again_finds_that_it_has_another_owner_by_now(owned: Bench, partitions: Partitions) -> None:
+    other = bench().owner
+    partitions._owners[0] = other
+    await partitions._reopen(owned.owner, ProducerFenced("another"))
+    assert list(partitions.owners) == [other]
+
+
+async def test_a_rebalance_that_ends_although_the_next_one_has_begun_opens_nothing(partitions: Partitions, consumer: Consumer) -> None:
+    await partitions.close_all()
+    await partitions.open_assigned()
+    assert not partitions.assigned, "what is assigned is from before"
+    consumer.assignments += 1
+    await partitions.open_assigned()
+    assert partitions.assigned

@@ -216,3 +216,25 @@ def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+async def test_a_role_that_could_not_hand_over_is_the_end_of_the_worker_too() -> None:
+    refuses = """
+        import signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(73))
+        time.sleep(60)
+    """
+    watched = supervisor({"journeys": refuses, "rollup": SLEEPS})
+    task = asyncio.create_task(watched.run())
+    await until(lambda: len(watched._running) == 2)
+    process = psutil.Process(watched._running["journeys"].pid)
+    await until(lambda: _heeds(process, signal.SIGTERM))
+    watched.stop()
+    assert await task == 73
+
+
+def _heeds(process: psutil.Process, number: signal.Signals) -> bool:
+    """Whether the process has set a handler."""
+    with open(f"/proc/{process.pid}/status") as status:  # noqa: PTH123
+        caught = next(line for line in status if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
