@@ -54,6 +54,8 @@ share.coordinator.state.topic.min.isr=1
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.num.partitions=1
+# Progress of redrives is kept as long as dead letters are, 30 days; the default is 7.
+offsets.retention.minutes=43200
 # A killed broker may come back once its old registration has lapsed; the default of 9 s fits clusters.
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500

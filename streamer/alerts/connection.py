@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,7 @@ _PASSING: Final = {
     "CLUSTERDOWN": "is a cluster with slots that nobody serves",
     "TRYAGAIN": "is a cluster that is moving slots",
     "UNKILLABLE": "is running a script that cannot be stopped",
+    "UNBLOCKED": "has become a replica, or lost the stream, while we waited for alerts",
 }
 # Refusals that only a change of the configuration ends.
 _LASTING: Final = {
@@ -137,10 +139,16 @@ def connect_as(settings: Settings) -> redis.asyncio.Redis:
     return connect(settings.redis_url, password, ca_file=settings.redis_ca_file)
 
 
+# How the client library begins what was refused within a transaction.
+_IN_TRANSACTION: Final = re.compile(r"^Command # \d+ \(.*?\) of pipeline caused error: ", re.DOTALL)
+# Of these the name in the URL may lead elsewhere by now, while a connection stays where it is.
+MOVED_ON: Final = frozenset({"READONLY", "UNBLOCKED"})
+
+
 def code_of(exc: RedisError) -> str:
     """The error's first word as Redis sent it, such as READONLY."""
     code: object = getattr(exc, "status_code", None)
-    return str(code) if code else str(exc).split(" ", 1)[0]
+    return str(code) if code else _IN_TRANSACTION.sub("", str(exc)).split(" ", 1)[0]
 
 
 REFUSALS: Final = ("unreachable", *sorted(code.lower() for code in (*_PASSING, *_LASTING)), "other")

@@ -25,7 +25,7 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from streamer.alerts import alert as alerts
-from streamer.alerts.connection import Keys, RedisUnavailableError, address_of, code_of, connect, diagnose
+from streamer.alerts.connection import MOVED_ON, Keys, RedisUnavailableError, address_of, code_of, connect, diagnose
 from streamer.alerts.times import milliseconds
 
 if TYPE_CHECKING:
@@ -227,6 +227,8 @@ class AlertConsumer:
                 if not isinstance(problem, RedisUnavailableError):
                     raise problem from exc
                 log.warning("%s; trying again", problem, extra={"action": "redis_away"})
+                if isinstance(exc, RedisError) and code_of(exc) in MOVED_ON:
+                    await self._client.connection_pool.disconnect()
                 self._pending_from = "0"  # a reply may be lost, with the deliveries in it: they are pending under our name
             if self._stopping:
                 return None
@@ -242,7 +244,8 @@ class AlertConsumer:
         self._group_exists = True
 
     async def _active_records(self) -> list[bytes]:
-        return [record async for _, record in self._client.hscan_iter(self.keys.active, count=1000)]
+        # A scan may give a field twice while the hash is resized.
+        return list({field: record async for field, record in self._client.hscan_iter(self.keys.active, count=1000)}.values())
 
     async def _acknowledge(self) -> None:
         if self._done:

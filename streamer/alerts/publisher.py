@@ -12,7 +12,7 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from streamer.alerts import alert as alerts
-from streamer.alerts.connection import Keys, RedisUnavailableError, address_of, code_of, diagnose, reason_of
+from streamer.alerts.connection import MOVED_ON, Keys, RedisUnavailableError, address_of, code_of, diagnose, reason_of
 from streamer.alerts.times import milliseconds
 from streamer.errors import DeliveryError
 
@@ -235,7 +235,7 @@ class AlertStore:
                 problem = await diagnose(exc, self.client)
                 if not isinstance(problem, RedisUnavailableError) or attempt == ATTEMPTS - 1 or time.monotonic() > give_up_at:
                     raise problem from exc
-                if isinstance(exc, ResponseError) and code_of(exc) == "READONLY":
+                if isinstance(exc, ResponseError) and code_of(exc) in MOVED_ON:
                     await self.client.connection_pool.disconnect()  # after a failover the name leads elsewhere
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
             else:

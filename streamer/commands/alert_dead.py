@@ -65,7 +65,8 @@ def redrive(
     if as_json:
         typer.echo(json.dumps(done._asdict()))
     else:
-        typer.echo(f"{done.delivered} delivered, {done.kept} left" + (f": {done.reason}" if done.reason else ""))
+        late = f", {done.expired} expired" if done.expired else ""
+        typer.echo(f"{done.delivered} delivered{late}, {done.kept} left" + (f": {done.reason}" if done.reason else ""))
     raise typer.Exit(1 if done.kept else 0)
 
 

@@ -45,6 +45,8 @@ FIELDS: Final = frozenset(_names(Data)) | {"handoff.context_passed"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_FIRST_MS: Final = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
+LAST_MS: Final = (datetime(9000, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 # Not orjson: what it returns keeps its whole 4 KiB buffer allocated, which a history of a million events would feel.
 _encode = msgspec.json.Encoder().encode
 
@@ -66,6 +68,10 @@ class Csv(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     delimiter: str = ","
     encoding: str = "utf-8-sig"
+
+    def __post_init__(self) -> None:
+        if len(self.delimiter) != 1:
+            raise ValueError(f"csv: `delimiter` is one character, not {self.delimiter!r}")
 
 
 class Block(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -256,7 +262,7 @@ def _suggestion(name: str, known: Any) -> str:
 def _time_parser(time: Time) -> Callable[[str], int]:
     if time.format in ("epoch_s", "epoch_ms"):
         factor = 1000 if time.format == "epoch_s" else 1
-        return lambda text: round(float(text) * factor)
+        return lambda text: _writable(round(float(text) * factor))
     try:
         zone = ZoneInfo(time.zone) if time.zone else None
     except (ZoneInfoNotFoundError, ValueError) as exc:
@@ -269,6 +275,13 @@ def _time_parser(time: Time) -> Callable[[str], int]:
             if zone is None:
                 raise ValueError("it has no offset, and the mapping names no `zone`")
             moment = moment.replace(tzinfo=zone)
-        return (moment - _EPOCH) // _MILLISECOND
+        return _writable((moment - _EPOCH) // _MILLISECOND)
 
     return parse
+
+
+def _writable(time_ms: int) -> int:
+    """A time that RFC 3339 can write, with room for the longest deadline. Raises ValueError for others."""
+    if not _FIRST_MS <= time_ms <= LAST_MS:
+        raise ValueError("it is not within the years 1 to 9000: are its units those of `format`?")
+    return time_ms

@@ -50,15 +50,22 @@ def pause_seconds(attempt: int, after_seconds: float, chance: float, backoff_sec
 def is_wanted(alert: Alert, config: SinkConfig, now_ms: int, *, firing: bool = False) -> bool:
     """Whether the sink is to have this transition. Programs get also what has expired, and may look at `expires_at`; people do not.
 
-    firing: it is the latest of what fires, of which a sink is reminded that once wanted its beginning.
+    firing: it is the latest of what fires, of which a sink is reminded that once wanted its beginning. What a storm holds back is told by
+    the storm alone.
     """
+    if alert.held:
+        return False
     state = "firing" if firing else alert.state
     if state not in config.states or (config.rules and alert.rule.id not in config.rules):
         return False
     if not is_at_least(alert.severity, config.severity):
         return False
-    expired = alert.state in ("firing", "amended") and milliseconds(alert.expires_at) <= now_ms
-    return isinstance(config, Webhook) or not expired
+    return not has_expired(alert, config, now_ms)
+
+
+def has_expired(alert: Alert, config: SinkConfig, now_ms: int) -> bool:
+    """Whether it is too late for what fires, and the sink is not a program's."""
+    return not isinstance(config, Webhook) and alert.state in ("firing", "amended") and milliseconds(alert.expires_at) <= now_ms
 
 
 class Forwarding:

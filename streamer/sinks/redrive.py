@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from streamer.alerts import dead
-from streamer.sinks.forwarding import group_of
+from streamer.sinks.forwarding import group_of, has_expired
 from streamer.sinks.sink import RefusedError, SinkError, TryAgainError
 
 if TYPE_CHECKING:
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class Redriven(NamedTuple):
-    """Alerts that the sink took and that are dead no more; that it refused again; and the first reason why not, if any."""
+    """Alerts that the sink took and that are dead no more; that it refused again; and the first reason why not, if any.
+
+    expired: dead no more either, because it is too late to tell people of them.
+    """
 
     delivered: int
     kept: int
     reason: str | None
+    expired: int = 0
 
 
 async def redrive(store: AlertStore, config: SinkConfig, sink: Sink) -> Redriven:
@@ -28,9 +33,13 @@ async def redrive(store: AlertStore, config: SinkConfig, sink: Sink) -> Redriven
 
     A crash between delivery and removal means a repetition: receivers recognise it by `alert_id`. Raises what the store raises.
     """
-    delivered, kept, reason = 0, 0, None
+    delivered, kept, reason, expired = 0, 0, None, 0
     away = False
     async for entry in dead.read(store, group_of(config.name)):
+        if entry.alert is not None and has_expired(entry.alert, config, int(time.time() * 1000)):
+            await dead.remove(store, entry)
+            expired += 1
+            continue
         problem = TryAgainError("not tried") if away else await _attempt(sink, entry, config.timeout / 1000)
         if problem is None:
             await dead.remove(store, entry)
@@ -39,7 +48,7 @@ async def redrive(store: AlertStore, config: SinkConfig, sink: Sink) -> Redriven
         kept += 1
         reason = reason or problem.reason
         away = away or isinstance(problem, TryAgainError)
-    return Redriven(delivered, kept, reason)
+    return Redriven(delivered, kept, reason, expired)
 
 
 async def _attempt(sink: Sink, entry: dead.DeadDelivery, timeout_seconds: float) -> SinkError | None:

@@ -250,6 +250,24 @@ async def test_a_consumer_survives_redis_going_away_and_losing_everything(
         await fresh.store.close()
 
 
+@pytest.mark.parametrize("event", ["the stream is lost", "the primary becomes a replica and a primary again"])
+async def test_a_consumer_that_waits_survives_what_unblocks_it(
+    settings: Settings, client: redis_client.Redis, writer: RedisWriter, event: str
+) -> None:
+    await writer.write(alert("ann"))
+    async with consumer(settings) as source:
+        assert whom(await take(source, 1)) == ["ann"]
+        waiting = asyncio.create_task(anext(source))
+        await alert_support.until(lambda: int(client.info("clients")["blocked_clients"]) > 0, "the consumer waits for alerts")
+        if event == "the stream is lost":
+            client.delete(f"{settings.redis_prefix}alerts")
+        else:
+            client.replicaof("127.0.0.1", "1")
+            client.replicaof("NO", "ONE")
+        await writer.write(alert("bob"))
+        assert whom([await asyncio.wait_for(waiting, 20)]) == ["bob"]
+
+
 async def test_a_wrong_password_is_one_sentence_and_no_endless_retry(settings: Settings, client: redis_client.Redis, unique: str) -> None:
     client.acl_setuser(unique, enabled=True, passwords=["+right"])
     url = settings.redis_url.replace("redis://", f"redis://{unique}:wrong@")

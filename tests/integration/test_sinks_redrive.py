@@ -78,7 +78,7 @@ async def test_what_was_given_up_is_shown_and_handed_over_once_more(
         receiver.answer = answer
         done = await run("redrive", "--config", str(path), "--sink", "crm", "--json")
         assert done.exit_code == 1
-        assert json.loads(done.stdout) == {"delivered": 2, "kept": 1, "reason": "HTTP 422"}
+        assert json.loads(done.stdout) == {"delivered": 2, "kept": 1, "reason": "HTTP 422", "expired": 0}
         assert receiver.customers() == ["ann", "bob", "carl"]
 
         receiver.answer = None

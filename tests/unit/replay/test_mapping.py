@@ -100,6 +100,16 @@ def test_times_are_read_in_their_format_and_zone(tmp_path: Path, time: str, text
     assert format_time(spec.time_ms(Row(1, {"at": text}))) == expected
 
 
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [("epoch_s", "1336229667000"), ("epoch_ms", "1336229667000000000"), ("epoch_s", "nan"), ("iso", "9999-12-31T00:00:00Z")],
+)
+def test_a_time_in_other_units_or_without_meaning_is_one_sentence(tmp_path: Path, time: str, text: str) -> None:
+    spec = mapping(tmp_path, f'source = "/crm"\ntime = {{ column = "at", format = "{time}" }}\n{BLOCK}')
+    with pytest.raises(ValueError, match=r"row 7: the time '.*' cannot be read: "):
+        values(spec, at=text)
+
+
 def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"row 7.*names no `zone`"):
         values(mapping(tmp_path, HEAD + BLOCK), at="2012-05-05T14:54:27")
@@ -121,6 +131,8 @@ def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
         (HEAD + BLOCK + "step = ['a']\n", "expected text, a number"),
         (HEAD + BLOCK.replace('"case.updated"', '"case.opened"\nfirst_of_case = true'), "needs `case`"),
         (HEAD.replace('"at"', '"at", zone = "Mars/Olympus"') + BLOCK, "unknown zone 'Mars/Olympus'"),
+        (HEAD + 'csv.delimiter = "||"\n' + BLOCK, "`delimiter` is one character, not '||'"),
+        (HEAD + "csv.delimiter = '\\t'\n" + BLOCK, "`delimiter` is one character"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_sentence_with_the_files_name(tmp_path: Path, text: str, said: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +75,13 @@ def test_a_sink_that_wants_beginnings_is_reminded_of_what_was_amended_since() ->
     assert is_wanted(alert("ann", "amended", 2), config, 0, firing=True)
     only_ends = Alertmanager(name="pager", url="http://127.0.0.1:9093", states=("resolved",))
     assert not is_wanted(alert("ann"), only_ends, 0, firing=True)
+
+
+def test_what_a_storm_holds_back_reaches_no_sink_by_a_reminder() -> None:
+    config = Alertmanager(name="pager", url="http://127.0.0.1:9093")
+    held = msgspec.structs.replace(alert("ann"), held=True)
+    assert is_wanted(alert("ann"), config, 0, firing=True)
+    assert not is_wanted(held, config, 0, firing=True)
 
 
 def test_what_has_expired_is_for_programs_only() -> None:
