@@ -88,6 +88,11 @@ class Partitions:
         """Whether partitions are being opened."""
         return bool(self._opening) or bool(self._reopening)
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether partitions are being closed, which has a limit of its own."""
+        return self._closing.locked()
+
     def names(self) -> Iterator[str]:
         """The topics this machine reads and keeps its state in."""
         yield from (self._opener.names.source, self._opener.names.changelog, self._opener.names.journal)

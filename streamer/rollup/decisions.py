@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.alerts.alert import Alert
 from streamer.definitions import Definitions, Rule
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from streamer.rollup.series import Series
     from streamer.rollup.sums import WindowSums
     from streamer.rules.language import Value
+
+# What is usual changes with the time, at most by a sixtieth of the way from hour to hour in so long: a rule that compares with it is looked
+# at as often though no number changes, or it would not see that everything has stopped.
+LOOK_TICKS: Final = 60
 
 _CHANGED_MODE = Transition("resolved", "a change of how the rule is told")
 
@@ -72,6 +76,8 @@ class Decisions:
         self._timers: list[tuple[int, int]] = []
         self._sums: WindowSums = {}
         self._learning = Learning(self.plans, zone)
+        self._usual: list[Case] = []  # compare with what is usual
+        self._next_look: int | None = None
         self._tick = 0
 
     def look_at(self, sums: WindowSums) -> None:
@@ -92,6 +98,8 @@ class Decisions:
             if tick is not None:
                 self._learning.met(case, tick)
             plan.series += not case.excluded
+            if case.baseline is not None and not case.excluded:
+                self._usual.append(case)
             for counter in counters_of(plan.metric):
                 key = number << COUNTER_BITS | counter
                 # An excluded case needs no evaluation, only its sums for the state it shows.
@@ -112,6 +120,8 @@ class Decisions:
         due = [self._timers[0][0]] if self._timers else []
         if self._learning.hour_ends is not None:
             due.append(self._learning.hour_ends)
+        if self._usual and self._next_look is not None:
+            due.append(self._next_look)
         if self._gone:
             due.append(self._tick)
         return min(due, default=None)
@@ -123,7 +133,12 @@ class Decisions:
         watch = self.watch
         cases = {case for key in changed for case in watch.get(key, ())}
         while self._timers and self._timers[0][0] <= tick:
-            cases.add(self._cases[heappop(self._timers)[1]])
+            at, index = heappop(self._timers)
+            if self._cases[index].episode.due == at:  # others are of a state that is no more, and a restore does not know them
+                cases.add(self._cases[index])
+        if tick % LOOK_TICKS == 0:
+            cases.update(self._usual)
+        self._next_look = (tick // LOOK_TICKS + 1) * LOOK_TICKS
         touched: dict[Group, None] = {}
         for case in sorted(cases, key=lambda case: (case.plan.index, case.values)):
             told += self._decide(case, tick, touched)
@@ -220,7 +235,13 @@ class Decisions:
         heapify(self._timers)
         if tick is not None:
             self._tick = tick
-            self._learning.rebuild(tick)
+            self.begin(tick)
+
+    def begin(self, tick: int) -> None:
+        """`tick` is the first that is not decided: from there on time decides, too, if nothing has been decided before."""
+        self._learning.begin(tick)
+        if self._next_look is None:
+            self._next_look = -(-tick // LOOK_TICKS) * LOOK_TICKS
 
     def _decide(self, case: Case, tick: int, touched: dict[Group, None]) -> list[Told]:
         estimates, outcomes = self._outcomes(case, tick)

@@ -23,7 +23,7 @@ _MARK: Final = "\x1frule"
 
 
 class Learning:
-    """Of all rules. hour_ends: the last tick of the hour, None if no rule learns or nothing has been decided yet.
+    """Of all rules. hour_ends: the last tick of the hour, None if no rule learns or no time is known yet.
 
     _since: of the rules on counts and stocks, when the first hour ended at which they looked.
     """
@@ -52,11 +52,8 @@ class Learning:
 
     def is_over(self, tick: int) -> bool:
         """Whether there is something to learn at this tick."""
-        if not self._learns:
-            return False
-        if self.hour_ends is None:
-            self.hour_ends = last_tick_of_hour(tick)
-        return tick >= self.hour_ends
+        self.begin(tick)
+        return self.hour_ends is not None and tick >= self.hour_ends
 
     def learn(self, tick: int, cases: Iterable[Case], sums: WindowSums) -> None:
         """An hour is over: what it was like will be usual."""
@@ -73,9 +70,10 @@ class Learning:
             self._dirty.add(rule)
         self.hour_ends = last_tick_of_hour(tick + 1)
 
-    def rebuild(self, tick: int) -> None:
-        """After `restore`; `tick` is the first that is not decided."""
-        self.hour_ends = last_tick_of_hour(tick) if self._learns else None
+    def begin(self, tick: int) -> None:
+        """`tick` is the first that is not decided, whether a state was restored or there is none."""
+        if self._learns and self.hour_ends is None:
+            self.hour_ends = last_tick_of_hour(tick)
 
     def take_dirty(self, cases: Iterable[Case]) -> list[Row]:
         """What changed since the last call."""
@@ -98,7 +96,7 @@ class Learning:
     def restore(self, row: Row, case: Case | None) -> None:
         """Put a row back. case: of the row's series, None if there is none any more, or if it is of a rule."""
         (name, _, _), hour, values = row
-        rule = name.removesuffix(_MARK)
+        rule = rule_of(row[0])
         if rule != name and rule in self._counts:
             self._since[rule] = int(values[0])
         if case is None or case.baseline is None:
@@ -107,6 +105,11 @@ class Learning:
             case.baseline.weeks_without = int(values[0])
         else:
             case.baseline.load(hour, values)
+
+
+def rule_of(identity: Identity) -> str:
+    """The id of the rule that a row is of."""
+    return identity[0].removesuffix(_MARK)
 
 
 def _of_rule(rule: str, since: int) -> Row:

@@ -68,10 +68,11 @@ class Plan:
         self.series = 0
 
     def window_at(self, now_ms: int) -> tuple[int, int]:
-        """(begin, width) of the longest window as of a time, in milliseconds: the panes that begin in it."""
-        width_ms = self.windows[self.longest][1]
-        granularity = granularity_ms(width_ms)
-        return now_ms - now_ms % granularity - width_ms + granularity, width_ms
+        """(begin, width) of the longest window as of a time, in milliseconds: the panes that begin in it, the last of which goes on."""
+        longest_ms = self.windows[self.longest][1]
+        granularity = granularity_ms(longest_ms)
+        panes = -(-longest_ms // granularity)  # a window that is no multiple of them covers one more in part
+        return now_ms - now_ms % granularity - (panes - 1) * granularity, panes * granularity
 
     @property
     def z(self) -> float:

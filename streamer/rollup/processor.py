@@ -221,6 +221,7 @@ class RollupProcessor:
         while True:
             tick = min(self.watched.next_slide_ms / TICK_MS, _or_never(self.hold.next_tick), _or_never(self.decisions.next_due))
             if tick >= clock:
+                self.decisions.begin(clock)
                 return
             self._decide(int(tick))
 

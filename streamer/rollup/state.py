@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from streamer.definitions import parse
 from streamer.deltas import TICK_MS
+from streamer.durations import parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.processor import MARKER_KEY
-from streamer.rollup import rows
+from streamer.rollup import learning, rows
 from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rollup.hold import Held
 from streamer.rollup.panes import CHUNK_SERIES, Sums
@@ -19,7 +20,7 @@ from streamer.rollup.series import SeriesTable
 from streamer.rules.exemplars import Evidenced, evidence_of
 
 if TYPE_CHECKING:
-    from streamer.definitions import Rule
+    from streamer.definitions import Definitions, Rule
     from streamer.rollup.processor import RollupProcessor
 
 Row = tuple[bytes, bytes | None]
@@ -117,7 +118,12 @@ def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple
     for key, value in kinds.get(rows.RULE, []):
         decisions.restore(rows.rule_of(key), rows.decode_episode(value), rules)
     for key, value in kinds.get(rows.BASELINE, []):
-        decisions.restore_baseline((*rows.baseline_of(key), rows.decode_values_of_hour(value)))
+        identity, hour = rows.baseline_of(key)
+        id_ = learning.rule_of(identity)
+        if _learnt(of_before, id_) == _learnt(processor.definitions, id_):
+            decisions.restore_baseline((identity, hour, rows.decode_values_of_hour(value)))
+        else:  # what was usual of another number is not usual of this one
+            processor.written.foreign.add(key)
     for key, value in kinds.get(rows.EVIDENCE, []):
         identity = rows.rule_of(key)
         before, now = (_evidenced(of.rule, identity[0]) for of in (of_before, processor.definitions))
@@ -128,9 +134,19 @@ def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple
     decisions.rebuild(marker.clock)
 
 
+def _learnt(definitions: Definitions, id_: str) -> tuple[str | None, int, str] | None:
+    """What a rule learns: of which metric, in a window of which length, by whose hours."""
+    rule = _named(definitions.rule, id_)
+    return None if rule is None else (rule.metric, max(int(parse_duration(name)) for name in rule.windows), definitions.timezone)
+
+
+def _named(rules: Iterable[Rule], id_: str) -> Rule | None:
+    return next((rule for rule in rules if rule.id == id_), None)
+
+
 def _evidenced(rules: Iterable[Rule], id_: str) -> Evidenced | None:
     """What is evidence of a rule."""
-    rule = next((rule for rule in rules if rule.id == id_), None)
+    rule = _named(rules, id_)
     return None if rule is None or rule.metric is None else evidence_of(METRIC_BY_ID[rule.metric], rule.when)
 
 

@@ -1,0 +1,130 @@
+"""Rules that compare with what is usual are looked at by the clock, too: what is usual changes while nothing else does."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamer import definitions
+from streamer.alerts.times import milliseconds
+from streamer.metrics.counters import Counter
+from streamer.rollup import rows
+from tests.unit.rollup.feed import Change, Feed
+
+MINUTE = 60
+HOUR = 3_600
+DAY = 24 * HOUR
+WEEK = 7 * DAY
+MONDAY = 1_786_320_000  # 00:00 UTC
+OPENS, CLOSES = 8, 20
+FILE = """
+revision = 1
+windows = ["5m", "1h"]
+[[slice]]
+by = ["journey"]
+[[rule]]
+id = "unusual"
+metric = "touchpoints"
+by = ["journey"]
+windows = ["1h"]
+when = "WHEN"
+baseline = "hour-of-week"
+runbook = "docs/runbooks/unusual.md"
+"""
+GONE = FILE.replace("WHEN", "value < 0.5 * baseline - 5")
+
+
+def hour(feed: Feed, begin: int, *, per_minute: int = 1, counter: Counter = Counter.TOUCHPOINTS) -> None:
+    """An hour with so many a minute, and the clock at its end."""
+    times = range(begin, begin + HOUR, MINUTE)
+    changes: dict[int, list[Change]] = {t: [(t // 10, ("checkout",), int(counter), per_minute)] for t in times if per_minute}
+    feed.send(begin + HOUR, changes, dimensions=("journey",))
+
+
+def ordinary_weeks(feed: Feed, weeks: int = 3) -> int:
+    """Weeks with one a minute while the shop is open; when they are over."""
+    for begin in range(MONDAY, MONDAY + weeks * WEEK, HOUR):
+        hour(feed, begin, per_minute=int(OPENS <= (begin - MONDAY) % DAY // HOUR < CLOSES))
+    feed.drain()
+    assert feed.alerts == []
+    return MONDAY + weeks * WEEK
+
+
+def told(feed: Feed, since: int) -> list[tuple[str, float]]:
+    """(state, hours since) of each alert."""
+    feed.drain()
+    return [(one.state, round((milliseconds(one.event_time) // 1000 - since) / HOUR, 2)) for one in feed.alerts]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_that_everything_has_stopped_is_told_and_ends_with_the_shops_hours(crash: bool) -> None:
+    feed = Feed(GONE)
+    monday = ordinary_weeks(feed)
+    for begin in range(monday, monday + DAY, HOUR):
+        if crash:
+            feed.drain()
+            feed.crash()
+        hour(feed, begin, per_minute=0)
+    # At ten minutes past eight 10 of an hour are usual, and at ten to nine in the evening no more than that.
+    assert told(feed, monday) == [("firing", round(OPENS + 1 / 6, 2)), ("resolved", pytest.approx(CLOSES + 5 / 6, abs=0.02))]
+
+
+def test_a_timer_of_a_state_that_is_over_looks_at_nothing() -> None:
+    """A restore does not know it; what usual is moves on meanwhile, and the look would see something else."""
+    text = FILE.replace("WHEN", "value >= baseline + 5").replace('baseline = "', 'for = "10m"\nbaseline = "')
+
+    def run(*, crash: bool) -> list[tuple[str, float]]:
+        feed = Feed(text)
+        for week in range(3):
+            half_past = MONDAY + week * WEEK + 19 * HOUR + HOUR // 2
+            feed.send(half_past + 1, {half_past: [(half_past // 10, ("checkout",), Counter.TOUCHPOINTS, 60)]}, dimensions=("journey",))
+        eight = MONDAY + 3 * WEEK + 20 * HOUR
+        feed.send(eight)
+        for at, n in ((eight + 600, 56), (eight + 660, -6)):
+            feed.send(at + 1, {at: [((eight + 600) // 10, ("checkout",), Counter.TOUCHPOINTS, n)]}, dimensions=("journey",))
+        feed.drain()
+        if crash:
+            feed.crash()
+        feed.send(eight + 2_500)
+        return told(feed, eight)
+
+    assert run(crash=False) == run(crash=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "alerts"),
+    [
+        (("revision = 1", "revision = 2"), []),
+        (('["1h"]\nwhen', '["5m"]\nwhen'), []),
+        (('metric = "touchpoints"', 'metric = "journeys_started"'), []),
+        (("revision = 1", 'revision = 1\ntimezone = "Asia/Tokyo"'), []),
+    ],
+    ids=["nothing of it", "window", "metric", "hours"],
+)
+def test_what_was_usual_of_another_number_is_not_usual_of_this_one(change: tuple[str, str], alerts: list[tuple[str, float]]) -> None:
+    feed = Feed(GONE)
+    monday = ordinary_weeks(feed)
+    text = GONE.replace(*change)
+    feed.definitions = definitions.parse(text.replace("revision = 1", "revision = 2"))
+    feed.crash()
+    for begin in range(monday, monday + DAY, HOUR):
+        hour(feed, begin, per_minute=int(OPENS <= (begin - monday) // HOUR < CLOSES))
+    assert told(feed, monday) == alerts
+    learnt = [row for row in feed.rollup.decisions.all_baselines() if row[0][0] == "unusual"]
+    known = max(len(values) for _, _, values in learnt)
+    assert known == (4 if change == ("revision = 1", "revision = 2") else 1), "weeks that are known of an hour"
+    kept = {key for key in feed.changelog if rows.by_kind(key) == rows.BASELINE}
+    assert kept == {key for key in feed.rollup.rows() if rows.by_kind(key) == rows.BASELINE}, "what is not learnt any more is gone"
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_since_when_a_rule_looks_does_not_depend_on_a_restart(crash: bool) -> None:
+    feed = Feed(FILE.replace("WHEN", "value >= 2 * baseline + 10"))
+    for at in (MONDAY, MONDAY + 10):
+        feed.send(at)
+    feed.drain()
+    if crash:
+        feed.crash()
+    now = MONDAY + 3 * WEEK + 3 * HOUR
+    feed.send(now)
+    feed.send(now + 2, {now: [(now // 10, ("checkout",), Counter.TOUCHPOINTS, 50)]}, dimensions=("journey",))
+    assert told(feed, now) == [("firing", 0.0)], "a series that is new had none in the weeks before"
