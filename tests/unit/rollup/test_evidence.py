@@ -74,6 +74,19 @@ def test_what_has_left_the_window_is_no_evidence_any_more() -> None:
     assert record.evidence_count == 2
 
 
+@pytest.mark.parametrize(("window", "begins"), [("65s", "14:13:20"), ("70s", "14:13:20"), ("60s", "14:13:30")])
+def test_a_window_that_is_no_whole_panes_covers_one_more_in_part(window: str, begins: str) -> None:
+    feed = Feed(rule("lower > 0.3", windows=f'["{window}"]').replace('"1m"', f'"{window}"'))
+    feed.send(T0 + 2, {T0: [(PANE, WEB, Counter.ABANDONED, 1)]}, seen=abandoned(T0, [7]))
+    late = T0 + 60
+    feed.send(late + 2, {late: [(late // 10, WEB, Counter.ABANDONED, 2)]}, seen=abandoned(late, [8, 9]))
+    record = told(feed)[-1]
+    assert record.window is not None
+    assert record.window.start == f"2026-09-21T{begins}.000Z"
+    assert offsets_of(record) == ([8, 9] if window == "60s" else [7, 8, 9])
+    assert record.evidence_count == len(record.evidence) == record.metric.n
+
+
 def test_what_is_taken_back_is_no_evidence_any_more() -> None:
     feed = Feed(rule("lower > 0.2", "min_n = 3"))
     feed.send(T0 + 1, {T0: [(PANE, WEB, Counter.ABANDONED, 2)]}, seen=abandoned(T0, [1, 2]))
