@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streamer.alerts import dead
+from streamer.alerts.alert import encode
 from streamer.cli import app
 from streamer.errors import InputError
 from tests import alert_support
@@ -87,6 +88,33 @@ async def test_what_was_given_up_is_shown_and_handed_over_once_more(
         assert (done.exit_code, done.stdout) == (0, "1 delivered, 0 left\n")
         assert receiver.customers() == ["bob"]
     assert client.xlen(stream) == 1, "what is not the sink's stays"
+
+
+async def test_people_are_not_told_of_what_has_expired_meanwhile_and_programs_are(
+    settings: Settings, client: redis_client.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = f"{settings.redis_prefix}alerts:dead"
+    async with receiving() as receiver:
+        monkeypatch.setenv("TEAM_URL", f"json://127.0.0.1:{receiver.port}/chat")
+        path = write_config(tmp_path, webhook(receiver), 'name = "team"\nkind = "apprise"\nurl_env = "TEAM_URL"')
+        gone = encode(alert("ann", expires_in_seconds=-1))
+        for sink in ("team", "crm"):
+            entry: dict[Any, Any] = {
+                "alert": gone,
+                "entry_id": "1-0",
+                "group": f"sink-{sink}",
+                "consumer": "c",
+                "deliveries": 1,
+                "reason": "HTTP 503",
+            }
+            client.xadd(stream, entry)
+        done = await run("redrive", "--config", str(path), "--sink", "team")
+        assert (done.exit_code, done.stdout) == (0, "0 delivered, 1 expired, 0 left\n")
+        assert receiver.taken == []
+        done = await run("redrive", "--config", str(path), "--sink", "crm")
+        assert (done.exit_code, done.stdout) == (0, "1 delivered, 0 left\n")
+        assert receiver.customers() == ["ann"]
+    assert client.xlen(stream) == 0
 
 
 async def test_a_receiver_that_is_still_away_is_asked_once_and_everything_stays(
