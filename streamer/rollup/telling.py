@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from streamer.rollup.plans import Case, Plan
     from streamer.rules.evaluate import Episode, Transition
 
-# When a consumer may forget an episode of which nobody said that it ended [H]; every episode here ends by itself sooner,
-# unless the condition goes on holding.
+# When a consumer may forget an episode of which nobody said that it ended [H]; while its condition goes on holding it is told again daily.
 EXPIRES_AFTER_MS: Final = 7 * 86_400_000
 # Series that a group's alert lists.
 CHILDREN_MAX: Final = 20

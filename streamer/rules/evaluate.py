@@ -20,6 +20,8 @@ from streamer.deltas import TICK_MS
 from streamer.rules.quiet import QuietHours, held_until
 
 CLEAN_EVALUATIONS: Final = 3
+# What goes on firing is told again once a day, long before consumers may forget it (`rollup/telling.py`).
+RENEWED_TICKS: Final = 86_400_000 // TICK_MS
 
 Status = Literal["insufficient", "ok", "pending", "firing"]
 
@@ -85,6 +87,9 @@ def step(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outcome
             episode.status = idle(outcomes)
             episode.transitions += 1
             transition = Transition("resolved", ended)
+        elif tick > episode.fired and (tick - episode.fired) % RENEWED_TICKS == 0:
+            episode.transitions += 1
+            transition = Transition("amended", "")
     elif min(outcomes) is Outcome.HOLDS:
         if episode.status != "pending":
             episode.status, episode.since = "pending", tick
@@ -139,9 +144,9 @@ def _due(episode: Episode, policy: Policy, tick: int, outcomes: Sequence[Outcome
         return max(episode.since + policy.for_ticks, _allowed(episode, policy, tick))
     if episode.status != "firing":
         return None
-    due = []
+    due = [episode.fired + ((tick - episode.fired) // RENEWED_TICKS + 1) * RENEWED_TICKS]
     if Outcome.FAILS in outcomes:
         due.append((tick // policy.pane_ticks + 1) * policy.pane_ticks)
     if episode.starved_since is not None:
         due.append(episode.starved_since + policy.longest_ticks)
-    return min(due, default=None)
+    return min(due)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.rules.evaluate import Episode, Outcome, Policy, step
+from streamer.rules.evaluate import RENEWED_TICKS, Episode, Outcome, Policy, step
 
 HOLDS, FAILS, SMALL = Outcome.HOLDS, Outcome.FAILS, Outcome.INSUFFICIENT
 POLICY = Policy(for_ticks=60, longest=1, longest_ticks=3_600, pane_ticks=10)
@@ -68,7 +68,7 @@ def test_holding_again_starts_the_clean_count_anew() -> None:
     step(episode, POLICY, T + 10, (FAILS, HOLDS))
     step(episode, POLICY, T + 20, (FAILS, HOLDS))
     step(episode, POLICY, T + 25, (HOLDS, HOLDS))
-    assert (episode.clean, episode.due) == (0, None)
+    assert (episode.clean, episode.due) == (0, T + RENEWED_TICKS)
     assert step(episode, POLICY, T + 30, (FAILS, HOLDS)) is None
 
 
@@ -115,3 +115,16 @@ def test_each_firing_is_a_new_episode_with_transitions_from_one() -> None:
     transition = step(episode, POLICY, T + 100, (HOLDS, HOLDS))
     assert transition is not None
     assert (episode.firings, episode.transitions, episode.clean) == (2, 1, 0)
+
+
+def test_what_goes_on_firing_is_told_again_every_day() -> None:
+    episode = firing()
+    for day in (1, 2, 9):
+        due = T + day * RENEWED_TICKS
+        assert step(episode, POLICY, due - 1, (HOLDS, HOLDS)) is None
+        assert episode.due == due
+        transition = step(episode, POLICY, due, (HOLDS, HOLDS))
+        assert transition is not None
+        assert transition.state == "amended"
+        assert step(episode, POLICY, due + 1, (HOLDS, HOLDS)) is None
+    assert (episode.status, episode.firings, episode.transitions) == ("firing", 1, 4)

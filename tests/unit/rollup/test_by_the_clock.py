@@ -1,4 +1,4 @@
-"""Rules that compare with what is usual are looked at by the clock, too: what is usual changes while nothing else does."""
+"""What time alone decides of aggregate rules: what is usual changes while nothing else does, and what goes on is told again."""
 
 from __future__ import annotations
 
@@ -128,3 +128,26 @@ def test_since_when_a_rule_looks_does_not_depend_on_a_restart(crash: bool) -> No
     feed.send(now)
     feed.send(now + 2, {now: [(now // 10, ("checkout",), Counter.TOUCHPOINTS, 50)]}, dimensions=("journey",))
     assert told(feed, now) == [("firing", 0.0)], "a series that is new had none in the weeks before"
+
+
+@pytest.mark.parametrize("group_by", ["", "group_by = []\n"], ids=["a series", "a group"])
+@pytest.mark.parametrize("crash", [False, True])
+def test_an_alert_that_goes_on_is_renewed_before_it_expires_though_nothing_changes(group_by: str, crash: bool) -> None:
+    feed = Feed(
+        FILE.replace("WHEN", "value >= 1")
+        .replace('baseline = "hour-of-week"\n', group_by)
+        .replace('"1h"]\nwhen', '"7d"]\nwhen')
+        .replace('"1h"]', '"1h", "7d"]')
+    )
+    feed.send(MONDAY + 1, {MONDAY: [(MONDAY // 10, ("checkout",), Counter.TOUCHPOINTS, 5)]}, dimensions=("journey",))
+    for day in range(1, 10):
+        if crash:
+            feed.drain()
+            feed.crash()
+        feed.send(MONDAY + day * DAY + 1)
+    renewed: list[tuple[str, float]] = [("amended", 24.0 * day) for day in range(1, 8)]
+    assert told(feed, MONDAY)[: len(renewed) + 1] == [("firing", 0.0), *renewed][: len(renewed) + 1]
+    assert told(feed, MONDAY)[-1][0] == "resolved"
+    expiries = [milliseconds(one.expires_at) - milliseconds(one.event_time) for one in feed.alerts]
+    assert min(expiries) > DAY * 1000
+    assert len({one.alert_id for one in feed.alerts}) == len(feed.alerts)
