@@ -119,8 +119,8 @@ def run(stack: Stack, row: Row, prefix: str, log: Path) -> tuple[processes.Usage
             lines = log.with_name(f"{number}-{log.name}")
             measured = processes.measured(COMMAND, broker_pid=stack.kafka.pid, log=lines, environment=own, directory=log.parent)
             runs.append(started.enter_context(measured))
-            # The publisher of another worker finds Redis as the first one has left it.
-            workers.append(Worker(own, lines, wanted=ROLES if number == 0 else ROLES_IN_GROUPS))
+            # Which of several publishers rebuilds the active set, and says so, is a matter of chance.
+            workers.append(Worker(own, lines, wanted=ROLES if row.workers == 1 else ROLES_IN_GROUPS))
         for worker, running in zip(workers, runs, strict=True):
             worker.attach(running.process)
         for worker in workers:

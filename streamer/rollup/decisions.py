@@ -15,6 +15,7 @@ from streamer.metrics.counters import ACCOUNT
 from streamer.metrics.metric import counters_of
 from streamer.metrics.readings import STATES, AccountsReading, RuleReading
 from streamer.rollup import groups, telling
+from streamer.rollup.baselines import HOUR_TICKS
 from streamer.rollup.estimates import COUNTER_BITS, Estimate
 from streamer.rollup.evidence import Evidence
 from streamer.rollup.groups import Group
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from streamer.rules.language import Value
 
 # What is usual changes with the time, at most by a sixtieth of the way from hour to hour in so long: a rule that compares with it is looked
-# at as often though no number changes, or it would not see that everything has stopped.
+# at as often though no number changes, or it would not see that everything has stopped. Only in hours in which it does change: a history
+# may end with months of nothing.
 LOOK_TICKS: Final = 60
 
 _CHANGED_MODE = Transition("resolved", "a change of how the rule is told")
@@ -77,6 +79,7 @@ class Decisions:
         self._sums: WindowSums = {}
         self._learning = Learning(self.plans, zone)
         self._usual: list[Case] = []  # compare with what is usual
+        self._moving: list[Case] = []  # those of which that changes within the hour
         self._next_look: int | None = None
         self._tick = 0
 
@@ -100,6 +103,8 @@ class Decisions:
             plan.series += not case.excluded
             if case.baseline is not None and not case.excluded:
                 self._usual.append(case)
+                if tick is not None and self._moves(case, tick):
+                    self._moving.append(case)
             for counter in counters_of(plan.metric):
                 key = number << COUNTER_BITS | counter
                 # An excluded case needs no evaluation, only its sums for the state it shows.
@@ -136,9 +141,11 @@ class Decisions:
             at, index = heappop(self._timers)
             if self._cases[index].episode.due == at:  # others are of a state that is no more, and a restore does not know them
                 cases.add(self._cases[index])
+        if tick % HOUR_TICKS == 0:
+            self._moving = [case for case in self._usual if self._moves(case, tick)]
         if tick % LOOK_TICKS == 0:
-            cases.update(self._usual)
-        self._next_look = (tick // LOOK_TICKS + 1) * LOOK_TICKS
+            cases.update(self._moving)
+        self._plan_look(tick + 1)
         touched: dict[Group, None] = {}
         for case in sorted(cases, key=lambda case: (case.plan.index, case.values)):
             told += self._decide(case, tick, touched)
@@ -241,7 +248,19 @@ class Decisions:
         """`tick` is the first that is not decided: from there on time decides, too, if nothing has been decided before."""
         self._learning.begin(tick)
         if self._next_look is None:
-            self._next_look = -(-tick // LOOK_TICKS) * LOOK_TICKS
+            self._moving = [case for case in self._usual if self._moves(case, tick)]
+            self._plan_look(tick)
+
+    def _plan_look(self, tick: int) -> None:
+        """The next look from this tick on."""
+        every = LOOK_TICKS if self._moving else HOUR_TICKS
+        self._next_look = -(-tick // every) * every
+
+    def _moves(self, case: Case, tick: int) -> bool:
+        """Whether what is usual changes in the hour of a tick, its first moment included."""
+        begin = tick - tick % HOUR_TICKS
+        usual = [self._learning.usual(case, at) for at in (begin - 1, begin, begin + HOUR_TICKS - 1)]
+        return usual.count(usual[0]) < len(usual)
 
     def _decide(self, case: Case, tick: int, touched: dict[Group, None]) -> list[Told]:
         estimates, outcomes = self._outcomes(case, tick)

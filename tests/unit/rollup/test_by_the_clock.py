@@ -151,3 +151,13 @@ def test_an_alert_that_goes_on_is_renewed_before_it_expires_though_nothing_chang
     expiries = [milliseconds(one.expires_at) - milliseconds(one.event_time) for one in feed.alerts]
     assert min(expiries) > DAY * 1000
     assert len({one.alert_id for one in feed.alerts}) == len(feed.alerts)
+
+
+def test_months_of_nothing_are_not_looked_at_minute_by_minute() -> None:
+    """The end of an ingested history is its longest deadline after its last event."""
+    feed = Feed(GONE)
+    hour(feed, MONDAY)
+    decided: list[int] = []
+    feed.rollup.observe = decided.append
+    feed.send(MONDAY + 90 * DAY)
+    assert len(decided) < 2 * 90 * 24 + 8 * DAY // MINUTE, "an hour ends, an hour begins; and minutes while hours become known, in the third week"
