@@ -233,7 +233,7 @@ async def run(options: Options) -> int:
         await session.catch_up(reader)
         reading = await session.watch(reader, options.seconds)
         told = await reader.story()
-        for line in [] if told is None else story.lines(told):
+        for line in [] if told is None else story.lines(told, PARTITIONS):
             session.say(line)
     found = summary(reading, session.live_after_seconds, told)
     sys.stdout.write(json.dumps(found) + "\n")

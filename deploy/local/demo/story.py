@@ -55,8 +55,8 @@ def best(alerts: Iterable[Alert]) -> Story | None:
     return max(whole, key=lambda story: story.rank, default=None)
 
 
-def lines(story: Story) -> list[str]:
-    """For people, one line each."""
+def lines(story: Story, partitions: int) -> list[str]:
+    """For people, one line each. partitions: of the source topic, which the command has to be told."""
     began = story.began
     told = [f"one alert from its cause to its end: {began.rule.id}, {printable(about(began))}"]
     told += [f"  {_at(event.time)}  {event.type:<24} {event.topic}[{event.partition}] offset {event.offset}" for event in began.evidence]
@@ -66,7 +66,8 @@ def lines(story: Story) -> list[str]:
             told += [
                 f"            {text}" for text in (began.counterfactual, f"To do: {began.suggested_action}. See {began.runbook}") if text
             ]
-    return [*told, f"  how it came to that, in full: .venv/bin/streamer explain {began.alert_id}"]
+    command = f"STREAMER_PARTITIONS={partitions} .venv/bin/streamer explain {began.alert_id} --topic"
+    return [*told, f"  how it came to that, in full, while this runs: {command}"]
 
 
 def summary(story: Story | None) -> dict[str, Any] | None:
