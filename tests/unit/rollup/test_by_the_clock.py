@@ -160,4 +160,4 @@ def test_months_of_nothing_are_not_looked_at_minute_by_minute() -> None:
     decided: list[int] = []
     feed.rollup.observe = decided.append
     feed.send(MONDAY + 90 * DAY)
-    assert len(decided) < 2 * 90 * 24 + 8 * DAY // MINUTE, "an hour ends, an hour begins; and minutes while hours become known, in the third week"
+    assert len(decided) < 2 * 90 * 24 + 8 * DAY // MINUTE, "hours that end and begin, and the minutes of a week in which hours become known"
