@@ -112,10 +112,10 @@ class MachineApp(faust.App):
         for owner in list(self.partitions.owners):
             if owner.commit_began is not None:
                 ages[f"a commit of partition {owner.partition} has not ended"] = now - owner.commit_began
-            if owner.epoch is None and not (self.rebalancing or self.partitions.is_opening or self.partitions.is_closing):
-                ages[f"partition {owner.partition} is open and has not begun"] = now - owner.moved
             if owner.epoch is not None:
                 ages[f"partition {owner.partition} has records and has folded none"] = now - owner.moved
+            elif not (self.rebalancing or self.partitions.is_opening or self.partitions.is_closing):
+                ages[f"partition {owner.partition} is open and has not begun"] = now - owner.moved
         if max(ages.values()) <= limit:
             return None
         # One hang shows in several ages, the causes first; they began about when their effect did.

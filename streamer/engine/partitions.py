@@ -223,18 +223,25 @@ class Partitions:
         self._opening.clear()
 
     async def _close(self, owner: Owner, *, for_good: bool) -> None:
+        if for_good:
+            await owner.close(for_good=True)
+            self._owners.pop(owner.partition, None)
+        # Whoever fenced us may have lost the partition itself: as long as we are a member, whom the rebalance gives it to opens it.
+        elif await self._let_go(owner, for_good=False) and owner.changelog_end is not None and owner.edition == self._edition:
+            self._kept[owner.partition] = Kept(owner.processor, owner.changelog_end)
+
+    async def _let_go(self, owner: Owner, *, for_good: bool) -> bool:
+        """Close an owner and go on without it; False if what it had was not committed."""
         try:
             await owner.close(for_good=for_good)
         except KafkaError as exc:
-            if for_good or denial(exc) is not None:
+            if denial(exc) is not None:  # opening again grants nothing
                 raise
-            # Whoever fenced us may have lost the partition itself: as long as we are a member, whom the rebalance gives it to opens it.
             self._note_failed(owner, exc)
             await self._give_up(owner, exc)
-            return
+            return False
         self._owners.pop(owner.partition, None)
-        if owner.changelog_end is not None and owner.edition == self._edition:
-            self._kept[owner.partition] = Kept(owner.processor, owner.changelog_end)
+        return True
 
     # -- fencing
 
@@ -323,24 +330,16 @@ class Partitions:
 
     async def _renew(self, owner: Owner) -> None:
         self.progressed = time.monotonic()
-        await _to_its_end(self._let_go(owner))
+        await _to_its_end(self._let_go(owner, for_good=True))  # what is not in the rows would be folded again
         again = await self._open_owner(owner.partition, None)
         await self._position([again])
         again.mark_changed()  # that the definitions are others is to be committed now, not with the next event
-
-    async def _let_go(self, owner: Owner) -> None:
-        try:
-            await owner.close(for_good=True)  # what is not in the rows would be folded again
-            self._owners.pop(owner.partition, None)
-        except KafkaError as exc:
-            self._note_failed(owner, exc)
-            await self._give_up(owner, exc)
 
     def _tp(self, partition: int) -> TP:
         return TP(self._source, partition)
 
 
-async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+async def _to_its_end(work: Coroutine[None, None, object]) -> None:
     """Do it all, and be cancelled only then: a commit that is broken off cannot be taken up again, nor its owner closed."""
     doing = asyncio.create_task(work)
     try:

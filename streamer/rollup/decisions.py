@@ -142,7 +142,7 @@ class Decisions:
             if self._cases[index].episode.due == at:  # others are of a state that is no more, and a restore does not know them
                 cases.add(self._cases[index])
         if tick % HOUR_TICKS == 0:
-            self._moving = [case for case in self._usual if self._moves(case, tick)]
+            self._find_moving(tick)
         if tick % LOOK_TICKS == 0:
             cases.update(self._moving)
         self._plan_look(tick + 1)
@@ -248,13 +248,16 @@ class Decisions:
         """`tick` is the first that is not decided: from there on time decides, too, if nothing has been decided before."""
         self._learning.begin(tick)
         if self._next_look is None:
-            self._moving = [case for case in self._usual if self._moves(case, tick)]
+            self._find_moving(tick)
             self._plan_look(tick)
 
     def _plan_look(self, tick: int) -> None:
         """The next look from this tick on."""
         every = LOOK_TICKS if self._moving else HOUR_TICKS
         self._next_look = -(-tick // every) * every
+
+    def _find_moving(self, tick: int) -> None:
+        self._moving = [case for case in self._usual if self._moves(case, tick)]
 
     def _moves(self, case: Case, tick: int) -> bool:
         """Whether what is usual changes in the hour of a tick, its first moment included."""
