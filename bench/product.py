@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from bench import outputs, processes
 from bench.job import ABANDONED, CLOSED, CONTACT, DEADLINE_MS, EVENTS, LOST, OPENED, SWITCHED, SWITCHES, Alert
 from bench.oracle import Event, decode
-from bench.worker import COMMAND, PARTITIONS, ROLES_IN_GROUPS, Worker, compiled_environment, environment_of
+from bench.worker import COMMAND, PARTITIONS, ROLES_IN_GROUPS, Worker, compiled_environment, environment_of, metrics_port
 from deploy.local.process import await_condition
 from streamer import deltas, settings, topics
 from streamer.alerts import alert
@@ -109,12 +109,13 @@ async def _existing(bootstrap: str, names: list[str]) -> set[str]:
 
 def run(stack: Stack, row: Row, prefix: str, log: Path) -> tuple[processes.Usage, dict[str, Any]]:
     """Start the workers, wait until all is folded, committed, rolled up and delivered, and stop them; usage, and CPU by role."""
-    environments = [environment(stack, row, prefix) for _ in range(row.workers)]  # each with ports of its own
-    fresh_topics(environments[0])
+    made = environment(stack, row, prefix)
+    fresh_topics(made)
     roles: Tally[str] = Tally()
     with ExitStack() as started:
         workers, runs = [], []
-        for number, own in enumerate(environments):
+        for number in range(row.workers):
+            own = made | {"STREAMER_METRICS_PORT": str(metrics_port())}
             lines = log.with_name(f"{number}-{log.name}")
             measured = processes.measured(COMMAND, broker_pid=stack.kafka.pid, log=lines, environment=own, directory=log.parent)
             runs.append(started.enter_context(measured))
