@@ -60,7 +60,7 @@ class Running:
         self._tree = psutil.Process(process.pid)
         self._over = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
-        self._reaped = False
+        self._reaped = self._told = False
         self._begun = time.monotonic()
         self._sampler.start()
 
@@ -78,8 +78,13 @@ class Running:
         self.usage.wall_seconds = time.monotonic() - self._begun
 
     def tell(self) -> None:
-        """Tell it to end, without waiting: side by side, the last would take over what the others have left."""
-        self._signal(signal.SIGTERM)
+        """Tell it to end, without waiting: side by side, the last would take over what the others have left.
+
+        Once: a second signal would kill one that has ended in order and heeds signals no more.
+        """
+        if not self._told:
+            self._told = True
+            self._signal(signal.SIGTERM)
 
     def end(self) -> None:
         """Make sure that it has ended, and take its final figures."""
