@@ -49,10 +49,12 @@ class Customers:
         found = self._all.get(key)
         if found is None or isinstance(found, Customer):
             return found
-        row = _row_of(found)
-        customer = Customer.of_row(key, row)  # with its deadline as its place
-        if row is not found:
-            customer.queued = split_time(found)[0]
+        if found[0] >= _ROW_BEGINS:
+            customer = Customer.of_row(key, found)  # with its deadline as its place
+        else:
+            queued, row = split_time(found)
+            customer = Customer.of_row(key, row)
+            customer.queued = queued
         customer.dirty = key in self.changed
         if key in self._unwritten:
             self._unwritten.remove(key)

@@ -67,7 +67,7 @@ class Fold:
         if not packed:
             return State()
         state = state_of(_decode(packed), self.cells.unpack)
-        for gone in state.kept.keys() - self.chapters.keys():  # of other definitions, where the chapter was on
+        for gone in [name for name in state.kept if name not in self.chapters]:  # of other definitions, where the chapter was on
             del state.kept[gone]
         return state
 
