@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USER_AGENT: Final = f"journey-streamer/{__version__}"
-# Timed out, too early, too many: of the 4xx these pass by themselves.
-PASSING: Final = frozenset({408, 425, 429})
+# Of the 4xx, what does not say that this alert is not wanted. Who is not let in (401, 403, 407: a credential has run out or been revoked)
+# would give up every alert as it comes, and the dead stream has room for some thousands only; timed out, too early, too many pass.
+PASSING: Final = frozenset({401, 403, 407, 408, 425, 429})
 
 
 def session(ca_file: Path | None) -> aiohttp.ClientSession:

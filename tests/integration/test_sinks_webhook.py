@@ -127,7 +127,7 @@ def test_the_receivers_side_refuses_what_is_forged_changed_or_old() -> None:
     assert not verify({}, body, SECRET)
 
 
-@pytest.mark.parametrize("status", [500, 429, 408])
+@pytest.mark.parametrize("status", [500, 429, 408, 401])
 async def test_what_may_pass_is_tried_again_in_order(
     settings: Settings, client: redis_client.Redis, receiver: Receiver, writer: RedisWriter, tmp_path: Path, status: int
 ) -> None:
@@ -140,7 +140,7 @@ async def test_what_may_pass_is_tried_again_in_order(
     assert dead(client, settings) == []
 
 
-@pytest.mark.parametrize("status", [400, 401, 301])
+@pytest.mark.parametrize("status", [400, 404, 301])
 async def test_what_the_receiver_refuses_goes_to_the_dead_letters_at_once(
     settings: Settings, client: redis_client.Redis, receiver: Receiver, writer: RedisWriter, tmp_path: Path, status: int
 ) -> None:

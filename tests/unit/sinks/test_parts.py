@@ -28,13 +28,13 @@ def test_two_hundreds_are_taken(status: int) -> None:
     judge(status, None, 0)  # raises nothing
 
 
-@pytest.mark.parametrize("status", [300, 302, 304, 400, 401, 403, 404, 409, 413, 422])
+@pytest.mark.parametrize("status", [300, 302, 304, 400, 402, 404, 409, 413, 422])
 def test_refusals_are_final(status: int) -> None:
     with pytest.raises(RefusedError, match=f"HTTP {status}"):
         judge(status, "60", 0)
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 503, 599])
+@pytest.mark.parametrize("status", [401, 403, 407, 408, 425, 429, 500, 501, 503, 599])
 @pytest.mark.parametrize(
     ("retry_after", "seconds"),
     [
