@@ -190,3 +190,11 @@ class RedisWriter:
         numbered = [(self._last + 1 + n, r if isinstance(r, bytes) else encode(r)) for n, r in enumerate(records)]
         await self.store.publish("topic-id", 0, numbered, after=self._last)
         self._last += len(numbered)
+
+
+@pytest.fixture
+async def writer(settings: Settings) -> AsyncIterator[RedisWriter]:
+    """Delivers alerts to the Redis of `settings`."""
+    found = RedisWriter(settings)
+    yield found
+    await found.store.close()

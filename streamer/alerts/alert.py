@@ -5,12 +5,13 @@ Transitions: `firing`, `amended` (its numbers changed), `resolved` (it ended), `
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 SCHEMA_VERSION = 1
 State = Literal["firing", "amended", "resolved", "retracted"]
+ENDS: Final = ("resolved", "retracted")
 
 
 class RuleRef(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from streamer.alerts.alert import ENDS
 from streamer.alerts.times import milliseconds
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def firings_of(alerts: Iterable[Alert]) -> list[Firing]:
             lasting[told.episode_id] = _begun(told)
         elif known is not None:
             known = lasting[told.episode_id] = known._replace(transitions=(*known.transitions, told.alert_id))
-            if told.state in ("resolved", "retracted"):
+            if told.state in ENDS:
                 del lasting[told.episode_id]
                 last[told.episode_id] = len(done)
                 done.append(known._replace(end_ms=milliseconds(told.event_time), ended=told.state))

@@ -65,7 +65,7 @@ def redrive(
     if as_json:
         typer.echo(json.dumps(done._asdict()))
     else:
-        late = f", {done.expired} expired" if done.expired else ""
+        late = "".join(f", {n} {what}" for n, what in ((done.expired, "expired"), (done.ended, "ended")) if n)
         typer.echo(f"{done.delivered} delivered{late}, {done.kept} left" + (f": {done.reason}" if done.reason else ""))
     raise typer.Exit(1 if done.kept else 0)
 

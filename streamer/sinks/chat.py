@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamer.alerts.alert import ENDS
 from streamer.errors import SettingsError
 from streamer.network import is_loopback
 from streamer.sinks.sink import Sink, TryAgainError, sentence
@@ -27,7 +28,7 @@ class ChatSink(Sink):
     async def deliver(self, alert: Alert, data: bytes) -> None:
         """Send one message."""
         title, body = message(alert, ids=self._ids)
-        kind = "success" if alert.state in ("resolved", "retracted") else _KINDS.get(alert.severity, "info")
+        kind = "success" if alert.state in ENDS else _KINDS.get(alert.severity, "info")
         if not await self._service.async_notify(body=body, title=title, notify_type=kind, body_format="text"):
             raise TryAgainError("the service did not take the message")
 

@@ -7,10 +7,13 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from streamer.alerts import dead
+from streamer.alerts.alert import ENDS, decode
+from streamer.alerts.times import milliseconds
 from streamer.sinks.forwarding import group_of, has_expired
 from streamer.sinks.sink import RefusedError, SinkError, TryAgainError
 
 if TYPE_CHECKING:
+    from streamer.alerts.alert import Alert
     from streamer.alerts.publisher import AlertStore
     from streamer.sinks.config import SinkConfig
     from streamer.sinks.sink import Sink
@@ -19,13 +22,15 @@ if TYPE_CHECKING:
 class Redriven(NamedTuple):
     """Alerts that the sink took and that are dead no more; that it refused again; and the first reason why not, if any.
 
-    expired: dead no more either, because it is too late to tell people of them.
+    expired: dead no more either, because it is too late to tell people of them. ended: nor those that have ended meanwhile, of which the
+    sink has taken the end.
     """
 
     delivered: int
     kept: int
     reason: str | None
     expired: int = 0
+    ended: int = 0
 
 
 async def redrive(store: AlertStore, config: SinkConfig, sink: Sink) -> Redriven:
@@ -33,12 +38,19 @@ async def redrive(store: AlertStore, config: SinkConfig, sink: Sink) -> Redriven
 
     A crash between delivery and removal means a repetition: receivers recognise it by `alert_id`. Raises what the store raises.
     """
-    delivered, kept, reason, expired = 0, 0, None, 0
+    delivered, kept, reason, expired, ended = 0, 0, None, 0, 0
     away = False
-    async for entry in dead.read(store, group_of(config.name)):
-        if entry.alert is not None and has_expired(entry.alert, config, int(time.time() * 1000)):
+    entries = [entry async for entry in dead.read(store, group_of(config.name))]
+    to_end = {entry.alert.episode_id for entry in entries if entry.alert is not None and entry.alert.state in ENDS}
+    for entry in entries:
+        now_ms = int(time.time() * 1000)
+        if entry.alert is not None and has_expired(entry.alert, config, now_ms):
             await dead.remove(store, entry)
             expired += 1
+            continue
+        if entry.alert is not None and entry.alert.episode_id not in to_end and await _has_ended(store, entry.alert, now_ms):
+            await dead.remove(store, entry)
+            ended += 1
             continue
         problem = TryAgainError("not tried") if away else await _attempt(sink, entry, config.timeout / 1000)
         if problem is None:
@@ -48,7 +60,15 @@ async def redrive(store: AlertStore, config: SinkConfig, sink: Sink) -> Redriven
         kept += 1
         reason = reason or problem.reason
         away = away or isinstance(problem, TryAgainError)
-    return Redriven(delivered, kept, reason, expired)
+    return Redriven(delivered, kept, reason, expired, ended)
+
+
+async def _has_ended(store: AlertStore, alert: Alert, now_ms: int) -> bool:
+    """Whether something that fired is not in the set of what is firing any more, though nothing but its end takes it out so early."""
+    if alert.state in ENDS or milliseconds(alert.expires_at) <= now_ms:
+        return False
+    record = await store.command("HGET", store.keys.active, alert.fingerprint)
+    return record is None or decode(record).episode_id != alert.episode_id
 
 
 async def _attempt(sink: Sink, entry: dead.DeadDelivery, timeout_seconds: float) -> SinkError | None:

@@ -89,7 +89,7 @@ ALLOWED = {
         "HSCAN cx:alerts:active 0",
         "XREVRANGE cx:alerts + -",
     ],
-    "cx-operator": ["XRANGE cx:alerts:dead - +", "XDEL cx:alerts:dead 1-1"],
+    "cx-operator": ["XRANGE cx:alerts:dead - +", "XDEL cx:alerts:dead 1-1", "HGET cx:alerts:active f"],
     "cx-reader": ["XREVRANGE cx:alerts + -", "XREAD STREAMS cx:alerts 0", "HSCAN cx:alerts:active 0"],
 }
 DENIED = {
@@ -112,6 +112,7 @@ DENIED = {
     ],
     "cx-operator": [
         "XADD cx:alerts:dead * a b", "DEL cx:alerts:dead", "XDEL cx:alerts 1-1", "XRANGE cx:alerts - +", "GET other",
+        "HSET cx:alerts:active f r", "HDEL cx:alerts:active f",
     ],
     "cx-reader": [
         "XADD cx:alerts * alert x", "XREADGROUP GROUP g c STREAMS cx:alerts >", "HSET cx:alerts:active f r", "XRANGE cx:alerts - +",

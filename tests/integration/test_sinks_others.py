@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 settings = alert_support.redis_settings
+writer = alert_support.writer
 
 RULE = "abandoned-with-friction"
 
@@ -36,13 +37,6 @@ RULE = "abandoned-with-friction"
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamer.alerts.consumer.BLOCK_SECONDS", 0.1)
-
-
-@pytest.fixture
-async def writer(settings: Settings) -> AsyncIterator[RedisWriter]:
-    found = RedisWriter(settings)
-    yield found
-    await found.store.close()
 
 
 def pager(server: Alertmanager, settings: Settings, more: str = "") -> str:

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.integration
 
 settings = alert_support.redis_settings
 client = alert_support.client
+writer = alert_support.writer
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +44,9 @@ async def run(*words: str) -> Any:
     return await asyncio.to_thread(CliRunner().invoke, app, ["alerts", *words])
 
 
-async def give_up(settings: Settings, receiver: Receiver, path: Path, *names: str) -> None:
+async def give_up(settings: Settings, writer: RedisWriter, receiver: Receiver, path: Path, *names: str) -> None:
     """Let the sink refuse alerts of these customers."""
-    writer = RedisWriter(settings)
     await writer.write(*(alert(name) for name in names))
-    await writer.store.close()
     receiver.replies(*[400] * len(names))
     async with forwarding(settings, path) as (forwarder, task):
         await until_counted(forwarder, "crm", "dead", len(names), task)
@@ -55,12 +54,12 @@ async def give_up(settings: Settings, receiver: Receiver, path: Path, *names: st
 
 
 async def test_what_was_given_up_is_shown_and_handed_over_once_more(
-    settings: Settings, client: redis_client.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, client: redis_client.Redis, writer: RedisWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead, "PAGE", 2)
     async with receiving() as receiver:
         path = write_config(tmp_path, webhook(receiver))
-        await give_up(settings, receiver, path, "ann", "bob", "carl")
+        await give_up(settings, writer, receiver, path, "ann", "bob", "carl")
         stream = f"{settings.redis_prefix}alerts:dead"
         client.xadd(stream, {"alert": b"{}", "group": "other", "reason": "undecodable", "deliveries": "x"})
 
@@ -79,7 +78,7 @@ async def test_what_was_given_up_is_shown_and_handed_over_once_more(
         receiver.answer = answer
         done = await run("redrive", "--config", str(path), "--sink", "crm", "--json")
         assert done.exit_code == 1
-        assert json.loads(done.stdout) == {"delivered": 2, "kept": 1, "reason": "HTTP 422", "expired": 0}
+        assert json.loads(done.stdout) == {"delivered": 2, "kept": 1, "reason": "HTTP 422", "expired": 0, "ended": 0}
         assert receiver.customers() == ["ann", "bob", "carl"]
 
         receiver.answer = None
@@ -117,12 +116,29 @@ async def test_people_are_not_told_of_what_has_expired_meanwhile_and_programs_ar
     assert client.xlen(stream) == 0
 
 
+async def test_nobody_is_told_of_what_has_ended_meanwhile_but_together_with_its_end(
+    settings: Settings, client: redis_client.Redis, writer: RedisWriter, tmp_path: Path
+) -> None:
+    stream = f"{settings.redis_prefix}alerts:dead"
+    async with receiving() as receiver:
+        path = write_config(tmp_path, webhook(receiver))
+        await give_up(settings, writer, receiver, path, "ann", "bob", "carl")
+        ends = [alert(name, "resolved", 2) for name in ("ann", "carl")]
+        await writer.write(*ends)
+        client.xadd(stream, {"alert": encode(ends[1]), "entry_id": "9-0", "group": "sink-crm", "reason": "HTTP 400"})
+        done = await run("redrive", "--config", str(path), "--sink", "crm")
+        assert (done.exit_code, done.stdout) == (0, "3 delivered, 1 ended, 0 left\n")
+        told = [(one.record["entity"]["canonical_id"], one.record["state"]) for one in receiver.taken]
+        assert told == [("bob", "firing"), ("carl", "firing"), ("carl", "resolved")]
+    assert client.xlen(stream) == 0
+
+
 async def test_a_receiver_that_is_still_away_is_asked_once_and_everything_stays(
-    settings: Settings, client: redis_client.Redis, tmp_path: Path
+    settings: Settings, client: redis_client.Redis, writer: RedisWriter, tmp_path: Path
 ) -> None:
     async with receiving() as receiver:
         path = write_config(tmp_path, webhook(receiver))
-        await give_up(settings, receiver, path, "ann", "bob")
+        await give_up(settings, writer, receiver, path, "ann", "bob")
         receiver.replies(503)
         done = await run("redrive", "--config", str(path), "--sink", "crm")
         assert (done.exit_code, done.stdout) == (1, "0 delivered, 2 left: HTTP 503\n")

@@ -38,6 +38,7 @@ pytestmark = pytest.mark.integration
 
 settings = alert_support.redis_settings
 client = alert_support.client
+writer = alert_support.writer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "forward-alerts.md").read_text()
 
@@ -53,13 +54,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as found:
         yield found
-
-
-@pytest.fixture
-async def writer(settings: Settings) -> AsyncIterator[RedisWriter]:
-    found = RedisWriter(settings)
-    yield found
-    await found.store.close()
 
 
 def dead(client: redis_client.Redis, settings: Settings) -> list[dict[str, str]]:
