@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from streamer.alerts import dead
 from streamer.alerts.alert import ENDS, decode
 from streamer.alerts.times import milliseconds
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 class Redriven(NamedTuple):
     """Alerts that the sink took and that are dead no more; that it refused again; and the first reason why not, if any.
 
-    expired: dead no more either, because it is too late to tell people of them. ended: nor those that have ended meanwhile, of which the
-    sink has taken the end.
+    expired: dead no more either, because it is too late to tell people of them. ended: nor those that have ended meanwhile, unless their
+    end is dead, too.
     """
 
     delivered: int
@@ -68,7 +70,10 @@ async def _has_ended(store: AlertStore, alert: Alert, now_ms: int) -> bool:
     if alert.state in ENDS or milliseconds(alert.expires_at) <= now_ms:
         return False
     record = await store.command("HGET", store.keys.active, alert.fingerprint)
-    return record is None or decode(record).episode_id != alert.episode_id
+    try:
+        return record is None or decode(record).episode_id != alert.episode_id
+    except msgspec.DecodeError:  # of a later version; told once too often is better than not at all
+        return False
 
 
 async def _attempt(sink: Sink, entry: dead.DeadDelivery, timeout_seconds: float) -> SinkError | None:

@@ -133,6 +133,18 @@ async def test_nobody_is_told_of_what_has_ended_meanwhile_but_together_with_its_
     assert client.xlen(stream) == 0
 
 
+async def test_what_a_later_version_says_of_it_in_the_active_set_does_not_keep_it_back(
+    settings: Settings, client: redis_client.Redis, writer: RedisWriter, tmp_path: Path
+) -> None:
+    async with receiving() as receiver:
+        path = write_config(tmp_path, webhook(receiver))
+        await give_up(settings, writer, receiver, path, "ann")
+        client.hset(f"{settings.redis_prefix}alerts:active", alert("ann").fingerprint, b"{}")
+        done = await run("redrive", "--config", str(path), "--sink", "crm")
+        assert (done.exit_code, done.stdout) == (0, "1 delivered, 0 left\n")
+        assert receiver.customers() == ["ann"]
+
+
 async def test_a_receiver_that_is_still_away_is_asked_once_and_everything_stays(
     settings: Settings, client: redis_client.Redis, writer: RedisWriter, tmp_path: Path
 ) -> None:
