@@ -196,6 +196,9 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         topic_id = self._ids[partition.topic]
         start, end = (await self._log.ranges([partition]))[partition]
         applied = (await self._store.applied_offsets()).get((topic_id, partition.partition))
+        await self._look_for_new_topics()
+        if self._ids[partition.topic] != topic_id:
+            return  # what the topic holds may be the new one's, and what Redis has of the old one: the next turn opens the new one
         if applied is None:
             applied = await self._rebuild(partition, start, end)
             if applied is None:
@@ -291,6 +294,9 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         await self._look_for_losses()
         await self._measure_lag()
         await self._watch.look(mine=TopicPartition(self._settings.topic(topics.ALERTS), 0) in (self._assigned or ()))
+        await self._look_for_new_topics()
+
+    async def _look_for_new_topics(self) -> None:
         ids = await self._log.topic_ids()
         for topic in [topic for topic in ids if ids[topic] != self._ids[topic]]:
             log.warning("topic %s was created again: its partitions start anew", topic, extra={"action": "topic_recreated"})

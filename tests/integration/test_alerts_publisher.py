@@ -13,6 +13,7 @@ import redis as redis_client
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
+from streamer.engine.alert_log import AlertLog
 from streamer.engine.delivery import Publisher
 from streamer.engine.publisher import serve
 from streamer.errors import DataLossError, TopicsError, UnreachableError
@@ -185,6 +186,31 @@ async def test_a_topic_created_again_under_a_running_publisher_starts_anew(setti
     await until(lambda: "dora" in customers(client, settings), "the alert at offset 0 of the new topic", task=task)
     stop.set()
     await task
+    assert customers(client, settings) == ["ann", "bob", "carl", "dora"]
+
+
+async def test_a_topic_created_again_while_its_partition_is_opened_is_not_taken_for_the_old_one(
+    settings: Settings, client: redis_client.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create_topics(settings)
+    await write(settings, [alert("ann"), alert("bob"), alert("carl")])
+    async with publishing(settings) as task:
+        await until(lambda: len(delivered(client, settings)) == 3, "the alerts", task=task)
+    ask, asked = AlertLog.topic_ids, 0
+
+    async def topic_ids(self: AlertLog) -> dict[str, str]:
+        nonlocal asked
+        asked += 1
+        ids = await ask(self)
+        if asked == 1:
+            await delete_topics(settings)
+            await create_topics(settings)
+            await write(settings, [alert("dora")])
+        return ids
+
+    monkeypatch.setattr(AlertLog, "topic_ids", topic_ids)
+    async with publishing(settings) as task:
+        await until(lambda: "dora" in customers(client, settings), "the alert at offset 0 of the new topic", task=task)
     assert customers(client, settings) == ["ann", "bob", "carl", "dora"]
 
 
