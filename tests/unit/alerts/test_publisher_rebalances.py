@@ -27,10 +27,14 @@ class Log:
 
     def __init__(self) -> None:
         self.meanwhile: Callable[[], None] = lambda: None
+        self.topic_id = "id"
 
     async def ranges(self, partitions: list[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         self.meanwhile()
         return dict.fromkeys(partitions, (0, 10))
+
+    async def topic_ids(self) -> dict[str, str]:
+        return {PLACE.topic: self.topic_id}
 
 
 class Store(AlertStore):
@@ -88,3 +92,11 @@ async def test_a_partition_that_is_revoked_while_it_is_opened_is_not_taken_for_o
     log.meanwhile = lambda: None
     await publisher._open(PLACE)
     assert (publisher._consumer.position, publisher._consumer.paused) == ({PLACE: APPLIED + 1}, set())
+
+
+async def test_a_topic_that_is_another_one_by_the_time_is_opened_with_the_next_turn(publisher: Publisher, log: Log) -> None:
+    log.topic_id = "another"
+    await publisher._open(PLACE)
+    assert (publisher._consumer.position, publisher._consumer.paused) == ({PLACE: 0}, {PLACE})
+    assert publisher.ready() == "1 partitions are not open yet"
+    assert publisher._ids == {PLACE.topic: "another"}
