@@ -162,7 +162,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         try:
             batches = await self._consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=BATCH_RECORDS)
         except OffsetOutOfRangeError as exc:  # retention passed us, or the topic is another one: opening finds out
-            self._ids = await self._log.topic_ids()
+            await self._look_for_new_topics()
             for partition in exc.args[0]:
                 self._close(partition)
             return
