@@ -154,7 +154,7 @@ def kill_the_rollup_owner_midway(workers: tuple[Worker, Worker], events: int) ->
     kill_tree(victim)
     assert not folds_the_rollup(survivor), "the survivor still has to take the rollup over"
     done = sum(asyncio.run(committed(settings)))
-    assert events / 10 < done < events, "it was killed in the middle of the history"
+    assert events / 10 < done < events * 0.9, "it was killed in the middle of the history"
     return survivor
 
 
