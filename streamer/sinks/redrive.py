@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -15,6 +16,8 @@ from streamer.sinks.forwarding import group_of, has_expired
 from streamer.sinks.sink import RefusedError, SinkError, TryAgainError
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from streamer.alerts.alert import Alert
     from streamer.alerts.publisher import AlertStore
     from streamer.sinks.config import SinkConfig
@@ -40,19 +43,15 @@ async def redrive(store: AlertStore, config: SinkConfig, sink: Sink) -> Redriven
 
     A crash between delivery and removal means a repetition: receivers recognise it by `alert_id`. Raises what the store raises.
     """
-    delivered, kept, reason, expired, ended = 0, 0, None, 0, 0
+    delivered, kept, reason = 0, 0, None
+    past = Counter[str]()
     away = False
     entries = [entry async for entry in dead.read(store, group_of(config.name))]
     to_end = {entry.alert.episode_id for entry in entries if entry.alert is not None and entry.alert.state in ENDS}
     for entry in entries:
-        now_ms = int(time.time() * 1000)
-        if entry.alert is not None and has_expired(entry.alert, config, now_ms):
+        if entry.alert is not None and (why := await _past(store, config, entry.alert, to_end)):
             await dead.remove(store, entry)
-            expired += 1
-            continue
-        if entry.alert is not None and entry.alert.episode_id not in to_end and await _has_ended(store, entry.alert, now_ms):
-            await dead.remove(store, entry)
-            ended += 1
+            past[why] += 1
             continue
         problem = TryAgainError("not tried") if away else await _attempt(sink, entry, config.timeout / 1000)
         if problem is None:
@@ -62,18 +61,22 @@ async def redrive(store: AlertStore, config: SinkConfig, sink: Sink) -> Redriven
         kept += 1
         reason = reason or problem.reason
         away = away or isinstance(problem, TryAgainError)
-    return Redriven(delivered, kept, reason, expired, ended)
+    return Redriven(delivered, kept, reason, past["expired"], past["ended"])
 
 
-async def _has_ended(store: AlertStore, alert: Alert, now_ms: int) -> bool:
-    """Whether something that fired is not in the set of what is firing any more, though nothing but its end takes it out so early."""
-    if alert.state in ENDS or milliseconds(alert.expires_at) <= now_ms:
-        return False
+async def _past(store: AlertStore, config: SinkConfig, alert: Alert, to_end: Container[str]) -> str | None:
+    """Why nobody is to be told of an alert any more: too late, or it has ended. to_end: episodes of which the end is to be told, too."""
+    now_ms = int(time.time() * 1000)
+    if has_expired(alert, config, now_ms):
+        return "expired"
+    if alert.state in ENDS or alert.episode_id in to_end or milliseconds(alert.expires_at) <= now_ms:
+        return None
+    # Nothing but its end takes it out of the set of what is firing before it expires.
     record = await store.command("HGET", store.keys.active, alert.fingerprint)
     try:
-        return record is None or decode(record).episode_id != alert.episode_id
+        return None if record is not None and decode(record).episode_id == alert.episode_id else "ended"
     except msgspec.DecodeError:  # of a later version; told once too often is better than not at all
-        return False
+        return None
 
 
 async def _attempt(sink: Sink, entry: dead.DeadDelivery, timeout_seconds: float) -> SinkError | None:
