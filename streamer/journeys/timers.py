@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heappop, heappush
+from struct import Struct
 from typing import Final, final
 
 from streamer.journeys.state import NEVER
 
-_TIME_BYTES: Final = 8
-# Makes every time a positive number, so that the order of bytes is that of numbers; the first byte is then below 0x80.
-_ZERO: Final = 1 << 62
+_TIME: Final = Struct(">Q")
+_TIME_BYTES: Final = _TIME.size
+# Makes every time from -NEVER to NEVER a positive number, so that the order of bytes is that of numbers; the first byte is then below 0x80.
+# Not more: beyond 2^62 the compiled copy would have to make objects of the numbers.
+_ZERO: Final = NEVER
+
+_pack = _TIME.pack
+_unpack = _TIME.unpack_from
 
 
 def time_bytes(time_ms: int) -> bytes:
     """A time as bytes that sort as times do, and of which the first is below 0x80."""
-    return (time_ms + _ZERO).to_bytes(_TIME_BYTES, "big")
+    return _pack(time_ms + _ZERO)
 
 
 def split_time(entry: bytes) -> tuple[int, bytes]:
@@ -24,7 +30,8 @@ def split_time(entry: bytes) -> tuple[int, bytes]:
 
 
 def _time_of(entry: bytes) -> int:
-    return int.from_bytes(entry[:_TIME_BYTES], "big") - _ZERO
+    time_ms: int = _unpack(entry)[0]
+    return time_ms - _ZERO
 
 
 @final
