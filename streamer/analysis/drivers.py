@@ -33,6 +33,18 @@ MEASURES: Final = {
     "channel_switches": "CHANNEL_SWITCHES", "abandoned_journeys": "ABANDONED", "completed_journeys": "COMPLETED",
     "journeys_with_friction": "FRICTION_INSTANCES", "handoffs": "HANDOFFS", "ping_pongs": "PING_PONGS",
 }  # fmt: skip
+# Chapters that find friction in what others would not call so.
+_FINDERS: Final = frozenset({"digital", "service"})
+# Journey instances with friction count when the first of it comes, not in the pane of their start as the counter does: what comes after an
+# answer does not go before it.
+_FRICTION: Final = """
+CREATE TABLE gone_through AS
+SELECT key, counter, n, changes.t AS happened FROM changes JOIN events USING (event)
+UNION ALL
+SELECT key, 'FRICTION_INSTANCES', 1, min(events.t)
+FROM friction JOIN named USING (event) JOIN events USING (event, key)
+WHERE named_after IS NOT NULL GROUP BY key, journey_no, named_after
+"""
 _BEFORE: Final = """
 WITH latest AS (
     SELECT key, max(t) AS t, max_by(score, place) AS score FROM answers
@@ -42,8 +54,7 @@ WITH latest AS (
 SELECT key, score, map_from_entries(list((counter, n)) FILTER (counter IS NOT NULL))
 FROM (
     SELECT latest.key, score, counter, sum(n)::DOUBLE AS n
-    FROM latest LEFT JOIN (SELECT key, counter, n, changes.t AS happened FROM changes JOIN events USING (event)) c
-        ON c.key = latest.key AND c.happened > latest.t - $span AND c.happened <= latest.t
+    FROM latest LEFT JOIN gone_through c ON c.key = latest.key AND c.happened > latest.t - $span AND c.happened <= latest.t
     GROUP BY ALL
 )
 GROUP BY ALL ORDER BY key
@@ -101,6 +112,9 @@ def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed:
     for name in names:
         if name not in MEASURES:
             raise InputError(f"--measure {name!r}: there is no such measure; known are {', '.join(MEASURES)}")
+    for chapter in sorted(_FINDERS & log.definitions.chapters):
+        log.run(f"61_{chapter}.sql")
+    log.rows(_FRICTION)
     rows = log.rows(_BEFORE, {
         "instrument": measure.instrument, "scope": measure.scope, "span": days * DAY_MS, "begin": log.begin_ms,
         "low": measure.bands[0].low, "high": measure.bands[-1].high,

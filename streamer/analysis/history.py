@@ -17,27 +17,51 @@ if TYPE_CHECKING:
     from streamer.replay.history import History
 
 DAY_MS: Final = 86_400_000
-# How far the recount's statements are run: what the events are, or what becomes of journeys, cases, issues and friction too.
+# How far the recount's statements are run: what the events are, or what becomes of journeys, cases and issues too.
 _LAST: Final = {"touchpoints": "10", "journeys": "60"}
 _NOTHING_ELSE: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "enable_external_access": "false"}
 
-# What was spent, in major units: orders, less what was refunded or cancelled (a cancellation of what was refunded takes nothing more).
+# Amounts are in hundredths of their currency's unit. An order id that comes again is the same order, and one that was cancelled never was.
+_ORDERS: Final = """
+CREATE TABLE amounts AS
+SELECT key, t, place, type, ids['order_id'] AS order_id, revenue_minor, details,
+    round(abs(revenue_minor) * 100 / pow(10, digits))::BIGINT AS hundredths,
+    upper(coalesce(details ->> '$.commerce.currency', '')) AS currency
+FROM events WHERE type IN ('order.completed', 'order.refunded', 'order.cancelled');
+
+CREATE TABLE told_orders AS
+FROM amounts WHERE type = 'order.completed'
+QUALIFY order_id = '' OR row_number() OVER (PARTITION BY key, order_id ORDER BY place) = 1;
+
+CREATE TABLE standing AS
+FROM told_orders o WHERE revenue_minor >= 0 AND NOT EXISTS (
+    FROM amounts c WHERE c.type = 'order.cancelled' AND c.key = o.key AND c.order_id = o.order_id AND c.order_id <> '' AND c.place > o.place
+);
+"""
+# Of an order that stands a refund is in its currency, and without an amount it gives back what was left; one of an order that is not in
+# the history is what it says it is.
+_REFUNDS: Final = """
+CREATE TABLE refunds AS
+SELECT o.key, r.t, o.place AS order_place, o.currency, CASE
+    WHEN r.revenue_minor IS NOT NULL THEN r.hundredths
+    WHEN count(*) FILTER (r.revenue_minor IS NULL) OVER before = 0
+        THEN greatest(0, o.hundredths - coalesce(sum(r.hundredths) OVER before, 0))
+    ELSE 0 END AS hundredths
+FROM standing o JOIN amounts r ON r.key = o.key AND r.order_id = o.order_id AND r.place > o.place
+WHERE o.order_id <> '' AND r.type = 'order.refunded' AND (r.revenue_minor IS NULL OR r.currency IN ('', o.currency))
+WINDOW before AS (PARTITION BY o.key, o.place ORDER BY r.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+UNION ALL
+SELECT key, t, NULL, currency, hundredths FROM amounts r
+WHERE type = 'order.refunded' AND revenue_minor IS NOT NULL AND NOT EXISTS (
+    FROM told_orders o WHERE o.key = r.key AND o.order_id = r.order_id AND o.order_id <> '' AND o.place < r.place
+);
+"""
+# What was spent, in units of its currency: orders that stand, and refunds as they come.
 _SPENT: Final = """
 CREATE TABLE spent AS
-WITH amounts AS (
-    SELECT key, t, place, type, ids['order_id'] AS order_id, revenue_minor / pow(10, digits) AS amount,
-        upper(coalesce(details ->> '$.commerce.currency', '')) AS currency
-    FROM events WHERE type IN ('order.completed', 'order.refunded', 'order.cancelled')
-)
-SELECT key, t, amount, currency, true AS is_order FROM amounts WHERE type = 'order.completed' AND amount IS NOT NULL
+SELECT key, t, hundredths / 100 AS amount, currency, true AS is_order FROM standing
 UNION ALL
-SELECT key, t, -abs(amount), currency, false FROM amounts WHERE type = 'order.refunded' AND amount IS NOT NULL
-UNION ALL
-SELECT o.key, min(c.t), -any_value(o.amount), any_value(o.currency), false
-FROM amounts o JOIN amounts c ON c.key = o.key AND c.order_id = o.order_id AND c.place > o.place
-WHERE o.type = 'order.completed' AND c.type = 'order.cancelled' AND o.order_id <> '' AND o.amount IS NOT NULL
-    AND NOT EXISTS (FROM amounts r WHERE r.key = o.key AND r.order_id = o.order_id AND r.type = 'order.refunded')
-GROUP BY o.key, o.place
+SELECT key, t, -hundredths / 100, currency, false FROM refunds
 """
 # Answers by measure. A scope that is not told is `experience`; CES 1.0 has the opposite polarity and is another measure.
 _ANSWERS: Final = """
@@ -93,6 +117,10 @@ class Log(NamedTuple):
         """The rows of a query."""
         return self.connection.execute(query, parameters).fetchall()
 
+    def run(self, statements: str) -> None:
+        """Run more of the recount's statements, by the name of their file."""
+        self.connection.execute((SQL / statements).read_text(encoding="utf-8"))
+
     def customers(self) -> int:
         """How many there are."""
         ((n,),) = self.rows("SELECT count(DISTINCT key) FROM events")
@@ -125,6 +153,6 @@ def opened(history: History, definitions: Definitions, until: Literal["touchpoin
     schema, *rest = (files[number].read_text(encoding="utf-8") for number in sorted(files))
     connection.execute(schema)
     load(connection, records_of(history), tables(definitions, Clocks({0: history.end_ms + 1_000})))
-    for statement in [*rest, _SPENT, _ANSWERS]:
+    for statement in [*rest, _ORDERS, _REFUNDS, _SPENT, _ANSWERS]:
         connection.execute(statement)
     return Log(connection, definitions, history.begin_ms, history.end_ms)

@@ -31,13 +31,13 @@ NOISY_FROM: Final = 50
 
 # What may come of it, and how it is said: a query of (customer, when).
 OUTCOMES: Final = {
-    "detractor": "an NPS answer of 6 or less",
+    "detractor": "an NPS answer ({scope}) of 6 or less",
     "abandoned": "a journey abandoned for good",
     "lapsed": "no order for {lapse} days after one",
 }
 # Of (customer, when).
 QUERIES: Final = {
-    "detractor": "SELECT key, t FROM answers WHERE instrument = 'nps' AND score <= 6",
+    "detractor": "SELECT key, t FROM answers WHERE instrument = 'nps' AND scope = $scope AND score <= 6",
     "abandoned": """
         SELECT key, fallen
         FROM (
@@ -109,10 +109,11 @@ def base_rate(outcomes: Mapping[str, Sequence[int]], customers: int, horizon_ms:
     return hit / (customers * len(spans))
 
 
-def analyse(log: Log, history: History, outcome: str, *, days: int, lapse_days: int) -> Report:
+def analyse(log: Log, history: History, outcome: str, *, scope: str, days: int, lapse_days: int) -> Report:
     """The entity rules of the definitions against an outcome. Raises InputError if there is nothing to judge."""
-    words = OUTCOMES[outcome].format(lapse=lapse_days)
-    found = _by_customer(log.rows(QUERIES[outcome], {"lapse": lapse_days * DAY_MS, "end": log.end_ms} if outcome == "lapsed" else None))
+    words = OUTCOMES[outcome].format(lapse=lapse_days, scope=scope)
+    parameters = {"detractor": {"scope": scope}, "lapsed": {"lapse": lapse_days * DAY_MS, "end": log.end_ms}}
+    found = _by_customer(log.rows(QUERIES[outcome], parameters.get(outcome)))
     if not found:
         raise InputError(f"the outcome {outcome!r} ({words}) never comes in this file: there is nothing to foresee")
     alerts = _alerts(log, history)
@@ -134,7 +135,7 @@ def analyse(log: Log, history: History, outcome: str, *, days: int, lapse_days: 
         [_table(rules, base, days)],
         notes,
         {
-            "outcome": outcome, "days": days, "base_rate": base, "definitions": {"revision": log.definitions.revision},
+            "outcome": outcome, "scope": scope, "days": days, "base_rate": base, "definitions": {"revision": log.definitions.revision},
             "rules": [one._asdict() for one in rules], "notes": notes,
         },
         lambda figure: _draw(figure, rules, base, headline, days, words),

@@ -94,7 +94,9 @@ def analyse(log: Log, initiative: str, *, currency: str | None, days: int, margi
     treated, control = (np.array([after - before for arm_, _, _, before, after in whole if arm_ == arm]) for arm in ("treated", "control"))
     if len(treated) < 2:
         raise InputError(f"fewer than two treated customers have {days} days of history before and after: try a shorter --days")
-    spent = sum(row[1] for row in whole if row[0] == "treated") if cost is None else cost
+    everybody = sum(1 for row in rows if row[0] == "treated")
+    # The gain is that of the customers who can be followed, so the cost has to be theirs, too.
+    spent = sum(row[1] for row in whole if row[0] == "treated") if cost is None else cost * len(treated) / everybody
     if spent <= 0:
         raise InputError("what the initiative cost is not in the events (initiative.cost): give the total with --cost")
     one = measure(treated, control, margin=margin, cost=spent, seed=seed)
@@ -105,6 +107,8 @@ def analyse(log: Log, initiative: str, *, currency: str | None, days: int, margi
         else "not_causal: there is no control group, so what would have come anyway counts as gained. Do not decide by this number.",
         f"{counted(len(rows) - len(whole), 'customer')} without {days} days of history on both sides left out.",
     ]
+    if cost is not None and len(treated) < everybody:
+        notes.append(f"The gain is of {len(treated):,} of {everybody:,} treated customers, and so much of the cost is set against it.")
     if left_out:
         notes.append(left_out)
     headline = _headline(initiative, one)

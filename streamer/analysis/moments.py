@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.analysis import pictures
-from streamer.analysis.history import DAY_MS
+from streamer.analysis.history import DAY_MS, Measure
 from streamer.analysis.report import Report, Table, between, counted, percent, signed
 from streamer.analysis.statistics import difference_interval
 from streamer.errors import InputError
@@ -30,7 +30,7 @@ _SHOWN: Final = 12
 OUTCOMES: Final = {
     "completion": "the journey was completed, of those that have ended",
     "repeat": "another order within {days} days of the journey's end",
-    "promoter": "9 or 10 in the next NPS answer within {days} days of the journey's end",
+    "promoter": "9 or 10 in the next NPS answer ({scope}) within {days} days of the journey's end",
 }
 
 # Each instance of a journey with its end, how it ended, and the score that the customer gave next.
@@ -43,7 +43,8 @@ WITH last AS (
     FROM lives WHERE is_last
 )
 SELECT last.* EXCLUDE (role), arg_min(a.score, a.t) AS next_score
-FROM last LEFT JOIN (FROM answers WHERE instrument = 'nps') a ON a.key = last.key AND a.t >= last.t AND a.t <= last.t + $span
+FROM last LEFT JOIN (FROM answers WHERE instrument = 'nps' AND scope = $scope) a
+    ON a.key = last.key AND a.t >= last.t AND a.t <= last.t + $span
 WHERE completed IS NOT NULL
 GROUP BY ALL
 """
@@ -141,11 +142,13 @@ def compare(journey: str, touchpoint: str, arms: Arms, least: int = LEAST) -> Mo
     )  # fmt: skip
 
 
-def analyse(log: Log, outcome: str, *, days: int, least: int) -> Report:
-    """The touchpoints by impact. Raises InputError if none has both kinds of instances."""
-    words = OUTCOMES[outcome].format(days=days)
+def analyse(log: Log, outcome: str, *, scope: str, days: int, least: int) -> Report:
+    """The touchpoints by impact; scope: of the scores. Raises InputError if none has both kinds of instances."""
+    words = OUTCOMES[outcome].format(days=days, scope=scope)
     parameters = {"end": log.end_ms, "span": days * DAY_MS}
-    log.rows(_ENDED, parameters)
+    if outcome == "promoter":
+        log.check(Measure("nps", scope))
+    log.rows(_ENDED, {**parameters, "scope": scope})
     log.rows(_PASSED)
     rows = log.rows(_COUNTED, {**parameters, "outcome": outcome})
     moments = [compare(journey, touchpoint, Arms(*counts), least) for journey, touchpoint, *counts in rows if counts[0] and counts[2]]
@@ -169,7 +172,7 @@ def analyse(log: Log, outcome: str, *, days: int, least: int) -> Report:
         [_table(moments, outcome)],
         notes,
         {
-            "outcome": outcome, "days": days, "least": least, "causal": False, "pivotal": len(pivotal),
+            "outcome": outcome, "scope": scope, "days": days, "least": least, "causal": False, "pivotal": len(pivotal),
             "moments": [one._asdict() for one in moments], "notes": notes,
         },
         lambda figure: _draw(figure, moments, headline, words),

@@ -11,7 +11,6 @@ from streamer.analysis import pictures
 from streamer.analysis.report import Report, Table, percent
 from streamer.durations import Duration, written
 from streamer.errors import InputError
-from streamer.verify.recount import SQL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +68,7 @@ def rounded_up(ms: float) -> Duration:
 
 def analyse(log: Log) -> Report:
     """The steps of every journey. Raises InputError if no stay has ended."""
-    log.connection.execute((SQL / "61_steps.sql").read_text(encoding="utf-8"))
+    log.run("61_steps.sql")
     steps = [
         Step(journey, step, n, median / 1_000, p90 / 1_000, p95 / 1_000, longer / n, n >= STAYS_MIN)
         for journey, step, n, (median, p90, p95), longer in log.rows(_STAYS)

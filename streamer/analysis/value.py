@@ -4,8 +4,8 @@ by customer, from x, t_x, T and mean spend: `buying.py`.
 Orders that stand, in one currency: one that was cancelled never was, a refund takes off its order, as `lifetime_value` of the rules has it.
 A customer is observed from the first order on, so that order is in the margin and in no rate.
 
-r is measured on customers whose year after the first order lies in the history, each once. Who came in the last year has not had his
-time yet, and is no customer who stayed away.
+Years are each customer's own, from the first order on. r is measured on customers whose first two lie in the history, each once: the
+first has an order, and stayed has who has one in the second, too. Who came later has not had his time yet, and has not stayed away.
 """
 
 from __future__ import annotations
@@ -31,53 +31,33 @@ if TYPE_CHECKING:
 
 YEAR_DAYS: Final = 365
 DECILES: Final = 10
-# Of customers followed for a year: fewer say nothing of retention. [H]
+# Of customers followed for two years: fewer say nothing of retention. [H]
 FOLLOWED_MIN: Final = 30
 _HUNDREDTHS: Final = 100
 _LISTED: Final = 10
 _POINTS_MAX: Final = 1_000
 
-# An order id that comes again is the same order. What a refund gives back without an amount is what was left of its order.
 _STANDING: Final = """
-CREATE TEMP TABLE standing AS
-WITH amounts AS (
-    SELECT key, t, place, type, ids['order_id'] AS order_id, revenue_minor, details,
-        round(abs(revenue_minor) * 100 / pow(10, digits))::BIGINT AS hundredths,
-        upper(coalesce(details ->> '$.commerce.currency', '')) AS currency
-    FROM events WHERE type IN ('order.completed', 'order.refunded', 'order.cancelled')
-), orders AS (
-    FROM amounts o WHERE type = 'order.completed'
-    QUALIFY order_id = '' OR row_number() OVER (PARTITION BY key, order_id ORDER BY place) = 1
-), refunds AS (
-    SELECT o.key, o.place, CASE
-        WHEN r.revenue_minor IS NOT NULL THEN r.hundredths
-        WHEN count(*) FILTER (r.revenue_minor IS NULL) OVER before = 0
-            THEN greatest(0, o.hundredths - coalesce(sum(r.hundredths) OVER before, 0))
-        ELSE 0 END AS hundredths
-    FROM orders o JOIN amounts r ON r.key = o.key AND r.order_id = o.order_id AND r.place > o.place
-    WHERE o.order_id <> '' AND r.type = 'order.refunded' AND (r.revenue_minor IS NULL OR r.currency IN ('', $currency))
-    WINDOW before AS (PARTITION BY o.key, o.place ORDER BY r.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-)
-SELECT o.key, t, o.place, row_number() OVER (PARTITION BY o.key ORDER BY o.place) AS n, min(t) OVER (PARTITION BY o.key) AS first,
+CREATE TEMP TABLE worth AS
+SELECT o.key, t, min(t) OVER (PARTITION BY o.key) AS first,
     hundredths - coalesce(back, 0) AS hundredths,
     list_sum([coalesce(fixed(line ->> '$.quantity', 0), 1) FOR line IN json_extract(details, '$.commerce.lines[*]')[1:100]]) AS units
-FROM orders o LEFT JOIN (SELECT key, place, sum(hundredths) AS back FROM refunds GROUP BY ALL) r ON r.key = o.key AND r.place = o.place
-WHERE currency = $currency AND revenue_minor >= 0 AND NOT EXISTS (
-    FROM amounts c WHERE c.type = 'order.cancelled' AND c.key = o.key AND c.order_id = o.order_id AND c.order_id <> '' AND c.place > o.place
-)
+FROM standing o LEFT JOIN (SELECT key, order_place, sum(hundredths) AS back FROM refunds GROUP BY ALL) r
+    ON r.key = o.key AND r.order_place = o.place
+WHERE currency = $currency
 """
 # An order without lines is one unit, if the customer has others with lines.
 _CUSTOMERS: Final = """
 SELECT key, count(*), sum(hundredths)::BIGINT, min(t), max(t), CASE WHEN count(units) > 0 THEN sum(coalesce(units, 1))::BIGINT END
-FROM standing GROUP BY key ORDER BY 3 DESC, key
+FROM worth GROUP BY key ORDER BY 3 DESC, key
 """
 # Years from each customer's first order, those that are over by the end of the history.
 _ACTIVE: Final = """
 SELECT count(DISTINCT (key, (t - first) // $year)), coalesce(sum(hundredths), 0)::BIGINT
-FROM standing WHERE first + ((t - first) // $year + 1) * $year <= $end
+FROM worth WHERE first + ((t - first) // $year + 1) * $year <= $end
 """
 _RETAINED: Final = """
-SELECT count(*) FILTER (n = 1), count(*) FILTER (n = 2 AND t <= first + $year) FROM standing WHERE first + $year <= $end
+SELECT count(DISTINCT key), count(DISTINCT key) FILTER ((t - first) // $year = 1) FROM worth WHERE first + 2 * $year <= $end
 """
 
 
@@ -113,7 +93,7 @@ class Decile(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """m: margin of a year with an order, of `active_years` of them. r, r_low, r_high: returned of followed. i: discount.
+    """m: margin of a year with an order, of `active_years` of them. r, r_low, r_high: stayed of followed. i: discount.
 
     value, low, high: m * r / (1 + i - r), of r and of the bounds of r.
     """
@@ -121,7 +101,7 @@ class Prediction(NamedTuple):
     m: float
     active_years: int
     followed: int
-    returned: int
+    stayed: int
     r: float
     r_low: float
     r_high: float
@@ -177,15 +157,15 @@ def threshold(customers: Sequence[Customer], total: float) -> Threshold:
 
 
 def predict(log: Log, *, margin: float, discount: float) -> Prediction | None:
-    """The simple prediction, of the table of standing orders; None if too few customers are followed for a year."""
+    """The simple prediction, of the table of orders; None if too few customers are followed for two years."""
     span = {"year": YEAR_DAYS * DAY_MS, "end": log.end_ms}
-    ((followed, returned),) = log.rows(_RETAINED, span)
+    ((followed, stayed),) = log.rows(_RETAINED, span)
     if followed < FOLLOWED_MIN:
         return None
     ((years, hundredths),) = log.rows(_ACTIVE, span)
-    m, r, (low, high) = hundredths / _HUNDREDTHS * margin / years, returned / followed, wilson(returned, followed)
+    m, r, (low, high) = hundredths / _HUNDREDTHS * margin / years, stayed / followed, wilson(stayed, followed)
     values = [simple_value(m, rate, discount) for rate in (r, low, high)]
-    return Prediction(m, years, followed, returned, r, low, high, discount, *values)
+    return Prediction(m, years, followed, stayed, r, low, high, discount, *values)
 
 
 def analyse(log: Log, *, currency: str | None, margin: float | None, discount: float, horizon_days: int = 90) -> Report:
@@ -237,10 +217,10 @@ def _notes(bound: Threshold, prediction: Prediction | None) -> list[str]:
         "Orders per customer-year are those after the first, by the years since it: the first is what made somebody a customer.",
     ]
     if prediction is None:
-        return [*notes, f"No prediction: fewer than {FOLLOWED_MIN} customers have a year of history after their first order."]
+        return [*notes, f"No prediction: fewer than {FOLLOWED_MIN} customers have two years of history after their first order."]
     return [
         *notes,
-        f"r: of {prediction.followed:,} customers whose year after the first order lies in the history, those with another order in it.",
+        f"r: of {prediction.followed:,} customers whose first two years lie in the history, those with an order in the second, too.",
         "The prediction takes m and r to be the same for everybody and to stay so. Its bounds are those of r alone.",
     ]
 

@@ -117,7 +117,7 @@ def initiative(
     margin: Annotated[float, typer.Option(min=0.0001, max=1, help="What of spend is margin: 0.4 is 40 %.")],
     mapping: Mapping = None, currency: Currency = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="Span before and after the start.")] = 90,
-    cost: Annotated[float | None, typer.Option(min=0.01, help="In all; by default the initiative.cost of those treated.")] = None,
+    cost: Annotated[float | None, typer.Option(min=0.01, help="Of all treated; by default the sum of initiative.cost.")] = None,
     seed: Seed = 1, plot: Plot = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What an initiative has returned, against its control group; without one the result is labelled not_causal.
@@ -148,7 +148,7 @@ def drivers(
 
 def alerts(
     file: File, mapping: Mapping = None, definitions: DefinitionsFile = None,
-    outcome: Annotated[Outcome, typer.Option(help="What the alerts are to foretell.")] = Outcome.DETRACTOR,
+    outcome: Annotated[Outcome, typer.Option(help="What the alerts are to foretell.")] = Outcome.DETRACTOR, scope: Scope = "experience",
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long after an alert its outcome may come.")] = 30,
     lapse_days: Annotated[int, typer.Option(min=1, max=3650, help="Of lapsed: no order for so long after one.")] = 90,
     plot: Plot = None, as_json: AsJson = False,
@@ -162,12 +162,13 @@ def alerts(
     history, log = _opened(file, mapping, definitions, "journeys")
     from streamer.analysis import indicators as question
 
-    _tell(question.analyse(log, history, outcome.value, days=days, lapse_days=lapse_days), plot, as_json=as_json)
+    _tell(question.analyse(log, history, outcome.value, scope=scope, days=days, lapse_days=lapse_days), plot, as_json=as_json)
 
 
 def moments(
     file: File, mapping: Mapping = None, definitions: DefinitionsFile = None,
     outcome: Annotated[MomentOutcome, typer.Option(help="What friction may go with.")] = MomentOutcome.COMPLETION,
+    scope: Scope = "experience",
     days: Annotated[int, typer.Option(min=1, max=3650, help="Of repeat and promoter: how long after the journey's end.")] = 90,
     least: Annotated[int, typer.Option(min=1, help="Instances with friction, and without, that a touchpoint needs to be judged.")] = 100,
     plot: Plot = None, as_json: AsJson = False,
@@ -179,7 +180,7 @@ def moments(
     _, log = _opened(file, mapping, definitions, "journeys")
     from streamer.analysis import moments as question
 
-    _tell(question.analyse(log, outcome.value, days=days, least=least), plot, as_json=as_json)
+    _tell(question.analyse(log, outcome.value, scope=scope, days=days, least=least), plot, as_json=as_json)
 
 
 def value(

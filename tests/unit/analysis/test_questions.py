@@ -98,7 +98,29 @@ def test_refunds_and_cancellations_are_taken_off_once(path: Path) -> None:
     made.add("a", 6, "order.cancelled", commerce={"order_id": "o1"})
     made.add("a", 7, "order.refunded", commerce={"order_id": "o2", "revenue": "30", "currency": "EUR"})
     made.add("a", 8, "order.cancelled", commerce={"order_id": "o2"})
-    assert spenders(path, made)["spans"][0]["bands"][2]["mean"] == (20 + 25) / 2
+    made.order("a", 9, 40, order_id="o3")  # told twice
+    made.add("a", 10, "order.refunded", commerce={"order_id": "o3", "revenue": "5"})  # in the order's currency
+    made.add("a", 11, "order.refunded", commerce={"order_id": "o3"})  # gives back what is left
+    assert spenders(path, made)["spans"][0]["bands"][2]["mean"] == 0
+
+
+def test_an_order_told_twice_or_cancelled_is_no_other_order(path: Path) -> None:
+    made = Maker()
+    made.order("a", 2, 100, order_id="o1")
+    made.order("a", 3, 100, order_id="o1")
+    made.order("a", 4, 100, order_id="o2")
+    made.add("a", 5, "order.cancelled", commerce={"order_id": "o2"})
+    _, log = made.opened(path)
+    assert log.rows("SELECT count(*), sum(amount) FROM spent WHERE is_order") == [(1, 100)]
+
+
+def test_a_refund_of_what_is_not_in_the_history_is_what_it_says(path: Path) -> None:
+    made = Maker()
+    made.order("a", 2, 100, order_id="o1", currency="USD")
+    made.add("a", 3, "order.refunded", commerce={"order_id": "before", "revenue": "-7", "currency": "EUR"})
+    made.add("a", 4, "order.refunded", commerce={"order_id": "o1", "revenue": "9", "currency": "EUR"})  # not its order's currency
+    _, log = made.opened(path)
+    assert log.rows("SELECT currency, amount FROM spent ORDER BY ALL") == [("EUR", -7), ("USD", 100)]
 
 
 def test_currencies_and_scopes_are_not_mixed(path: Path) -> None:
@@ -227,7 +249,9 @@ def test_without_a_control_group_it_is_labelled(path: Path) -> None:
 def test_what_it_cost_must_be_known(path: Path) -> None:
     with pytest.raises(InputError, match="give the total with --cost"):
         helped(path, control=True, cost=None, total=None)
-    assert helped(path, control=True, cost=None, total=30)["roi"] == 1
+    told = helped(path, control=True, cost=None, total=90)
+    assert (told["cost"], told["roi"]) == (80, 60 / 80 - 1)  # nine are treated, and eight of them can be followed
+    assert "The gain is of 8 of 9 treated customers, and so much of the cost is set against it." in told["notes"]
 
 
 def test_an_unknown_initiative_names_the_known_ones(path: Path) -> None:
@@ -292,6 +316,31 @@ def test_too_few_answers_are_no_answer(path: Path) -> None:
         drivers.analyse(log, NPS, days=30, only=["weather"], seed=1)
 
 
+def in_trouble(path: Path, trouble_at: float) -> dict[str, Any]:
+    """Every second customer's payment fails at that day, and all of these answer 2 on day 10, the others 9."""
+    made = Maker()
+    for n in range(200):
+        checkout = {"commerce": {"checkout_id": f"k{n}"}}
+        made.add(f"c{n}", 9, "contact.started" if n % 4 else "page.viewed")
+        made.add(f"c{n}", 9.99, "checkout.started", **checkout)
+        if n % 2:
+            made.add(f"c{n}", trouble_at, "payment.failed", **checkout)
+        made.answer(f"c{n}", 10, 2 if n % 2 else 9)
+    made.add("clock", 0, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    return drivers.analyse(log, NPS, days=9, only=["journeys_with_friction", "contacts"], seed=1).result
+
+
+def test_friction_before_the_answer_goes_with_it(path: Path) -> None:
+    told = in_trouble(path, 9.995)
+    assert told["drivers"][0]["name"] == "journeys_with_friction"
+    assert told["r2"] == pytest.approx(1)
+
+
+def test_friction_that_comes_after_the_answer_does_not(path: Path) -> None:
+    assert in_trouble(path, 10.001)["constant"] == ["journeys_with_friction"]
+
+
 # --- alerts ----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -329,9 +378,18 @@ def test_the_products_own_alerts_are_judged(path: Path) -> None:
     made.answer("unseen", 14, 0)
     made.add("clock", 100, "page.viewed")
     history, log = made.opened(path, "journeys")
-    told = indicators.analyse(log, history, "detractor", days=30, lapse_days=90).result
+    told = indicators.analyse(log, history, "detractor", scope="experience", days=30, lapse_days=90).result
     (rule,) = [one for one in told["rules"] if one["rule"] == "repeated-contacts"]
     assert (rule["alerts"], rule["right"], rule["outcomes"], rule["foreseen"], rule["lead_hours"]) == (4, 3, 4, 3, 48)
+
+
+def test_scores_of_another_scope_are_no_outcome(path: Path) -> None:
+    made = Maker()
+    made.answer("a", 14, 2, scope="benchmark")
+    made.add("clock", 100, "page.viewed")
+    history, log = made.opened(path, "journeys")
+    with pytest.raises(InputError, match=r"the outcome 'detractor' \(an NPS answer \(experience\) of 6 or less\) never comes"):
+        indicators.analyse(log, history, "detractor", scope="experience", days=30, lapse_days=90)
 
 
 @pytest.mark.parametrize(
@@ -375,7 +433,7 @@ def checkouts(path: Path, *, least: int = 100, outcome: str = "completion") -> d
     made.add("open", 59.999, "checkout.started", commerce={"checkout_id": "open"})
     made.add("clock", 60, "page.viewed")
     _, log = made.opened(path, "journeys")
-    return moments.analyse(log, outcome, days=10, least=least).result
+    return moments.analyse(log, outcome, scope="experience", days=10, least=least).result
 
 
 def test_friction_at_payment_is_pivotal_and_at_the_address_it_is_not(path: Path) -> None:
@@ -400,4 +458,4 @@ def test_other_outcomes(path: Path) -> None:
     made.add("a", 0, "page.viewed")
     _, log = made.opened(path, "journeys")
     with pytest.raises(InputError, match="no touchpoint"):
-        moments.analyse(log, "repeat", days=10, least=1)
+        moments.analyse(log, "repeat", scope="experience", days=10, least=1)

@@ -44,14 +44,14 @@ def told(path: Path, made: Maker, **more: Any) -> dict[str, Any]:
 
 
 def two_years(followed: int = 40) -> Maker:
-    """Customer n begins with 10 (n + 1) and spends 10 more: the first half on the last day of their year, the others one day late.
+    """Customer n begins with 10 (n + 1) and spends 10 more: half in the first moment of their second year, the others soon after the first.
 
-    And ten who came with 1 too late to be followed for a year of the 730 days.
+    And ten who came with 1 too late to be followed for two years of the 730 days.
     """
     made = Maker()
     for n in range(followed):
         made.order(f"c{n:02}", 0, 10 * (n + 1))
-        made.order(f"c{n:02}", 365 if n < followed // 2 else 366, 10)
+        made.order(f"c{n:02}", 365 if n < followed // 2 else 7, 10)
     for n in range(10):
         made.order(f"late{n}", 400, 1)
     return made
@@ -117,7 +117,7 @@ def test_tenths_by_value(path: Path) -> None:
     top, *_, last = result["deciles"]
     assert [one["customers"] for one in result["deciles"]] == [5] * 10
     # Their revenue is 410, 400, 390, 380 and 370, of 8,610 in all.
-    assert (top["lowest"], top["mean_spend"], top["orders_per_year"], top["recency_days"]) == (185, 195, 0.5, 364)
+    assert (top["lowest"], top["mean_spend"], top["orders_per_year"], top["recency_days"]) == (185, 195, 0.5, 723)
     assert top["margin_share"] == pytest.approx(1950 / 8610)
     assert (last["lowest"], last["mean_spend"], last["orders_per_year"], last["recency_days"]) == (0.5, 1, 0, 330)
     assert sum(one["margin_share"] for one in result["deciles"]) == pytest.approx(1)
@@ -132,25 +132,34 @@ def test_recency_of_a_tenth_is_its_median(path: Path) -> None:
     assert [one["recency_days"] for one in told(path, made, end=10)["deciles"]] == [8] * 10
 
 
-def test_the_simple_prediction_is_of_those_followed_for_a_year(path: Path) -> None:
+def test_the_simple_prediction_is_of_those_followed_for_two_years(path: Path) -> None:
     one = told(path, two_years(), end=730, margin=0.5)["prediction"]
-    assert (one["followed"], one["returned"], one["r"]) == (40, 20, 0.5)
+    # Who orders twice in the first weeks and never again has not stayed.
+    assert (one["followed"], one["stayed"], one["r"]) == (40, 20, 0.5)
     assert (one["r_low"], one["r_high"]) == wilson(20, 40)
-    assert (one["active_years"], one["m"]) == (80, 8600 * 0.5 / 80)
-    assert one["value"] == pytest.approx(53.75 * 0.5 / (1 + 0.1 - 0.5))
-    assert (one["low"], one["high"]) == tuple(pytest.approx(53.75 * r / (1.1 - r)) for r in wilson(20, 40))
+    m = 8600 * 0.5 / 60
+    assert (one["active_years"], one["m"]) == (60, m)
+    assert one["value"] == pytest.approx(m * 0.5 / (1 + 0.1 - 0.5))
+    assert (one["low"], one["high"]) == tuple(pytest.approx(m * r / (1.1 - r)) for r in wilson(20, 40))
 
 
-def test_a_year_that_is_not_over_is_in_neither_part(path: Path) -> None:
-    one = told(path, two_years(), end=729.9, margin=0.5)["prediction"]
-    # The second year of everybody is cut off, and with it the order that is in it.
-    assert (one["followed"], one["returned"], one["active_years"], one["m"]) == (40, 20, 40, 8200 * 0.5 / 40)
+def test_who_orders_once_a_year_stays(path: Path) -> None:
+    made = Maker()
+    for n in range(40):
+        for year in range(4):
+            made.order(f"c{n}", 366 * year, 100)
+    one = told(path, made, end=1460)["prediction"]
+    assert (one["followed"], one["stayed"], one["m"]) == (40, 40, 100)
+
+
+def test_a_year_that_is_not_over_makes_no_prediction(path: Path) -> None:
+    assert told(path, two_years(), end=729.9)["prediction"] is None
 
 
 def test_too_few_who_are_followed_make_no_prediction(path: Path) -> None:
     result = told(path, two_years(29), end=730)
     assert result["prediction"] is None
-    assert "fewer than 30 customers have a year" in " ".join(result["notes"])
+    assert "fewer than 30 customers have two years" in " ".join(result["notes"])
 
 
 def comers(customers: int = 300) -> Maker:
