@@ -30,6 +30,9 @@ from streamer.touchpoints.times import milliseconds
 
 LINES_MAX: Final = 100
 QUANTITY_MAX: Final = 1_000_000
+# Together, of the lines that are kept: with them an event takes at most 35 KB of its customer's row, which has to hold a hundred such (the
+# changelog takes 4 MiB) and tells the length of each in two bytes. A hundred lines with 54 bytes in each of their texts.
+LINE_TEXTS_MAX_BYTES: Final = 16 << 10
 
 _dimensions = Memo(clean)
 # Where in the values of `Data` its parts are; the last ones are groups that nothing else reads.
@@ -90,7 +93,9 @@ def _order(found: Details, commerce: Commerce) -> None:
     found.acquisition_source = _dimensions[commerce.acquisition_source or ""]
     if commerce.lines:
         exponent = exponent_of((commerce.currency or "").upper())
-        found.lines = [_line(line, exponent) for line in commerce.lines[:LINES_MAX]]
+        found.lines = lines = [_line(line, exponent) for line in commerce.lines[:LINES_MAX]]
+        if sum([len(text.encode()) for line in lines for text in (line.category, line.tier, line.added_via)]) > LINE_TEXTS_MAX_BYTES:
+            raise ValueError(f"commerce.lines: category, tier and added_via have more than {LINE_TEXTS_MAX_BYTES} bytes in all")
 
 
 def _line(line: Line, exponent: int) -> OrderLine:

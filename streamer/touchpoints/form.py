@@ -5,7 +5,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 import msgspec
+
+# As amounts: what is decoded has to fit into a row of the changelog, whose integers have 64 bits.
+WHOLE_MAX: Final = 10**15
+Whole = Annotated[int, msgspec.Meta(ge=-WHOLE_MAX, le=WHOLE_MAX)]
 
 ABSENT = msgspec.Raw(b"")  # msgspec puts this very object where the field is missing
 
@@ -106,8 +112,8 @@ class Survey(msgspec.Struct, gc=False):
     scale_min: msgspec.Raw = ABSENT
     scale_max: msgspec.Raw = ABSENT
     about: About | None = None
-    brands: int | None = None
-    rank: int | None = None
+    brands: Whole | None = None
+    rank: Whole | None = None
 
 
 class Handling(msgspec.Struct, gc=False):
@@ -115,7 +121,7 @@ class Handling(msgspec.Struct, gc=False):
 
     profile_viewed: bool | None = None
     template_id: str | None = None
-    bot_fallbacks: int | None = None
+    bot_fallbacks: Whole | None = None
     personalised: bool | None = None
     tag: str | None = None
     wait_seconds: msgspec.Raw = ABSENT
@@ -164,7 +170,7 @@ class Preference(msgspec.Struct, gc=False):
 class Search(msgspec.Struct, gc=False):
     """What a search has found."""
 
-    results: int | None = None
+    results: Whole | None = None
 
 
 class Info(msgspec.Struct, gc=False):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from streamer.touchpoints.form import WHOLE_MAX
 from streamer.touchpoints.money import AMOUNT_PATTERN
 
 Id = Annotated[str, Meta(max_length=128)]
@@ -130,8 +131,8 @@ class Survey(Closed):
     scale_max: Amount | None = None
     comment_ref: Text | None = None
     about: About | None = None
-    brands: Annotated[int, Meta(ge=1, description="how many brands the customer uses")] | None = None
-    rank: Annotated[int, Meta(ge=1, description="ours among them, 1 is the first")] | None = None
+    brands: Annotated[int, Meta(ge=1, le=WHOLE_MAX, description="how many brands the customer uses")] | None = None
+    rank: Annotated[int, Meta(ge=1, le=WHOLE_MAX, description="ours among them, 1 is the first")] | None = None
 
 
 class Friction(Closed):
@@ -162,7 +163,7 @@ class Handling(Closed):
 
     profile_viewed: bool | None = None
     template_id: Id | None = None
-    bot_fallbacks: Annotated[int, Meta(ge=0)] | None = None
+    bot_fallbacks: Annotated[int, Meta(ge=0, le=WHOLE_MAX)] | None = None
     personalised: bool | None = None
     tag: Dimension | None = None
     wait_seconds: Amount | None = None
@@ -201,7 +202,7 @@ class Wallet(Closed):
 class Search(Closed):
     """What a search has found."""
 
-    results: Annotated[int, Meta(ge=0)] | None = None
+    results: Annotated[int, Meta(ge=0, le=WHOLE_MAX)] | None = None
 
 
 class Info(Closed):

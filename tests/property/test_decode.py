@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.journeys.customer import Customer
 from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.form import Event
@@ -182,3 +183,41 @@ def test_depth_is_decided_by_the_event_alone(opening: bytes, depth: int) -> None
     else:
         assert isinstance(result, Rejected)
         assert result.reason is Reason.INVALID_JSON
+
+
+wholes = st.integers() | st.integers(-(10**15), 10**15)
+# As long as they may be, and longer.
+long_texts = st.sampled_from(["", "x" * 200, "\U0001f600" * 200, "字" * 64])
+detailed = st.fixed_dictionaries(
+    {"type": st.sampled_from(["order.completed", "survey.responded", "contact.handled", "knowledge.searched"])},
+    optional={
+        **dict.fromkeys(("session_id", "journey", "journey_id", "step", "platform", "segment", "persona", "account_id"), long_texts),
+        "survey": groups(brands=wholes, rank=wholes, score=amounts, question_id=long_texts),
+        "handling": groups(bot_fallbacks=wholes, wait_seconds=amounts, template_id=long_texts),
+        "search": groups(results=wholes),
+        "commerce": groups(
+            order_id=long_texts,
+            lines=st.builds(
+                lambda line, n: [line] * n,
+                groups(category=long_texts, tier=long_texts, added_via=long_texts, price=amounts, quantity=st.integers(0, 10**6)),
+                st.sampled_from([0, 1, 20, 100, 120]),
+            ),
+        ),
+        "issue": groups(issue_id=long_texts, case_id=long_texts, contact_id=long_texts, reason=long_texts),
+    },
+)
+
+
+@settings(max_examples=300)
+@given(detailed)
+def test_whatever_is_decoded_fits_into_a_row_of_the_changelog(event: dict[str, Any]) -> None:
+    record = {"customer_id": "c", "channel": "web", "time": "2026-11-21T10:15:03Z", **event}
+    touchpoint = decode(5, ARRIVAL_MS, b"c", dumps(record), ())
+    if isinstance(touchpoint, Touchpoint):
+        customer = Customer(b"c", 0, 1)
+        customer.keep(touchpoint)
+        assert Customer.of_row(b"c", customer.row()).events() == [touchpoint]
+        assert len(customer.suffix) < 40_000  # a hundred of them have room in what the changelog takes
+    else:
+        assert isinstance(touchpoint, Rejected)
+        assert touchpoint.reason == Reason.WRONG_TYPE

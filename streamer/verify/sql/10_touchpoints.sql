@@ -59,6 +59,8 @@ CREATE MACRO wrong_data(document) AS
     + mistyped_each(document, '$.commerce.lines[*].tier', ['VARCHAR', 'NULL'])
     + mistyped_each(document, '$.commerce.lines[*].added_via', ['VARCHAR', 'NULL'])
     + mistyped(document, ['$.handling.bot_fallbacks', '$.survey.brands', '$.survey.rank', '$.search.results'], ['BIGINT', 'UBIGINT', 'NULL'])
+    + len(list_filter(document ->> ['$.handling.bot_fallbacks', '$.survey.brands', '$.survey.rank', '$.search.results'],
+                      lambda told: abs(try_cast(told AS HUGEINT)) > 1000000000000000))
     + mistyped(document, ['$.commerce.revenue'], ['VARCHAR', 'BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE', 'NULL'])
     + mistyped_each(document, '$.handoff.context_passed[*]', ['VARCHAR']) > 0;
 
@@ -105,6 +107,9 @@ CREATE MACRO wrong_details(document) AS
     OR wrong_number(document, '$.handling.wait_seconds', 3) OR coalesce(round_even(try_cast(document ->> '$.handling.wait_seconds' AS DOUBLE) * 1000, 0) < 0, false)
     OR len(list_filter(coalesce(json_extract(document, '$.commerce.lines[*]'), [])[1:100],
                        lambda line: wrong_line(line, exponent(document ->> '$.commerce.currency')))) > 0
+    OR coalesce(list_sum(list_transform(coalesce(json_extract(document, '$.commerce.lines[*]'), [])[1:100],
+        lambda line: strlen(dimension(line ->> '$.category')) + strlen(dimension(line ->> '$.tier')) + strlen(dimension(line ->> '$.added_via')))),
+        0) > 16384
     OR wrong_moment(document, '$.contract.due_at') OR wrong_moment(document, '$.fulfilment.requested_at')
     OR wrong_moment(document, '$.fulfilment.promised_at') OR wrong_moment(document, '$.fulfilment.committed_at')
     OR wrong_moment(document, '$.fulfilment.shipped_at') OR wrong_moment(document, '$.fulfilment.delivered_at');

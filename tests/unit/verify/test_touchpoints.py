@@ -53,6 +53,10 @@ FIELDS: list[dict[str, Any]] = [
     {"commerce": {"lines": {}}}, {"commerce": {"lines": [5]}}, {"commerce": {"lines": [{"category": 5}]}}, {"commerce": {"lines": [{}]}},
     {"handoff": {"required_context": ["a", 5]}}, {"handoff": {"required_context": "a"}}, {"handling": {"profile_viewed": 1}},
     {"handling": {"bot_fallbacks": True}}, {"message": {"human": "x"}}, {"search": {"results": "3"}}, {"search": {"results": 3}},
+    {"search": {"results": 10**15}}, {"search": {"results": 10**15 + 1}}, {"survey": {"brands": 2**64}}, {"survey": {"rank": 2**64 - 1}},
+    {"survey": {"rank": -(10**15)}}, {"handling": {"bot_fallbacks": -(10**15) - 1}}, {"handling": {"bot_fallbacks": -(2**70)}},
+    *({"type": "order.completed", "commerce": {"lines": [{"category": "x" * 60, "tier": "ü" * 20, "added_via": "y" * n}] * lines}}
+      for lines, n in ((100, 63), (100, 64), (101, 63), (256, 0))),
     {"fulfilment": {"promised_at": 5}}, {"preference": {"ideal": {}, "received": None, "attribute": 5}}, {"info": {"field": []}},
     {"type": "survey.responded", "survey": {"score": "x"}}, {"type": "survey.responded", "survey": {"score": "9.5"}},
     {"type": "page.viewed", "survey": {"score": "x"}}, {"type": "order.completed", "commerce": {"lines": [{"price": "x"}]}},
