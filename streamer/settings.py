@@ -12,7 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -139,7 +139,7 @@ class Settings(BaseSettings):
         return self
 
     def _redis_fails_closed(self) -> None:
-        url = urlsplit(self.redis_url)
+        url = _redis_parts(self.redis_url)
         if url.scheme == "rediss":
             unchecked = sorted(name for name in parse_qs(url.query) if name in ("ssl_cert_reqs", "ssl_check_hostname"))
             if unchecked and not self.allow_insecure:
@@ -180,6 +180,17 @@ def _remote(addresses: str) -> str:
     """Those of the addresses that lead to other machines."""
     hosts = [(address.strip().rpartition(":")[0] or address.strip()).strip("[]") for address in addresses.split(",")]
     return ", ".join(host for host in hosts if not is_loopback(host))
+
+
+def _redis_parts(text: str) -> SplitResult:
+    """Of the URL. Raises ValueError, which quotes nothing of it, where a password has cut it in the wrong place."""
+    try:
+        url = urlsplit(text)
+        if url.scheme == "unix" or (url.port != 0 and not url.fragment and re.fullmatch(r"/?[0-9]*", url.path)):
+            return url
+    except ValueError:  # says what it took for the port
+        pass
+    raise ValueError("redis_url is no address: percent-encode what is special in its password (/ ? # [ ] @), or use redis_password")
 
 
 def load(**values: Any) -> Settings:

@@ -128,8 +128,12 @@ def connect(
             protocol=2,  # one shape of each reply, whatever the server's version
             **options,
         )
-    except ValueError as exc:
-        raise DeliveryError(f"the Redis URL is not usable ({exc}): it looks like redis://host:6379/0 or rediss://user@host:6379/0") from exc
+    except ValueError:
+        # What the library says may quote a part of the password.
+        raise DeliveryError(
+            "the Redis URL is not usable: it looks like redis://host:6379/0 or rediss://user@host:6379/0, and a password in it is"
+            " percent-encoded"
+        ) from None
     return client
 
 

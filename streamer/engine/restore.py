@@ -82,10 +82,11 @@ class ChangelogReader:
         position = start
         while position < end:
             found = await self._consumer.getmany(timeout_ms=200, max_records=REFOLD_RECORDS)
-            position = min(end, await self._consumer.position(self._source))
+            before, position = position, min(end, await self._consumer.position(self._source))
             records = [record for record in found.get(self._source, ()) if record.offset < end]
             processor.refold(records, position, complete=complete)
-            progress()
+            if position > before:  # an answer without anything is none: the watchdog has to see that it is stuck
+                progress()
         if start >= end:
             processor.refold((), end, complete=complete)
 

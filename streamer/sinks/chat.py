@@ -40,7 +40,7 @@ def service(url: str, config: Chat) -> Apprise:
     """The service behind an apprise URL, which is a secret itself: no message shows it.
 
     Raises:
-        SettingsError: apprise is not installed, does not know the URL, or would send in the clear to another machine.
+        SettingsError: apprise is not installed, does not know the URL, or would send in the clear or to whoever answers as another machine.
     """
     try:
         import apprise
@@ -52,10 +52,17 @@ def service(url: str, config: Chat) -> Apprise:
     plugin = apprise.Apprise.instantiate(url, asset=asset)
     if plugin is None:
         raise SettingsError(f"sink {config.name}: apprise does not know its URL (it looks like slack://... or mailtos://...)")
+    # Parameters of a URL that looks secure can take that back.
+    is_plain = getattr(plugin, "secure_mode", "") == "insecure"
     protocols = plugin.protocol if isinstance(plugin.protocol, tuple | list | set) else (plugin.protocol,)
     host = getattr(plugin, "smtp_host", None) or getattr(plugin, "host", None) or ""
-    if url.partition("://")[0].lower() in protocols and not config.allow_insecure and not is_loopback(str(host)):
-        raise SettingsError(f"sink {config.name}: its URL leads to another machine in the clear: use the secure form, or allow_insecure")
+    if not config.allow_insecure and not is_loopback(str(host)):
+        if is_plain or url.partition("://")[0].lower() in protocols:
+            raise SettingsError(
+                f"sink {config.name}: its URL leads to another machine in the clear: use the secure form, or allow_insecure"
+            )
+        if not plugin.verify_certificate:
+            raise SettingsError(f"sink {config.name}: its URL says verify=no: a certificate that is not checked protects nothing")
     found = apprise.Apprise(asset=asset)
     found.add(plugin)
     return found

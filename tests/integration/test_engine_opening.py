@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from streamer import topics
 from streamer.engine.clocks import Linger
 from streamer.engine.machine import Machine
 from streamer.engine.opening import Kept, Opener
+from streamer.engine.restore import changelog_reader
 from streamer.metrics.pipeline import Pipeline
-from tests.engine_support import stage_of
+from tests.engine_support import stage_of, until
 from tests.engine_toy import MACHINE, Counter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from deploy.local.kafka import Kafka
     from streamer.engine.owner import Owner
+    from streamer.processor import Record, WriteBehindProcessor
 
 pytestmark = pytest.mark.integration
 
@@ -67,3 +72,27 @@ async def test_opening_fences_the_older_owner(kafka: Kafka, unique: str, tmp_pat
         await newer.close()
         await older.abandon()
         assert len(await stage.read(stage.journal)) == 1
+
+
+async def test_folding_again_tells_of_progress_only_when_it_moves(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    """The watchdog ends a worker whose opening does not move; a source that gives nothing must not look like one that moves."""
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        await stage.send(5, partition=0)
+        source, changelog = TopicPartition(stage.source, 0), TopicPartition(stage.changelog, 0)
+        turns: list[int] = []
+        progressed: list[int] = []
+
+        class Refolding:
+            def refold(self, records: Sequence[Record], end: int, *, complete: bool = True) -> None:
+                turns.append(end)
+
+        async with changelog_reader(stage.settings, group=stage.group, changelog=changelog, source=source) as reader:
+            await reader.group_offset()  # as an opening does before it folds
+            refolding = cast("WriteBehindProcessor", Refolding())
+            # More than there is: as if the rest could not be fetched.
+            work = asyncio.create_task(reader.refold(refolding, 0, 6, complete=True, progress=lambda: progressed.append(turns[-1])))
+            await until(lambda: turns.count(5) >= 3, "it has come to the end, and turns")
+            work.cancel()
+            await asyncio.wait([work])
+        assert progressed[-1] == 5
+        assert progressed == sorted(set(progressed)), "once for each place it came to"

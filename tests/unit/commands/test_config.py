@@ -57,7 +57,7 @@ def test_values_of_the_command_line_win_over_all(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-@pytest.mark.parametrize("url", ["redis://user:canary@host:6379/0", "redis://:canary@host/0", "redis://u:cana@ry:canary/@host/0"])
+@pytest.mark.parametrize("url", ["redis://user:canary@host:6379/0", "redis://:canary@host/0", "redis://u:cana@ry:canary@host/0"])
 def test_no_password_is_shown(url: str, form: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMER_REDIS_URL", url)
     monkeypatch.setenv("STREAMER_ALLOW_INSECURE", "true")
@@ -104,6 +104,11 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
         ({"kafka_ca_file": "/ca.pem"}, "kafka_ca_file has no effect with PLAINTEXT"),
         ({"redis_ca_file": "/ca.pem"}, "redis_ca_file has no effect with redis://"),
         ({"redis_url": "redis://u:canary@redis:6379/0"}, "redis_url leads to redis in the clear"),
+        *(
+            ({"redis_url": f"{scheme}://u:canary{special}more@redis:6379/0"}, "redis_url is no address: percent-encode what is special")
+            for scheme in ("redis", "rediss")
+            for special in "/?#[]"
+        ),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_cert_reqs=none"}, "redis_url sets ssl_cert_reqs"),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_check_hostname=false"}, "redis_url sets ssl_check_hostname"),
     ],

@@ -91,6 +91,9 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     [
         ("json://chat.example.com/x", "in the clear"),
         ("mailto://u:p@mail.example.com", "in the clear"),
+        ("mailtos://u:p@mail.example.com?mode=insecure", "in the clear"),
+        ("mailtos://u:p@mail.example.com?verify=no", "verify=no"),
+        ("jsons://chat.example.com/x?verify=no", "verify=no"),
         ("gibberish", "apprise does not know its URL"),
     ],
 )
