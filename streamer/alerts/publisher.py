@@ -202,6 +202,11 @@ class AlertStore:
             if cursor == 0:
                 return found
 
+    async def storm_summaries(self) -> set[str]:
+        """Fingerprints of the alerts that tell of a storm, which are in no topic."""
+        storms = await self.command("HGETALL", self.keys.storms)
+        return {storm["summary"]["fingerprint"] for storm in map(msgspec.json.decode, storms.values()) if "summary" in storm}
+
     async def forget(self, entries: Iterable[tuple[str, bytes]]) -> int:
         """Remove entries of the active set that are still exactly these; returns how many were."""
         removed = 0

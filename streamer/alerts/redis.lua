@@ -18,7 +18,8 @@ two versions of the publisher work side by side. Commands of Redis 7.0 only. Key
                             judged), `judged_by`, `judged_ms`, `note`. Times in ms since the epoch. Only here, not in Kafka.
   cx:alerts:outcomes:age zset  episode_id -> ms of the last word on it: finds what is too old or too much.
   cx:alerts:storms  hash    rule id -> what it has fired lately, JSON: `span` (detected_at divided by the span's length), `count` of firings in
-                            it, `n` storms so far, `summary` (the record that tells of the storm, while there is one), `held`, `told`.
+                            it, `at` (ms of the last one's delivery), `n` storms so far, `summary` (the record that tells of the storm,
+                            while there is one), `held`, `told`.
   cx:alerts:wake    channel a hint that new entries are in the stream; the message is the id of the last one. At most once.
 
 A call is atomic: nothing else runs in between, and whatever can be refused (types, permissions, memory) is refused before the
@@ -60,6 +61,15 @@ local function drop_expired(active, expiry)
 end
 
 local HELD = ',"held":true}'
+
+local function is_held(active, fingerprint)
+  local known = redis.call('HGET', active, fingerprint)
+  return known and string.sub(known, -#HELD) == HELD
+end
+
+local function as_held(record)
+  return string.sub(record, 1, -2) .. HELD
+end
 
 local function id_of(...)
   return string.sub(redis.sha1hex(table.concat({...}, '/')), 1, 16)
@@ -114,7 +124,7 @@ local function count_firing(keys, rule, detected_ms, record, expires_ms, most, l
     end
     storm.span, storm.count = span, 0
   end
-  storm.count = storm.count + 1
+  storm.count, storm.at = storm.count + 1, now_ms()
   local over = storm.count > limit
   if over and storm.summary then
     storm.held = storm.held + 1
@@ -170,11 +180,10 @@ local function apply(keys, args)
       if limit > 0 and state == 'firing' then
         held, id = count_firing(keys, args[i + 5], tonumber(args[i + 6]), record, expires_ms, args[5], limit, span_ms, args[9])
       else
-        local known = redis.call('HGET', active, fingerprint)
-        held = known and string.sub(known, -#HELD) == HELD
+        held = is_held(active, fingerprint)
       end
       if held then
-        record = string.sub(record, 1, -2) .. HELD
+        record = as_held(record)
         held_back = held_back + 1
       else
         id = redis.call('XADD', stream, 'MAXLEN', '~', args[5], '*', 'alert', record)
@@ -197,7 +206,7 @@ local function apply(keys, args)
   return {'OK', stored, delivered, held_back}
 end
 
---[[ Put part of a rebuilt active set in place, without touching the stream.
+--[[ Put part of a rebuilt active set in place, without touching the stream. What a storm holds back stays held.
 KEYS  active, expiry, applied
 ARGV  field of `applied`; the offset that must be stored there, '' for none; the offset to store, '' to leave it; then for each
       fingerprint: fingerprint, '1' if active else '0', expires_at in ms, record
@@ -211,14 +220,16 @@ local function restore(keys, args)
     return {'MOVED', stored}
   end
   local problem = refused({
-    {'HSET', active, '', ''}, {'HDEL', active, ''}, {'ZADD', expiry, '0', ''}, {'ZREM', expiry, ''}, {'HSET', applied, args[1], '0'},
+    {'HGET', active, ''}, {'HSET', active, '', ''}, {'HDEL', active, ''}, {'ZADD', expiry, '0', ''}, {'ZREM', expiry, ''},
+    {'HSET', applied, args[1], '0'},
   })
   if problem then
     return problem
   end
   for i = 4, #args, 4 do
     if args[i + 1] == '1' then
-      keep(active, expiry, args[i], args[i + 2], args[i + 3])
+      local record = args[i + 3]
+      keep(active, expiry, args[i], args[i + 2], is_held(active, args[i]) and as_held(record) or record)
     else
       drop(active, expiry, args[i])
     end
@@ -245,7 +256,8 @@ local function forget(keys, args)
   return removed
 end
 
---[[ Remove what has expired, at most 1,000 entries, and end the storms that nothing has gone on with for a whole span.
+--[[ Remove what has expired, at most 1,000 entries, and end the storms that nothing has gone on with for a whole span, neither by when it
+was detected nor by when it came: a publisher that catches up delivers what was detected long ago.
 KEYS  active, expiry, stream, storms
 ARGV  most entries of the stream; the span's length in ms, 0 if there are no storms; now, as `published_at`
 Reply how many were removed. ]]
@@ -257,7 +269,7 @@ local function sweep(keys, args)
     local found = redis.call('HGETALL', storms)
     for i = 1, #found, 2 do
       local storm = cjson.decode(found[i + 1])
-      if storm.summary and math.floor(now_ms() / span_ms) > storm.span + 1 then
+      if storm.summary and math.floor(now_ms() / span_ms) > storm.span + 1 and now_ms() - (storm.at or 0) > span_ms then
         end_storm(stream, args[1], active, expiry, found[i], storm, args[3])
         redis.call('HSET', storms, found[i], cjson.encode(storm))
       end

@@ -44,7 +44,8 @@ async def rebuild(settings: Settings, store: AlertStore) -> Rebuilt:
             states = await _rebuild_partition(log, store, partition, ids[partition.topic])
             known |= states.keys()
             restored += sum(state.record is not None for state in states.values())
-    # What no topic knows any more: its firing was deleted by retention, or its topic was.
+    # What no topic knows any more: its firing was deleted by retention, or its topic was. That of storms none has ever known.
+    known |= await store.storm_summaries()
     removed = await store.forget((fingerprint, record) for fingerprint, record in before.items() if fingerprint not in known)
     return Rebuilt(len(partitions), restored, removed)
 

@@ -7,13 +7,13 @@ import json
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import redis as redis_client
 from typer.testing import CliRunner
 
-from streamer.alerts.alert import Alert, encode
+from streamer.alerts.alert import Alert, decode, encode
 from streamer.cli import app
 from streamer.errors import DataLossError, UnreachableError
 from tests import alert_support
@@ -175,6 +175,33 @@ async def test_rebuild_makes_the_active_set_what_kafka_says(
     async with publishing(settings) as task:
         await until(lambda: len(delivered(client, settings)) == 7, "the alerts that came after", task=task)
     assert active_customers(client, settings) == ["bob", "dora", "emil"]
+
+
+async def test_rebuild_during_a_storm_lets_out_nothing_that_it_holds_back(
+    kafka: Kafka, redis_server: Redis, client: redis_client.Redis, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(unique, kafka, redis_server).model_copy(update={"alert_storm_limit": 2})
+    use(settings, monkeypatch)
+    await create_topics(settings)
+    await write(settings, [alert(name) for name in ("ann", "bob", "carl", "dora")])
+    active = f"{settings.redis_prefix}alerts:active"
+
+    def held() -> dict[str, bool]:
+        found = [decode(record) for record in cast("dict[bytes, bytes]", client.hgetall(active)).values()]
+        return {one.entity.canonical_id if one.entity else "storm": one.held for one in found}
+
+    async with publishing(settings) as task:
+        await until(lambda: len(held()) == 5, "the alerts and the summary", task=task)
+    before, told = held(), delivered(client, settings)
+    assert before == {"ann": False, "bob": False, "carl": True, "dora": True, "storm": False}
+
+    report = json.loads(await asyncio.to_thread(printed, "rebuild", "--json"))
+    assert report == {"partitions": 3, "restored": 4, "removed": 0}
+    assert held() == before
+    await write(settings, [alert("carl", "resolved", 2)])
+    async with publishing(settings) as task:
+        await until(lambda: "carl" not in held(), "its end", task=task)
+    assert delivered(client, settings) == told, "its beginning was never told, so its end is not"
 
 
 async def test_rebuild_while_the_publisher_works_ends_with_what_kafka_says(
