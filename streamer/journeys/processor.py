@@ -74,6 +74,7 @@ class JourneysProcessor:
         self._write_all = False
         self._goal: marker.Marker | None = None  # where the marker was, while the way there is folded again
         self._kept: list[Definitions] = []
+        self._unneeded: list[int] = []  # revisions of kept definitions that nobody is of any more
         self._marker = marker.Marker(revision=definitions.revision, digest=definitions.digest, build=build)
         self._at = Position(self._marker)
         self._tick = self._until_tick = 0
@@ -87,13 +88,11 @@ class JourneysProcessor:
 
         If `replay_from` is not None afterwards, `refold` must bring the records from there up to `next_offset` first.
         """
-        customers, self._due, self._quiet, state, texts, clocks = load(rows)
+        customers, self._due, self._quiet, state, texts, clocks, self._unneeded = load(rows, self._definitions.revision)
         self._customers.load(customers)
         state = state or self._marker
         self._kept = marker.settle(self._definitions, state, texts)
-        for definitions in self._kept:
-            if definitions.revision not in self._folds:
-                self._folds[definitions.revision] = Fold(definitions)
+        self._folds |= {kept.revision: Fold(kept) for kept in self._kept if kept.revision not in self._folds}
         self._at = Position(state)
         self._behind.begin(state.replay or self._at.boundary(state.next_offset or 0), clocks)
         if state.replay is None:
@@ -197,7 +196,8 @@ class JourneysProcessor:
         state, at = self._marker, self._at
         at.note(state)
         self._ledger.close_tick(self._tick)
-        rows: list[tuple[bytes, bytes | None]] = []
+        rows: list[tuple[bytes, bytes | None]] = [(marker.DEFINITIONS_PREFIX + b"%d" % revision, None) for revision in self._unneeded]
+        self._unneeded = []
         if self._new_definitions:
             rows += [(marker.DEFINITIONS_PREFIX + b"%d" % r, f.definitions.text.encode()) for r, f in self._folds.items()]
             self._new_definitions = False

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from streamer.journeys import marker
-from streamer.journeys.row import decode_head
+from streamer.journeys.row import decode_head, decode_origin
 from streamer.journeys.state import NEVER
 from streamer.journeys.timers import Timers
 from streamer.journeys.write_behind import CLOCK_PREFIX
@@ -17,7 +17,8 @@ class Loaded(NamedTuple):
     """A partition's rows, sorted out.
 
     customers: packed, by key. due: deadlines; quiet: since when those without one are quiet. state: None without a marker row.
-    texts: definitions by revision. clocks: moves of the idle clock, by the offset after which they came.
+    texts: definitions by revision, those that are needed; unneeded: revisions of the others. clocks: moves of the idle clock, by the offset
+    after which they came.
     """
 
     customers: dict[bytes, bytes]
@@ -26,10 +27,14 @@ class Loaded(NamedTuple):
     state: marker.Marker | None
     texts: dict[int, str]
     clocks: dict[int, int]
+    unneeded: list[int]
 
 
-def load(rows: Iterable[tuple[bytes, bytes]]) -> Loaded:
-    """Sort out the rows; customers stay packed until they are needed. Raises StateError for a newer schema."""
+def load(rows: Iterable[tuple[bytes, bytes]], revision: int) -> Loaded:
+    """Sort out the rows; customers stay packed until they are needed. revision: of the definitions that are to come into force.
+
+    Raises StateError for a newer schema.
+    """
     customers: dict[bytes, bytes] = {}
     due: list[tuple[int, bytes]] = []
     quiet: list[tuple[int, bytes]] = []
@@ -51,4 +56,10 @@ def load(rows: Iterable[tuple[bytes, bytes]]) -> Loaded:
             texts[int(key[1:])] = packed.decode()
         elif key[:1] == CLOCK_PREFIX:
             clocks[int(key[1:])] = int(packed)
-    return Loaded(customers, Timers(due), Timers(quiet), state, texts, clocks)
+    needed = {revision} if state is None else {revision, state.revision}
+    if texts.keys() - needed:  # who has not been seen since goes on under the definitions of then
+        needed |= {decode_origin(packed).revision for packed in customers.values()}
+    unneeded = sorted(texts.keys() - needed)
+    for old in unneeded:
+        del texts[old]
+    return Loaded(customers, Timers(due), Timers(quiet), state, texts, clocks, unneeded)

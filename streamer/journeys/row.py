@@ -61,6 +61,13 @@ class RowHead(msgspec.Struct, array_like=True):
     quiet_at: int
 
 
+class RowOrigin(RowHead, array_like=True):
+    """A little more of it: which definitions it is of."""
+
+    born: int
+    revision: int
+
+
 class Boundary(msgspec.Struct, frozen=True):
     """A source offset and the partition's time there, with the fields of `marker.Marker`."""
 
@@ -75,3 +82,4 @@ class Boundary(msgspec.Struct, frozen=True):
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Row).decode
 decode_head = msgspec.msgpack.Decoder(RowHead).decode
+decode_origin = msgspec.msgpack.Decoder(RowOrigin).decode

@@ -116,11 +116,11 @@ def _from_the_one_after(refold: Callable[..., None]) -> Callable[..., None]:
 
 
 def _without_timers(load: Callable[..., restoring.Loaded]) -> Callable[..., restoring.Loaded]:
-    return lambda found: load(found)._replace(due=Timers())
+    return lambda *found: load(*found)._replace(due=Timers())
 
 
 def _without_waiting(load: Callable[..., restoring.Loaded]) -> Callable[..., restoring.Loaded]:
-    return lambda found: load(found)._replace(quiet=Timers())
+    return lambda *found: load(*found)._replace(quiet=Timers())
 
 
 def _without_idle_clock(decode: Callable[..., marker.Marker]) -> Callable[..., marker.Marker]:

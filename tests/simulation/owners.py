@@ -193,9 +193,13 @@ class SourceOwners(Owners):
         return {key: meaning_of(self.processor, key, row) for key, row in self.processor.rows().items()}
 
     def rows_written(self) -> dict[bytes, Meaning | bytes]:
-        """The changelog, likewise."""
+        """The changelog, likewise; definitions that nobody is of any more go with the next owner, so they are left out."""
         written = self.changelog.items()
-        return {key: meaning_of(self.processor, key[1:], row) if key[:1] == ROW_PREFIX else row for key, row in written}
+        rows = {key: meaning_of(self.processor, key[1:], row) for key, row in written if key[:1] == ROW_PREFIX}
+        used = {marker.decode(self.changelog[MARKER_KEY]).revision, *(row.revision for row in rows.values())}
+        needed = {marker.DEFINITIONS_PREFIX + b"%d" % revision for revision in used}
+        others = {key: row for key, row in written if key not in rows and (key[:1] != marker.DEFINITIONS_PREFIX or key in needed)}
+        return {**rows, **others}
 
     def sums(self) -> dict[Booking, int]:
         """Net over all ticks."""
