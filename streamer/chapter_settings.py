@@ -28,7 +28,7 @@ class Surveys(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     latest_within: of a customer's NPS answers of one scope only the latest of so long counts, and rules see an answer for so long.
     invitation_within: an answer later than this answers no invitation [H]. satisfied_share: an answer on another scale than 1-5 is
     satisfied from this share of the scale upwards, in at most three digits; 0.75 is 4 of 1-5. loyalty_questions: the question_id of
-    the items of the loyalty index.
+    the items of the loyalty index; loyalty_scope: of the surveys that ask them [H].
     """
 
     attribute_to: tuple[str, ...] = ("order.completed", "contact.*", "case.*", "shipment.delivered", "journey.completed")
@@ -37,6 +37,7 @@ class Surveys(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     invitation_within: Duration = Duration(28 * _DAY)
     satisfied_share: float = 0.75
     loyalty_questions: tuple[str, ...] = ("satisfaction", "repurchase", "recommend")
+    loyalty_scope: Literal["experience", "relationship", "benchmark"] = "relationship"
 
     def __post_init__(self) -> None:
         if not 0 < self.satisfied_share <= 1 or round(self.satisfied_share, 3) != self.satisfied_share:

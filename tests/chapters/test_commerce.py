@@ -178,6 +178,17 @@ def test_nothing_is_left_of_an_order_of_which_more_was_given_back_than_paid() ->
     assert shop.total("REFUNDED") == [-1200]
 
 
+@pytest.mark.parametrize("refund", [{"revenue": "100.00"}, {"revenue": "100.00", "currency": "EUR"}, {}])
+def test_nothing_goes_off_for_an_order_that_was_counted_apart(refund: dict[str, str]) -> None:
+    shop = Shop("", RULES)
+    shop.commerce("order.completed", "dollars", 0, revenue="100.00", currency="USD")
+    shop.order("euros", 1, "150.00")
+    shop.commerce("order.refunded", "dollars", 2, **refund)
+    assert shop.total("ORDERS_APART", "REVENUE_PLAIN", "REFUNDED") == [1, 15000, 0]
+    assert shop.run.processor.accounting["refund_apart"] == 1
+    assert shop.states == ["firing"], "nor off what the customer is worth"
+
+
 @pytest.mark.parametrize(("revenue", "square"), [("1.22", 1), ("1.23", 2), ("0.70", 0), ("0.71", 1), ("1000000.00", 10**12)])
 def test_squares_are_rounded_to_whole_units_squared(revenue: str, square: int) -> None:
     shop = Shop()

@@ -166,12 +166,15 @@ def test_what_is_on_no_scale_is_noted_and_not_counted(survey: dict[str, Any]) ->
 
 
 def test_an_item_of_the_loyalty_index_is_stretched_to_a_hundred_points() -> None:
+    item = {"scope": "relationship"}
     run = folded(
-        responded(0, instrument="csat", question_id="satisfaction", score=4),
-        responded(1, instrument="nps", question_id="recommend", score=9),
-        responded(2, question_id="repurchase", score=2, scale_min=0, scale_max=3),
-        responded(3, question_id="other", score=2),
-        responded(4, instrument="ces", ces_version="2.0", question_id="satisfaction", score=2),
+        responded(0, instrument="csat", question_id="satisfaction", score=4, **item),
+        responded(1, instrument="nps", question_id="recommend", score=9, **item),
+        responded(2, question_id="repurchase", score=2, scale_min=0, scale_max=3, **item),
+        responded(3, question_id="other", score=2, **item),
+        responded(4, instrument="ces", ces_version="2.0", question_id="satisfaction", score=2, **item),
+        responded(5, instrument="nps", question_id="recommend", score=0, scope="benchmark"),
+        responded(6, instrument="nps", question_id="recommend", score=0),  # of an experience
     )
     assert run.total("LOYALTY_ANSWERS") == 3
     assert run.total("LOYALTY_POINTS") == 7500 + 9000 + 6667

@@ -198,9 +198,11 @@ class Commerce(Chapter):
             sink.note("cut_refunds")
 
     def _refund(self, event: Touchpoint, order: _Order | None) -> int:
-        """How much is given back: what the event says, with either sign, else what is left of the order."""
+        """How much is given back: what the event says, with either sign, else what is left of the order. Nothing of what was not counted."""
+        if order is not None and order["amount"] == _NO_AMOUNT:
+            return _NO_AMOUNT
         if event.revenue_minor is None:
-            if order is None or order["amount"] == _NO_AMOUNT:
+            if order is None:
                 return _NO_AMOUNT
             left: int = order["amount"] - sum(refund[1] for refund in order["refunds"])
             return max(left, 0)

@@ -69,7 +69,7 @@ class Surveys(Chapter):
         self._seen_for = int(settings.attribute_within) + 1
         self._sent_for = int(settings.invitation_within) + 1
         self._satisfied_thousandths = round(settings.satisfied_share * 1000)
-        self._loyalty = frozenset(settings.loyalty_questions)
+        self._loyalty, self._loyalty_scope = frozenset(settings.loyalty_questions), settings.loyalty_scope
 
     def is_evidence(self, event: Touchpoint) -> bool:
         """Only answers are seen by rules."""
@@ -140,7 +140,7 @@ class Surveys(Chapter):
             self._csat(kept, event.time, scope, score, details, cell, sink)
         elif details.instrument == "ces":
             self._ces(kept, event.time, scope, score, details, cell, sink)
-        if details.question in self._loyalty and details.instrument != "ces":
+        if details.question in self._loyalty and scope == self._loyalty_scope and details.instrument != "ces":
             self._count_loyalty(event.time, score, details, cell, sink)
 
     def _close_invitation(self, kept: Kept, instrument: str, sink: Sink) -> None:

@@ -120,7 +120,7 @@ METRICS: Final = (
         Counter.LOYALTY_POINTS,
         Counter.LOYALTY_ANSWERS,
         Counter.LOYALTY_POINTS_SQUARED,
-        "mean of the answers to the questions on satisfaction, repurchase and recommendation, each rescaled to 0-100",
+        "mean of the answers in `loyalty_scope` to the questions on satisfaction, repurchase and recommendation, each rescaled to 0-100",
         "S4 [H]",
     ),
     _share(

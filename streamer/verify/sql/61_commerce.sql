@@ -128,7 +128,7 @@ FROM (
         ON o.key = r.key AND o.name = r.name AND r.name <> '' AND r.place > o.place
             AND r.t < o.t + setting('commerce', 'correct_within')::BIGINT
     WHERE r.type = 'order.refunded' AND coalesce(r.place < o.cancelled_place, true)
-        AND CASE WHEN r.revenue_minor IS NULL THEN o.amount IS NOT NULL ELSE r.fits END
+        AND CASE WHEN o.event IS NOT NULL AND o.amount IS NULL THEN false WHEN r.revenue_minor IS NULL THEN o.amount IS NOT NULL ELSE r.fits END
 )
 WINDOW before AS (PARTITION BY coalesce(of_order, -event) ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING);
 

@@ -5,7 +5,7 @@ CREATE TABLE survey_settings AS
 SELECT setting('surveys', 'attribute_within')::BIGINT AS attribute_within, setting('surveys', 'latest_within')::BIGINT AS latest_within,
     setting('surveys', 'invitation_within')::BIGINT AS invitation_within, fixed(setting('surveys', 'satisfied_share'), 3) AS satisfied,
     from_json(setting('surveys', 'attribute_to'), '["VARCHAR"]') AS attribute_to,
-    from_json(setting('surveys', 'loyalty_questions'), '["VARCHAR"]') AS loyalty_questions;
+    from_json(setting('surveys', 'loyalty_questions'), '["VARCHAR"]') AS loyalty_questions, setting('surveys', 'loyalty_scope') AS loyalty_scope;
 
 -- What surveys may be about, under the journey that its touchpoint counts in; and by which ids.
 CREATE TABLE survey_subjects AS
@@ -121,13 +121,13 @@ FROM (
 )
 WHERE n <> 0;
 
--- The loyalty index: items of whatever instrument but CES, stretched to 0-100, in hundredths, half up.
+-- The loyalty index: items of one scope and of whatever instrument but CES, stretched to 0-100, in hundredths, half up.
 INSERT INTO chapter_changes
 SELECT counter, CASE counter WHEN 'LOYALTY_ANSWERS' THEN 1 WHEN 'LOYALTY_POINTS' THEN points ELSE points * points END, t, counted, own
 FROM (
     SELECT t, counted, own, ((score - least) * 20000 + (most - least)) // (2 * (most - least)) AS points
     FROM answers, survey_settings
-    WHERE instrument <> 'ces' AND list_contains(loyalty_questions, question)
+    WHERE instrument <> 'ces' AND scope = loyalty_scope AND list_contains(loyalty_questions, question)
 ), (VALUES ('LOYALTY_ANSWERS'), ('LOYALTY_POINTS'), ('LOYALTY_POINTS_SQUARED')) AS counters (counter);
 
 -- The latest answer of each scope, of CSAT stretched to 1-5 in hundredths, rounded down, until the next one or until it is too old.
