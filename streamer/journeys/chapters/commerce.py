@@ -198,7 +198,7 @@ class Commerce(Chapter):
             sink.note("cut_refunds")
 
     def _refund(self, event: Touchpoint, order: _Order | None) -> int:
-        """How much is given back: what the event says, with either sign, else what is left of the order. Nothing of what was not counted."""
+        """How much is given back: what the event says, with either sign, else what is left; nothing of an order that was not counted."""
         if order is not None and order["amount"] == _NO_AMOUNT:
             return _NO_AMOUNT
         if event.revenue_minor is None:
