@@ -173,8 +173,8 @@ class Counter(IntEnum):
     DIGITAL_SIGNALS = 155  # * signals of whatever kind, which is the dimension `cause`
     # 156-178 steps: of a journey instance; `step` the first time the instance came to the step
     STEPS_REACHED = 156  # step: instances that came to the step
-    STEPS_ABANDONED = 157  # step: of these abandoned on it; taken back by recovery, reopening and retraction
-    STEPS_FRICTION = 158  # step: of these with at least one friction signal while on it
+    STEPS_ABANDONED = 157  # at the deadline: instances abandoned on the step; taken back by recovery, reopening and retraction
+    STEPS_FRICTION = 158  # step: of those that came to it with at least one friction signal while on it
     JOURNEYS_WALKED = 159  # start: instances begun
     JOURNEY_TOUCHPOINTS = 160  # start: their events
     JOURNEY_TOUCHPOINTS_SQUARED = 161  # start: sum of the squares per instance
@@ -202,9 +202,9 @@ class Counter(IntEnum):
     HANDOFF_TIME_5M = 182
     HANDOFF_TIME_15M = 183
     HANDOFFS_INITIATED = 184  # *
-    HANDOFFS_FAILED = 185  # * of these not accepted in time, rejected, or initiated again before
-    HANDOFFS_COLD = 186  # * of these without context
-    HANDOFFS_REQUIRING = 187  # * of these that say which context they need
+    HANDOFFS_FAILED = 185  # when that is certain: not accepted in time, rejected, or initiated again before
+    HANDOFFS_COLD = 186  # * of those initiated without context
+    HANDOFFS_REQUIRING = 187  # * of those initiated that say which context they need
     HANDOFFS_COMPLETE = 188  # * of these with all of it
     HANDOFF_TIME_1H = 189
     HANDOFF_TIME_4H = 190
@@ -212,14 +212,14 @@ class Counter(IntEnum):
     HANDOFF_TIME_3D = 192
     HANDOFF_TIME_LONGER = 193
     # 194-203 communication
-    CASES_TO_ANSWER = 194  # * cases opened
-    CASES_SILENT = 195  # start: of these that have been silent for too long at least once
+    CASES_ANSWER_DUE = 194  # when that is certain: cases that fell silent for the first time, or were closed without ever having
+    CASES_SILENT = 195  # the same: of these that fell silent
     SILENCES = 196  # at the deadline: a case has been silent for too long
     CONTACTS_ASKING = 197  # * contacts by which a customer asks for something
     CONTACTS_ABOUT_STATUS = 198  # * of these about how things stand
-    CASES_UNOWNED = 199  # start: cases that had no owner for too long
-    OWNER_CHANGES = 200  # * another owner of an open case
-    OWNER_CHANGES_UNTOLD = 201  # * of these not told to the customer in time
+    CASES_UNOWNED = 199  # at the deadline: cases that have had no owner for too long
+    OWNER_CHANGES_DUE = 200  # when that is certain: changes of owner of an open case that were told in time, or not
+    OWNER_CHANGES_UNTOLD = 201  # the same: of these not told to the customer in time
     DUE_DATES = 202  # at the due date, or at the end of the case before it: due dates of cases
     DUE_DATES_MISSED = 203  # at the due date: of these without anything done by the owner since the date was told
     # 140-147 effort, 148-155 digital, 156-183 steps, 184-193 handoffs, 194-203 communication
@@ -314,6 +314,9 @@ class Counter(IntEnum):
     QUEUE_WAIT_30M = 289
     QUEUE_WAIT_1H = 290
     QUEUE_WAIT_LONGER = 291
+    # 292-293 communication and handoffs again
+    CASES_OWNER_DUE = 292  # when that is certain: cases that had an owner in time, were closed before, or had none for too long
+    HANDOFFS_DECIDED = 293  # when that is certain: handoffs accepted in time, or failed
 
 
 STOCKS: Final = frozenset({Counter.OPEN, Counter.CAUSE_CUSTOMERS_HOUR, Counter.CAUSE_CUSTOMERS_DAY})

@@ -167,9 +167,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         {},
         {"region": REGIONS},
         (
-            Move("silent_case_rate", "up", _CASES),
+            Move("silent_case_rate", "up", _CASES, from_later_ms=2 * HOUR_MS, until_later_ms=2 * HOUR_MS),
             Move("silences", "up", _CASES, from_later_ms=2 * HOUR_MS, until_later_ms=2 * HOUR_MS),
-            Move("untold_owner_change_rate", "up", _CASES),
+            Move("untold_owner_change_rate", "up", _CASES, until_later_ms=24 * HOUR_MS),
             Move("missed_due_date_rate", "up", _CASES, from_later_ms=2 * HOUR_MS, until_later_ms=2 * HOUR_MS),
             Move("information_sent", "down", _CASES),
             Move("status_inquiry_share", "up", from_later_ms=HOUR_MS, until_later_ms=4 * HOUR_MS),

@@ -104,15 +104,18 @@ def opened(one: Story, seconds: float = 0, **fields: Any) -> int:
 
 def test_a_case_is_silent_at_the_deadline_and_again_after_a_message() -> None:
     one = Story(DEFINITIONS)
-    started = opened(one)
+    opened(one)
+    assert one.run.total("CASES_ANSWER_DUE") == 0, "it is not known yet"
     silent = one.clock(2400)
-    assert one.run.at("SILENCES", silent) == one.run.at("CASES_SILENT", started) == 1
+    assert [one.run.at(counter, silent) for counter in ("SILENCES", "CASES_SILENT", "CASES_ANSWER_DUE")] == [1, 1, 1]
     assert one.states == ["firing"]
     one.event("message.sent", 2500, case_id="k1")
     assert one.states == ["firing", "resolved"]
     one.clock(2500 + 2400)
     assert one.run.total("SILENCES") == 2
     assert one.run.total("CASES_SILENT") == 1
+    one.event("case.closed", 5000, case_id="k1")
+    assert one.run.total("CASES_ANSWER_DUE") == 1
 
 
 @pytest.mark.parametrize(("seconds", "silences"), [(2399.999, 0), (2400, 1)])
@@ -149,10 +152,10 @@ def test_a_contact_by_the_company_is_heard_one_by_the_customer_is_not() -> None:
 def test_a_closed_case_is_not_silent() -> None:
     one = Story(DEFINITIONS)
     opened(one)
-    one.event("case.closed", 2000, case_id="k1")
+    closed = one.event("case.closed", 2000, case_id="k1")
     one.clock(9000)
     assert one.run.total("SILENCES") == 0
-    assert one.run.total("CASES_TO_ANSWER") == 1
+    assert one.run.at("CASES_ANSWER_DUE", closed) == one.run.total("CASES_ANSWER_DUE") == 1
 
 
 def test_of_high_severity_it_is_silent_sooner() -> None:
@@ -182,13 +185,24 @@ def test_a_severity_lowered_in_time_gives_it_longer() -> None:
 
 def test_a_case_without_owner_has_nobody_at_the_deadline() -> None:
     one = Story(DEFINITIONS)
-    started = opened(one, owner=None)
-    one.clock(900)
-    assert one.run.at("CASES_UNOWNED", started) == 1
+    opened(one, owner=None)
+    deadline = one.clock(900)
+    assert one.run.at("CASES_UNOWNED", deadline) == one.run.at("CASES_OWNER_DUE", deadline) == 1
     assert one.states == ["firing"]
     one.event("case.updated", 1000, case_id="k1", owner="ann")
     assert one.states == ["firing", "resolved"]
-    assert one.run.total("OWNER_CHANGES") == 0, "the first owner is no change"
+    one.event("case.closed", 1100, case_id="k1")
+    assert one.run.total("CASES_OWNER_DUE") == 1
+    assert one.run.total("OWNER_CHANGES_DUE") == 0, "the first owner is no change"
+
+
+@pytest.mark.parametrize("in_time", [("case.updated", {"owner": "ann"}), ("case.closed", {})])
+def test_a_case_that_has_an_owner_in_time_or_is_closed_before_counts_then(in_time: tuple[str, dict[str, Any]]) -> None:
+    one = Story(DEFINITIONS)
+    opened(one, owner=None)
+    then = one.event(in_time[0], 500, case_id="k1", **in_time[1])
+    one.clock(9000)
+    assert (one.run.at("CASES_OWNER_DUE", then), one.run.total("CASES_OWNER_DUE"), one.run.total("CASES_UNOWNED")) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(("seconds", "unowned"), [(899.999, 0), (900, 1)])
@@ -200,26 +214,26 @@ def test_an_owner_at_exactly_the_deadline_comes_after_it(seconds: float, unowned
     assert one.run.total("CASES_UNOWNED") == unowned
 
 
-def test_a_change_of_owner_that_nobody_tells_counts_where_it_was_made() -> None:
+def test_a_change_of_owner_counts_when_it_is_told_or_the_time_for_that_is_over() -> None:
     one = Story(DEFINITIONS)
     opened(one)
-    first = one.event("case.updated", 100, case_id="k1", owner="bob")
+    one.event("case.updated", 100, case_id="k1", owner="bob")
     one.event("case.updated", 150, case_id="k1", owner="bob")
-    one.clock(1300)
-    second = one.event("case.updated", 1310, case_id="k1", owner="ann")
-    one.event("message.sent", 1310 + 1199, case_id="k1")
+    over = one.clock(1300)
+    one.event("case.updated", 1310, case_id="k1", owner="ann")
+    told = one.event("message.sent", 1310 + 1199, case_id="k1")
     one.clock(9000)
-    assert one.run.at("OWNER_CHANGES", first) == one.run.at("OWNER_CHANGES", second) == 1
-    assert one.run.at("OWNER_CHANGES_UNTOLD", first) == one.run.total("OWNER_CHANGES_UNTOLD") == 1
+    assert one.run.at("OWNER_CHANGES_DUE", over) == one.run.at("OWNER_CHANGES_DUE", told) == 1
+    assert one.run.at("OWNER_CHANGES_UNTOLD", over) == one.run.total("OWNER_CHANGES_UNTOLD") == 1
 
 
 def test_a_case_closed_before_the_notice_is_due_needs_none() -> None:
     one = Story(DEFINITIONS)
     opened(one)
     one.event("case.updated", 100, case_id="k1", owner="bob")
-    one.event("case.closed", 200, case_id="k1")
+    closed = one.event("case.closed", 200, case_id="k1")
     one.clock(9000)
-    assert one.run.total("OWNER_CHANGES") == 1
+    assert one.run.at("OWNER_CHANGES_DUE", closed) == one.run.total("OWNER_CHANGES_DUE") == 1
     assert one.run.total("OWNER_CHANGES_UNTOLD") == 0
 
 
@@ -355,14 +369,16 @@ def test_a_case_of_which_nothing_is_heard_is_forgotten_and_its_alert_ends() -> N
     one.clock(70 * 60)
     assert one.states == ["firing", "resolved"]
     opened(one, 70 * 60 + 1)
-    assert one.run.total("CASES_TO_ANSWER") == 2
+    one.clock(70 * 60 + 1 + 2400)
+    assert one.run.total("CASES_SILENT") == 2, "another case"
 
 
 def test_a_case_opened_twice_is_one() -> None:
     one = Story(DEFINITIONS)
     opened(one)
     opened(one, 10)
-    assert one.run.total("CASES_TO_ANSWER") == 1
+    one.event("case.closed", 20, case_id="k1")
+    assert one.run.total("CASES_ANSWER_DUE") == 1
 
 
 def test_the_case_longest_untouched_makes_room() -> None:

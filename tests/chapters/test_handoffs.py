@@ -95,16 +95,17 @@ def test_an_acceptance_in_time_is_no_failure_and_has_a_latency() -> None:
     one.clock(9000)
     assert one.run.total("HANDOFFS_INITIATED") == 1
     assert one.run.total("HANDOFFS_FAILED") == 0
-    assert one.run.at("HANDOFF_TIME_1M", accepted) == 1
+    assert one.run.at("HANDOFFS_DECIDED", accepted) == one.run.at("HANDOFF_TIME_1M", accepted) == 1
     assert one.states == []
 
 
 @pytest.mark.parametrize(("seconds", "failed"), [(599.999, 0), (600, 1)])
 def test_an_acceptance_at_exactly_the_deadline_is_too_late(seconds: float, failed: int) -> None:
     one = Story(DEFINITIONS)
-    initiated = initiate(one, 0)
-    one.event("handoff.accepted", seconds, case_id="k1")
-    assert one.run.at("HANDOFFS_FAILED", initiated) == one.run.total("HANDOFFS_FAILED") == failed
+    initiate(one, 0)
+    accepted = one.event("handoff.accepted", seconds, case_id="k1")
+    assert one.run.at("HANDOFFS_FAILED", accepted) == one.run.total("HANDOFFS_FAILED") == failed
+    assert one.run.total("HANDOFFS_DECIDED") == 1, "once, however it was"
     assert one.run.total("HANDOFF_TIME_15M") == 1, "its latency counts all the same"
 
 
@@ -118,9 +119,9 @@ def test_a_partner_has_longer() -> None:
 
 def test_a_rejection_is_a_failure_and_ends_the_waiting() -> None:
     one = Story(DEFINITIONS)
-    initiated = initiate(one, 0)
-    one.event("handoff.rejected", 30, case_id="k1")
-    assert one.run.at("HANDOFFS_FAILED", initiated) == 1
+    initiate(one, 0)
+    rejected = one.event("handoff.rejected", 30, case_id="k1")
+    assert one.run.at("HANDOFFS_FAILED", rejected) == one.run.at("HANDOFFS_DECIDED", rejected) == 1
     one.event("handoff.accepted", 40, case_id="k1")
     one.clock(9000)
     assert one.run.total("HANDOFFS_FAILED") == 1
@@ -129,10 +130,11 @@ def test_a_rejection_is_a_failure_and_ends_the_waiting() -> None:
 
 def test_initiating_again_before_an_answer_fails_the_first() -> None:
     one = Story(DEFINITIONS)
-    first = initiate(one, 0)
-    initiate(one, 60)
+    initiate(one, 0)
+    again = initiate(one, 60)
     one.event("handoff.accepted", 70, case_id="k1")
-    assert one.run.at("HANDOFFS_FAILED", first) == one.run.total("HANDOFFS_FAILED") == 1
+    assert one.run.at("HANDOFFS_FAILED", again) == one.run.total("HANDOFFS_FAILED") == 1
+    assert one.run.total("HANDOFFS_DECIDED") == 2
     assert one.run.total("HANDOFF_TIME_30S") == 1
 
 

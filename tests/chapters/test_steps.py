@@ -115,26 +115,26 @@ def view(one: Story, seconds: float, step: str = "", **fields: Any) -> int:
     return one.event("checkout.step_viewed", seconds, step=step or None, checkout_id="k1", **fields)
 
 
-def test_an_abandonment_is_counted_where_the_instance_came_to_the_step() -> None:
+def test_an_abandonment_is_counted_when_it_comes_with_the_step_it_is_on() -> None:
     one = story()
     begin(one)
-    came = view(one, 60, "address")
+    view(one, 60, "address")
     view(one, 120, "address")
-    assert one.run.at("STEPS_ABANDONED", came) == 0
-    one.clock(120 + 600)
-    assert one.run.at("STEPS_ABANDONED", came) == 1
+    assert one.run.total("STEPS_ABANDONED") == 0
+    abandoned = one.clock(120 + 600)
+    assert one.run.at("STEPS_ABANDONED", abandoned) == 1
     assert one.run.total("STEPS_REACHED", step="address") == one.run.total("STEPS_ABANDONED", step="address") == 1
     assert one.run.total("STEPS_ABANDONED") == 1
 
 
-def test_of_a_step_visited_again_the_first_coming_counts() -> None:
+def test_of_a_step_visited_again_the_dimensions_of_the_first_coming_count() -> None:
     one = story()
-    came = begin(one)
+    begin(one, segment="new")
     view(one, 60, "address")
-    view(one, 120, "cart")
+    view(one, 120, "cart", segment="known")
     one.clock(1000)
     assert one.run.total("STEPS_REACHED", step="cart") == 1
-    assert one.run.at("STEPS_ABANDONED", came) == one.run.total("STEPS_ABANDONED") == 1
+    assert one.run.total("STEPS_ABANDONED", segment="new") == one.run.total("STEPS_ABANDONED") == 1
 
 
 def test_recovery_and_reopening_take_the_abandonment_of_the_step_back() -> None:

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from streamer.touchpoints.touchpoint import Touchpoint
 
 # Plain integers, because an enumeration's members cost twice.
-_CASES: Final = int(Counter.CASES_TO_ANSWER)
+_ANSWER_DUE: Final = int(Counter.CASES_ANSWER_DUE)
 _SILENT: Final = int(Counter.CASES_SILENT)
 _SILENCES: Final = int(Counter.SILENCES)
 _ASKING: Final = int(Counter.CONTACTS_ASKING)
 _ABOUT_STATUS: Final = int(Counter.CONTACTS_ABOUT_STATUS)
+_OWNER_DUE: Final = int(Counter.CASES_OWNER_DUE)
 _UNOWNED: Final = int(Counter.CASES_UNOWNED)
-_CHANGES: Final = int(Counter.OWNER_CHANGES)
+_CHANGES_DUE: Final = int(Counter.OWNER_CHANGES_DUE)
 _UNTOLD: Final = int(Counter.OWNER_CHANGES_UNTOLD)
 _DUE_DATES: Final = int(Counter.DUE_DATES)
 _MISSED: Final = int(Counter.DUE_DATES_MISSED)
@@ -80,9 +81,9 @@ class Communication(Chapter):
         if role.starts_contact and event.initiator not in ("company", "system"):
             self._count_contact(event, sink)
         if role.closes:
-            if case is not None and case.get("date_due"):
-                sink.count(_DUE_DATES, self.cells.unpack(case["cell"]), event.time)
-            kept.data.pop(key, None)
+            if case is not None:
+                self._close(case, event.time, sink)
+                del kept.data[key]
             self._set_due(kept)
             return 0
         hears = role.tells or (role.starts_contact and event.initiator == "company")
@@ -97,7 +98,7 @@ class Communication(Chapter):
             self._promise(case, event)
         if hears:
             for told in [kept.data[key]] if key in kept.data else [] if key else kept.data.values():
-                self._hear(told, event)
+                self._hear(told, event, sink)
         self._set_due(kept)
         return 0
 
@@ -136,8 +137,25 @@ class Communication(Chapter):
         if self._keeps_events:
             case["opened"] = case["heard_of"] = packed_cause_of(event)
         kept.data[key] = case
-        sink.count(_CASES, cell, t)
+        if owner:
+            sink.count(_OWNER_DUE, cell, t)
         return case
+
+    def _close(self, case: _Case, time_ms: int, sink: Sink) -> None:
+        """What waited for something has not waited too long."""
+        cell = self.cells.unpack(case["cell"])
+        if not case["was_silent"]:
+            sink.count(_ANSWER_DUE, cell, time_ms)
+        if case["owner_due"]:
+            sink.count(_OWNER_DUE, cell, time_ms)
+        if case.get("date_due"):
+            sink.count(_DUE_DATES, cell, time_ms)
+        self._told_of_changes(case, time_ms, sink)
+
+    def _told_of_changes(self, case: _Case, time_ms: int, sink: Sink) -> None:
+        for change in case["changes"]:
+            sink.count(_CHANGES_DUE, self.cells.unpack(change[1]), time_ms)
+        case["changes"].clear()
 
     def _promise(self, case: _Case, event: Touchpoint) -> None:
         """Another due date takes the place of the one before; one that is over when it is told is none."""
@@ -159,21 +177,22 @@ class Communication(Chapter):
                 case["silent_due"] = max(t, case["heard"] + self._within(event.severity))
         if not owner or owner == case["owner"]:
             return
+        if case["owner_due"]:
+            sink.count(_OWNER_DUE, self.cells.unpack(case["cell"]), t)
         if case["owner"]:
             cell = self.cells.own(event)
-            sink.count(_CHANGES, cell, t)
             if len(case["changes"]) >= _CHANGES_MAX:
                 del case["changes"][0]
                 sink.note("cut_communication")
             case["changes"].append([t, cell.packed, *evidence(event, wanted=self._keeps_events)])
         case["owner"], case["owner_due"], case["unowned"] = owner, 0, False
 
-    def _hear(self, case: _Case, event: Touchpoint) -> None:
+    def _hear(self, case: _Case, event: Touchpoint, sink: Sink) -> None:
         case["heard"] = case["touched"] = event.time
         case["silent"], case["silent_due"] = False, event.time + self._within(case["severity"])
         if self._keeps_events:
             case["heard_of"] = packed_cause_of(event)
-        case["changes"].clear()
+        self._told_of_changes(case, event.time, sink)
 
     def _within(self, severity: str) -> int:
         return self._silent_after_high if severity == "high" else self._silent_after
@@ -188,17 +207,21 @@ class Communication(Chapter):
                 sink.count(_SILENCES, cell, due)
                 if not case["was_silent"]:
                     case["was_silent"] = True
-                    sink.count(_SILENT, cell, case["t"])
+                    sink.count(_ANSWER_DUE, cell, due)
+                    sink.count(_SILENT, cell, due)
             if case["owner_due"] == due:
                 case["unowned"], case["owner_due"] = True, 0
                 sink.at_deadline(kept_cause(case.get("opened")))
-                sink.count(_UNOWNED, cell, case["t"])
+                sink.count(_OWNER_DUE, cell, due)
+                sink.count(_UNOWNED, cell, due)
             if case.get("date_due") == due:
                 self._come_due(case, cell, sink)
             while case["changes"] and case["changes"][0][0] + self._notice_within == due:
-                time, packed, *change = case["changes"].pop(0)
+                _, packed, *change = case["changes"].pop(0)
                 sink.at_deadline(cause_in(change))
-                sink.count(_UNTOLD, self.cells.unpack(packed), time)
+                of_change = self.cells.unpack(packed)
+                sink.count(_CHANGES_DUE, of_change, due)
+                sink.count(_UNTOLD, of_change, due)
             if case["touched"] + self._forget_after == due:
                 del kept.data[key]
         self._set_due(kept)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Plain integers, because an enumeration's members cost twice.
 _INITIATED: Final = int(Counter.HANDOFFS_INITIATED)
+_DECIDED: Final = int(Counter.HANDOFFS_DECIDED)
 _FAILED: Final = int(Counter.HANDOFFS_FAILED)
 _COLD: Final = int(Counter.HANDOFFS_COLD)
 _REQUIRING: Final = int(Counter.HANDOFFS_REQUIRING)
@@ -54,7 +55,7 @@ class Handoffs(Chapter):
         handoff: _Handoff | None = kept.data.get(case)
         if event.type == "handoff.initiated":
             if handoff is not None:
-                self._fail(handoff, sink)
+                self._fail(handoff, event.time, sink)
                 del kept.data[case]
             self._initiate(kept, case, event, sink)
         elif handoff is not None:
@@ -65,7 +66,7 @@ class Handoffs(Chapter):
             elif not handoff["rejected"]:
                 if not handoff["failed"]:
                     handoff["due"] += self._forget_after
-                self._fail(handoff, sink)
+                self._fail(handoff, event.time, sink)
                 handoff["rejected"] = True
         self._set_due(kept)
         return 0
@@ -89,14 +90,19 @@ class Handoffs(Chapter):
             if complete:
                 sink.count(_COMPLETE, cell, t)
 
-    def _fail(self, handoff: _Handoff, sink: Sink) -> None:
+    def _fail(self, handoff: _Handoff, time_ms: int, sink: Sink) -> None:
         if not handoff["failed"]:
             handoff["failed"] = True
-            sink.count(_FAILED, self.cells.unpack(handoff["cell"]), handoff["t"])
+            cell = self.cells.unpack(handoff["cell"])
+            sink.count(_DECIDED, cell, time_ms)
+            sink.count(_FAILED, cell, time_ms)
 
     def _accept(self, handoff: _Handoff, time_ms: int, sink: Sink) -> None:
         bucket = bisect_left(_EDGES_MS, time_ms - handoff["t"])
-        sink.count(_LATENCIES[bucket], self.cells.unpack(handoff["cell"]), time_ms)
+        cell = self.cells.unpack(handoff["cell"])
+        sink.count(_LATENCIES[bucket], cell, time_ms)
+        if not handoff["failed"]:
+            sink.count(_DECIDED, cell, time_ms)
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """Handoffs fail because nobody has accepted them in time, and are forgotten long after."""
@@ -107,7 +113,7 @@ class Handoffs(Chapter):
                 del kept.data[case]
             else:
                 sink.at_deadline(kept_cause(handoff.get("cause")))
-                self._fail(handoff, sink)
+                self._fail(handoff, due, sink)
                 handoff["due"] = due + self._forget_after
         self._set_due(kept)
 

@@ -1,7 +1,8 @@
 """Steps (B2 per step, J1-J4): follows each journey instance from step to step.
 
-What belongs to a step of an instance is counted in the pane, and in the cell, of the event with which the instance came to the step
-first: so of the instances that came to a step in a window, some are abandoned on it and some met friction on it.
+What belongs to a step of an instance is counted in the cell of the event with which the instance came to the step first. Friction is in
+the pane of that event, too: of the instances that came to a step in a window, some met friction on it. How a stay ends is counted when it
+does: it cannot be known before the deadline.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Steps(Chapter):
                 self._leave(record, event.time, sink)
         else:
             if abandoned_at:
-                self._take_back(record, sink)
+                self._take_back(record, abandoned_at, sink)
                 if record["on"]:
                     record["due"] = event.time + self._stall_after[instance.journey]
             self._come_to(instance, record, event, sink)
@@ -116,7 +117,7 @@ class Steps(Chapter):
         if kept is None or record is None:
             return
         if record["on"]:
-            sink.count(_ABANDONED, self._cell_of_step(record), record["steps"][record["on"]][0])
+            sink.count(_ABANDONED, self._cell_of_step(record), instance.abandoned_at)
         record["due"], record["stalled"] = 0, False
         self._set_due(kept)
 
@@ -203,7 +204,7 @@ class Steps(Chapter):
 
     def _complete(self, instance: Instance, record: _Record, time_ms: int, abandoned_at: int, sink: Sink) -> None:
         if abandoned_at:
-            self._take_back(record, sink)
+            self._take_back(record, abandoned_at, sink)
         self._leave(record, time_ms, sink)
         self._progress(instance, record, _WHOLE, sink)
 
@@ -215,10 +216,10 @@ class Steps(Chapter):
             sink.count(_PROGRESS_SQUARED, cell, instance.started, done * done - before * before)
             record["done"] = done
 
-    def _take_back(self, record: _Record, sink: Sink) -> None:
+    def _take_back(self, record: _Record, abandoned_at: int, sink: Sink) -> None:
         """It was not abandoned at the step after all."""
         if record["on"]:
-            sink.count_back(_ABANDONED, self._cell_of_step(record), record["steps"][record["on"]][0])
+            sink.count_back(_ABANDONED, self._cell_of_step(record), abandoned_at)
 
     def _cell_of_step(self, record: _Record) -> Cell:
         return self.cells.unpack(record["steps"][record["on"]][2])

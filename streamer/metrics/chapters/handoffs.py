@@ -41,8 +41,9 @@ METRICS: Final = (
         "cx_handoff_failure_ratio",
         "ratio",
         (C.HANDOFFS_FAILED,),
-        (C.HANDOFFS_INITIATED,),
-        "handoffs initiated in the window and not accepted in time, rejected, or initiated again before anybody answered / initiated",
+        (C.HANDOFFS_DECIDED,),
+        "handoffs not accepted in time, rejected, or initiated again before anybody answered / these and those accepted in time,"
+        " decided in the window",
         True,
         "H1; initiated again [H]",
     ),

@@ -39,10 +39,11 @@ METRICS: Final = (
         "cx_abandoned_at_step_ratio",
         "ratio",
         (C.STEPS_ABANDONED,),
-        (C.STEPS_REACHED,),
-        "instances abandoned on the step / instances that came to it in the window; those still open count as not abandoned",
+        (C.STEPS_ABANDONED, *STAYS),
+        "instances abandoned on the step in the window / these and stays on it that ended in the window, with another step, completion or"
+        " failure",
         True,
-        "B2, per step; attribution to the first coming to the step [H]",
+        "B2, per step; dimensions of the first coming to the step [H]",
     ),
     Metric(
         "touchpoints_per_journey",

@@ -39,6 +39,7 @@ CREATE TABLE case_lives AS
 SELECT * EXCLUDE (began), row_number() OVER life AS nth,
     first_value(event) OVER life AS opened_by, first_value(t) OVER life AS opened,
     lead(t) OVER life AS next_t,
+    min(CASE WHEN closes THEN t END) OVER whole AS closed_at,
     -- Until when its deadlines count: an event at exactly a deadline comes after it.
     coalesce(min(CASE WHEN closes THEN t END) OVER whole, max(t) OVER whole + setting('communication', 'forget_after')::BIGINT) AS last_moment
 FROM (
@@ -55,9 +56,6 @@ FROM (
 )
 WHERE place >= began
 WINDOW life AS (PARTITION BY key, "case", span ORDER BY place), whole AS (PARTITION BY key, "case", span);
-
-CREATE TABLE communication_changes AS
-SELECT 'CASES_TO_ANSWER' AS counter, opened AS t, opened_by AS event, NULL::BIGINT AS due FROM case_lives WHERE nth = 1;
 
 -- Silence: from hearing something (or the opening) on, until hearing something again; its length depends on the severity known.
 CREATE TABLE silences AS
@@ -79,41 +77,56 @@ FROM (
 WHERE greatest(t, expected) <= coalesce(next_t, last_moment)
 GROUP BY key, "case", span, stretch;
 
-INSERT INTO communication_changes
-SELECT 'SILENCES', moment, opened_by, moment FROM silences
-UNION ALL
-SELECT 'CASES_SILENT', any_value(opened), any_value(opened_by), min(moment) FROM silences GROUP BY key, "case", span;
+-- due: of what a deadline decides.
+CREATE TABLE communication_changes AS
+SELECT 'SILENCES' AS counter, moment AS t, opened_by AS event, moment AS due FROM silences;
 
+-- A case has been silent or it has not, once the first silence comes or it is closed without any.
 INSERT INTO communication_changes
-SELECT 'CASES_UNOWNED', opened, opened_by, due
+SELECT unnest(['CASES_ANSWER_DUE', 'CASES_SILENT']), min(moment), any_value(opened_by), min(moment) FROM silences GROUP BY key, "case", span
+UNION ALL
+SELECT 'CASES_ANSWER_DUE', closed_at, opened_by, NULL
+FROM case_lives WHERE nth = 1 AND closed_at IS NOT NULL AND (key, "case", span) NOT IN (SELECT (key, "case", span) FROM silences);
+
+-- The same of an owner: by the first one, by the deadline, or by the closing.
+INSERT INTO communication_changes
+SELECT unnest(CASE WHEN unowned THEN ['CASES_OWNER_DUE', 'CASES_UNOWNED'] ELSE ['CASES_OWNER_DUE'] END),
+    CASE WHEN unowned THEN due ELSE coalesce(owned_at, closed_at) END, opened_by, CASE WHEN unowned THEN due END
 FROM (
-    SELECT any_value(opened) AS opened, any_value(opened_by) AS opened_by, any_value(last_moment) AS last_moment,
-        min(CASE WHEN owned_by <> '' AND NOT closes THEN t END) AS owned_at,
-        bool_or(nth = 1 AND owned_by <> '') AS owned_at_once,
-        any_value(opened) + setting('communication', 'owner_within')::BIGINT AS due
-    FROM case_lives
-    GROUP BY key, "case", span
+    SELECT *, NOT owned_at_once AND due <= coalesce(owned_at, last_moment) AND due <= last_moment AS unowned
+    FROM (
+        SELECT any_value(opened_by) AS opened_by, any_value(last_moment) AS last_moment, any_value(closed_at) AS closed_at,
+            min(CASE WHEN owned_by <> '' AND NOT closes THEN t END) AS owned_at,
+            bool_or(nth = 1 AND owned_by <> '') AS owned_at_once,
+            any_value(opened) + setting('communication', 'owner_within')::BIGINT AS due
+        FROM case_lives
+        GROUP BY key, "case", span
+    )
 )
-WHERE NOT owned_at_once AND due <= coalesce(owned_at, last_moment) AND due <= last_moment;
+WHERE unowned OR owned_at IS NOT NULL OR closed_at IS NOT NULL;
 
 -- Another owner than the one before, and the first thing the customer hears then or later.
 CREATE TABLE owner_changes AS
-SELECT event, t, last_moment, told_at, t + setting('communication', 'notice_within')::BIGINT AS due
+SELECT *, due <= coalesce(told_at, last_moment) AND due <= last_moment AS untold
 FROM (
-    SELECT *, lag(owned_by) OVER (PARTITION BY key, "case", span ORDER BY place) AS owned_before
+    SELECT event, told_at, closed_at, last_moment, owned_by, owned_before, t + setting('communication', 'notice_within')::BIGINT AS due
     FROM (
-        SELECT *, min(CASE WHEN heard AND NOT closes THEN t END)
-            OVER (PARTITION BY key, "case", span ORDER BY place ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS told_at
-        FROM case_lives
+        SELECT *, lag(owned_by) OVER (PARTITION BY key, "case", span ORDER BY place) AS owned_before
+        FROM (
+            SELECT *, min(CASE WHEN heard AND NOT closes THEN t END)
+                OVER (PARTITION BY key, "case", span ORDER BY place ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS told_at
+            FROM case_lives
+        )
+        WHERE owned_by <> '' AND NOT closes
     )
-    WHERE owned_by <> '' AND NOT closes
 )
 WHERE owned_by <> owned_before;
 
 INSERT INTO communication_changes
-SELECT 'OWNER_CHANGES', t, event, NULL FROM owner_changes
-UNION ALL
-SELECT 'OWNER_CHANGES_UNTOLD', t, event, due FROM owner_changes WHERE due <= coalesce(told_at, last_moment) AND due <= last_moment;
+SELECT unnest(CASE WHEN untold THEN ['OWNER_CHANGES_DUE', 'OWNER_CHANGES_UNTOLD'] ELSE ['OWNER_CHANGES_DUE'] END),
+    CASE WHEN untold THEN due ELSE coalesce(told_at, closed_at) END, event, CASE WHEN untold THEN due END
+FROM owner_changes
+WHERE untold OR told_at IS NOT NULL OR closed_at IS NOT NULL;
 
 -- A due date holds until another is told. Its owner does something by an event that names him again, and by what the customer hears.
 CREATE TABLE due_dates AS

@@ -41,8 +41,10 @@ FROM handoffs JOIN metric_parts ON metric = 'handoff_latency_median'
     AND next_t - t <= coalesce(upper_edge * 1000, next_t - t) AND (next_t - t > lower_edge * 1000 OR bucket = 0)
 WHERE answer = 'handoff.accepted'
 UNION ALL
+SELECT 'HANDOFFS_DECIDED', next_t, event, to_team, NULL FROM handoffs WHERE answer = 'handoff.accepted' AND next_t < deadline
+UNION ALL
 -- Failed by what came next, or by the deadline, which has passed by the next event of the case or by the clock at the end of the log.
-SELECT 'HANDOFFS_FAILED', t, event, to_team, CASE WHEN next_t IS NULL THEN deadline END
+SELECT unnest(['HANDOFFS_DECIDED', 'HANDOFFS_FAILED']), least(next_t, deadline), event, to_team, CASE WHEN next_t IS NULL THEN deadline END
 FROM handoffs JOIN ends USING (part)
 WHERE answer IN ('handoff.rejected', 'handoff.initiated') OR deadline <= next_t OR (next_t IS NULL AND deadline <= ends.clock);
 

@@ -38,11 +38,11 @@ WHERE ended IS NOT NULL;
 
 -- Abandoned for good: failed while abandoned, or nothing came after the deadline.
 INSERT INTO step_changes
-SELECT 'STEPS_ABANDONED', v.first_t, v.first_event, MAP {'journey': v.journey}, last_due
+SELECT 'STEPS_ABANDONED', abandoned_at, v.first_event, MAP {'journey': v.journey}, last_due
 FROM (
-    SELECT key, journey_no, instance, n, NULL::BIGINT AS last_due FROM lives WHERE abandoned AND role = 'fail'
+    SELECT key, journey_no, instance, n, due AS abandoned_at, NULL::BIGINT AS last_due FROM lives WHERE abandoned AND role = 'fail'
     UNION ALL
-    SELECT lives.key, journey_no, instance, n, lives.t + deadline
+    SELECT lives.key, journey_no, instance, n, lives.t + deadline, lives.t + deadline
     FROM lives JOIN events ON events.event = begun_by JOIN ends USING (part)
     WHERE is_last AND role IN ('start', 'activity') AND lives.t + deadline <= ends.clock
 ) lost
