@@ -33,6 +33,12 @@ _EFFORT: Final = int(Counter.EFFORT_TENTHS)
 _EFFORT_SQUARED: Final = int(Counter.EFFORT_TENTHS_SQUARED)
 
 
+# Begins the key of an issue that is named by an id.
+_ID: Final = "i:"
+# Resolutions are remembered by reason, and by the key of such an issue after this, which is in no reason.
+_BY_KEY: Final = "\x1f"
+
+
 class Signals(NamedTuple):
     """Effort signals that one event gave."""
 
@@ -64,6 +70,7 @@ class ContactFold:
         self._burst, self._switch_within_ms = contacts.switch_burst, int(contacts.switch_within)
         self._issue_limit, self._repeat_limit = limits.issues_per_customer, limits.events_per_customer
         self._evidence_limit = limits.evidence_per_alert
+        self._resolutions_limit = 2 * limits.issues_per_customer  # one may be remembered by its reason and by its id
         effort: Effort = definitions.effort
         # Tenths of a point, so that sums are integers.
         self._repeat, self._cold = round(effort.repeat_contact * 10), round(effort.cold_transfer * 10)
@@ -75,7 +82,7 @@ class ContactFold:
         """What the event's effort belongs to, by the scope: an id is prefixed `i:`, a reason `r:`."""
         if self._scope == "issue":
             named = event.issue_id or event.case_id
-            return "i:" + named if named else "r:" + event.reason
+            return _ID + named if named else "r:" + event.reason
         return "j:" + instance_key if self._scope == "journey" else ""
 
     def apply(self, state: State, plan: Plan, event: Touchpoint, key: str, cell: Cell, sink: Sink) -> tuple[Issue | None, Signals]:
@@ -83,7 +90,7 @@ class ContactFold:
         by_customer = event.initiator not in ("company", "system")
         issue = state.issues.get(key)
         if plan.resolves:
-            self._resolve(state, issue, event, sink)
+            self._resolve(state, issue, key, event, sink)
         begins = plan.transfers or plan.reopens or (by_customer and (plan.starts_contact or plan.switches))
         if not begins:
             return issue, NONE
@@ -124,7 +131,7 @@ class ContactFold:
         issue.contact_started, issue.contact_cell, issue.contact_transferred = t, cell, False
         sink.count(_CONTACTS, cell, t)
         reason = event.reason or issue.reason
-        latest = max(issue.resolved_at, state.resolved.get(reason, 0) if reason else 0)
+        latest = max(issue.resolved_at, state.resolved.get(reason, 0) if reason else 0, state.resolved.get(_BY_KEY + issue.key, 0))
         if not reopened and not (latest and t - latest <= self._repeat_within_ms):
             return 0
         issue.repeats += 1
@@ -174,18 +181,22 @@ class ContactFold:
             sink.count(_COLD_TRANSFERS, cell, event.time)
         return cold
 
-    def _resolve(self, state: State, issue: Issue | None, event: Touchpoint, sink: Sink) -> None:
+    def _resolve(self, state: State, issue: Issue | None, key: str, event: Touchpoint, sink: Sink) -> None:
         if event.resolved is False:
             return
         if issue is not None:
             issue.resolved_at = event.time
-        reason = event.reason or (issue.reason if issue else "")
-        if reason:
-            state.resolved.pop(reason, None)
-            state.resolved[reason] = event.time
-            if len(state.resolved) > self._issue_limit:
-                del state.resolved[next(iter(state.resolved))]
-                sink.note("cut_resolutions")
+        if reason := event.reason or (issue.reason if issue else ""):
+            self._remember(state, reason, event.time, sink)
+        if key.startswith(_ID):  # the issue may be over long before its resolution is too old
+            self._remember(state, _BY_KEY + key, event.time, sink)
+
+    def _remember(self, state: State, name: str, time_ms: int, sink: Sink) -> None:
+        state.resolved.pop(name, None)
+        state.resolved[name] = time_ms
+        if len(state.resolved) > self._resolutions_limit:
+            del state.resolved[next(iter(state.resolved))]
+            sink.note("cut_resolutions")
 
     def add_effort(self, issue: Issue, tenths: int, sink: Sink) -> None:
         """Raise an issue's effort index; its sum, squares and band are counted in the pane of the issue's start."""

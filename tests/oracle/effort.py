@@ -92,13 +92,13 @@ def _read_owners(case: Group, plan: Plan) -> None:
 
 def issues_of(events: list[Event], plan: Plan, cases: list[Group]) -> list[Group]:
     issues: list[Group] = []
-    resolutions: list[tuple[int, Group | None, str]] = []  # (time, issue, reason)
+    resolutions: list[tuple[int, Group | None, str, tuple[str, str]]] = []  # (time, issue, reason, key)
     contacts: dict[int, list[tuple[Event, bool]]] = {}  # by issue: (event that began it, transferred)
     for position, event in enumerate(events):
         time, key = event["time"], _key(event, plan)
         issue = find(issues, key, time, plan.window)
         if matches(event["type"], plan.contacts["resolved"]) and event.get("resolved") is not False:
-            resolutions.append((time, issue, text(event, "reason") or _reason(issue)))
+            resolutions.append((time, issue, text(event, "reason") or _reason(issue), key))
         contact, reopening, switching, transfer = _kinds(event, plan)
         if contact or reopening or switching or transfer:
             if issue is None:
@@ -113,7 +113,8 @@ def issues_of(events: list[Event], plan: Plan, cases: list[Group]) -> list[Group
                 begun.append((event, False))
                 reason = text(event, "reason") or _reason(issue)
                 if reopening or any(
-                    time - r <= plan.repeat_within and (of is issue or (why and why == reason)) for r, of, why in resolutions
+                    time - r <= plan.repeat_within and (of is issue or (why and why == reason) or (name == key and key[0] == "id"))
+                    for r, of, why, name in resolutions
                 ):
                     issue.changes.append(_change("REPEAT_CONTACTS", event))
                     issue.signals.append((position, "repeat"))

@@ -32,21 +32,23 @@ WINDOW issue AS (PARTITION BY key, subject, issue_no ORDER BY place);
 
 INSERT INTO changes SELECT 'ISSUES', 1, t, event, '', '' FROM issue_events WHERE event = issue;
 
--- Resolutions come before anything else of the same event, and are remembered for the issue, if that is open, and for the reason.
+-- Resolutions come before anything else of the same event, and are remembered for the issue, if that is open, for the reason, and for an id.
 CREATE TABLE resolutions AS
-SELECT r.event, r.key, r.place, r.t,
+SELECT r.event, r.key, r.place, r.t, CASE WHEN starts_with(r.subject, 'id ') THEN r.subject END AS named,
     CASE WHEN i.t + contact_window > r.t THEN i.issue END AS issue,
     coalesce(nullif(r.reason, ''), CASE WHEN i.t + contact_window > r.t THEN i.issue_reason END, '') AS reason
 FROM (SELECT * FROM subjects WHERE resolves) r
     ASOF LEFT JOIN issue_events i ON i.key = r.key AND i.subject = r.subject AND i.place < r.place, settings;
 
--- A contact, and whether it is a repetition: a reopening, or soon after a resolution of the same issue or reason.
+-- A contact, and whether it is a repetition: a reopening, or soon after a resolution of the same issue, id or reason.
 CREATE TABLE contacts AS
 SELECT c.event, c.issue, c.t,
-    c.reopens OR coalesce(c.t - of_issue.t <= repeat_within, false)
+    c.reopens OR coalesce(c.t - of_issue.t <= repeat_within, false) OR coalesce(c.t - of_id.t <= repeat_within, false)
         OR (coalesce(nullif(c.reason, ''), c.issue_reason) <> '' AND coalesce(c.t - of_reason.t <= repeat_within, false)) AS repeats
 FROM (SELECT *, coalesce(nullif(reason, ''), issue_reason) AS told_reason FROM issue_events WHERE is_contact) c
     ASOF LEFT JOIN (SELECT * FROM resolutions WHERE issue IS NOT NULL) of_issue ON of_issue.issue = c.issue AND of_issue.place <= c.place
+    ASOF LEFT JOIN (SELECT * FROM resolutions WHERE named IS NOT NULL) of_id
+        ON of_id.key = c.key AND of_id.named = c.subject AND of_id.place <= c.place
     ASOF LEFT JOIN resolutions of_reason ON of_reason.key = c.key AND of_reason.reason = c.told_reason AND of_reason.place <= c.place,
     settings;
 

@@ -85,11 +85,20 @@ def test_only_what_was_resolved_can_repeat(resolved: bool | None, repeats: int) 
     assert totals(one, "REPEAT_CONTACTS") == [repeats]
 
 
-def test_a_resolution_without_an_open_issue_or_a_reason_is_not_remembered() -> None:
+def test_a_resolution_without_an_open_issue_a_reason_or_an_id_is_not_remembered() -> None:
     one = story()
-    one.event("contact.ended", 0, issue_id="i1")
-    one.event("contact.started", 60, issue_id="i1")
+    one.event("contact.ended", 0)
+    one.event("contact.started", 60)
     assert totals(one, "CONTACTS", "REPEAT_CONTACTS") == [1, 0]
+
+
+@pytest.mark.parametrize(("days", "repeats"), [(4, 1), (7, 1), (7.0001, 0)])
+def test_an_issue_that_is_named_again_repeats_long_after_it_is_over(days: float, repeats: int) -> None:
+    one = story()  # an issue ends after 72 h, a contact repeats within 7 days
+    one.event("contact.started", 0, issue_id="i1")
+    one.event("contact.ended", 60, issue_id="i1")
+    one.event("contact.started", 60 + days * 86_400, issue_id="i1")
+    assert totals(one, "CONTACTS", "ISSUES", "REPEAT_CONTACTS") == [2, 2, repeats]
 
 
 def test_a_reopening_is_a_contact_that_repeats_whoever_reopened() -> None:

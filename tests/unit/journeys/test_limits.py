@@ -90,11 +90,11 @@ def test_cases_are_cut() -> None:
 
 def test_remembered_resolutions_are_cut() -> None:
     one = story()
-    for at, reason in enumerate(["a", "b", "c"]):
+    for at, reason in enumerate(["a", "b", "c", "d", "e"]):
         one.event("contact.ended", at, reason=reason)
     one.event("contact.started", 10, reason="a")
     assert one.run.total("REPEAT_CONTACTS") == 0
-    one.event("contact.started", 20, reason="c")
+    one.event("contact.started", 20, reason="e")
     assert one.run.total("REPEAT_CONTACTS") == 1
     assert cuts(one) == {"cut_resolutions": 1}
 

@@ -233,7 +233,7 @@ CLAUSES = [
     [
         ("coalesce(before + deadline <= t, false)", "coalesce(before + deadline < t, false)", "RECOVERED"),
         ("lag(owned_by, 2) OVER history", "lag(owned_by, 3) OVER history", "PING_PONGS"),
-        ("coalesce(c.t - of_issue.t <= repeat_within, false)", "false", "REPEAT_CONTACTS"),
+        ("of_issue.t <= repeat_within, false) OR coalesce(c.t - of_id.t <= repeat_within", "of_issue.t < -1", "REPEAT_CONTACTS"),
         ("AND instance = named_after", "AND instance <= named_after", "FRICTION_INSTANCES"),
     ],
     [("SEMI JOIN (FROM walked", "ANTI JOIN (FROM walked", "RECOVERED"), ("WHERE marks AND NOT is_contact", "WHERE false", "CONTACTS")],
