@@ -158,10 +158,10 @@ class Counter(IntEnum):
     CONTACTS_REPEATING = 141  # contact's start: of these with information asked for again
     CONTACTS_HANDLED = 142  # * contacts handled
     CONTACTS_GENERIC = 143  # handling: of these not using what is known of the customer
-    CONTACTS_RESPONSE_DUE = 144  # contact's start: contacts answered in time, and at the deadline those that are not
-    CONTACTS_ANSWERED_IN_TIME = 145  # contact's start: of these answered in time
-    CONTACTS_RESOLUTION_DUE = 146  # contact's start: contacts resolved in time, and at the deadline those that are not
-    CONTACTS_RESOLVED_IN_TIME = 147  # contact's start: of these resolved in time
+    CONTACTS_RESPONSE_DUE = 144  # at the deadline: contacts to be answered by then
+    CONTACTS_ANSWERED_IN_TIME = 145  # at the deadline: of these answered in time
+    CONTACTS_RESOLUTION_DUE = 146  # at the deadline: contacts to be resolved by then
+    CONTACTS_RESOLVED_IN_TIME = 147  # at the deadline: of these resolved in time
     # 148-155 digital
     DIGITAL_SESSIONS = 148  # session's start: sessions begun
     SESSIONS_RAGE_CLICK = 149  # session's start: of these with a rage click
@@ -261,7 +261,7 @@ class Counter(IntEnum):
     INFORMATION_OPENED = 233  # pane of the sending: of these opened
     CUSTOMERS_INFORMED = 234  # * each customer's latest of them
     # 235-236 contracts
-    CONTRACTS_DUE = 235  # pane of the due date: due dates that are decided
+    CONTRACTS_DUE = 235  # pane in which the grace ends: due dates that are decided
     CONTRACTS_RENEWED = 236  # the same: of these renewed
     # 240-249 causes
     CAUSES = 240  # * friction signals with their `cause`
@@ -317,6 +317,11 @@ class Counter(IntEnum):
     # 292-293 communication and handoffs again
     CASES_OWNER_DUE = 292  # when that is certain: cases that had an owner in time, were closed before, or had none for too long
     HANDOFFS_DECIDED = 293  # when that is certain: handoffs accepted in time, or failed
+    # 294-297 service again
+    RESOLUTIONS = 294  # * what was resolved, once until the customer comes back about it
+    RESOLUTIONS_STANDING = 295  # resolution: of these, about which he has not come back; taken back if he does
+    FIRST_CONTACTS_DUE = 296  # `repeat_within` after the resolution: what was resolved
+    FIRST_CONTACTS_RESOLVED = 297  # the same: of these, about which he has not come back by then
 
 
 STOCKS: Final = frozenset({Counter.OPEN, Counter.CAUSE_CUSTOMERS_HOUR, Counter.CAUSE_CUSTOMERS_DAY})

@@ -56,10 +56,11 @@ class Contracts(Chapter):
 
     def _decide(self, contract: list[Any], sink: Sink, *, renewed: bool) -> None:
         due, packed = contract[:2]
-        cell = self.cells.unpack(packed)
-        sink.count(_DUE, cell, due)
+        # In the pane in which the grace ends: only then is it known of all that fell due together.
+        cell, known = self.cells.unpack(packed), due + self._grace
+        sink.count(_DUE, cell, known)
         if renewed:
-            sink.count(_RENEWED, cell, due)
+            sink.count(_RENEWED, cell, known)
 
     def _keep(self, kept: Kept, open_: dict[str, Any]) -> None:
         if open_:

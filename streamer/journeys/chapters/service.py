@@ -1,4 +1,4 @@
-"""Service (E2, E3, E6): information asked for again, generic service, and when contacts are answered and resolved.
+"""Service (E2, E3, E5, E6): information asked for again, generic service, and when contacts are answered and resolved.
 
 An issue here is what has the same issue_id, else case_id, else reason; what names none of them goes on with the issue that the
 customer's last event belonged to. It ends `contacts.window` after its last event.
@@ -10,6 +10,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.chapter import Chapter, next_end
+from streamer.journeys.chapters.first_contact import FirstContact
 from streamer.journeys.exemplars import cause_in, evidence
 from streamer.journeys.plan import PLANS_MAX, matches
 from streamer.metrics.chapters import service
@@ -72,7 +73,7 @@ class Service(Chapter):
     """data: `issues`: name -> issue; `latest`: the name of the last event's; `unanswered`, `unresolved`: [time, name, packed cell] of
     contacts, the oldest first, until their deadline; `unanswered_late`, `unresolved_late`: the same from then on, while their issue is
     open. An issue: `begun`, `last` times, `contact` (see above) or None, `moved`, `verified`, `fields`: name -> captures, `templates`:
-    [time, packed cell], `fallbacks`, `repeats`.
+    [time, packed cell], `fallbacks`, `repeats`. And what `FirstContact` keeps.
     """
 
     id = "service"
@@ -90,6 +91,8 @@ class Service(Chapter):
         self._roles: dict[str, _Roles] = {}
         self._window_ms, self._issue_limit = int(contacts.window), definitions.limits.issues_per_customer
         self._template_within = int(settings.template_within)
+        wanted = self.evidenced[int(Counter.FIRST_CONTACTS_DUE)] or self.evidenced[int(Counter.RESOLUTIONS)]
+        self._first_contact = FirstContact(int(contacts.repeat_within), cells, keeps_events=bool(wanted))
         self._within = {"unanswered": int(settings.response_within), "unresolved": int(settings.resolution_within)}
 
     def is_evidence(self, event: Touchpoint) -> bool:
@@ -132,6 +135,9 @@ class Service(Chapter):
             self._served(kept, "unanswered", name, event.time, sink)
         if resolves:
             self._served(kept, "unresolved", name, event.time, sink)
+            self._first_contact.resolved(kept.data, event, sink)
+        if contact:
+            self._first_contact.contacted(kept.data, event, sink)
         friction = self._contact(kept, issue, name, event, sink) if contact else 0
         again = 0
         if roles.moves:
@@ -183,8 +189,9 @@ class Service(Chapter):
             for time, _, packed, *_ in _taken(kept, where, name):
                 cell = self.cells.unpack(packed)
                 if where == wait:
-                    sink.count(due, cell, time)
-                    sink.count(in_time, cell, time)
+                    # In the pane of the deadline: only then is it known of all that began with it.
+                    sink.count(due, cell, time + self._within[wait])
+                    sink.count(in_time, cell, time + self._within[wait])
                 sink.count(counters[bisect_left(edges, now - time)], cell, now)
 
     def _contact(self, kept: Kept, issue: dict[str, Any], name: str, event: Touchpoint, sink: Sink) -> int:
@@ -261,16 +268,17 @@ class Service(Chapter):
         for wait, within in self._within.items():
             if waiting := kept.data.get(wait):
                 due = min(due, waiting[0][0] + within)
-        kept.due = due
+        kept.due = min(due, self._first_contact.next_due(kept.data))
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
-        """Count contacts that have waited too long, and forget issues that have ended."""
+        """Count contacts that have waited too long, and what nobody came back about; forget issues that have ended."""
+        self._first_contact.fire(kept.data, due, sink)
         for wait, within in self._within.items():
             waiting: list[list[Any]] = kept.data.get(wait, [])
             while waiting and waiting[0][0] + within <= due:
                 time, name, packed, *cause = waiting.pop(0)
                 sink.at_deadline(cause_in(cause))
-                sink.count(_WAITS[wait][0], self.cells.unpack(packed), time)
+                sink.count(_WAITS[wait][0], self.cells.unpack(packed), time + within)
                 self._keep_late(kept, wait, [time, name, packed], sink)
             if not waiting:
                 kept.data.pop(wait, None)

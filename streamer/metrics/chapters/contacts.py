@@ -63,7 +63,7 @@ METRICS: Final = (
         (C.ISSUES,),
         "issues begun in the window with effort above the high band's bound / issues begun",
         True,
-        "E7 [H]",
+        "E7; without repeated fields, generic service and error loops, which have rates of their own [H]",
     ),
     Metric(
         "effort_mean",
@@ -73,7 +73,7 @@ METRICS: Final = (
         (C.ISSUES,),
         "mean effort index of the issues begun in the window",
         True,
-        "E7 [H]",
+        "E7; without repeated fields, generic service and error loops, which have rates of their own [H]",
         C.EFFORT_TENTHS_SQUARED,
         10,
     ),

@@ -19,7 +19,7 @@ WINDOW so_on AS (PARTITION BY key, contract ORDER BY place);
 CREATE TABLE contract_changes AS
 SELECT unnest(CASE WHEN next_type = 'contract.renewed' AND next_t < due + grace
               THEN ['CONTRACTS_DUE', 'CONTRACTS_RENEWED'] ELSE ['CONTRACTS_DUE'] END) AS counter,
-    due AS t, event, CASE WHEN next_t < due + grace THEN NULL ELSE due + grace END AS decided_at
+    due + grace AS t, event, CASE WHEN next_t < due + grace THEN NULL ELSE due + grace END AS decided_at
 FROM contract_dates JOIN ends USING (part)
 WHERE type = 'contract.due'
     AND ((next_t < due + grace AND next_type <> 'contract.due') OR (coalesce(next_t >= due + grace, true) AND due + grace <= greatest(ends.clock, coalesce(next_t, 0))));

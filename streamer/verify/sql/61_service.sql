@@ -113,19 +113,60 @@ FROM (SELECT *, unnest([
         ON s.key = c.key AND s.subject = c.subject AND s.kind = c.kind AND s.place > c.place;
 
 INSERT INTO chapter_changes
-SELECT due_counter, 1, t, event, NULL FROM service_waits WHERE in_time
-UNION ALL
-SELECT in_time_counter, 1, t, event, NULL FROM service_waits WHERE in_time
+SELECT unnest([due_counter, in_time_counter]), 1, due, event, NULL FROM service_waits WHERE in_time
 UNION ALL
 SELECT counter, 1, served, event, NULL
 FROM service_waits JOIN metric_parts ON metric = histogram
     AND served - t <= coalesce(upper_edge * 1000, served - t) AND (served - t > lower_edge * 1000 OR bucket = 0)
 WHERE timed
 UNION ALL
-SELECT due_counter, 1, t, event, NULL FROM service_waits JOIN ends USING (part), settings WHERE NOT in_time AND due <= ends.clock AND due < decided + 1000;
+SELECT due_counter, 1, due, event, NULL FROM service_waits JOIN ends USING (part), settings WHERE NOT in_time AND due <= ends.clock AND due < decided + 1000;
 
 INSERT INTO undecided_chapter_changes
-SELECT due_counter, 1, t, event, NULL FROM service_waits JOIN ends USING (part), settings WHERE NOT in_time AND due <= ends.clock AND due >= decided + 1000;
+SELECT due_counter, 1, due, event, NULL FROM service_waits JOIN ends USING (part), settings WHERE NOT in_time AND due <= ends.clock AND due >= decided + 1000;
+
+-- First contact resolution. What is resolved again, in time and before the customer has come back about it, is the same once more.
+CREATE TABLE resolved_things AS
+SELECT r.event, r.key, r.part, r.place, r.t, repeat_within AS within, coalesce(nullif(issue_id, ''), case_id) AS id, e.reason,
+    CASE WHEN id <> '' THEN 'id ' || id ELSE 'reason ' || e.reason END AS thing
+FROM service_events r JOIN events e USING (event), settings
+WHERE r.resolves AND (id <> '' OR e.reason <> '');
+
+CREATE TABLE comings_back AS
+SELECT c.key, c.place, c.t, coalesce(nullif(issue_id, ''), case_id) AS id, e.reason FROM service_events c JOIN events e USING (event) WHERE c.contact;
+
+CREATE TABLE first_contacts AS
+SELECT any_value(part) AS part, min_by(event, place) AS event, min(t) AS t, max(t) + any_value(within) AS over, bool_or(fails) AS failed
+FROM (
+    SELECT *, sum((NOT coalesce(before_goes_on, false))::INT) OVER (PARTITION BY key, thing ORDER BY place) AS nth
+    FROM (
+        SELECT *, lag(NOT fails AND next_t <= t + within) OVER (PARTITION BY key, thing ORDER BY place) AS before_goes_on
+        FROM (
+            -- An event that resolves it again and comes back about it first resolves it.
+            SELECT *, coalesce(came < coalesce(next_place, came + 1), false) AS fails
+            FROM (
+                SELECT r.*, lead(place) OVER same AS next_place, lead(t) OVER same AS next_t,
+                    (SELECT min(c.place) FROM comings_back c WHERE c.key = r.key AND c.place >= r.place AND c.t <= r.t + r.within
+                        AND ((c.id <> '' AND c.id = r.id) OR (c.reason <> '' AND c.reason = r.reason))) AS came
+                FROM resolved_things r
+                WINDOW same AS (PARTITION BY key, thing ORDER BY place)
+            )
+        )
+    )
+)
+GROUP BY key, thing, nth;
+
+INSERT INTO chapter_changes
+SELECT unnest(CASE WHEN failed THEN ['RESOLUTIONS'] ELSE ['RESOLUTIONS', 'RESOLUTIONS_STANDING'] END), 1, t, event, NULL FROM first_contacts
+UNION ALL
+SELECT 'FIRST_CONTACTS_DUE', 1, over, event, NULL FROM first_contacts WHERE failed
+UNION ALL
+SELECT unnest(['FIRST_CONTACTS_DUE', 'FIRST_CONTACTS_RESOLVED']), 1, over, event, NULL
+FROM first_contacts JOIN ends USING (part), settings WHERE NOT failed AND over < ends.clock AND over + 1 < decided + 1000;
+
+INSERT INTO undecided_chapter_changes
+SELECT unnest(['FIRST_CONTACTS_DUE', 'FIRST_CONTACTS_RESOLVED']), 1, over, event, NULL
+FROM first_contacts JOIN ends USING (part), settings WHERE NOT failed AND over < ends.clock AND over + 1 >= decided + 1000;
 
 -- How long it was in a queue: of every event that tells it.
 INSERT INTO chapter_changes
