@@ -15,7 +15,7 @@ from tests.chapters.support import (
     Histories,
     assert_recount_is_equal,
 )
-from tests.journeys_support import HOUR, MINUTE, Story
+from tests.journeys_support import BASE_MS, HOUR, MINUTE, Story
 
 if TYPE_CHECKING:
     from random import Random
@@ -26,6 +26,7 @@ DEFINITIONS = (
 [contracts]
 grace = "30m"
 ahead = "2h"
+early = "50m"
 [[rule]]
 id = "undecided"
 on = "customer"
@@ -69,6 +70,42 @@ def test_a_renewal_counts_where_the_grace_after_the_due_date_ends_and_ends_the_a
     assert (story.run.at("CONTRACTS_DUE", known), story.run.total("CONTRACTS_DUE")) == (1, 1)
     assert story.run.at("CONTRACTS_RENEWED", known) == 1
     assert not story.run.in_force
+
+
+@pytest.mark.parametrize(("minutes", "renewed"), [(50, 1), (50.001, 0)])
+def test_a_renewal_before_the_due_date_is_told_is_for_that_date_if_it_is_soon_enough(minutes: float, renewed: int) -> None:
+    story = Story(DEFINITIONS)
+    told(story, "renewed", 0)
+    noted = told(story, "due", 10, due_at=at(BASE_MS + round(minutes * MINUTE)))
+    assert len(story.run.in_force) == 1 - renewed
+    story.clock(3 * 3600)
+    known = BASE_MS + round((minutes + 30) * MINUTE)
+    assert (story.run.at("CONTRACTS_DUE", known), story.run.total("CONTRACTS_RENEWED")) == (1, renewed)
+    assert noted < known
+
+
+def test_a_renewal_is_for_one_due_date_only_and_a_cancellation_takes_it_back() -> None:
+    story = Story(DEFINITIONS)
+    told(story, "renewed", 0)
+    told(story, "due", 1)
+    told(story, "due", 2)
+    assert story.run.total("CONTRACTS_RENEWED") == 1
+    assert len(story.run.in_force) == 1, "the second waits for a renewal of its own"
+    told(story, "renewed", 3)
+    told(story, "renewed", 4)
+    told(story, "cancelled", 5)
+    told(story, "due", 6)
+    assert story.run.total("CONTRACTS_RENEWED") == 2
+
+
+def test_a_renewal_is_forgotten_when_it_is_too_old_for_a_due_date() -> None:
+    story = Story(DEFINITIONS)
+    told(story, "renewed", 0)
+    story.clock(50 * 60)
+    [row] = story.run.rows.values()
+    assert b"contracts" not in row.state
+    told(story, "due", 50, due_at=at(BASE_MS + 21 * MINUTE))
+    assert story.run.total("CONTRACTS_RENEWED") == 0
 
 
 def test_at_the_very_end_of_the_grace_it_is_too_late() -> None:
