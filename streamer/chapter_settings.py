@@ -234,7 +234,7 @@ class Contracts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     grace: Duration = Duration(30 * _DAY)
     ahead: Duration = Duration(400 * _DAY)
-    early: Duration = Duration(90 * _DAY)
+    early: Duration = Duration(30 * _DAY)
     contracts_per_customer: AtLeastOne = 50
 
     def __post_init__(self) -> None:

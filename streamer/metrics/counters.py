@@ -158,10 +158,10 @@ class Counter(IntEnum):
     CONTACTS_REPEATING = 141  # contact's start: of these with information asked for again
     CONTACTS_HANDLED = 142  # * contacts handled
     CONTACTS_GENERIC = 143  # handling: of these not using what is known of the customer
-    CONTACTS_RESPONSE_DUE = 144  # at the deadline: contacts to be answered by then
-    CONTACTS_ANSWERED_IN_TIME = 145  # at the deadline: of these answered in time
-    CONTACTS_RESOLUTION_DUE = 146  # at the deadline: contacts to be resolved by then
-    CONTACTS_RESOLVED_IN_TIME = 147  # at the deadline: of these resolved in time
+    CONTACTS_RESPONSE_DUE = 144  # when that is certain: contacts answered in time, or not by the deadline
+    CONTACTS_ANSWERED_IN_TIME = 145  # at the response: of these answered in time
+    CONTACTS_RESOLUTION_DUE = 146  # when that is certain: contacts resolved in time, or not by the deadline
+    CONTACTS_RESOLVED_IN_TIME = 147  # at the resolution: of these resolved in time
     # 148-155 digital
     DIGITAL_SESSIONS = 148  # session's start: sessions begun
     SESSIONS_RAGE_CLICK = 149  # session's start: of these with a rage click

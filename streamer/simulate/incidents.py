@@ -79,7 +79,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         (
             *_GIVING_UP,
             Move("step_friction_rate", "up", _PAYMENT, _ON_PLATFORM),
-            Move("abandoned_at_step", "up", _PAYMENT, _ON_PLATFORM),
+            Move("abandoned_at_step", "up", _PAYMENT, _ON_PLATFORM, _DEADLINE, _DEADLINE),
             Move("cause_signals", "up", {"step": "payment", "cause": "payment_error:provider_unavailable"}, _ON_PLATFORM),
         ),
         rules=("checkout-friction", "checkout-abandonment"),
@@ -91,7 +91,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         (
             *_GIVING_UP,
             Move("step_friction_rate", "up", _CHECKOUT, _ON_STEP),
-            Move("abandoned_at_step", "up", _CHECKOUT, _ON_STEP),
+            Move("abandoned_at_step", "up", _CHECKOUT, _ON_STEP, _DEADLINE, _DEADLINE),
             Move("cause_signals", "up", {"cause": "form_error:cannot_submit"}, _ON_STEP),
             Move("digital_signals", "up", {"cause": "field_trouble"}, _ON_STEP),
             Move("field_trouble_rate", "up", shared=_ON_PLATFORM),  # of sessions, which have more than one step
@@ -105,7 +105,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         {"channel": "phone"},
         {"channel": QUEUES, "region": REGIONS},
         (
-            Move("response_in_time_rate", "down", shared=_IN_QUEUE),
+            Move("response_in_time_rate", "down", shared=_IN_QUEUE, until_later_ms=HOUR_MS // 4),
             Move("queue_wait_median", "up", shared=_IN_QUEUE, until_later_ms=HOUR_MS // 2),
             Move("queue_wait_p90", "up", shared=_IN_QUEUE, until_later_ms=HOUR_MS // 2),
             Move("switch_rate", "up", shared=_IN_QUEUE),
@@ -126,7 +126,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("cold_transfer_share", "up"),
             Move("repeat_info_rate", "up"),
             Move("generic_rate", "up"),
-            Move("response_in_time_rate", "down"),
+            Move("response_in_time_rate", "down", until_later_ms=HOUR_MS // 4),
             Move("effort_mean", "up"),
             Move("high_effort_rate", "up"),
             Move("handoff_rate", "up"),

@@ -66,10 +66,12 @@ def test_a_renewal_counts_where_the_grace_after_the_due_date_ends_and_ends_the_a
     told(story, "due", 1, due_at=at(due))  # a new date takes the place of the old one
     assert len(story.run.in_force) == 1
     told(story, "renewed", 2)
-    known = due + HOUR // 2
+    assert not story.run.in_force
+    assert story.run.total("CONTRACTS_DUE") == 0
+    known = story.clock(90 * 60)
+    assert known == due + HOUR // 2
     assert (story.run.at("CONTRACTS_DUE", known), story.run.total("CONTRACTS_DUE")) == (1, 1)
     assert story.run.at("CONTRACTS_RENEWED", known) == 1
-    assert not story.run.in_force
 
 
 @pytest.mark.parametrize(("minutes", "renewed"), [(50, 1), (50.001, 0)])
@@ -89,13 +91,32 @@ def test_a_renewal_is_for_one_due_date_only_and_a_cancellation_takes_it_back() -
     told(story, "renewed", 0)
     told(story, "due", 1)
     told(story, "due", 2)
-    assert story.run.total("CONTRACTS_RENEWED") == 1
     assert len(story.run.in_force) == 1, "the second waits for a renewal of its own"
-    told(story, "renewed", 3)
-    told(story, "renewed", 4)
-    told(story, "cancelled", 5)
-    told(story, "due", 6)
-    assert story.run.total("CONTRACTS_RENEWED") == 2
+    told(story, "cancelled", 3)
+    story.event("contract.renewed", 4 * 60, contract={"contract_id": "k2"})
+    story.event("contract.cancelled", 5 * 60, contract={"contract_id": "k2"})
+    story.event("contract.due", 6 * 60, contract={"contract_id": "k2"})
+    story.clock(3600)
+    assert (story.run.total("CONTRACTS_DUE"), story.run.total("CONTRACTS_RENEWED")) == (3, 1)
+
+
+def test_a_renewal_that_is_told_twice_is_not_for_the_next_due_date() -> None:
+    story = Story(DEFINITIONS)
+    told(story, "due", 0)
+    told(story, "renewed", 1)
+    told(story, "renewed", 2)
+    told(story, "due", 10)
+    assert len(story.run.in_force) == 1
+    story.clock(3600)
+    assert (story.run.total("CONTRACTS_DUE"), story.run.total("CONTRACTS_RENEWED")) == (2, 1)
+
+
+def test_a_due_date_that_was_renewed_early_makes_no_other_go() -> None:
+    story = Story(DEFINITIONS.replace('ahead = "2h"', 'ahead = "2h"\ncontracts_per_customer = 1'))
+    story.event("contract.renewed", 0, contract={"contract_id": "k2"})
+    told(story, "due", 1)
+    story.event("contract.due", 120, contract={"contract_id": "k2"})
+    assert "cut_contracts" not in story.run.processor.accounting
 
 
 def test_a_renewal_is_forgotten_when_it_is_too_old_for_a_due_date() -> None:
@@ -119,6 +140,7 @@ def test_a_renewal_a_moment_before_the_end_of_the_grace_counts() -> None:
     story = Story(DEFINITIONS)
     told(story, "due", 0)
     told(story, "renewed", 30 - 1 / 60)
+    story.clock(30 * 60)
     assert story.run.total("CONTRACTS_RENEWED") == 1
 
 

@@ -289,7 +289,7 @@ def test_a_repetition_counts_where_its_time_would_have_been_over() -> None:
 
 
 def test_the_same_reason_repeats_under_whatever_id() -> None:
-    again = (20, "contact.started", {"issue": {"issue_id": "i-2", "reason": "billing"}})
+    again = (20.0, "contact.started", {"issue": {"issue_id": "i-2", "reason": "billing"}})
     assert first_contacts(ended(0, reason="billing"), again) == (1, 0, 1, 0)
     assert first_contacts(ended(0, reason="delivery"), again) == (1, 1, 1, 1)
     assert first_contacts((0, "contact.ended", {}), again) == (0, 0, 0, 0), "nothing says what it was about"

@@ -1,7 +1,8 @@
-"""Contracts (B7): each due date is decided once, by renewal, cancellation or the end of the grace, and counted in the pane of the date."""
+"""Contracts (B7): each due date is decided once, by renewal, cancellation or the end of the grace, and counted where the grace ends."""
 
 from __future__ import annotations
 
+from bisect import insort
 from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.chapter import Chapter
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 
 _DUE: Final = int(Counter.CONTRACTS_DUE)
 _RENEWED: Final = int(Counter.CONTRACTS_RENEWED)
+# In what is decided.
+_CONTRACT: Final = 1
 
 
 class Contracts(Chapter):
     """data: `contracts`: contract id -> [due time, packed cell], of those that are not decided; with the notice, if a rule wants it.
-    `renewed`: contract id -> when, of those whose due date nobody has told yet.
+    `decided`: [when it counts, contract id, whether renewed, packed cell], with the notice, the next at the beginning. `renewed`: contract
+    id -> when, of those whose due date nobody has told yet.
     """
 
     id = "contracts"
@@ -39,68 +43,79 @@ class Contracts(Chapter):
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Note a due date, or decide it."""
-        details = event.details
-        contract = "" if details is None else details.contract_id
-        open_: dict[str, Any] = kept.data.get("contracts", {})
-        renewed: dict[str, int] = kept.data.get("renewed", {})
+        contract = "" if event.details is None else event.details.contract_id
+        open_: dict[str, list[Any]] = kept.data.setdefault("contracts", {})
+        renewed: dict[str, int] = kept.data.setdefault("renewed", {})
         if event.type == "contract.due":
-            due = event.time if details is None or details.due_ms is None else details.due_ms
-            if not event.time - self._grace < due <= event.time + self._ahead:
-                sink.note("contract_due_out_of_range")
-                return 0
-            if contract not in open_ and len(open_) >= self._limit:
-                del open_[min(open_, key=lambda name: (open_[name][0], name))]
-                sink.note("cut_contracts")
-            cell = self.cells.own(event)
-            noted = [due, cell.packed, *evidence(event, wanted=bool(self.evidenced[_DUE]))]
-            early = renewed.pop(contract, None)
-            if early is not None and due <= early + self._early:
-                self._decide(noted, sink, renewed=True)
-            else:
-                open_[contract] = noted
+            self._note(kept, contract, event, sink)
         elif contract in open_:
-            self._decide(open_.pop(contract), sink, renewed=event.type == "contract.renewed")
-        elif event.type == "contract.renewed":
-            self._renew_early(renewed, contract, event.time, sink)
-        else:
+            self._decide(kept, contract, open_.pop(contract), sink, renewed=event.type == "contract.renewed")
+        elif event.type == "contract.cancelled":
             renewed.pop(contract, None)
-        self._keep(kept, open_, renewed)
+        elif all(one[_CONTRACT] != contract for one in kept.data.get("decided", ())):  # else it is told twice
+            renewed.pop(contract, None)
+            if len(renewed) >= self._limit:
+                del renewed[next(iter(renewed))]
+                sink.note("cut_contracts")
+            renewed[contract] = event.time
+        self._set_due(kept)
         return 0
 
-    def _renew_early(self, renewed: dict[str, int], contract: str, time_ms: int, sink: Sink) -> None:
-        """The latest at the end."""
-        renewed.pop(contract, None)
-        if len(renewed) >= self._limit:
-            del renewed[next(iter(renewed))]
+    def _note(self, kept: Kept, contract: str, event: Touchpoint, sink: Sink) -> None:
+        details = event.details
+        due = event.time if details is None or details.due_ms is None else details.due_ms
+        if not event.time - self._grace < due <= event.time + self._ahead:
+            sink.note("contract_due_out_of_range")
+            return
+        noted = [due, self.cells.own(event).packed, *evidence(event, wanted=bool(self.evidenced[_DUE]))]
+        early = kept.data["renewed"].pop(contract, None)
+        if early is not None and due <= early + self._early:
+            self._decide(kept, contract, noted, sink, renewed=True)
+            return
+        open_: dict[str, list[Any]] = kept.data["contracts"]
+        if contract not in open_ and len(open_) >= self._limit:
+            del open_[min(open_, key=lambda name: (open_[name][0], name))]
             sink.note("cut_contracts")
-        renewed[contract] = time_ms
+        open_[contract] = noted
 
-    def _decide(self, contract: list[Any], sink: Sink, *, renewed: bool) -> None:
-        due, packed = contract[:2]
-        # In the pane in which the grace ends: only then is it known of all that fell due together.
-        cell, known = self.cells.unpack(packed), due + self._grace
-        sink.count(_DUE, cell, known)
-        if renewed:
-            sink.count(_RENEWED, cell, known)
-
-    def _keep(self, kept: Kept, open_: dict[str, Any], renewed: dict[str, int]) -> None:
-        for name, those in (("contracts", open_), ("renewed", renewed)):
-            if those:
-                kept.data[name] = those
-            else:
-                kept.data.pop(name, None)
-        due = min([contract[0] + self._grace for contract in open_.values()], default=NEVER)
-        kept.due = min(due, next(iter(renewed.values()), NEVER) + self._early)
+    def _decide(self, kept: Kept, contract: str, noted: list[Any], sink: Sink, *, renewed: bool) -> None:
+        """It counts when the grace is over: only then is it known of all that fell due together."""
+        due, packed, *notice = noted
+        decided: list[list[Any]] = kept.data.setdefault("decided", [])
+        if len(decided) >= self._limit:
+            del decided[0]
+            sink.note("cut_contracts")
+        insort(decided, [due + self._grace, contract, renewed, packed, *notice])
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
-        """The grace is over: not renewed. Or a renewal is too old for a due date to come."""
-        open_: dict[str, Any] = kept.data.get("contracts", {})
-        for name in [name for name, contract in open_.items() if contract[0] + self._grace <= due]:
-            contract = open_.pop(name)
-            sink.at_deadline(cause_in(contract[2:]))
-            self._decide(contract, sink, renewed=False)
+        """The grace is over: what is not decided is not renewed, and all of it counts. Or a renewal is too old for a due date to come."""
+        open_: dict[str, list[Any]] = kept.data.get("contracts", {})
+        over = [[noted[0] + self._grace, name, False, *noted[1:]] for name, noted in open_.items() if noted[0] + self._grace <= due]
+        for _, name, *_ in over:
+            del open_[name]
+        decided: list[list[Any]] = kept.data.get("decided", [])
+        while decided and decided[0][0] <= due:
+            over.append(decided.pop(0))
+        for known, _, is_renewed, packed, *notice in over:
+            cell = self.cells.unpack(packed)
+            sink.at_deadline(cause_in(notice))
+            sink.count(_DUE, cell, known)
+            if is_renewed:
+                sink.count(_RENEWED, cell, known)
         renewed: dict[str, int] = kept.data.get("renewed", {})
-        self._keep(kept, open_, {name: time for name, time in renewed.items() if time + self._early > due})
+        for name in [name for name, time in renewed.items() if time + self._early <= due]:
+            del renewed[name]
+        self._set_due(kept)
+
+    def _set_due(self, kept: Kept) -> None:
+        for name in [name for name, those in kept.data.items() if not those]:
+            del kept.data[name]
+        due = min([noted[0] + self._grace for noted in kept.data.get("contracts", {}).values()], default=NEVER)
+        if decided := kept.data.get("decided"):
+            due = min(due, decided[0][0])
+        if renewed := kept.data.get("renewed"):
+            due = min(due, next(iter(renewed.values())) + self._early)
+        kept.due = due
 
     def signal(self, kept: Kept, name: str) -> Value:
         """`contracts_undecided`."""

@@ -73,7 +73,7 @@ class Service(Chapter):
     """data: `issues`: name -> issue; `latest`: the name of the last event's; `unanswered`, `unresolved`: [time, name, packed cell] of
     contacts, the oldest first, until their deadline; `unanswered_late`, `unresolved_late`: the same from then on, while their issue is
     open. An issue: `begun`, `last` times, `contact` (see above) or None, `moved`, `verified`, `fields`: name -> captures, `templates`:
-    [time, packed cell], `fallbacks`, `repeats`. And what `FirstContact` keeps.
+    [time, packed cell], `fallbacks`, `repeats`, the latest `reason` told. And what `FirstContact` keeps.
     """
 
     id = "service"
@@ -91,8 +91,8 @@ class Service(Chapter):
         self._roles: dict[str, _Roles] = {}
         self._window_ms, self._issue_limit = int(contacts.window), definitions.limits.issues_per_customer
         self._template_within = int(settings.template_within)
-        wanted = self.evidenced[int(Counter.FIRST_CONTACTS_DUE)] or self.evidenced[int(Counter.RESOLUTIONS)]
-        self._first_contact = FirstContact(int(contacts.repeat_within), cells, keeps_events=bool(wanted))
+        wanted = bool(self.evidenced[int(Counter.FIRST_CONTACTS_DUE)])
+        self._first_contact = FirstContact(int(contacts.repeat_within), cells, keeps_events=wanted)
         self._within = {"unanswered": int(settings.response_within), "unresolved": int(settings.resolution_within)}
 
     def is_evidence(self, event: Touchpoint) -> bool:
@@ -135,9 +135,9 @@ class Service(Chapter):
             self._served(kept, "unanswered", name, event.time, sink)
         if resolves:
             self._served(kept, "unresolved", name, event.time, sink)
-            self._first_contact.resolved(kept.data, event, sink)
+            self._first_contact.resolved(kept.data, name, issue["reason"], event, sink)
         if contact:
-            self._first_contact.contacted(kept.data, event, sink)
+            self._first_contact.contacted(kept.data, name, issue["reason"], event, sink)
         friction = self._contact(kept, issue, name, event, sink) if contact else 0
         again = 0
         if roles.moves:
@@ -177,7 +177,7 @@ class Service(Chapter):
                 "begun": event.time, "last": 0, "contact": None, "moved": False, "verified": _UNVERIFIED, "fields": {}, "templates": [],
                 "fallbacks": 0, "repeats": 0,
             }  # fmt: skip
-        issue["last"] = event.time
+        issue["last"], issue["reason"] = event.time, event.reason or issue.get("reason", "")
         kept.data["latest"] = name
         return issue
 
@@ -189,9 +189,8 @@ class Service(Chapter):
             for time, _, packed, *_ in _taken(kept, where, name):
                 cell = self.cells.unpack(packed)
                 if where == wait:
-                    # In the pane of the deadline: only then is it known of all that began with it.
-                    sink.count(due, cell, time + self._within[wait])
-                    sink.count(in_time, cell, time + self._within[wait])
+                    sink.count(due, cell, now)
+                    sink.count(in_time, cell, now)
                 sink.count(counters[bisect_left(edges, now - time)], cell, now)
 
     def _contact(self, kept: Kept, issue: dict[str, Any], name: str, event: Touchpoint, sink: Sink) -> int:

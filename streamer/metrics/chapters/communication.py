@@ -20,6 +20,7 @@ METRICS: Final = (
         " / these and cases closed in it in which that has never been",
         True,
         "H5",
+        version=2,
     ),
     Metric(
         "silences",
@@ -51,6 +52,7 @@ METRICS: Final = (
         " / these and cases that had their first owner in time, or were closed before, in it",
         True,
         "H6",
+        version=2,
     ),
     Metric(
         "untold_owner_change_rate",
@@ -62,6 +64,7 @@ METRICS: Final = (
         " / these and changes that he was told of in time, or whose case was closed before, in it",
         True,
         "H6; in time [H]",
+        version=2,
     ),
     Metric(
         "missed_due_date_rate",

@@ -20,6 +20,7 @@ METRICS: Final = (
         False,
         "B7; grace [H]",
         at_once=True,
+        version=2,
     ),
     Metric(
         "contracts_due",

@@ -46,6 +46,7 @@ METRICS: Final = (
         " decided in the window",
         True,
         "H1; initiated again [H]",
+        version=2,
     ),
     Metric(
         "handoff_completeness",

@@ -77,11 +77,12 @@ METRICS: Final = (
         "ratio",
         (C.CONTACTS_ANSWERED_IN_TIME,),
         (C.CONTACTS_RESPONSE_DUE,),
-        "contacts answered within `response_within` / contacts, of those whose time for that ends in the window;"
+        "contacts answered in the window, within `response_within` / these and those whose time for that was over in it;"
         " below 0.9 the P90 is above it",
         True,
         "E6 as a service level [H]",
         at_once=True,
+        version=2,
     ),
     Metric(
         "resolution_in_time_rate",
@@ -89,10 +90,11 @@ METRICS: Final = (
         "ratio",
         (C.CONTACTS_RESOLVED_IN_TIME,),
         (C.CONTACTS_RESOLUTION_DUE,),
-        "contacts resolved within `resolution_within` / contacts, of those whose time for that ends in the window",
+        "contacts resolved in the window, within `resolution_within` / these and those whose time for that was over in it",
         True,
         "E6 as a service level [H]",
         at_once=True,
+        version=2,
     ),
     Metric(
         "fcr",

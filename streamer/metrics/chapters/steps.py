@@ -44,6 +44,7 @@ METRICS: Final = (
         " failure",
         True,
         "B2, per step; dimensions of the first coming to the step [H]",
+        version=2,
     ),
     Metric(
         "touchpoints_per_journey",

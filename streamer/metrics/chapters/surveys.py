@@ -122,7 +122,7 @@ METRICS: Final = (
         Counter.LOYALTY_POINTS_SQUARED,
         "mean of the answers in `loyalty_scope` to the questions on satisfaction, repurchase and recommendation, each rescaled to 0-100",
         "S4 [H]",
-    ),
+    )._replace(version=2),
     _share(
         "survey_response_rate",
         "survey_response",

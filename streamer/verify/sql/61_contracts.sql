@@ -15,36 +15,36 @@ FROM (
 WHERE type <> 'contract.due' OR (due > t - grace AND due <= t + setting('contracts', 'ahead')::BIGINT)
 WINDOW so_on AS (PARTITION BY key, contract ORDER BY place);
 
--- A renewal of a contract of which no due date is open waits for the next one, if that is due soon enough; which it decides at once.
+-- A renewal of a contract of which no due date is open, and none decided that does not count yet, waits for the next one, if that is due soon
+-- enough; which it decides at once.
 CREATE TABLE contract_dates AS
 WITH RECURSIVE walked AS (
-    SELECT key, contract, n, type = 'contract.due' AS is_open, CASE WHEN type = 'contract.renewed' THEN t END AS waits, false AS renewed_early
+    SELECT key, contract, n, type = 'contract.due' AS is_open, CASE WHEN type = 'contract.renewed' THEN t END AS waits, false AS renewed_early,
+        CASE WHEN type = 'contract.due' THEN due + grace END AS last_known, NULL::BIGINT AS decided_until
     FROM contract_events WHERE n = 1
     UNION ALL
-    SELECT key, contract, n, type = 'contract.due' AND NOT early, CASE WHEN type = 'contract.renewed' AND NOT found THEN t END, early
+    SELECT key, contract, n, type = 'contract.due' AND NOT early,
+        CASE WHEN type = 'contract.renewed' AND NOT found AND coalesce(t >= decided_until, true) THEN t
+             WHEN type = 'contract.renewed' AND NOT found THEN waits END,
+        early,
+        CASE WHEN type = 'contract.due' THEN due + grace ELSE last_known END,
+        CASE WHEN early THEN greatest(due + grace, decided_until) WHEN found THEN greatest(last_known, decided_until) ELSE decided_until END
     FROM (
-        SELECT e.key, e.contract, e.n, e.type, e.t,
+        SELECT e.key, e.contract, e.n, e.type, e.t, e.due, e.grace, w.last_known, w.decided_until, w.waits,
             e.type = 'contract.due' AND coalesce(e.due <= w.waits + span AND e.t < w.waits + span, false) AS early,
-            w.is_open AND e.t < before.due + before.grace AS found
-        FROM walked w
-            JOIN contract_events e ON e.key = w.key AND e.contract = w.contract AND e.n = w.n + 1
-            JOIN contract_events before ON before.key = w.key AND before.contract = w.contract AND before.n = w.n,
+            e.type <> 'contract.due' AND w.is_open AND e.t < w.last_known AS found
+        FROM walked w JOIN contract_events e ON e.key = w.key AND e.contract = w.contract AND e.n = w.n + 1,
             (SELECT setting('contracts', 'early')::BIGINT AS span)
     )
 )
 SELECT contract_events.*, renewed_early FROM contract_events JOIN walked USING (key, contract, n) WHERE type = 'contract.due';
 
--- A new due date before the decision takes the place of the old one, which is then never decided.
+-- A new due date before the decision takes the place of the old one, which is then never decided. Everything counts when the grace is over.
 CREATE TABLE contract_changes AS
-SELECT unnest(['CONTRACTS_DUE', 'CONTRACTS_RENEWED']) AS counter, due + grace AS t, event, NULL::BIGINT AS decided_at
-FROM contract_dates WHERE renewed_early
-UNION ALL
-SELECT unnest(CASE WHEN next_type = 'contract.renewed' AND next_t < due + grace
-              THEN ['CONTRACTS_DUE', 'CONTRACTS_RENEWED'] ELSE ['CONTRACTS_DUE'] END),
-    due + grace, event, CASE WHEN next_t < due + grace THEN NULL ELSE due + grace END
+SELECT unnest(CASE WHEN renewed_early OR (next_type = 'contract.renewed' AND next_t < due + grace)
+              THEN ['CONTRACTS_DUE', 'CONTRACTS_RENEWED'] ELSE ['CONTRACTS_DUE'] END) AS counter, due + grace AS t, event, due + grace AS decided_at
 FROM contract_dates JOIN ends USING (part)
-WHERE NOT renewed_early
-    AND ((next_t < due + grace AND next_type <> 'contract.due') OR (coalesce(next_t >= due + grace, true) AND due + grace <= greatest(ends.clock, coalesce(next_t, 0))));
+WHERE (renewed_early OR next_type <> 'contract.due' OR coalesce(next_t >= due + grace, true)) AND due + grace <= ends.clock;
 
 INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM contract_changes, settings WHERE coalesce(decided_at < decided + 1000, true);
 INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM contract_changes, settings WHERE decided_at >= decided + 1000;

@@ -12,7 +12,7 @@ FROM (
     FROM (
         SELECT *, lag(t) OVER (PARTITION BY key ORDER BY place) AS last_t
         FROM (
-            SELECT e.event, key, part, t, place, contact_window,
+            SELECT e.event, key, part, t, place, contact_window, e.reason,
                 CASE WHEN issue_id <> '' THEN 'i:' || issue_id WHEN case_id <> '' THEN 'i:' || case_id
                      WHEN e.reason <> '' THEN 'r:' || e.reason END AS name,
                 coalesce(is_contact, false) AS contact,
@@ -43,6 +43,7 @@ FROM (
 -- An issue ends after a pause; within it, `contact_no` is the contact an event is in (0: before the first).
 CREATE TABLE service_issues AS
 SELECT *, sum(contact::INT) OVER so_far AS contact_no, sum(moves::INT) OVER so_far AS moves_so_far,
+    last_value(nullif(reason, '') IGNORE NULLS) OVER so_far AS told_reason,
     row_number() OVER (PARTITION BY key, subject, issue_no, captured ORDER BY place) AS nth_capture
 FROM (
     SELECT s.*, sum(coalesce(t - before >= contact_window, true)::INT) OVER (PARTITION BY key, subject ORDER BY place) AS issue_no
@@ -113,7 +114,7 @@ FROM (SELECT *, unnest([
         ON s.key = c.key AND s.subject = c.subject AND s.kind = c.kind AND s.place > c.place;
 
 INSERT INTO chapter_changes
-SELECT unnest([due_counter, in_time_counter]), 1, due, event, NULL FROM service_waits WHERE in_time
+SELECT unnest([due_counter, in_time_counter]), 1, served, event, NULL FROM service_waits WHERE in_time
 UNION ALL
 SELECT counter, 1, served, event, NULL
 FROM service_waits JOIN metric_parts ON metric = histogram
@@ -127,46 +128,38 @@ SELECT due_counter, 1, due, event, NULL FROM service_waits JOIN ends USING (part
 
 -- First contact resolution. What is resolved again, in time and before the customer has come back about it, is the same once more.
 CREATE TABLE resolved_things AS
-SELECT r.event, r.key, r.part, r.place, r.t, repeat_within AS within, coalesce(nullif(issue_id, ''), case_id) AS id, e.reason,
-    CASE WHEN id <> '' THEN 'id ' || id ELSE 'reason ' || e.reason END AS thing
-FROM service_events r JOIN events e USING (event), settings
-WHERE r.resolves AND (id <> '' OR e.reason <> '');
-
-CREATE TABLE comings_back AS
-SELECT c.key, c.place, c.t, coalesce(nullif(issue_id, ''), case_id) AS id, e.reason FROM service_events c JOIN events e USING (event) WHERE c.contact;
+SELECT event, key, part, place, t, repeat_within AS within, subject, told_reason FROM service_issues, settings WHERE resolves AND subject <> '';
 
 CREATE TABLE first_contacts AS
 SELECT any_value(part) AS part, min_by(event, place) AS event, min(t) AS t, max(t) + any_value(within) AS over, bool_or(fails) AS failed
 FROM (
-    SELECT *, sum((NOT coalesce(before_goes_on, false))::INT) OVER (PARTITION BY key, thing ORDER BY place) AS nth
+    SELECT *, sum((NOT coalesce(before_goes_on, false))::INT) OVER (PARTITION BY key, subject ORDER BY place) AS nth
     FROM (
-        SELECT *, lag(NOT fails AND next_t <= t + within) OVER (PARTITION BY key, thing ORDER BY place) AS before_goes_on
+        SELECT *, lag(NOT fails AND next_t <= t + within) OVER (PARTITION BY key, subject ORDER BY place) AS before_goes_on
         FROM (
             -- An event that resolves it again and comes back about it first resolves it.
             SELECT *, coalesce(came < coalesce(next_place, came + 1), false) AS fails
             FROM (
                 SELECT r.*, lead(place) OVER same AS next_place, lead(t) OVER same AS next_t,
-                    (SELECT min(c.place) FROM comings_back c WHERE c.key = r.key AND c.place >= r.place AND c.t <= r.t + r.within
-                        AND ((c.id <> '' AND c.id = r.id) OR (c.reason <> '' AND c.reason = r.reason))) AS came
+                    (SELECT min(c.place) FROM service_issues c WHERE c.contact AND c.key = r.key AND c.place >= r.place
+                        AND c.t <= r.t + r.within AND (c.subject = r.subject OR c.told_reason = r.told_reason)) AS came
                 FROM resolved_things r
-                WINDOW same AS (PARTITION BY key, thing ORDER BY place)
+                WINDOW same AS (PARTITION BY key, subject ORDER BY place)
             )
         )
     )
 )
-GROUP BY key, thing, nth;
+GROUP BY key, subject, nth;
 
 INSERT INTO chapter_changes
 SELECT unnest(CASE WHEN failed THEN ['RESOLUTIONS'] ELSE ['RESOLUTIONS', 'RESOLUTIONS_STANDING'] END), 1, t, event, NULL FROM first_contacts
 UNION ALL
-SELECT 'FIRST_CONTACTS_DUE', 1, over, event, NULL FROM first_contacts WHERE failed
-UNION ALL
-SELECT unnest(['FIRST_CONTACTS_DUE', 'FIRST_CONTACTS_RESOLVED']), 1, over, event, NULL
-FROM first_contacts JOIN ends USING (part), settings WHERE NOT failed AND over < ends.clock AND over + 1 < decided + 1000;
+SELECT unnest(CASE WHEN failed THEN ['FIRST_CONTACTS_DUE'] ELSE ['FIRST_CONTACTS_DUE', 'FIRST_CONTACTS_RESOLVED'] END), 1, over, event, NULL
+FROM first_contacts JOIN ends USING (part), settings WHERE over < ends.clock AND over + 1 < decided + 1000;
 
 INSERT INTO undecided_chapter_changes
-SELECT unnest(['FIRST_CONTACTS_DUE', 'FIRST_CONTACTS_RESOLVED']), 1, over, event, NULL
-FROM first_contacts JOIN ends USING (part), settings WHERE NOT failed AND over < ends.clock AND over + 1 >= decided + 1000;
+SELECT unnest(CASE WHEN failed THEN ['FIRST_CONTACTS_DUE'] ELSE ['FIRST_CONTACTS_DUE', 'FIRST_CONTACTS_RESOLVED'] END), 1, over, event, NULL
+FROM first_contacts JOIN ends USING (part), settings WHERE over < ends.clock AND over + 1 >= decided + 1000;
 
 -- How long it was in a queue: of every event that tells it.
 INSERT INTO chapter_changes

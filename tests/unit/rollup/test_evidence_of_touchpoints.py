@@ -232,3 +232,27 @@ def test_what_a_chapters_deadline_counts_has_the_event_it_waited_after(metric: s
     record = next(one for one in found.alerts if one.rule.id == "r")
     assert [one.event_id for one in record.evidence] == ["e0", "e1", "e2"]
     assert milliseconds(record.event_time) >= BASE_MS + minutes * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after"),
+    [
+        ("fcr", {"type": "contact.ended", "issue_id": "i"}, {"type": "contact.started", "issue_id": "i"}),
+        ("renewal_rate", {"type": "contract.due", "contract_id": "c"}, {"type": "contract.cancelled", "contract_id": "c"}),
+    ],
+)
+def test_what_is_decided_long_before_it_counts_has_its_event_then(metric: str, before: dict[str, str], after: dict[str, str]) -> None:
+    """Others come between; of the witnesses of a rule only so many are carried, and these must be those of the window."""
+    text = f'{HEAD}\n[limits]\nevidence_per_alert = 5\n[[rule]]\nid = "r"\nmetric = "{metric}"\nby = []\nwindows = ["24h"]\nmin_n = 3\n'
+    text = text.replace('grace = "30d"', 'grace = "12h"').replace('repeat_within = "7d"', 'repeat_within = "12h"')
+    arrivals = []
+    for n in range(40):
+        for number, event in enumerate((before, after)):
+            time_ms = BASE_MS + (20 * n + 10 * number) * MINUTE
+            body = {"source": "shop", "channel": "phone", "id": f"e{2 * n + number}", "customer": f"c{n}", "time": time_ms, **event}
+            arrivals.append(Arrival(time_ms, f"c{n}".encode(), wire(body)))
+    found = run_history(arrivals, definitions.parse(text + 'when = "upper < 0.9"\n'), partitions=1, end_ms=BASE_MS + 26 * 60 * MINUTE)
+    record = next(one for one in found.alerts if one.rule.id == "r")
+    wanted = 1 if metric == "fcr" else 0
+    assert [one.event_id for one in record.evidence] == [f"e{2 * n + wanted}" for n in range(3)]
+    assert record.evidence_count == 3
