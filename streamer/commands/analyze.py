@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from streamer.commands.replay import load_definitions
+from streamer.commands.replay import DefinitionsFile, chosen_definitions
 from streamer.errors import InputError
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import History, read_history
@@ -53,7 +53,6 @@ File = Annotated[Path, typer.Argument(help="XES, CSV or JSON lines, each also wi
 Mapping = Annotated[
     Path | None, typer.Option(help="From the file's columns to touchpoints; not needed for JSON lines of canonical events.")
 ]
-DefinitionsFile = Annotated[Path | None, typer.Option("--definitions", help="Definitions file; without it the documented default.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw a picture into this file: .png, .svg or .pdf.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the bootstrap: the same seed gives the same intervals.")]
@@ -226,7 +225,7 @@ def _opened(file: Path, mapping: Path | None, definitions: Path | None, until: L
         if exc.name not in _MODULES:
             raise
         raise InputError(f"analyze needs {exc.name}, which is not installed here: pip install 'journey-streamer[analysis]'") from exc
-    wanted = load_definitions(definitions)
+    wanted = chosen_definitions(definitions)
     read = read_history(file, None if mapping is None else mapping_file.load(mapping))
     return read, history.opened(read, wanted, until)
 

@@ -16,7 +16,7 @@ from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
 from streamer.commands.progress import progress_bar
-from streamer.commands.replay import load_definitions
+from streamer.commands.replay import DefinitionsFile, chosen_definitions, load_definitions
 from streamer.commands.times import time_option
 from streamer.deltas import TICK_MS
 from streamer.errors import InputError
@@ -68,9 +68,7 @@ def explain(
     file: Annotated[Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; none with --topic.")] = None,
     topic: Annotated[bool, typer.Option("--topic", help="Not a file: what is in Kafka, with the journal of the workers.")] = False,
     mapping: Annotated[Path | None, typer.Option(help="From the file's columns to touchpoints; not for canonical events.")] = None,
-    definitions: Annotated[
-        Path | None, typer.Option(help="Definitions file; without it the worker's (--topic) or the documented default.")
-    ] = None,
+    definitions: DefinitionsFile = None,
     at: Annotated[str | None, typer.Option(help="As of this moment, RFC 3339; by default the end, of an alert its time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
 ) -> None:
@@ -89,7 +87,7 @@ def explain(
     if file is None:
         told = _of_topic(what, definitions, at_ms)
     else:
-        wanted = load_definitions(definitions)
+        wanted = chosen_definitions(definitions)
         history = read_history(file, None if mapping is None else mapping_file.load(mapping))
         told = _explained(what, wanted, _file_log(file.name, history, wanted), at_ms)
     if as_json:

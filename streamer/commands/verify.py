@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from streamer.alerts.times import rfc3339
-from streamer.commands.replay import load_definitions
+from streamer.commands.replay import DefinitionsFile, chosen_definitions, load_definitions
 from streamer.commands.times import time_option
 from streamer.errors import InputError
 from streamer.metrics.catalogue import LIFETIME, METRIC_BY_ID, METRICS
@@ -52,7 +52,7 @@ def verify(
     mapping: Annotated[
         Path | None, typer.Option(help="From the file's columns to touchpoints; not needed for JSON lines of canonical events.")
     ] = None,
-    definitions: Annotated[Path | None, typer.Option(help="Definitions file; without it the documented default.")] = None,
+    definitions: DefinitionsFile = None,
     topic: Annotated[bool, typer.Option("--topic", help="Not a file: what is in Kafka, and what the workers have committed.")] = False,
     begin: Annotated[str | None, typer.Option("--from", help="Compare only what begins from here on, RFC 3339.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Compare only what begins before this, and metrics as of then, RFC 3339.")] = None,
@@ -83,7 +83,7 @@ def verify(
     if file is None:
         wanted, log, verdicts = _of_topic(definitions, within, differences)
     else:
-        wanted = _Wanted(load_definitions(definitions), within, differences)
+        wanted = _Wanted(chosen_definitions(definitions), within, differences)
         history = read_history(file, None if mapping is None else mapping_file.load(mapping))
         log, verdicts = _of_file(history, wanted, as_written=as_written, shuffle=shuffle, open_ended=open_ended)
     if chosen:

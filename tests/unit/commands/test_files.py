@@ -1,0 +1,52 @@
+"""What the commands over a history file have in common."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from streamer import cli
+from streamer.definitions import default
+from streamer.errors import DefinitionsError
+from tests import history_support
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+# Before and after the file's name.
+COMMANDS = {
+    "replay": (["replay"], []),
+    "verify": (["verify"], ["--metric", "touchpoints"]),
+    "explain": (["explain", "anna"], []),
+    "analyze": (["analyze", "steps"], []),
+}
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.application(arguments[0]), arguments)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_definitions_are_those_of_the_setting_unless_the_option_names_others(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, history = history_support.write(tmp_path)
+    before, after = COMMANDS[command]
+    monkeypatch.setenv("STREAMER_DEFINITIONS", str(tmp_path / "absent.toml"))
+    refused = run(*before, history, *after).exception
+    assert isinstance(refused, DefinitionsError)
+    assert str(refused) == f"{tmp_path / 'absent.toml'}: the definitions file cannot be read: No such file or directory"
+    assert not isinstance(run(*before, history, *after, "--definitions", rules).exception, DefinitionsError)
+
+
+def test_without_the_option_a_replay_is_under_the_revision_that_the_setting_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules, history = history_support.write(tmp_path)
+    monkeypatch.delenv("STREAMER_DEFINITIONS", raising=False)
+    assert json.loads(run("replay", history, "--json").stdout)["definitions"]["revision"] == default().revision
+    monkeypatch.setenv("STREAMER_DEFINITIONS", rules)
+    assert json.loads(run("replay", history, "--json").stdout)["definitions"]["revision"] == 3
