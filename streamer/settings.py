@@ -29,7 +29,7 @@ from pydantic_settings import (
 from streamer import topics
 from streamer.errors import SettingsError
 from streamer.metrics.families import FORWARDER, ROLES, SUPERVISOR
-from streamer.network import is_loopback
+from streamer.network import host_of, is_loopback
 
 PREFIX: Final = "STREAMER_"
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         None, description="Definitions file, looked at again while a worker runs; without it the documented default is in force."
     )
 
-    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka brokers, comma separated.")
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port each, comma separated.")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Security protocol towards Kafka."
     )
@@ -133,7 +133,8 @@ class Settings(BaseSettings):
             raise ValueError(f"kafka_username and kafka_password have no effect with {self.kafka_security}: use SASL_SSL")
         if self.kafka_ca_file and not self.kafka_security.endswith("SSL"):
             raise ValueError(f"kafka_ca_file has no effect with {self.kafka_security}: use SASL_SSL or SSL")
-        if self.kafka_security == "PLAINTEXT" and not self.allow_insecure and (others := _remote(self.kafka_bootstrap)):
+        others = ", ".join(host for host in _broker_hosts(self.kafka_bootstrap) if not is_loopback(host))
+        if self.kafka_security == "PLAINTEXT" and not self.allow_insecure and others:
             raise ValueError(f"kafka_bootstrap leads to {others} in the clear: use SASL_SSL or SSL, or set allow_insecure")
         self._redis_fails_closed()
         return self
@@ -176,10 +177,18 @@ class Settings(BaseSettings):
         return self.metrics_port and self.metrics_port + (SUPERVISOR, *ROLES, FORWARDER).index(role)
 
 
-def _remote(addresses: str) -> str:
-    """Those of the addresses that lead to other machines."""
-    hosts = [(address.strip().rpartition(":")[0] or address.strip()).strip("[]") for address in addresses.split(",")]
-    return ", ".join(host for host in hosts if not is_loopback(host))
+def _broker_hosts(addresses: str) -> list[str]:
+    """The host of each address. Raises ValueError: the clients would end with a traceback."""
+    found = []
+    for address in addresses.split(","):
+        try:
+            found.append(host_of(address.strip()))
+        except ValueError:
+            raise ValueError(
+                f"kafka_bootstrap: {address.strip()!r} is no address: write host:port with a port from 1 to 65535, an IPv6 address in"
+                " brackets, and a comma between brokers"
+            ) from None
+    return found
 
 
 def _redis_parts(text: str) -> SplitResult:

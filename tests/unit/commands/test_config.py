@@ -96,6 +96,22 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
     [
         ({"kafka_bootstrap": "127.0.0.1:1,kafka-2:9092"}, "kafka_bootstrap leads to kafka-2 in the clear"),
         ({"kafka_bootstrap": "[fd00::1]:9092"}, "kafka_bootstrap leads to fd00::1 in the clear"),
+        *(
+            ({"kafka_bootstrap": addresses}, f"kafka_bootstrap: {wrong!r} is no address: write host:port")
+            for addresses, wrong in {
+                "": "",
+                ",": "",
+                "127.0.0.1:abc": "127.0.0.1:abc",
+                "127.0.0.1:99999": "127.0.0.1:99999",
+                "127.0.0.1:0": "127.0.0.1:0",
+                "127.0.0.1:": "127.0.0.1:",
+                "127.0.0.1:9092, a b:1": "a b:1",
+                "::1": "::1",
+                "[::1:2": "[::1:2",
+                "[one]:2": "[one]:2",
+                "kafka://127.0.0.1:9092": "kafka://127.0.0.1:9092",
+            }.items()
+        ),
         ({"kafka_username": "u"}, "kafka_username and kafka_password have no effect with PLAINTEXT"),
         ({"kafka_password": "canary"}, "kafka_username and kafka_password have no effect with PLAINTEXT"),
         ({"kafka_security": "SSL", "kafka_password": "canary"}, "kafka_username and kafka_password have no effect with SSL"),
@@ -127,7 +143,7 @@ def test_what_would_be_open_or_without_effect_is_refused(values: dict[str, str],
     [
         {"kafka_bootstrap": "kafka-2:9092", "redis_url": "redis://redis:6379/0", "allow_insecure": "true"},
         {"kafka_bootstrap": "kafka-2:9092", "kafka_security": "SSL", "redis_url": "rediss://redis:6379/0"},
-        {"kafka_bootstrap": "localhost:1, [::1]:2", "redis_url": "redis://localhost:6379/0"},
+        {"kafka_bootstrap": "localhost:1, [::1]:2,127.0.0.1,[::1]", "redis_url": "redis://localhost:6379/0"},
         {"redis_url": "unix:///run/redis.sock"},
     ],
 )
