@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamer.alerts import alert
+from streamer.alerts.times import rfc3339
 from streamer.backtest import labels as labelled
 from streamer.backtest import report
 from streamer.backtest.firings import Span
@@ -20,7 +21,7 @@ from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
-from streamer.commands.times import time_option
+from streamer.commands.times import nothing_between, range_options
 from streamer.errors import InputError
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import read_history
@@ -74,9 +75,7 @@ def backtest(
         raise InputError(f"--picture {picture}: give it a name that ends in {' or '.join(PICTURES)}")
     if topic and close:
         raise InputError("--close is for files: with --topic time is what the workers' journal says")
-    span = Span(time_option("--from", begin), time_option("--to", end))
-    if span.from_ms is not None and span.to_ms is not None and span.from_ms >= span.to_ms:
-        raise InputError("--from is not before --to")
+    span = Span(*range_options(begin, end))
     draw = None if picture is None else _drawing()
     versions = [load_definitions(path) for path in (rules, against) if path is not None]
     known = None if labels is None else labelled.read(read_lines(labels), str(labels))
@@ -85,6 +84,7 @@ def backtest(
         log, run = _of_topic(versions, observed=observed)
     else:
         log, run = _of_file(file, mapping, versions, span.to_ms, close=close, observed=observed)
+    _refuse_outside(span, log, close=close)
     found = run.versions(span)
     if alerts:
         for transition in found[0].alerts:
@@ -96,6 +96,16 @@ def backtest(
         typer.echo(orjson.dumps(told))
     else:
         _show(told, picture)
+
+
+def _refuse_outside(span: Span, log: report.Log, *, close: bool) -> None:
+    """close: deadlines after the end of the log are in it, too."""
+    if log.begin_ms is None or log.end_ms is None:
+        return
+    early = span.to_ms is not None and span.to_ms <= log.begin_ms
+    late = span.from_ms is not None and span.from_ms > log.end_ms and not close
+    if early or late:
+        raise nothing_between(rfc3339(log.begin_ms), rfc3339(log.end_ms))
 
 
 def _of_file(

@@ -105,6 +105,11 @@ def test_time_stops_with_the_last_event_unless_it_is_let_go_on(files: list[str])
     assert told(*files, "--to", "2026-03-02T11:45:00Z")["firings"] == until["firings"]
 
 
+def test_deadlines_after_the_last_event_are_in_a_range_if_time_goes_on(files: list[str]) -> None:
+    late = told(*files, "--close", "--from", "2026-03-02T14:00:00Z")
+    assert (late["in_force_before"], sum(row["resolved"] for row in late["rules"])) == (2, 2)
+
+
 def test_alerts_of_the_range_come_first_a_line_each(files: list[str]) -> None:
     lines = run(*files, "--alerts", "--json", "--from", "2026-03-02T08:40:00Z", "--to", "2026-03-02T10:00:00Z").stdout.splitlines()
     alerts = [json.loads(line) for line in lines[:-1]]
@@ -169,6 +174,11 @@ def test_many_samples_are_thinned_out_and_stay_in_order(files: list[str]) -> Non
         (["{rules}", "--topic", "--close"], "--close is for files"),
         (["{rules}", "{history}", "--from", "soon"], "--from 'soon'"),
         (["{rules}", "{history}", "--from", "2026-03-02T09:00:00Z", "--to", "2026-03-02T09:00:00Z"], "--from is not before --to"),
+        (
+            ["{rules}", "{history}", "--from", "2026-03-03T00:00:00Z"],
+            "between --from and --to there is nothing: the log is from 2026-03-02T08:",
+        ),
+        (["{rules}", "{history}", "--close", "--to", "2026-03-02T08:00:00Z"], "between --from and --to there is nothing"),
         (["{rules}", "{history}", "--picture", "p.jpg"], "ends in .png or .html"),
         (["{rules}", "{history}", "--labels", "absent.jsonl"], "absent.jsonl: cannot be read"),
     ],

@@ -198,6 +198,9 @@ def test_label_values_beyond_their_limit_are_named_and_are_no_mismatch(small: st
     [
         (["--metric", "happiness"], "no such metric"),
         (["--from", "yesterday"], "--from"),
+        (["--from", f"{START}1:00:00Z", "--to", f"{START}0:30:00Z"], "--from is not before --to"),
+        (["--from", "2027-01-01T00:00:00Z"], "the log is from 2026-01-01T00:00:00.000Z to 2026-01-01T01:00:00.000Z"),
+        (["--to", "2025-01-01T00:00:00Z", "--metric", "touchpoints"], "between --from and --to there is nothing"),
         (["--as-written", "--shuffle", "1"], "exclude each other"),
         (["--metrics-file", "/absent/verify.prom"], "cannot be written"),
     ],
