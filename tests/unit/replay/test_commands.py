@@ -112,7 +112,22 @@ def test_labels_are_written_as_json_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [["--out", "-", "--live"], ["--live", "--start", "2026-01-01T00:00:00Z"], ["--out", "-", "--start", "soon"], ["--out", "/absent/f"]],
+    [
+        ["--out", "-", "--live"],
+        ["--live", "--start", "2026-01-01T00:00:00Z"],
+        ["--out", "-", "--start", "soon"],
+        ["--out", "/absent/f"],
+        ["--out", "-", "--start", "9999-12-31T23:59:00Z"],
+        ["--out", "-", "--start", "0001-01-01T00:00:00Z"],
+        ["--out", "-", "--incident", "payment-outage@+10h,30m"],
+        ["--out", "-", "--incident", "payment-outage@-3h,2h"],
+    ],
 )
 def test_options_that_contradict_each_other_are_refused(options: list[str]) -> None:
     assert isinstance(run("simulate", *options).exception, InputError)
+
+
+@pytest.mark.parametrize("option", ["--hours", "--rate", "--history-rate", "--seconds"])
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300"])
+def test_a_simulation_without_bounds_is_refused(option: str, value: str) -> None:
+    assert run("simulate", "--hours", "0.1", option, value, "--out", "-").exit_code == 2
