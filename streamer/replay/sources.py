@@ -48,6 +48,8 @@ def kind_of(path: Path) -> str:
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
     kind = KINDS.get(suffixes[-1]) if suffixes else None
+    if kind is None and path.is_dir():
+        raise InputError(f"{path} is a directory: name a file")
     if kind is None:
         raise InputError(f"{path}: unknown kind of file; known are .xes, .csv, .jsonl, .ndjson and .json, each also with .gz")
     return kind

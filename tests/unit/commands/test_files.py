@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from streamer import cli
 from streamer.definitions import default
-from streamer.errors import DefinitionsError
+from streamer.errors import DefinitionsError, InputError
 from tests import history_support
 
 if TYPE_CHECKING:
@@ -50,3 +50,11 @@ def test_without_the_option_a_replay_is_under_the_revision_that_the_setting_name
     assert json.loads(run("replay", history, "--json").stdout)["definitions"]["revision"] == default().revision
     monkeypatch.setenv("STREAMER_DEFINITIONS", rules)
     assert json.loads(run("replay", history, "--json").stdout)["definitions"]["revision"] == 3
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_directory_is_called_one(command: str, tmp_path: Path) -> None:
+    before, after = COMMANDS[command]
+    refused = run(*before, str(tmp_path), *after).exception
+    assert isinstance(refused, InputError)
+    assert str(refused) == f"{tmp_path} is a directory: name a file"
