@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from streamer.commands.pictures import drawable
 from streamer.commands.replay import DefinitionsFile, chosen_definitions
 from streamer.errors import InputError
 from streamer.replay import mapping as mapping_file
@@ -53,7 +54,10 @@ File = Annotated[Path, typer.Argument(help="XES, CSV or JSON lines, each also wi
 Mapping = Annotated[
     Path | None, typer.Option(help="From the file's columns to touchpoints; not needed for JSON lines of canonical events.")
 ]
-Plot = Annotated[Path | None, typer.Option(help="Draw a picture into this file: .png, .svg or .pdf.")]
+Plot = Annotated[
+    Path | None,
+    typer.Option(callback=drawable("--plot", ".png", ".svg", ".pdf"), help="Draw a picture into this file: .png, .svg or .pdf."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the bootstrap: the same seed gives the same intervals.")]
 ScoreOption = Annotated[Score, typer.Option(help="The survey's instrument.")]

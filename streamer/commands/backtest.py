@@ -19,6 +19,7 @@ from streamer.backtest import report
 from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
+from streamer.commands.pictures import drawable
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
 from streamer.commands.times import nothing_between, range_options
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 _WIDTH_IN_A_FILE = 150
 # Firings that are printed for people; --json has all.
 _FIRINGS_SHOWN = 50
-PICTURES = (".png", ".html")
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +53,10 @@ def backtest(
     end: Annotated[str | None, typer.Option("--to", help="Report what happened before this, RFC 3339.")] = None,
     against: Annotated[Path | None, typer.Option(help="Another definitions file: say what it does otherwise.")] = None,
     labels: Annotated[Path | None, typer.Option(help="What really happened, JSON lines: incidents, or outcomes of alerts.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw what fired over the metric's band: .png or .html.")] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(callback=drawable("--picture", ".png", ".html"), help="Draw what fired over the metric's band: .png or .html."),
+    ] = None,
     close: Annotated[
         bool, typer.Option("--close", help="After a file's last event let time go on until every deadline is over, or --to.")
     ] = False,
@@ -71,8 +74,6 @@ def backtest(
         raise InputError("name a history file after the rules, or say --topic; and not both")
     if topic and mapping is not None:
         raise InputError("--mapping is for files: with --topic the events are canonical")
-    if picture is not None and picture.suffix.lower() not in PICTURES:
-        raise InputError(f"--picture {picture}: give it a name that ends in {' or '.join(PICTURES)}")
     if topic and close:
         raise InputError("--close is for files: with --topic time is what the workers' journal says")
     span = Span(*range_options(begin, end))

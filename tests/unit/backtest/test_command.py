@@ -180,6 +180,7 @@ def test_many_samples_are_thinned_out_and_stay_in_order(files: list[str]) -> Non
         ),
         (["{rules}", "{history}", "--close", "--to", "2026-03-02T08:00:00Z"], "between --from and --to there is nothing"),
         (["{rules}", "{history}", "--picture", "p.jpg"], "ends in .png or .html"),
+        (["{rules}", "{history}", "--picture", "/"], "--picture / is a directory: name a file"),
         (["{rules}", "{history}", "--labels", "absent.jsonl"], "absent.jsonl: cannot be read"),
     ],
 )
