@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import orjson
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from streamer.commands.console import console
 from streamer.commands.pictures import drawable
 from streamer.commands.replay import DefinitionsFile, chosen_definitions
 from streamer.errors import InputError
@@ -248,18 +248,16 @@ def _tell(report: Report, plot: Path | None, *, as_json: bool) -> None:
     if as_json:
         typer.echo(orjson.dumps({"headline": report.headline, **report.result}))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH_IN_A_FILE
-    console.print(f"[bold]{report.headline}[/bold]\n", highlight=False)
+    output = console(_WIDTH_IN_A_FILE)
+    output.print(f"[bold]{report.headline}[/bold]\n", highlight=False)
     for part in report.tables:
         table = Table(title=part.title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
         for number, column in enumerate(part.columns):
             table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
         for row in part.rows:
             table.add_row(*row)
-        console.print(table, highlight=False)
+        output.print(table, highlight=False)
     for note in report.notes:
-        console.print(f"- {note}", highlight=False, markup=False)
+        output.print(f"- {note}", highlight=False, markup=False)
     if plot is not None:
-        console.print(f"\nPicture: {plot}", highlight=False, markup=False)
+        output.print(f"\nPicture: {plot}", highlight=False, markup=False)

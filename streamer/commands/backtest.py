@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from streamer.backtest import report
 from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
+from streamer.commands.console import console
 from streamer.commands.pictures import drawable
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
@@ -31,6 +31,8 @@ from streamer.replay.sources import read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from rich.console import Console
 
     from streamer.definitions import Definitions
 
@@ -161,33 +163,31 @@ def _drawing() -> Any:
 
 
 def _show(told: dict[str, Any], picture: Path | None) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH_IN_A_FILE
+    output = console(_WIDTH_IN_A_FILE)
     log, firings = told["log"], told["firings"]
-    _say(console, f"{_counted(len(firings))} in {log['records']} records of {log['source']}, {log['begin']} to {log['end']}")
+    _say(output, f"{_counted(len(firings))} in {log['records']} records of {log['source']}, {log['begin']} to {log['end']}")
     if told["range"]["from"] or told["range"]["to"]:
-        _say(console, f"Reported: {told['range']['from'] or 'the begin'} to {told['range']['to'] or 'the end'};"
+        _say(output, f"Reported: {told['range']['from'] or 'the begin'} to {told['range']['to'] or 'the end'};"
              f" {told['in_force_before']} were in force before")  # fmt: skip
     for note in log["notes"]:
-        _say(console, f"Note: {note}")
-    console.print(_rules_table(told["rules"]))
+        _say(output, f"Note: {note}")
+    output.print(_rules_table(told["rules"]))
     if told["days"]:
         table = _table("Volume", "day", "firings", "by rule")
         for day in told["days"]:
             table.add_row(day["day"], str(day["firings"]), ", ".join(f"{rule} {n}" for rule, n in day["by_rule"].items()))
-        console.print(table)
-        _show_firings(console, firings)
+        output.print(table)
+        _show_firings(output, firings)
     if told.get("incidents"):
-        _show_incidents(console, told["incidents"])
+        _show_incidents(output, told["incidents"])
     if "against" in told:
-        console.print(_against_table(told["against"]))
+        output.print(_against_table(told["against"]))
     if picture is not None:
-        _say(console, f"Picture: {picture}")
+        _say(output, f"Picture: {picture}")
 
 
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(printable(text), style=style), soft_wrap=True)
+def _say(output: Console, text: str, style: str = "") -> None:
+    output.print(Text(printable(text), style=style), soft_wrap=True)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -212,31 +212,31 @@ def _rules_table(rules: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _show_firings(console: Console, firings: list[dict[str, Any]]) -> None:
-    _say(console, "Would have fired", "bold")
+def _show_firings(output: Console, firings: list[dict[str, Any]]) -> None:
+    _say(output, "Would have fired", "bold")
     for row in firings[:_FIRINGS_SHOWN]:
         ended = "and lasts" if row["ended"] is None else f"until {row['end']}"
         mark = row.get("outcome") or ("false: in no incident of its metric" if row.get("incidents") == [] else "")
         marks = "".join(f" [{part}]" for part in (mark, "retracted" if row["ended"] == "retracted" else "") if part)
         style = STYLES["retracted"] if row["ended"] == "retracted" else ""
-        _say(console, f"  {row['time']} {ended}  {row['rule']}  {report.about_text(row['about'])}{marks}", style)
-        _say(console, f"      {row['why']}", "dim")
+        _say(output, f"  {row['time']} {ended}  {row['rule']}  {report.about_text(row['about'])}{marks}", style)
+        _say(output, f"      {row['why']}", "dim")
     if len(firings) > _FIRINGS_SHOWN:
-        _say(console, f"  ... and {len(firings) - _FIRINGS_SHOWN} more: --json has all")
-    _say(console, "")
+        _say(output, f"  ... and {len(firings) - _FIRINGS_SHOWN} more: --json has all")
+    _say(output, "")
 
 
-def _show_incidents(console: Console, incidents: list[dict[str, Any]]) -> None:
-    _say(console, "Incidents", "bold")
+def _show_incidents(output: Console, incidents: list[dict[str, Any]]) -> None:
+    _say(output, "Incidents", "bold")
     for incident in incidents:
-        _say(console, f"  {incident['incident']} {incident['start']} to {incident['end']}  {report.about_text(incident['slice'])}")
+        _say(output, f"  {incident['incident']} {incident['start']} to {incident['end']}  {report.about_text(incident['slice'])}")
         for row in incident["rules"]:
             by = "" if row["by"] == "metric" else ", at the same time"
             first = span_text(row["lead_seconds"])
-            _say(console, f"      {row['rule']}: {_counted(row['firings'])}, the first {first} after its start{by}")
+            _say(output, f"      {row['rule']}: {_counted(row['firings'])}, the first {first} after its start{by}")
         if not incident["rules"]:
-            _say(console, "      nothing fired")
-    _say(console, "")
+            _say(output, "      nothing fired")
+    _say(output, "")
 
 
 def _against_table(against: dict[str, Any]) -> Table:

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import orjson
 import typer
-from rich.console import Console
 
 from streamer import definitions as definitions_file
 from streamer import settings
 from streamer.alerts import alert
+from streamer.commands.console import console
 from streamer.errors import DefinitionsError
 from streamer.replay import mapping as mapping_file
 from streamer.replay import report
@@ -56,7 +56,7 @@ def replay(
     if as_json:
         typer.echo(orjson.dumps(told))
     else:
-        report.show(Console(), told)
+        report.show(console(), told)
 
 
 def chosen_definitions(option: Path | None) -> definitions_file.Definitions:

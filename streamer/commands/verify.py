@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import orjson
 import typer
-from rich.console import Console
 
 from streamer.alerts.times import rfc3339
+from streamer.commands.console import console
 from streamer.commands.replay import DefinitionsFile, chosen_definitions, load_definitions
 from streamer.commands.times import nothing_between, range_options
 from streamer.errors import InputError
@@ -98,7 +98,7 @@ def verify(
     if as_json:
         typer.echo(orjson.dumps(told))
     else:
-        report.show(Console(), told)
+        report.show(console(), told)
     if told["mismatches"]:
         raise typer.Exit(1)
 

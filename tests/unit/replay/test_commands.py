@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from streamer.cli import app
 from streamer.errors import DefinitionsError, InputError
+from streamer.metrics.catalogue import METRICS
 
 MAPPING = """
 source = "/crm"
@@ -52,6 +53,18 @@ def test_replay_for_people_has_the_same_numbers(files: list[str]) -> None:
     assert "3 touchpoints of 3 rows" in said
     assert "handoff_rate" in said
     assert "1 records to dead-letters: missing_customer" in said
+
+
+def test_where_no_terminal_is_nothing_is_cut(files: list[str]) -> None:
+    heading, *rows = run("replay", *files).stdout.splitlines()
+    assert (
+        heading
+        == "3 touchpoints of 3 rows, 2026-01-01T00:00:00.000Z to 2026-01-02T01:00:00.000Z: 2 applied, 0 duplicate, 0 late, 1 dead lettered"
+    )
+    cells = [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows if row.startswith("│")]
+    metrics = {metric.id for metric in METRICS}
+    assert {row[1] for row in cells if row[0] in metrics} == {"lifetime"}
+    assert all(row[0] in metrics for row in cells)
 
 
 def test_an_open_replay_shows_the_windows_as_of_the_last_event(files: list[str]) -> None:

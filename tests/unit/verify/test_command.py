@@ -168,6 +168,9 @@ def test_one_metric_is_compared_with_what_it_is_made_of(small: str) -> None:
     assert [row["metric"] for row in answer["metrics"]] == ["repeat_rate", "effort_mean"]
     named = [row["counter"] for row in answer["counters"]]
     assert named == ["CONTACTS", "REPEAT_CONTACTS", "ISSUES", "EFFORT_TENTHS", "EFFORT_TENTHS_SQUARED"]
+    said = run("verify", small, "--metric", "repeat_rate").stdout
+    assert "Metrics, by slice and window" in said
+    assert "Entity rules" not in said
 
 
 def test_a_limit_that_cut_is_named_and_is_no_mismatch(tmp_path: Path) -> None:
