@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -34,6 +35,7 @@ from streamer.network import host_of, is_loopback
 PREFIX: Final = "STREAMER_"
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
 SECRETS_DIR: Final = f"{PREFIX}SECRETS_DIR"
+_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
 class Settings(BaseSettings):
@@ -192,7 +194,9 @@ def _broker_hosts(addresses: str) -> list[str]:
 
 
 def _redis_parts(text: str) -> SplitResult:
-    """Of the URL. Raises ValueError, which quotes nothing of it, where a password has cut it in the wrong place."""
+    """Of the URL. Raises ValueError, which quotes nothing of it, where a password has cut it in the wrong place, or it is another's."""
+    if not text.startswith(_REDIS_SCHEMES):
+        raise ValueError("redis_url is no address of a Redis: it begins with redis://, rediss:// or unix://")
     try:
         url = urlsplit(text)
         if url.scheme == "unix" or (url.port != 0 and not url.fragment and re.fullmatch(r"/?[0-9]*", url.path)):
@@ -216,11 +220,14 @@ def load(**values: Any) -> Settings:
 
 def attempt(**values: Any) -> Settings | list[str]:
     """The settings of this process, or one sentence for each thing wrong with them."""
-    for name, wanted in ((SETTINGS_FILE, Path.is_file), (SECRETS_DIR, Path.is_dir)):
+    for name, wanted, kind in ((SETTINGS_FILE, Path.is_file, "file"), (SECRETS_DIR, Path.is_dir, "directory")):
         if (path := os.environ.get(name)) and not wanted(Path(path)):
-            return [f"{name} names {path}, which is not there"]
+            return [f"{name} names {path}, which is {f'no {kind}' if Path(path).exists() else 'not there'}"]
     try:
-        return Settings(**values)
+        with warnings.catch_warnings():
+            # The library leaves such a secret out, so that a server would be asked without its password.
+            warnings.filterwarnings("error", "attempted to load secret file", UserWarning)
+            return Settings(**values)
     except ValidationError as exc:
         return sentences(exc)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
@@ -233,6 +240,9 @@ def _unreadable(error: BaseException, place: str) -> str:
     """One sentence, without the content: it may be a secret."""
     if isinstance(error, OSError):
         return f"{error.filename} cannot be read: {error.strerror}"
+    if isinstance(error, UserWarning):
+        file, _, reason = str(error).removeprefix('attempted to load secret file "').rstrip(".").partition('" but ')
+        return f"{file} cannot be read: {reason}"
     reason = f"not text in UTF-8 ({error.reason})" if isinstance(error, UnicodeDecodeError) else str(error)
     return f"{os.environ.get(place)}: {reason}"
 
@@ -271,10 +281,13 @@ def origins() -> dict[str, str]:
     return found
 
 
-def unknown_variables() -> list[str]:
-    """Variables with our prefix that are no setting: misspelt, or set by a platform for a service of our name."""
-    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields} | {SETTINGS_FILE, SECRETS_DIR}
-    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+def without_effect() -> list[str]:
+    """Variables and secrets with our prefix that are no setting: misspelt, or set by a platform for a service of our name."""
+    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields}
+    directory = os.environ.get(SECRETS_DIR)
+    named = [(name, name, known | {SETTINGS_FILE, SECRETS_DIR}) for name in os.environ]
+    named += [(path.name, str(path), known) for path in (Path(directory).glob("*") if directory else ())]
+    return sorted(shown for name, shown, settings in named if name.upper().startswith(PREFIX) and name.upper() not in settings)
 
 
 def shown(settings: Settings, field: str) -> str | int | float | bool | None:

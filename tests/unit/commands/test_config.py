@@ -125,6 +125,10 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
             for scheme in ("redis", "rediss")
             for special in "/?#[]"
         ),
+        *(
+            ({"redis_url": url}, "redis_url is no address of a Redis: it begins with redis://, rediss:// or unix://")
+            for url in ("", "foo", "http://u:canary@redis:6379/0", "redis:canary@redis", "REDISS://u:canary@redis/0")
+        ),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_cert_reqs=none"}, "redis_url sets ssl_cert_reqs"),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_check_hostname=false"}, "redis_url sets ssl_check_hostname"),
     ],
@@ -217,6 +221,30 @@ def test_a_named_file_or_directory_that_is_missing_is_an_error_and_not_silence(n
     monkeypatch.setenv(name, "/nonexistent")
     with pytest.raises(SettingsError, match=f"{name} names /nonexistent, which is not there"):
         settings.load()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("STREAMER_SETTINGS_FILE", "file"), ("STREAMER_SECRETS_DIR", "directory")])
+def test_a_directory_is_no_file_and_a_file_no_directory(name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f").touch()
+    path = tmp_path if kind == "file" else tmp_path / "f"
+    monkeypatch.setenv(name, str(path))
+    result = run("check")
+    assert (result.exit_code, result.stderr) == (2, f"error: {name} names {path}, which is no {kind}\n")
+
+
+def test_a_secret_that_is_a_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "streamer_kafka_password").mkdir()
+    monkeypatch.setenv("STREAMER_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"/streamer_kafka_password cannot be read: found a directory instead$"):
+        settings.load()
+
+
+def test_a_misspelt_secret_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "streamer_kafka_pasword").write_text("canary")
+    (tmp_path / "another_programs").write_text("canary")
+    monkeypatch.setenv("STREAMER_SECRETS_DIR", str(tmp_path))
+    result = run("check")
+    assert (result.exit_code, result.stderr) == (0, f"warning: {tmp_path}/streamer_kafka_pasword is no setting and has no effect\n")
 
 
 def test_a_misspelt_variable_is_a_warning_because_platforms_set_some_of_our_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
