@@ -6,12 +6,13 @@ import json
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from streamer import cli
+from streamer.analysis import backtest_picture
 from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.backtest.samples import Samples
@@ -20,6 +21,13 @@ from streamer.errors import InputError
 from streamer.replay.history import read_history
 from streamer.replay.pipeline import Shape, arrivals_of, end_of, run_history
 from tests import history_support
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from streamer.backtest.labels import Incident
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +83,22 @@ def test_a_picture_is_a_png(files: list[str], tmp_path: Path) -> None:
     assert f"Picture: {picture}" in run(*files, "--labels", str(tmp_path / "labels.jsonl"), "--picture", str(picture)).stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 10_000
+
+
+def test_a_picture_has_the_series_that_fired_as_one_alert(files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    draw_panel = backtest_picture._draw_panel
+
+    def noted(axis: Axes, panel: backtest_picture._Panel, incidents: Sequence[Incident]) -> None:
+        drawn.append((panel.rule.id, panel.about, len(panel.samples) > 10))
+        draw_panel(axis, panel, incidents)
+
+    monkeypatch.setattr(backtest_picture, "_draw_panel", noted)
+    grouped = changed(
+        files, "when = \"journey == 'checkout' and lower", 'group_by = ["journey"]\nwhen = "journey == \'checkout\' and lower'
+    )
+    assert run(grouped, files[1], "--picture", str(tmp_path / "p.png")).exit_code == 0
+    assert drawn == [("many-leave", "journey=checkout platform=ios", True)]
 
 
 def test_the_alerts_are_those_of_a_replay(files: list[str]) -> None:
