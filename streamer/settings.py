@@ -27,7 +27,7 @@ from pydantic_settings import (
     SettingsError as SourceError,
 )
 
-from streamer import topics
+from streamer import toml_places, topics
 from streamer.errors import SettingsError
 from streamer.metrics.families import FORWARDER, ROLES, SUPERVISOR
 from streamer.network import host_of, is_loopback
@@ -243,24 +243,41 @@ def _unreadable(error: BaseException, place: str) -> str:
     if isinstance(error, UserWarning):
         file, _, reason = str(error).removeprefix('attempted to load secret file "').rstrip(".").partition('" but ')
         return f"{file} cannot be read: {reason}"
+    if isinstance(error, tomllib.TOMLDecodeError):
+        return toml_places.sentence(os.environ[place], Path(os.environ[place]).read_text(encoding="utf-8"), error)
     reason = f"not text in UTF-8 ({error.reason})" if isinstance(error, UnicodeDecodeError) else str(error)
     return f"{os.environ.get(place)}: {reason}"
 
 
 def sentences(error: ValidationError) -> list[str]:
     """One sentence for each error, without the values of secrets."""
-    found = []
+    found, lines = [], _lines()
     for entry in error.errors(include_url=False, include_context=False):
         if not entry["loc"]:
             found.append(entry["msg"].removeprefix("Value error, "))
             continue
         field = str(entry["loc"][0])
         if entry["type"] == "extra_forbidden":
-            found.append(f"{field} is no setting; `streamer config show` lists them")
+            found.append(f"{lines.get(field, '')}{field} is no setting; `streamer config show` lists them")
             continue
         shown = "" if is_secret(field) else f", not {entry['input']!r}"
-        found.append(f"{field}: {entry['msg'][:1].lower()}{entry['msg'][1:]}{shown} (environment: {PREFIX}{field.upper()})")
+        wrong = f"{field}: {entry['msg'][:1].lower()}{entry['msg'][1:]}{shown}"
+        found.append(f"{lines[field]}{wrong}" if field in lines else f"{wrong} (environment: {PREFIX}{field.upper()})")
     return found
+
+
+def _lines() -> dict[str, str]:
+    """`file:line: ` of each setting whose value comes from the file."""
+    file = os.environ.get(SETTINGS_FILE)
+    if not file:
+        return {}
+    environment = {name.lower() for name in os.environ}
+    places = toml_places.locate(Path(file).read_text(encoding="utf-8"))
+    return {
+        str(path[0]): f"{file}:{place.line}: "
+        for path, place in places.items()
+        if len(path) == 1 and f"{PREFIX}{path[0]}".lower() not in environment
+    }
 
 
 def is_secret(field: str) -> bool:

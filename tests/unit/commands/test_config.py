@@ -203,17 +203,30 @@ def test_a_wrong_secret_is_not_repeated_in_the_error(tmp_path: Path, monkeypatch
 def test_a_misspelt_key_of_the_file_is_an_error(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "streamer.toml").write_text(text)
     monkeypatch.setenv("STREAMER_SETTINGS_FILE", str(tmp_path / "streamer.toml"))
-    with pytest.raises(SettingsError, match="is no setting"):
+    with pytest.raises(SettingsError, match=r"^.*/streamer.toml:1: \w+ is no setting"):
         settings.load()
 
 
-@pytest.mark.parametrize("content", [b"partitions = = 4\n", b"\xff\xfe"])
-def test_a_file_that_is_no_toml_is_one_sentence(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_value_is_told_with_its_line_if_it_comes_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "streamer.toml"
+    file.write_text('app = "cx"\n\npartitions = 0\nrollup_partitions = 0\n')
+    monkeypatch.setenv("STREAMER_SETTINGS_FILE", str(file))
+    monkeypatch.setenv("STREAMER_ROLLUP_PARTITIONS", "-1")
+    assert run("check").stderr.splitlines() == [
+        f"error: {file}:3: partitions: input should be greater than or equal to 1, not 0",
+        "error: rollup_partitions: input should be greater than or equal to 1, not '-1' (environment: STREAMER_ROLLUP_PARTITIONS)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"\npartitions = = 4\n", ":2: no TOML: invalid value"), (b"\xff\xfe", ": not text in UTF-8")]
+)
+def test_a_file_that_is_no_toml_is_one_sentence(content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "streamer.toml").write_bytes(content)
     monkeypatch.setenv("STREAMER_SETTINGS_FILE", str(tmp_path / "streamer.toml"))
     result = run("check")
     assert result.exit_code == 2
-    assert str(tmp_path / "streamer.toml") in result.stderr
+    assert f"{tmp_path}/streamer.toml{said}" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["STREAMER_SETTINGS_FILE", "STREAMER_SECRETS_DIR"])
