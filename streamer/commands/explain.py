@@ -29,6 +29,7 @@ from streamer.replay.history import read_history
 from streamer.replay.partitions import partition_of
 from streamer.replay.pipeline import Shape
 from streamer.rules.explain import show
+from streamer.suggestions import nearest, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -151,14 +152,14 @@ def _explained(what: str, wanted: Definitions, log: _Log, at_ms: int | None) -> 
 def _customer(log: _Log, asked: find.Wanted) -> tuple[bytes, find.Kind]:
     """Looks into the partition that the word would have as a customer first."""
     if not {"customer", "journey"} & set(asked.kinds):
-        raise find.nothing(asked.name, asked.kinds)
+        raise find.nothing(asked)
     for partition in (partition_of(asked.name.encode(), log.shape.partitions), None):
         finder = find.Finder(asked.name)
         for piece in log.pieces(None, partition):
             for records, _ in piece.values():
                 finder.take(records)
         if finder.has_key or partition is None:
-            return finder.customer(asked.kinds)
+            return finder.customer(asked)
     raise AssertionError  # the second round has returned or raised
 
 
@@ -202,7 +203,7 @@ def _account_story(wanted: Definitions, log: _Log, account: str, at_ms: int | No
     _tell_all(stories, log, at_ms)
     told = report.of_rules(stories, wanted, at_ms)
     if not told["series"]:
-        raise find.nothing(account, ("account",))
+        raise find.nothing(find.Wanted(account, ("account",)))
     return told
 
 
@@ -218,7 +219,9 @@ def _tell_all(stories: Sequence[RuleStory], log: _Log, at_ms: int | None) -> Non
 def _rule(wanted: Definitions, rule_id: str) -> Rule:
     rule = next((rule for rule in wanted.rule if rule.id == rule_id), None)
     if rule is None:
-        raise InputError(f"the definitions have no rule {rule_id!r}: name those that it was told under, with --definitions")
+        near = nearest(rule_id, [rule.id for rule in wanted.rule])
+        other = f"did you mean {quoted(near)}, or " if near else ""
+        raise InputError(f"the definitions have no rule {rule_id!r}: {other}name those that it was told under, with --definitions")
     return rule
 
 
