@@ -50,7 +50,7 @@ class MomentOutcome(StrEnum):
     PROMOTER = "promoter"
 
 
-File = Annotated[Path, typer.Argument(help="XES, CSV or JSON lines, each also with .gz.")]
+File = Annotated[Path, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; - is standard input.")]
 Mapping = Annotated[
     Path | None, typer.Option(help="From the file's columns to touchpoints; not needed for JSON lines of canonical events.")
 ]

@@ -48,7 +48,9 @@ def register(app: typer.Typer) -> None:
 
 def backtest(
     rules: Annotated[Path, typer.Argument(help="Definitions file with the rules to try.")],
-    file: Annotated[Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; none with --topic.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; - is standard input; none with --topic.")
+    ] = None,
     topic: Annotated[bool, typer.Option("--topic", help="Not a file: what is in Kafka, with the journal of the workers.")] = False,
     mapping: Annotated[Path | None, typer.Option(help="From the file's columns to touchpoints; not for canonical events.")] = None,
     begin: Annotated[str | None, typer.Option("--from", help="Report what happened from here on, RFC 3339.")] = None,

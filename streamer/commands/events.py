@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import orjson
 import typer
@@ -15,9 +14,6 @@ from streamer.errors import InputError
 from streamer.replay.sources import read_lines
 from streamer.touchpoints.check import OK, check
 from streamer.touchpoints.schema import schema_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 events = typer.Typer(no_args_is_help=True, help="Check touchpoint events before they are sent.")
 
@@ -41,7 +37,7 @@ def check_file(
     """
     arrival_ms = time.time_ns() // 1_000_000
     counts: Counter[str] = Counter()
-    for number, value in _lines(file):
+    for number, value in read_lines(file):
         finding = check(value, arrival_ms)
         counts["ok" if finding.reason == OK else "remarks" if finding.accepted else "rejected"] += 1
         if as_json:
@@ -62,11 +58,3 @@ def check_file(
 def print_schema() -> None:
     """Print the JSON Schema (draft 2020-12) of an event."""
     typer.echo(schema_text(), nl=False)
-
-
-def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, line without its end) of each line that is not blank. Raises InputError."""
-    if str(file) != "-":
-        return read_lines(file)
-    lines = enumerate(map(bytes.strip, sys.stdin.buffer), start=1)
-    return ((number, line) for number, line in lines if line)

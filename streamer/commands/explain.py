@@ -66,7 +66,9 @@ def explain(
     what: Annotated[
         str, typer.Argument(help="A customer, a journey's or issue's id, an alert_id, episode_id or fingerprint, a rule, or account:ID.")
     ],
-    file: Annotated[Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; none with --topic.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; - is standard input; none with --topic.")
+    ] = None,
     topic: Annotated[bool, typer.Option("--topic", help="Not a file: what is in Kafka, with the journal of the workers.")] = False,
     mapping: Annotated[Path | None, typer.Option(help="From the file's columns to touchpoints; not for canonical events.")] = None,
     definitions: DefinitionsFile = None,

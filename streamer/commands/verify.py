@@ -50,7 +50,9 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    file: Annotated[Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; none with --topic.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; - is standard input; none with --topic.")
+    ] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="From the file's columns to touchpoints; not needed for JSON lines of canonical events.")
     ] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +15,6 @@ from streamer.errors import DefinitionsError, InputError
 from tests import history_support
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typer.testing import Result
 
 # Before and after the file's name.
@@ -58,3 +57,25 @@ def test_a_directory_is_called_one(command: str, tmp_path: Path) -> None:
     refused = run(*before, str(tmp_path), *after).exception
     assert isinstance(refused, InputError)
     assert str(refused) == f"{tmp_path} is a directory: name a file"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_dash_is_standard_input(command: str, tmp_path: Path) -> None:
+    rules, history = history_support.write(tmp_path)
+    before, after = COMMANDS[command]
+    options = [*after, "--definitions", rules]
+    piped = CliRunner().invoke(cli.application(before[0]), [*before, "-", *options], input=Path(history).read_bytes())
+    of_file = run(*before, history, *options)
+    assert piped.output == of_file.output.replace("history.jsonl", "-")
+    assert str(piped.exception) == str(of_file.exception)
+
+
+def test_what_has_to_be_read_twice_is_no_standard_input(tmp_path: Path) -> None:
+    mapping = tmp_path / "m.toml"
+    mapping.write_text(
+        'source = "/crm"\ntime = { column = "at" }\ncase = "case"\n[[touchpoint]]\ntype = "case.opened"\nfirst_of_case = true\n'
+        'fields = { customer_id = "{who}", channel = "other" }\n'
+    )
+    error = CliRunner().invoke(cli.application("replay"), ["replay", "-", "--mapping", str(mapping)], input="{}").exception
+    assert isinstance(error, InputError)
+    assert "write it to a file first" in str(error)
