@@ -37,6 +37,9 @@ COMMANDS: Final = {
 # role that allocates little.
 GC_ALLOCATIONS: Final = 100_000
 
+# As of a program that the signal SIGPIPE ends. The signal itself would end a worker, too, when a server hangs up.
+PIPE_CLOSED: Final = 128 + 13
+
 
 def application(command: str | None = None) -> typer.Typer:
     """The program with all commands, or with the parts that `command` needs: a health check must not import everything."""
@@ -68,3 +71,7 @@ def main() -> None:
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit as exc:
+        if isinstance(exc.__context__, BrokenPipeError):  # Typer makes 1 of it, which means that the answer is no
+            sys.exit(PIPE_CLOSED)
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 # Only whether it is the right kind of server is still open: one that is frozen must not hold up for long.
 PROBE_SECONDS: Final = 2.0
+_ADDRESS: Final = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[\w.-]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
 class _LateRecords(logging.Filter):
@@ -37,6 +39,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def host_of(address: str) -> str:
+    """The host of `host`, `host:port` or `[IPv6]:port`. Raises ValueError for anything else."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not 1 <= int(found["port"] or 1) <= 65_535:
+        raise ValueError(f"{address!r} is no address")
+    return found["name"] or str(ipaddress.IPv6Address(found["ipv6"]))
 
 
 def client_context(ca_file: Path | None, setting: str) -> ssl.SSLContext:

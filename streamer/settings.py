@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -26,14 +27,15 @@ from pydantic_settings import (
     SettingsError as SourceError,
 )
 
-from streamer import topics
+from streamer import toml_places, topics
 from streamer.errors import SettingsError
 from streamer.metrics.families import FORWARDER, ROLES, SUPERVISOR
-from streamer.network import is_loopback
+from streamer.network import host_of, is_loopback
 
 PREFIX: Final = "STREAMER_"
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
 SECRETS_DIR: Final = f"{PREFIX}SECRETS_DIR"
+_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
 class Settings(BaseSettings):
@@ -51,7 +53,7 @@ class Settings(BaseSettings):
         None, description="Definitions file, looked at again while a worker runs; without it the documented default is in force."
     )
 
-    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka brokers, comma separated.")
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port each, comma separated.")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Security protocol towards Kafka."
     )
@@ -133,7 +135,8 @@ class Settings(BaseSettings):
             raise ValueError(f"kafka_username and kafka_password have no effect with {self.kafka_security}: use SASL_SSL")
         if self.kafka_ca_file and not self.kafka_security.endswith("SSL"):
             raise ValueError(f"kafka_ca_file has no effect with {self.kafka_security}: use SASL_SSL or SSL")
-        if self.kafka_security == "PLAINTEXT" and not self.allow_insecure and (others := _remote(self.kafka_bootstrap)):
+        others = ", ".join(host for host in _broker_hosts(self.kafka_bootstrap) if not is_loopback(host))
+        if self.kafka_security == "PLAINTEXT" and not self.allow_insecure and others:
             raise ValueError(f"kafka_bootstrap leads to {others} in the clear: use SASL_SSL or SSL, or set allow_insecure")
         self._redis_fails_closed()
         return self
@@ -176,17 +179,27 @@ class Settings(BaseSettings):
         return self.metrics_port and self.metrics_port + (SUPERVISOR, *ROLES, FORWARDER).index(role)
 
 
-def _remote(addresses: str) -> str:
-    """Those of the addresses that lead to other machines."""
-    hosts = [(address.strip().rpartition(":")[0] or address.strip()).strip("[]") for address in addresses.split(",")]
-    return ", ".join(host for host in hosts if not is_loopback(host))
+def _broker_hosts(addresses: str) -> list[str]:
+    """The host of each address. Raises ValueError: the clients would end with a traceback."""
+    found = []
+    for address in addresses.split(","):
+        try:
+            found.append(host_of(address.strip()))
+        except ValueError:
+            raise ValueError(
+                f"kafka_bootstrap: {address.strip()!r} is no address: write host:port with a port from 1 to 65535, an IPv6 address in"
+                " brackets, and a comma between brokers"
+            ) from None
+    return found
 
 
 def _redis_parts(text: str) -> SplitResult:
-    """Of the URL. Raises ValueError, which quotes nothing of it, where a password has cut it in the wrong place."""
+    """Of the URL. Raises ValueError, which quotes nothing of it, where a password has cut it in the wrong place, or it is another's."""
+    if not text.startswith(_REDIS_SCHEMES):
+        raise ValueError("redis_url is no address of a Redis: it begins with redis://, rediss:// or unix://")
     try:
         url = urlsplit(text)
-        if url.scheme == "unix" or (url.port != 0 and not url.fragment and re.fullmatch(r"/?[0-9]*", url.path)):
+        if url.scheme == "unix" or (url.port != 0 and "@" not in url.query and not url.fragment and re.fullmatch(r"/?[0-9]*", url.path)):
             return url
     except ValueError:  # says what it took for the port
         pass
@@ -207,11 +220,14 @@ def load(**values: Any) -> Settings:
 
 def attempt(**values: Any) -> Settings | list[str]:
     """The settings of this process, or one sentence for each thing wrong with them."""
-    for name, wanted in ((SETTINGS_FILE, Path.is_file), (SECRETS_DIR, Path.is_dir)):
+    for name, wanted, kind in ((SETTINGS_FILE, Path.is_file, "file"), (SECRETS_DIR, Path.is_dir, "directory")):
         if (path := os.environ.get(name)) and not wanted(Path(path)):
-            return [f"{name} names {path}, which is not there"]
+            return [f"{name} names {path}, which is {f'no {kind}' if Path(path).exists() else 'not there'}"]
     try:
-        return Settings(**values)
+        with warnings.catch_warnings():
+            # The library leaves such a secret out, so that a server would be asked without its password.
+            warnings.filterwarnings("error", "attempted to load secret file", UserWarning)
+            return Settings(**values)
     except ValidationError as exc:
         return sentences(exc)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
@@ -224,24 +240,44 @@ def _unreadable(error: BaseException, place: str) -> str:
     """One sentence, without the content: it may be a secret."""
     if isinstance(error, OSError):
         return f"{error.filename} cannot be read: {error.strerror}"
+    if isinstance(error, UserWarning):
+        file, _, reason = str(error).removeprefix('attempted to load secret file "').rstrip(".").partition('" but ')
+        return f"{file} cannot be read: {reason}"
+    if isinstance(error, tomllib.TOMLDecodeError):
+        return toml_places.sentence(os.environ[place], Path(os.environ[place]).read_text(encoding="utf-8"), error)
     reason = f"not text in UTF-8 ({error.reason})" if isinstance(error, UnicodeDecodeError) else str(error)
     return f"{os.environ.get(place)}: {reason}"
 
 
 def sentences(error: ValidationError) -> list[str]:
     """One sentence for each error, without the values of secrets."""
-    found = []
+    found, lines = [], _lines()
     for entry in error.errors(include_url=False, include_context=False):
         if not entry["loc"]:
             found.append(entry["msg"].removeprefix("Value error, "))
             continue
         field = str(entry["loc"][0])
         if entry["type"] == "extra_forbidden":
-            found.append(f"{field} is no setting; `streamer config show` lists them")
+            found.append(f"{lines.get(field, '')}{field} is no setting; `streamer config show` lists them")
             continue
         shown = "" if is_secret(field) else f", not {entry['input']!r}"
-        found.append(f"{field}: {entry['msg'][:1].lower()}{entry['msg'][1:]}{shown} (environment: {PREFIX}{field.upper()})")
+        wrong = f"{field}: {entry['msg'][:1].lower()}{entry['msg'][1:]}{shown}"
+        found.append(f"{lines[field]}{wrong}" if field in lines else f"{wrong} (environment: {PREFIX}{field.upper()})")
     return found
+
+
+def _lines() -> dict[str, str]:
+    """`file:line: ` of each setting whose value comes from the file."""
+    file = os.environ.get(SETTINGS_FILE)
+    if not file:
+        return {}
+    environment = {name.lower() for name in os.environ}
+    places = toml_places.locate(Path(file).read_text(encoding="utf-8"))
+    return {
+        str(path[0]): f"{file}:{place.line}: "
+        for path, place in places.items()
+        if len(path) == 1 and f"{PREFIX}{path[0]}".lower() not in environment
+    }
 
 
 def is_secret(field: str) -> bool:
@@ -262,10 +298,13 @@ def origins() -> dict[str, str]:
     return found
 
 
-def unknown_variables() -> list[str]:
-    """Variables with our prefix that are no setting: misspelt, or set by a platform for a service of our name."""
-    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields} | {SETTINGS_FILE, SECRETS_DIR}
-    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+def without_effect() -> list[str]:
+    """Variables and secrets with our prefix that are no setting: misspelt, or set by a platform for a service of our name."""
+    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields}
+    directory = os.environ.get(SECRETS_DIR)
+    named = [(name, name, known | {SETTINGS_FILE, SECRETS_DIR}) for name in os.environ]
+    named += [(path.name, str(path), known) for path in (Path(directory).glob("*") if directory else ())]
+    return sorted(shown for name, shown, settings in named if name.upper().startswith(PREFIX) and name.upper() not in settings)
 
 
 def shown(settings: Settings, field: str) -> str | int | float | bool | None:

@@ -1,6 +1,6 @@
 """Where the keys of a TOML text stand. The standard parser does not say, and messages need it.
 
-The text must be one that `tomllib` accepts: then a small scan is enough, because nothing in it has to be judged.
+`locate` needs a text that `tomllib` accepts: then a small scan is enough, because nothing in it has to be judged.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import tomllib
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 # From the root: keys of tables, indexes of lists. `("rule", 3, "when")` is the key `when` of the fourth [[rule]].
@@ -23,6 +25,10 @@ _STRING: Final = re.compile(
     re.DOTALL,
 )
 _PLAIN: Final = re.compile(r"[^,\]}#\r\n]+")
+# How msgspec ends a message: "... - at `$.sink[0].labels[...]`". Of a key that nobody knows it names the table around it.
+_STATED: Final = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_STEP: Final = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
+_UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
 
 
 class Place(NamedTuple):
@@ -45,6 +51,50 @@ def nearest_place(places: dict[Path, Place], path: Path) -> Place:
         if path[:length] in places:
             return places[path[:length]]
     return Place(1, 1)
+
+
+class PlacedError(ValueError):
+    """What is wrong with the part of a file that is at `path`."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        self.path = path
+        super().__init__(message)
+
+
+@contextmanager
+def at(*path: str | int) -> Iterator[None]:
+    """A ValueError in here is about what is at `path`, unless it says so of another place."""
+    try:
+        yield
+    except PlacedError:
+        raise
+    except ValueError as exc:
+        raise PlacedError(str(exc), path) from exc
+
+
+def sentence(file: object, text: str, error: ValueError) -> str:
+    """`file:line: what is wrong`, of an error of `tomllib`, of msgspec, or of `at`."""
+    if isinstance(error, tomllib.TOMLDecodeError):
+        place, message = no_toml(text, error)
+        return f"{file}:{place.line}: {message}"
+    path = error.path if isinstance(error, PlacedError) else _stated(str(error))
+    return f"{file}:{nearest_place(locate(text), path).line}: {error}"
+
+
+def no_toml(text: str, error: tomllib.TOMLDecodeError) -> tuple[Place, str]:
+    """The place that the parser's message has in its end, and the message for people."""
+    found = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.DOTALL)
+    if found is None:
+        return Place(1, 1), f"no TOML: {error}"
+    line = int(found[2] or text.count("\n") + 1)
+    column = int(found[3] or len(text) - text.rfind("\n"))
+    return Place(line, column), f"no TOML: {found[1][:1].lower()}{found[1][1:]}"
+
+
+def _stated(message: str) -> Path:
+    found = _STATED.search(message)
+    steps = _STEP.findall(found["path"]) if found else []
+    return (*(key or int(index) for key, index in steps), *_UNKNOWN.findall(message))
 
 
 class _Scan:

@@ -7,7 +7,6 @@ one of its keys.
 from __future__ import annotations
 
 import math
-import re
 import tomllib
 import types
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ import msgspec
 from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.suggestions import hint, quoted
-from streamer.toml_places import Path, locate, nearest_place
+from streamer.toml_places import Path, locate, nearest_place, no_toml
 
 P = TypeVar("P", bound=Part)
 _WRONG: Final = object()  # in place of a value
@@ -183,7 +182,8 @@ def read(kind: type[P], text: str, *, given: dict[str, Any] | None = None, meanw
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        return [_no_toml(text, str(exc))]
+        place, message = no_toml(text, exc)
+        return [Problem(*place, message)]
     except RecursionError:
         return [Problem(1, 1, "no TOML that can be read: it is nested too deeply")]
     reader = Reader()
@@ -222,16 +222,6 @@ def _labelled(raw: dict[str, Any], fault: Fault) -> str:
             return f"[{table}]: {message.removeprefix(f'{table}: ')}"
         case _:
             return message
-
-
-def _no_toml(text: str, message: str) -> Problem:
-    """The parser's message has the place in its end."""
-    found = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", message, re.DOTALL)
-    if found is None:
-        return Problem(1, 1, f"no TOML: {message}")
-    line = int(found[2] or text.count("\n") + 1)
-    column = int(found[3] or len(text) - text.rfind("\n"))
-    return Problem(line, column, f"no TOML: {found[1][:1].lower()}{found[1][1:]}")
 
 
 @cache

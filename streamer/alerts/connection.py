@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,12 +120,13 @@ def connect(
     if ca_file is not None:
         client_context(ca_file, "redis_ca_file")  # the library would look at it only when it connects
         options["ssl_ca_certs"] = str(ca_file)
+    if not url.startswith("unix://"):
+        options["socket_keepalive"] = True
     try:
         client = redis.asyncio.Redis.from_url(
             url,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=TIMEOUT_SECONDS,
-            socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),
             protocol=2,  # one shape of each reply, whatever the server's version
             **options,
@@ -186,7 +189,17 @@ def explain(exc: RedisError | OSError, where: str) -> DeliveryError:
             f"Redis at {where} shows a certificate that is not accepted ({problem}): set redis_ca_file to the file of its CA, and"
             " redis_url to a name in the certificate"
         )
-    return RedisUnavailableError(f"Redis at {where} cannot be reached: {exc}")
+    return RedisUnavailableError(
+        f"Redis at {where} cannot be reached ({_no_connection(exc)}): start it or set redis_url and redis_password"
+    )
+
+
+def _no_connection(exc: RedisError | OSError) -> str:
+    """Why there is none, without the addresses, which the libraries write as Python does."""
+    cause = exc if isinstance(exc, OSError) else exc.__context__
+    if not isinstance(cause, OSError) or isinstance(cause, ssl.SSLError) or not cause.errno:
+        return str(exc).rstrip(".")
+    return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)  # below 0: of a name that cannot be looked up
 
 
 async def diagnose(exc: RedisError | OSError, client: redis.asyncio.Redis) -> DeliveryError:

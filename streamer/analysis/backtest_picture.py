@@ -21,7 +21,7 @@ from streamer.rules.explain import Explainer
 from streamer.rules.language import AGGREGATE_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -73,10 +73,20 @@ def _panels(version: Version) -> list[_Panel]:
         mine = [firing for firing in version.firings if firing.rule == rule.id and rule.metric]
         for fingerprint in dict.fromkeys(firing.fingerprint for firing in mine):
             firings = [firing for firing in mine if firing.fingerprint == fingerprint]
-            values = tuple([firings[0].about[name] for name in rule.series_by])
-            taken = [sample for sample in samples.get((rule.id, values), ()) if version.span.has(sample.time_ms)]
-            found.append(_Panel(rule, about_text(firings[0].about), taken, firings))
+            for about in _series(version, rule, firings):
+                values = tuple([about[name] for name in rule.series_by])
+                taken = [sample for sample in samples.get((rule.id, values), ()) if version.span.has(sample.time_ms)]
+                found.append(_Panel(rule, about_text(about), taken, firings))
     return sorted(found, key=lambda panel: -len(panel.firings))[:SERIES_MAX]
+
+
+def _series(version: Version, rule: Rule, firings: Sequence[Firing]) -> Iterable[Mapping[str, str]]:
+    """The series that firings of one fingerprint are of: of a group's, those that it names."""
+    if rule.group_by is None:
+        return [firings[0].about]
+    transitions = {alert_id for firing in firings for alert_id in firing.transitions}
+    named = [child.slice for alert in version.alerts if alert.alert_id in transitions for child in alert.children]
+    return {about_text(about): about for about in named}.values()
 
 
 def _bars(version: Version) -> list[tuple[str, Sequence[Firing]]]:

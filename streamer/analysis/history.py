@@ -8,7 +8,7 @@ import duckdb
 
 from streamer.errors import InputError
 from streamer.verify.raw_log import Clocks
-from streamer.verify.recount import SQL, load
+from streamer.verify.recount import SQL, interruptible, load
 from streamer.verify.sources import records_of
 from streamer.verify.tables import tables
 
@@ -113,10 +113,12 @@ class Log(NamedTuple):
     begin_ms: int
     end_ms: int
 
+    @interruptible()
     def rows(self, query: str, parameters: object = None) -> list[tuple[Any, ...]]:
         """The rows of a query."""
         return self.connection.execute(query, parameters).fetchall()
 
+    @interruptible()
     def run(self, statements: str) -> None:
         """Run more of the recount's statements, by the name of their file."""
         self.connection.execute((SQL / statements).read_text(encoding="utf-8"))
@@ -146,6 +148,7 @@ class Log(NamedTuple):
         return chosen, f"{others:,} orders in other currencies than {chosen or 'none'} are left out." if others else ""
 
 
+@interruptible()
 def opened(history: History, definitions: Definitions, until: Literal["touchpoints", "journeys"] = "touchpoints") -> Log:
     """A history in a database of its own, in memory. What the decoder refuses is left out, and duplicates."""
     connection = duckdb.connect(config=dict(_NOTHING_ELSE))

@@ -55,8 +55,6 @@ def save(draw: Callable[[Figure], None], path: Path) -> None:
     with _drawn(draw) as figure:
         try:
             figure.savefig(path)
-        except ValueError as exc:
-            raise InputError(f"--plot {path}: unknown kind of picture, give it a name that ends in .png, .svg or .pdf") from exc
         except OSError as exc:
             raise InputError(f"--plot {path}: cannot be written: {exc.strerror}") from exc
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from streamer import settings
 from streamer.alerts.connection import connect_as
 from streamer.alerts.outcomes import Outcomes
 from streamer.alerts.verdicts import NOISY_BELOW, VERDICTS, WINDOW, Outcome, RuleVerdict, by_rule
+from streamer.commands.console import console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COLUMNS = ("Rule", "Acknowledged", "Saved", "Lost", "False alarms", "Precision", "Saved share", "Time to acknowledge", "")
-# Of the table where no terminal says how wide it is: nothing is cut.
-WIDTH = 160
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: one object per line.")]
 
 
@@ -104,9 +101,9 @@ def _print(verdicts: Sequence[RuleVerdict]) -> None:
     table = Table(*COLUMNS, box=box.SIMPLE)
     for verdict in verdicts:
         table.add_row(*_cells(verdict))
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    console.print(table)
-    console.print(f"Shares and times of each rule's latest {WINDOW} alerts; noisy: {WINDOW} judged, precision below {NOISY_BELOW:.0%}.")
+    output = console()
+    output.print(table)
+    output.print(f"Shares and times of each rule's latest {WINDOW} alerts; noisy: {WINDOW} judged, precision below {NOISY_BELOW:.0%}.")
 
 
 def _cells(verdict: RuleVerdict) -> list[str]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import orjson
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from streamer.commands.replay import load_definitions
+from streamer.commands.console import console
+from streamer.commands.pictures import drawable
+from streamer.commands.replay import DefinitionsFile, chosen_definitions
 from streamer.errors import InputError
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import History, read_history
@@ -49,12 +50,14 @@ class MomentOutcome(StrEnum):
     PROMOTER = "promoter"
 
 
-File = Annotated[Path, typer.Argument(help="XES, CSV or JSON lines, each also with .gz.")]
+File = Annotated[Path, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; - is standard input.")]
 Mapping = Annotated[
     Path | None, typer.Option(help="From the file's columns to touchpoints; not needed for JSON lines of canonical events.")
 ]
-DefinitionsFile = Annotated[Path | None, typer.Option("--definitions", help="Definitions file; without it the documented default.")]
-Plot = Annotated[Path | None, typer.Option(help="Draw a picture into this file: .png, .svg or .pdf.")]
+Plot = Annotated[
+    Path | None,
+    typer.Option(callback=drawable("--plot", ".png", ".svg", ".pdf"), help="Draw a picture into this file: .png, .svg or .pdf."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the bootstrap: the same seed gives the same intervals.")]
 ScoreOption = Annotated[Score, typer.Option(help="The survey's instrument.")]
@@ -226,7 +229,7 @@ def _opened(file: Path, mapping: Path | None, definitions: Path | None, until: L
         if exc.name not in _MODULES:
             raise
         raise InputError(f"analyze needs {exc.name}, which is not installed here: pip install 'journey-streamer[analysis]'") from exc
-    wanted = load_definitions(definitions)
+    wanted = chosen_definitions(definitions)
     read = read_history(file, None if mapping is None else mapping_file.load(mapping))
     return read, history.opened(read, wanted, until)
 
@@ -245,18 +248,16 @@ def _tell(report: Report, plot: Path | None, *, as_json: bool) -> None:
     if as_json:
         typer.echo(orjson.dumps({"headline": report.headline, **report.result}))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH_IN_A_FILE
-    console.print(f"[bold]{report.headline}[/bold]\n", highlight=False)
+    output = console(_WIDTH_IN_A_FILE)
+    output.print(f"[bold]{report.headline}[/bold]\n", highlight=False)
     for part in report.tables:
         table = Table(title=part.title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
         for number, column in enumerate(part.columns):
             table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
         for row in part.rows:
             table.add_row(*row)
-        console.print(table, highlight=False)
+        output.print(table, highlight=False)
     for note in report.notes:
-        console.print(f"- {note}", highlight=False, markup=False)
+        output.print(f"- {note}", highlight=False, markup=False)
     if plot is not None:
-        console.print(f"\nPicture: {plot}", highlight=False, markup=False)
+        output.print(f"\nPicture: {plot}", highlight=False, markup=False)

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from streamer.alerts import alert
+from streamer.alerts.times import rfc3339
 from streamer.backtest import labels as labelled
 from streamer.backtest import report
 from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
+from streamer.commands.console import console
+from streamer.commands.pictures import drawable
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
-from streamer.commands.times import time_option
+from streamer.commands.times import nothing_between, range_options
 from streamer.errors import InputError
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import read_history
@@ -30,12 +32,13 @@ from streamer.replay.sources import read_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rich.console import Console
+
     from streamer.definitions import Definitions
 
 _WIDTH_IN_A_FILE = 150
 # Firings that are printed for people; --json has all.
 _FIRINGS_SHOWN = 50
-PICTURES = (".png", ".html")
 
 
 def register(app: typer.Typer) -> None:
@@ -45,14 +48,19 @@ def register(app: typer.Typer) -> None:
 
 def backtest(
     rules: Annotated[Path, typer.Argument(help="Definitions file with the rules to try.")],
-    file: Annotated[Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; none with --topic.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; - is standard input; none with --topic.")
+    ] = None,
     topic: Annotated[bool, typer.Option("--topic", help="Not a file: what is in Kafka, with the journal of the workers.")] = False,
     mapping: Annotated[Path | None, typer.Option(help="From the file's columns to touchpoints; not for canonical events.")] = None,
     begin: Annotated[str | None, typer.Option("--from", help="Report what happened from here on, RFC 3339.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Report what happened before this, RFC 3339.")] = None,
     against: Annotated[Path | None, typer.Option(help="Another definitions file: say what it does otherwise.")] = None,
     labels: Annotated[Path | None, typer.Option(help="What really happened, JSON lines: incidents, or outcomes of alerts.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw what fired over the metric's band: .png or .html.")] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(callback=drawable("--picture", ".png", ".html"), help="Draw what fired over the metric's band: .png or .html."),
+    ] = None,
     close: Annotated[
         bool, typer.Option("--close", help="After a file's last event let time go on until every deadline is over, or --to.")
     ] = False,
@@ -70,13 +78,9 @@ def backtest(
         raise InputError("name a history file after the rules, or say --topic; and not both")
     if topic and mapping is not None:
         raise InputError("--mapping is for files: with --topic the events are canonical")
-    if picture is not None and picture.suffix.lower() not in PICTURES:
-        raise InputError(f"--picture {picture}: give it a name that ends in {' or '.join(PICTURES)}")
     if topic and close:
         raise InputError("--close is for files: with --topic time is what the workers' journal says")
-    span = Span(time_option("--from", begin), time_option("--to", end))
-    if span.from_ms is not None and span.to_ms is not None and span.from_ms >= span.to_ms:
-        raise InputError("--from is not before --to")
+    span = Span(*range_options(begin, end))
     draw = None if picture is None else _drawing()
     versions = [load_definitions(path) for path in (rules, against) if path is not None]
     known = None if labels is None else labelled.read(read_lines(labels), str(labels))
@@ -85,6 +89,7 @@ def backtest(
         log, run = _of_topic(versions, observed=observed)
     else:
         log, run = _of_file(file, mapping, versions, span.to_ms, close=close, observed=observed)
+    _refuse_outside(span, log, close=close)
     found = run.versions(span)
     if alerts:
         for transition in found[0].alerts:
@@ -96,6 +101,16 @@ def backtest(
         typer.echo(orjson.dumps(told))
     else:
         _show(told, picture)
+
+
+def _refuse_outside(span: Span, log: report.Log, *, close: bool) -> None:
+    """close: deadlines after the end of the log are in it, too."""
+    if log.begin_ms is None or log.end_ms is None:
+        return
+    early = span.to_ms is not None and span.to_ms <= log.begin_ms
+    late = span.from_ms is not None and span.from_ms > log.end_ms and not close
+    if early or late:
+        raise nothing_between(rfc3339(log.begin_ms), rfc3339(log.end_ms))
 
 
 def _of_file(
@@ -150,33 +165,31 @@ def _drawing() -> Any:
 
 
 def _show(told: dict[str, Any], picture: Path | None) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH_IN_A_FILE
+    output = console(_WIDTH_IN_A_FILE)
     log, firings = told["log"], told["firings"]
-    _say(console, f"{_counted(len(firings))} in {log['records']} records of {log['source']}, {log['begin']} to {log['end']}")
+    _say(output, f"{_counted(len(firings))} in {log['records']} records of {log['source']}, {log['begin']} to {log['end']}")
     if told["range"]["from"] or told["range"]["to"]:
-        _say(console, f"Reported: {told['range']['from'] or 'the begin'} to {told['range']['to'] or 'the end'};"
+        _say(output, f"Reported: {told['range']['from'] or 'the begin'} to {told['range']['to'] or 'the end'};"
              f" {told['in_force_before']} were in force before")  # fmt: skip
     for note in log["notes"]:
-        _say(console, f"Note: {note}")
-    console.print(_rules_table(told["rules"]))
+        _say(output, f"Note: {note}")
+    output.print(_rules_table(told["rules"]))
     if told["days"]:
         table = _table("Volume", "day", "firings", "by rule")
         for day in told["days"]:
             table.add_row(day["day"], str(day["firings"]), ", ".join(f"{rule} {n}" for rule, n in day["by_rule"].items()))
-        console.print(table)
-        _show_firings(console, firings)
+        output.print(table)
+        _show_firings(output, firings)
     if told.get("incidents"):
-        _show_incidents(console, told["incidents"])
+        _show_incidents(output, told["incidents"])
     if "against" in told:
-        console.print(_against_table(told["against"]))
+        output.print(_against_table(told["against"]))
     if picture is not None:
-        _say(console, f"Picture: {picture}")
+        _say(output, f"Picture: {picture}")
 
 
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(printable(text), style=style), soft_wrap=True)
+def _say(output: Console, text: str, style: str = "") -> None:
+    output.print(Text(printable(text), style=style), soft_wrap=True)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -201,31 +214,31 @@ def _rules_table(rules: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _show_firings(console: Console, firings: list[dict[str, Any]]) -> None:
-    _say(console, "Would have fired", "bold")
+def _show_firings(output: Console, firings: list[dict[str, Any]]) -> None:
+    _say(output, "Would have fired", "bold")
     for row in firings[:_FIRINGS_SHOWN]:
         ended = "and lasts" if row["ended"] is None else f"until {row['end']}"
         mark = row.get("outcome") or ("false: in no incident of its metric" if row.get("incidents") == [] else "")
         marks = "".join(f" [{part}]" for part in (mark, "retracted" if row["ended"] == "retracted" else "") if part)
         style = STYLES["retracted"] if row["ended"] == "retracted" else ""
-        _say(console, f"  {row['time']} {ended}  {row['rule']}  {report.about_text(row['about'])}{marks}", style)
-        _say(console, f"      {row['why']}", "dim")
+        _say(output, f"  {row['time']} {ended}  {row['rule']}  {report.about_text(row['about'])}{marks}", style)
+        _say(output, f"      {row['why']}", "dim")
     if len(firings) > _FIRINGS_SHOWN:
-        _say(console, f"  ... and {len(firings) - _FIRINGS_SHOWN} more: --json has all")
-    _say(console, "")
+        _say(output, f"  ... and {len(firings) - _FIRINGS_SHOWN} more: --json has all")
+    _say(output, "")
 
 
-def _show_incidents(console: Console, incidents: list[dict[str, Any]]) -> None:
-    _say(console, "Incidents", "bold")
+def _show_incidents(output: Console, incidents: list[dict[str, Any]]) -> None:
+    _say(output, "Incidents", "bold")
     for incident in incidents:
-        _say(console, f"  {incident['incident']} {incident['start']} to {incident['end']}  {report.about_text(incident['slice'])}")
+        _say(output, f"  {incident['incident']} {incident['start']} to {incident['end']}  {report.about_text(incident['slice'])}")
         for row in incident["rules"]:
             by = "" if row["by"] == "metric" else ", at the same time"
             first = span_text(row["lead_seconds"])
-            _say(console, f"      {row['rule']}: {_counted(row['firings'])}, the first {first} after its start{by}")
+            _say(output, f"      {row['rule']}: {_counted(row['firings'])}, the first {first} after its start{by}")
         if not incident["rules"]:
-            _say(console, "      nothing fired")
-    _say(console, "")
+            _say(output, "      nothing fired")
+    _say(output, "")
 
 
 def _against_table(against: dict[str, Any]) -> Table:

@@ -50,7 +50,7 @@ def check(*, as_json: Json = False) -> None:
         except DefinitionsError as exc:
             errors = [str(exc)]
         errors += _unusable_files(loaded)
-    warnings = [f"{name} is no setting and has no effect" for name in settings.unknown_variables()]
+    warnings = [f"{name} is no setting and has no effect" for name in settings.without_effect()]
     if as_json:
         typer.echo(json.dumps({"ok": not errors, "errors": errors, "warnings": warnings}))
     else:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from streamer import settings
 from streamer.alerts.times import rfc3339
+from streamer.commands.console import console
 from streamer.engine import dead_letters
 from streamer.log import printable
 from streamer.touchpoints.touchpoint import Reason
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from streamer.engine.dead_letters import Letter
 
 group = typer.Typer(no_args_is_help=True, help="Read the dead letters, and send them again.")
-PIPED_WIDTH = 1 << 16
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -115,10 +114,7 @@ def _print_table(letters: list[Letter], *, values: bool) -> None:
             *([_shown(letter.key), _shown(letter.value)] if values else []),
         ]
         table.add_row(*[printable(cell) for cell in cells])
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH  # one letter a line for whatever reads it
-    console.print(table)
+    console(markup=False, highlight=False).print(table)
 
 
 def _shown(content: bytes | None) -> str:

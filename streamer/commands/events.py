@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import Annotated
 
 import orjson
 import typer
 
 from streamer.errors import InputError
+from streamer.replay.sources import read_lines
 from streamer.touchpoints.check import OK, check
 from streamer.touchpoints.schema import schema_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 events = typer.Typer(no_args_is_help=True, help="Check touchpoint events before they are sent.")
 
@@ -29,27 +25,27 @@ def register(app: typer.Typer) -> None:
 
 @events.command("check")
 def check_file(
-    file: Annotated[Path, typer.Argument(help="JSON lines, one event each, flat or CloudEvents structured; - is standard input.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSON lines, one event each, flat or CloudEvents structured, also with .gz; - is standard input.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, the summary last.")] = False,
 ) -> None:
     """Say for each event whether it would be accepted, and what to do if not.
 
     Record keys are not part of the file and are taken to be right. Exit code 0: all are ok. 1: at least one is rejected, or has a
-    part that is not in the schema. 2: the file cannot be read.
+    part that is not in the schema. 2: the file cannot be read, or there is no event in it.
     """
     arrival_ms = time.time_ns() // 1_000_000
     counts: Counter[str] = Counter()
-    with _lines(file) as lines:
-        for number, line in enumerate(lines, start=1):
-            value = line.strip()
-            if not value:
-                continue
-            finding = check(value, arrival_ms)
-            counts["ok" if finding.reason == OK else "remarks" if finding.accepted else "rejected"] += 1
-            if as_json:
-                typer.echo(orjson.dumps({"line": number, "accepted": finding.accepted, **finding._asdict()}))
-            else:
-                typer.echo(f"line {number}: {finding.reason}" + (f": {finding.detail}. {finding.advice}" if finding.detail else ""))
+    for number, value in read_lines(file):
+        finding = check(value, arrival_ms)
+        counts["ok" if finding.reason == OK else "remarks" if finding.accepted else "rejected"] += 1
+        if as_json:
+            typer.echo(orjson.dumps({"line": number, "accepted": finding.accepted, **finding._asdict()}))
+        else:
+            typer.echo(f"line {number}: {finding.reason}" + (f": {finding.detail}. {finding.advice}" if finding.detail else ""))
+    if not counts:
+        raise InputError(f"{file}: there is no event in it")
     summary = {"events": counts.total(), **{name: counts[name] for name in ("ok", "remarks", "rejected")}}
     if as_json:
         typer.echo(orjson.dumps({"summary": summary}))
@@ -62,16 +58,3 @@ def check_file(
 def print_schema() -> None:
     """Print the JSON Schema (draft 2020-12) of an event."""
     typer.echo(schema_text(), nl=False)
-
-
-@contextmanager
-def _lines(file: Path) -> Iterator[BinaryIO]:
-    if str(file) == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = file.open("rb")
-    except OSError as exc:
-        raise InputError(f"{file} cannot be read: {exc.strerror}") from exc
-    with stream:
-        yield stream

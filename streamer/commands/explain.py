@@ -16,7 +16,7 @@ from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
 from streamer.commands.progress import progress_bar
-from streamer.commands.replay import load_definitions
+from streamer.commands.replay import DefinitionsFile, chosen_definitions, load_definitions
 from streamer.commands.times import time_option
 from streamer.deltas import TICK_MS
 from streamer.errors import InputError
@@ -29,6 +29,7 @@ from streamer.replay.history import read_history
 from streamer.replay.partitions import partition_of
 from streamer.replay.pipeline import Shape
 from streamer.rules.explain import show
+from streamer.suggestions import nearest, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -65,12 +66,12 @@ def explain(
     what: Annotated[
         str, typer.Argument(help="A customer, a journey's or issue's id, an alert_id, episode_id or fingerprint, a rule, or account:ID.")
     ],
-    file: Annotated[Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; none with --topic.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; - is standard input; none with --topic.")
+    ] = None,
     topic: Annotated[bool, typer.Option("--topic", help="Not a file: what is in Kafka, with the journal of the workers.")] = False,
     mapping: Annotated[Path | None, typer.Option(help="From the file's columns to touchpoints; not for canonical events.")] = None,
-    definitions: Annotated[
-        Path | None, typer.Option(help="Definitions file; without it the worker's (--topic) or the documented default.")
-    ] = None,
+    definitions: DefinitionsFile = None,
     at: Annotated[str | None, typer.Option(help="As of this moment, RFC 3339; by default the end, of an alert its time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
 ) -> None:
@@ -89,7 +90,7 @@ def explain(
     if file is None:
         told = _of_topic(what, definitions, at_ms)
     else:
-        wanted = load_definitions(definitions)
+        wanted = chosen_definitions(definitions)
         history = read_history(file, None if mapping is None else mapping_file.load(mapping))
         told = _explained(what, wanted, _file_log(file.name, history, wanted), at_ms)
     if as_json:
@@ -153,14 +154,14 @@ def _explained(what: str, wanted: Definitions, log: _Log, at_ms: int | None) -> 
 def _customer(log: _Log, asked: find.Wanted) -> tuple[bytes, find.Kind]:
     """Looks into the partition that the word would have as a customer first."""
     if not {"customer", "journey"} & set(asked.kinds):
-        raise find.nothing(asked.name, asked.kinds)
+        raise find.nothing(asked)
     for partition in (partition_of(asked.name.encode(), log.shape.partitions), None):
         finder = find.Finder(asked.name)
         for piece in log.pieces(None, partition):
             for records, _ in piece.values():
                 finder.take(records)
         if finder.has_key or partition is None:
-            return finder.customer(asked.kinds)
+            return finder.customer(asked)
     raise AssertionError  # the second round has returned or raised
 
 
@@ -204,7 +205,7 @@ def _account_story(wanted: Definitions, log: _Log, account: str, at_ms: int | No
     _tell_all(stories, log, at_ms)
     told = report.of_rules(stories, wanted, at_ms)
     if not told["series"]:
-        raise find.nothing(account, ("account",))
+        raise find.nothing(find.Wanted(account, ("account",)))
     return told
 
 
@@ -220,7 +221,9 @@ def _tell_all(stories: Sequence[RuleStory], log: _Log, at_ms: int | None) -> Non
 def _rule(wanted: Definitions, rule_id: str) -> Rule:
     rule = next((rule for rule in wanted.rule if rule.id == rule_id), None)
     if rule is None:
-        raise InputError(f"the definitions have no rule {rule_id!r}: name those that it was told under, with --definitions")
+        near = nearest(rule_id, [rule.id for rule in wanted.rule])
+        other = f"did you mean {quoted(near)}, or " if near else ""
+        raise InputError(f"the definitions have no rule {rule_id!r}: {other}name those that it was told under, with --definitions")
     return rule
 
 

@@ -108,7 +108,7 @@ def doctor(*, as_json: Json = False) -> None:
 
     config = settings.load()
     findings = [
-        checks.Finding("settings", "warning", f"{name} is no setting", "correct or remove it") for name in settings.unknown_variables()
+        checks.Finding("settings", "warning", f"{name} is no setting", "correct or remove it") for name in settings.without_effect()
     ] or [checks.Finding("settings", "ok", "hold together")]
     try:
         parsed = load_definitions(config.definitions)

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ingest(
-    file: Annotated[Path, typer.Argument(help="XES, CSV or JSON lines, each also with .gz.")],
+    file: Annotated[Path, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; - is standard input.")],
     mapping: Annotated[
         Path | None, typer.Option(help="From the file's columns to touchpoints; not needed for JSON lines of canonical events.")
     ] = None,

@@ -17,7 +17,7 @@ from streamer.commands import rules_status
 from streamer.commands.replay import load_definitions
 from streamer.definitions import Definitions, examine
 from streamer.errors import DefinitionsError, InputError
-from streamer.suggestions import quoted
+from streamer.suggestions import hint, quoted
 from streamer.toml_places import locate
 from streamer.validation import Problem
 
@@ -73,9 +73,14 @@ def run_tests(
 ) -> None:
     """Fold the events of each test and compare the alerts with those expected.
 
-    Exit code 0: all are as expected. 1: a test failed. 2: a file cannot be used.
+    Exit code 0: all are as expected. 1: a test failed. 2: a file cannot be used, or no test has the name.
     """
-    tested = [(file, *one) for file in files for one in _tested(file, definitions, name)]
+    found = [(file, *_read_tests(file)) for file in files]
+    names = [test.name for _, _, tests in found for test in tests.test]
+    if not any(name in one for one in names):
+        listed = " and ".join(map(str, files))
+        raise InputError(f"--name {name!r}: no test of {listed} has this in its name: {hint(name, names, listed)}")
+    tested = [(file, *one) for file, text, tests in found for one in _tested(file, text, tests, definitions, name)]
     failed = sum(not outcome.ok for _, _, outcome in tested)
     if as_json:
         tests = [{"file": str(file), "line": line, "ok": outcome.ok, **_plain(outcome)} for file, line, outcome in tested]
@@ -88,15 +93,24 @@ def run_tests(
         raise typer.Exit(1)
 
 
-def _tested(file: Path, definitions: Path | None, name: str) -> Iterator[tuple[int, rule_tests.Outcome]]:
-    """The line of each test of a file, and what came of it. Raises InputError, DefinitionsError."""
+def _read_tests(file: Path) -> tuple[str, rule_tests.RuleTests]:
+    """The text of a file of tests, and the tests. Raises InputError."""
     text = read(file)
     loaded = rule_tests.load(text)
     if isinstance(loaded, list):
         raise InputError("; ".join(f"{file}:{problem.line}: {problem.message}" for problem in loaded))
-    wanted = load_definitions(definitions or file.parent / loaded.definitions)
+    if not loaded.test:
+        raise InputError(f"{file}: there is no test in it")
+    return text, loaded
+
+
+def _tested(
+    file: Path, text: str, tests: rule_tests.RuleTests, definitions: Path | None, name: str
+) -> Iterator[tuple[int, rule_tests.Outcome]]:
+    """The line of each test of a file, and what came of it. Raises InputError, DefinitionsError."""
+    wanted = load_definitions(definitions or file.parent / tests.definitions)
     places = locate(text)
-    for index, test in enumerate(loaded.test):
+    for index, test in enumerate(tests.test):
         if name not in test.name:
             continue
         line = places["test", index].line

@@ -16,8 +16,10 @@ import typer
 from streamer import settings
 from streamer.alerts.times import rfc3339
 from streamer.commands.progress import progress_bar
+from streamer.durations import DURATION_MAX_MS
 from streamer.engine import ingest as kafka
 from streamer.errors import InputError
+from streamer.replay.mapping import LAST_MS
 from streamer.simulate.customers import Simulation
 from streamer.simulate.incidents import KINDS, parse_incident
 from streamer.simulate.scenario import HOUR_MS, Scenario
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 
 # What --out begins with unless --start says otherwise: the same seed then gives the same file on every day.
 FILE_START_MS = milliseconds("2026-01-01T00:00:00Z")
+# Ten years, as the longest duration of the definitions.
+HOURS_MAX = DURATION_MAX_MS / HOUR_MS
+# Some ten times what one core makes.
+RATE_MAX = 1_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -39,12 +45,17 @@ def register(app: typer.Typer) -> None:
 def simulate(
     seed: Annotated[int, typer.Option(help="Same seed, start and options: the same bytes.")] = 1,
     customers: Annotated[int, typer.Option(min=1, max=10_000_000, help="Customers there are.")] = 20_000,
-    hours: Annotated[float, typer.Option(min=0, help="Hours of past to send as fast as possible.")] = 1.0,
+    hours: Annotated[float, typer.Option(min=0, max=HOURS_MAX, help="Hours of past to send as fast as possible.")] = 1.0,
     start: Annotated[str | None, typer.Option(help="Begin of the past, RFC 3339; by default it ends now (with --out: 2026-01-01).")] = None,
-    rate: Annotated[float, typer.Option(min=0.01, help="Events per second.")] = 50.0,
-    history_rate: Annotated[float | None, typer.Option(min=0.01, help="Events per second of the past; by default --rate.")] = None,
+    rate: Annotated[float, typer.Option(min=0.01, max=RATE_MAX, help="Events per second.")] = 50.0,
+    history_rate: Annotated[
+        float | None, typer.Option(min=0.01, max=RATE_MAX, help="Events per second of the past; by default --rate.")
+    ] = None,
     live: Annotated[bool, typer.Option("--live", help="Go on after the past, with event time = now.")] = False,
-    seconds: Annotated[float | None, typer.Option(min=0, help="End --live after this long; by default it goes on for ever.")] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0, max=HOURS_MAX * 3_600, help="End --live after this long; by default it goes on for ever."),
+    ] = None,
     incident: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,7 +65,9 @@ def simulate(
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Write the incidents' ground truth here, JSON lines.")] = None,
     seasonal: Annotated[bool, typer.Option("--seasonal", help="Busy and quiet hours and weekdays; the rates are a week's means.")] = False,
-    poison: Annotated[bool, typer.Option("--poison", help="Add records of every dead-letter reason.")] = False,
+    poison: Annotated[
+        bool, typer.Option("--poison", help="Add records of every dead-letter reason, in turn: one in about 1,000 events.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write JSON lines to a file instead of Kafka; - is standard output.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
@@ -74,7 +87,7 @@ def simulate(
         start_ms,
         end_ms,
         ((start_ms, history_rate or rate), (past_end_ms, rate)),
-        tuple(parse_incident(text, start_ms=start_ms, now_ms=past_end_ms) for text in incident or ()),
+        tuple(parse_incident(text, start_ms=start_ms, now_ms=past_end_ms, end_ms=end_ms) for text in incident or ()),
         poison,
         seasonal,
     )
@@ -104,7 +117,10 @@ def _span(start: str | None, hours: float, default_ms: int, now_ms: int, *, live
         begin_ms = default_ms if start is None else milliseconds(start)
     except ValueError as exc:
         raise InputError(f"--start {start!r}: {exc}") from exc
-    return begin_ms, begin_ms + round(hours * HOUR_MS)
+    end_ms = begin_ms + round(hours * HOUR_MS)
+    if begin_ms < 0 or end_ms > LAST_MS:
+        raise InputError(f"--start {start}: with --hours {hours:g} it is not within the years 1970 to 9000")
+    return begin_ms, end_ms
 
 
 async def _send(simulation: Simulation, scenario: Scenario, live_from_ms: int | None, progress: Any) -> kafka.Delivered:

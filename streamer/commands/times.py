@@ -14,3 +14,16 @@ def time_option(option: str, text: str | None) -> int | None:
         return milliseconds(text)
     except ValueError as exc:
         raise InputError(f"{option} {text!r}: {exc}") from exc
+
+
+def range_options(begin: str | None, end: str | None) -> tuple[int | None, int | None]:
+    """--from and --to in milliseconds since the epoch, None where one is not given. Raises InputError."""
+    from_ms, to_ms = time_option("--from", begin), time_option("--to", end)
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise InputError("--from is not before --to")
+    return from_ms, to_ms
+
+
+def nothing_between(log_begin: str, log_end: str) -> InputError:
+    """The error for a range in which there is nothing."""
+    return InputError(f"between --from and --to there is nothing: the log is from {log_begin} to {log_end}")

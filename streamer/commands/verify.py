@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import orjson
 import typer
-from rich.console import Console
 
 from streamer.alerts.times import rfc3339
-from streamer.commands.replay import load_definitions
-from streamer.commands.times import time_option
+from streamer.commands.console import console
+from streamer.commands.replay import DefinitionsFile, chosen_definitions, load_definitions
+from streamer.commands.times import nothing_between, range_options
 from streamer.errors import InputError
 from streamer.metrics.catalogue import LIFETIME, METRIC_BY_ID, METRICS
 from streamer.replay import mapping as mapping_file
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # Without an end, all clocks stop this long after the greatest event time: its second is over then.
 _OPEN_END_MS = 1_000
 
+# What is compared of a part of the log; what became of the records is of all of it.
+COMPARED: Final = ("counters", "metrics", "rules")
 Verdicts = dict[str, list[compare.Verdict]]
 
 
@@ -48,11 +50,13 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    file: Annotated[Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; none with --topic.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; - is standard input; none with --topic.")
+    ] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="From the file's columns to touchpoints; not needed for JSON lines of canonical events.")
     ] = None,
-    definitions: Annotated[Path | None, typer.Option(help="Definitions file; without it the documented default.")] = None,
+    definitions: DefinitionsFile = None,
     topic: Annotated[bool, typer.Option("--topic", help="Not a file: what is in Kafka, and what the workers have committed.")] = False,
     begin: Annotated[str | None, typer.Option("--from", help="Compare only what begins from here on, RFC 3339.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Compare only what begins before this, and metrics as of then, RFC 3339.")] = None,
@@ -78,23 +82,25 @@ def verify(
     _check(file, topic=topic, only_of_files={"--mapping": mapping, "--shuffle": shuffle, "--as-written": as_written, "--open": open_ended})
     if as_written and shuffle is not None:
         raise InputError("--as-written and --shuffle exclude each other: each says in which order the events arrive")
-    within = Range(time_option("--from", begin), time_option("--to", end))
+    within = Range(*range_options(begin, end))
     chosen = _chosen(metric or [])
     if file is None:
         wanted, log, verdicts = _of_topic(definitions, within, differences)
     else:
-        wanted = _Wanted(load_definitions(definitions), within, differences)
+        wanted = _Wanted(chosen_definitions(definitions), within, differences)
         history = read_history(file, None if mapping is None else mapping_file.load(mapping))
         log, verdicts = _of_file(history, wanted, as_written=as_written, shuffle=shuffle, open_ended=open_ended)
+    if within.limited and not any(verdict.compared for kind in COMPARED for verdict in verdicts[kind]):
+        raise nothing_between(log["begin"], log["end"])
     if chosen:
-        verdicts |= {kind: [verdict for verdict in verdicts[kind] if verdict.name in chosen] for kind in ("counters", "metrics", "rules")}
+        verdicts |= {kind: [verdict for verdict in verdicts[kind] if verdict.name in chosen] for kind in COMPARED}
     told = _told(log, wanted, verdicts)
     if metrics_file is not None:
         report.write_metrics(metrics_file, [*verdicts["records"], *verdicts["counters"], *verdicts["metrics"]], verdicts["rules"])
     if as_json:
         typer.echo(orjson.dumps(told))
     else:
-        report.show(Console(), told)
+        report.show(console(), told)
     if told["mismatches"]:
         raise typer.Exit(1)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamer import log, settings
-from streamer.commands.replay import load_definitions
+from streamer.commands.replay import DefinitionsFile, load_definitions
 from streamer.engine import roles, topic_admin
 from streamer.engine.definitions_file import keep
 from streamer.engine.endpoint import Endpoint
@@ -52,7 +52,7 @@ def stop_seconds(config: settings.Settings) -> float:
 def worker(
     *,
     role: Annotated[Role | None, typer.Option(help="Run this role alone; without it all three, as child processes.")] = None,
-    definitions: Annotated[Path | None, typer.Option(help="Definitions file; without it the documented default.")] = None,
+    definitions: DefinitionsFile = None,
     supervised: Annotated[bool, typer.Option(hidden=True, help="End when standard input closes.")] = False,
     last_good: Annotated[Path | None, typer.Option(hidden=True, help="Definitions to start with if the file cannot be used.")] = None,
 ) -> None:

@@ -41,8 +41,7 @@ async def kafka(settings: Settings) -> list[Finding]:
             found = await topic_admin.observe(admin, [spec.name for spec in wanted])
             members = {machine: await _members(admin, f"{settings.app}-{machine}") for machine in topic_admin.MACHINES}
     except StreamerError as exc:
-        sentence, _, fix = str(exc).rpartition(": ")
-        return [Finding("kafka", "failed", sentence, fix)]
+        return [_failed("kafka", exc)]
     findings = [Finding("kafka", "ok", f"{brokers} broker{'s' if brokers > 1 else ''} at {settings.kafka_bootstrap}")]
     differences = topic_admin.deviations(wanted, found, accept_create_time=settings.accept_create_time)
     for deviation in differences:
@@ -68,6 +67,12 @@ def share(machine: str, partitions: int, workers: int) -> Finding:
     return Finding("workers", "ok", what)
 
 
+def _failed(name: str, problem: StreamerError) -> Finding:
+    """A sentence says behind its last colon what to do; of what passes by itself there is nothing to be done."""
+    sentence, colon, fix = str(problem).rpartition(": ")
+    return Finding(name, "failed", sentence, fix) if colon else Finding(name, "failed", fix, "look again in a while")
+
+
 async def _members(admin: AIOKafkaAdminClient, group: str) -> int:
     try:
         responses = await admin.describe_consumer_groups([group])
@@ -89,7 +94,7 @@ async def redis(settings: Settings) -> Finding:
         words = await client.execute_command("HELLO")  # type: ignore[no-untyped-call]
         version = dict(zip(words[::2], words[1::2], strict=False))[b"version"].decode()
     except (RedisError, OSError) as exc:
-        return Finding("redis", "failed", str(await diagnose(exc, client)), "start it or set redis_url and redis_password")
+        return _failed("redis", await diagnose(exc, client))
     finally:
         await client.aclose()
     if int(version.split(".", 1)[0]) < REDIS_MAJOR_LEAST:

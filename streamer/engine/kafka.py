@@ -147,7 +147,7 @@ async def explain(error: Exception, settings: Settings) -> StreamerError:
     """The sentence for an error of a Kafka client."""
     if (denied := denial(error)) is not None:
         return denied
-    reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+    reason = _reason(error)
     if isinstance(error, KafkaError) and not error.retriable:
         return StreamerError(f"Kafka at {settings.kafka_bootstrap} refused ({reason}): check user, password and ACLs")
     try:
@@ -155,3 +155,10 @@ async def explain(error: Exception, settings: Settings) -> StreamerError:
     except SettingsError as exc:
         return exc
     return refused or UnreachableError(f"Kafka at {settings.kafka_bootstrap} does not answer ({reason}): start it or set kafka_bootstrap")
+
+
+def _reason(error: Exception) -> str:
+    """What the error says beside the addresses, which the client writes as Python does."""
+    if isinstance(error, errors.KafkaConnectionError):
+        return "no connection"
+    return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -9,12 +9,13 @@ from streamer.errors import InputError
 from streamer.processor import LogRecord
 from streamer.replay.partitions import partition_of
 from streamer.replay.pipeline import CHUNK, Arrival
+from streamer.suggestions import nearest, quoted
 from streamer.touchpoints.control import encode_control
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Touchpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
     from streamer.alerts.alert import Alert
     from streamer.processor import Record
@@ -29,22 +30,26 @@ _IDS: Final = ("journey_id", "checkout_id", "order_id", "cart_id", "session_id",
 
 
 class Wanted(NamedTuple):
-    """What was asked for. kinds: what it may be, the likeliest first."""
+    """What was asked for. kinds: what it may be, the likeliest first. no_rule: the end of the sentence that it is none of these."""
 
     name: str
     kinds: tuple[Kind, ...]
+    no_rule: str = ""
 
 
-def wanted(text: str, rules: Iterable[str]) -> Wanted:
-    """`customer:ID` and the like say what is meant; a bare word may be several things, but no account."""
+def wanted(text: str, rules: Collection[str]) -> Wanted:
+    """`customer:ID` and the like say what is meant; a bare word may be several things, but no account. Raises InputError."""
+    if not text.strip():
+        raise InputError("name what is to be explained: a customer, a journey's or issue's id, an alert, a rule, or account:ID")
     prefix, colon, rest = text.partition(":")
     for kind in KINDS:
         if colon and prefix == kind and rest:
             return Wanted(rest, (kind,))
     kinds: list[Kind] = ["alert"] if _ALERT.fullmatch(text) else []
     if text in rules:
-        kinds.append("rule")
-    return Wanted(text, (*kinds, "customer", "journey"))
+        return Wanted(text, (*kinds, "rule", "customer", "journey"))
+    near = nearest(text, rules)
+    return Wanted(text, (*kinds, "customer", "journey"), f", and no rule{f': did you mean {quoted(near)}?' if near else ''}")
 
 
 class Finder:
@@ -66,20 +71,20 @@ class Finder:
                 if isinstance(event, Touchpoint) and names(event, self._name):
                     self.by_id[record.key] = None
 
-    def customer(self, kinds: Sequence[Kind]) -> tuple[bytes, Kind]:
+    def customer(self, asked: Wanted) -> tuple[bytes, Kind]:
         """The customer's key, and whether the word was that key or a journey's id. Raises InputError."""
-        if "customer" in kinds and self.has_key:
+        if "customer" in asked.kinds and self.has_key:
             return self._key, "customer"
-        if "journey" in kinds and self.by_id:
+        if "journey" in asked.kinds and self.by_id:
             if len(self.by_id) > 1:
                 raise InputError(f"{self._name!r} is an id in events of {len(self.by_id)} customers: name the customer instead")
             return next(iter(self.by_id)), "journey"
-        raise nothing(self._name, kinds)
+        raise nothing(asked)
 
 
-def nothing(name: str, kinds: Sequence[Kind]) -> InputError:
+def nothing(asked: Wanted) -> InputError:
     """The error for a word that nothing answers to."""
-    return InputError(f"nothing in this log is called {name!r} (looked for: {', '.join(kinds)})")
+    return InputError(f"nothing in this log is called {asked.name!r} (looked for: {', '.join(asked.kinds)}){asked.no_rule}")
 
 
 def names(event: Touchpoint, id_: str) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from streamer.errors import InputError
 from streamer.replay.mapping import Event, HistoryMapping
-from streamer.replay.sources import kind_of, read_lines, read_rows
+from streamer.replay.sources import is_stdin, kind_of, read_lines, read_rows
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.times import milliseconds
 from streamer.touchpoints.touchpoint import Rejected
@@ -107,6 +107,8 @@ def _canonical(path: Path) -> History:
 
 
 def _mapped(path: Path, mapping: HistoryMapping) -> History:
+    if mapping.needs_first and is_stdin(path):
+        raise InputError("standard input can be read once, and `first_of_case` of the mapping needs it twice: write it to a file first")
     try:
         firsts = _first_rows(path, mapping) if mapping.needs_first else frozenset[int]()
         events: list[Event] = []

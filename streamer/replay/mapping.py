@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from streamer import toml_places
 from streamer.errors import InputError
 from streamer.replay.sources import CsvFormat, Row
 from streamer.touchpoints.catalogue import CHANNELS
@@ -131,8 +132,12 @@ class HistoryMapping:
         self.needs_first = any(block.first_of_case for block in spec.touchpoint)
         self.columns: set[str] = {spec.time.column}
         self._time_column = spec.time.column
-        self._parse_time = _time_parser(spec.time)
-        self._blocks = [self._compile(block, number, spec) for number, block in enumerate(spec.touchpoint, start=1)]
+        with toml_places.at("time"):
+            self._parse_time = _time_parser(spec.time)
+        self._blocks = []
+        for number, block in enumerate(spec.touchpoint, start=1):
+            with toml_places.at("touchpoint", number - 1):
+                self._blocks.append(self._compile(block, number, spec))
         if self.needs_first and spec.case is None:
             raise ValueError("`first_of_case` needs `case`, the column that names a row's case")
         if spec.case is not None:
@@ -184,11 +189,13 @@ class HistoryMapping:
 
     def _compile(self, block: Block, number: int, spec: MappingFile) -> _Compiled:
         where = f"touchpoint {number} ({block.type})"
-        fields = {path: self._value(value, f"{where}: {'.'.join(path)}", spec) for path, value in _leaves(block.fields)}
-        for path in fields:
+        fields = {}
+        for path, value in _leaves(block.fields):
             name = ".".join(path)
-            if name not in FIELDS:
-                raise ValueError(f"{where}: unknown field {name!r}{_suggestion(name, FIELDS)}")
+            with toml_places.at("touchpoint", number - 1, "fields", *path):
+                if name not in FIELDS:
+                    raise ValueError(f"{where}: unknown field {name!r}{_suggestion(name, FIELDS)}")
+                fields[path] = self._value(value, f"{where}: {name}", spec)
         if ("customer_id",) not in fields and ("anonymous_id",) not in fields:
             raise ValueError(f"{where}: needs the field customer_id or anonymous_id")
         channel = block.fields.get("channel")
@@ -233,11 +240,15 @@ class HistoryMapping:
 def load(path: Path) -> HistoryMapping:
     """The mapping of a file. Raises InputError with one sentence: which file, where in it, what is wrong."""
     try:
-        return HistoryMapping(msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), MappingFile))
+        text = path.read_text(encoding="utf-8")
     except OSError as exc:
         raise InputError(f"{path}: the mapping file cannot be read: {exc.strerror}") from exc
-    except ValueError as exc:  # TOML, UTF-8 and msgspec's own errors are ValueErrors
-        raise InputError(f"{path}: {exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{path}: is not UTF-8") from exc
+    try:
+        return HistoryMapping(msgspec.convert(tomllib.loads(text), MappingFile))
+    except ValueError as exc:  # msgspec's own errors are ValueErrors
+        raise InputError(toml_places.sentence(path, text, exc)) from exc
 
 
 def format_time(time_ms: int) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from streamer.metrics.catalogue import LIFETIME
 from streamer.metrics.counters import Counter
 from streamer.replay.mapping import format_time
 
@@ -67,8 +66,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
         if not metric["slice"]:
             interval = "" if metric["lower"] is None else f"{metric['lower']:.4g} - {metric['upper']:.4g}"
             value = "" if metric["value"] is None else f"{metric['value']:.4g}"
-            shown = "life" if metric["window"] == LIFETIME else metric["window"]
-            table.add_row(metric["metric"], shown, value, interval, str(metric["k"]), str(metric["n"]))
+            table.add_row(metric["metric"], metric["window"], value, interval, str(metric["k"]), str(metric["n"]))
     console.print(table)
     alerts = Table("rule", "firing", "amended", "resolved", "retracted", title="Alert transitions")
     for rule, states in report["alerts"]["by_rule"].items():

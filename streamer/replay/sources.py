@@ -1,4 +1,4 @@
-"""Readers of history files: XES (IEEE 1849), CSV and JSON lines, each also gzipped, as plain rows of text.
+"""Readers of history files: XES (IEEE 1849), CSV and JSON lines, each also gzipped, as plain rows of text. `-` is standard input.
 
 A row is a flat dictionary from column to text. Columns of XES: the event's attributes by their key, the trace's as `case:<key>`.
 Columns of JSON lines: nested objects joined with dots. Rows come in the file's order; reading needs memory for one trace or line.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import sys
 import zlib
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -43,14 +44,23 @@ class CsvFormat(NamedTuple):
 
 
 def kind_of(path: Path) -> str:
-    """`xes`, `csv` or `jsonl`, by the file's name. Raises InputError for any other."""
+    """`xes`, `csv` or `jsonl`, by the file's name; standard input has JSON lines. Raises InputError for any other."""
+    if is_stdin(path):
+        return "jsonl"
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
     kind = KINDS.get(suffixes[-1]) if suffixes else None
+    if kind is None and path.is_dir():
+        raise InputError(f"{path} is a directory: name a file")
     if kind is None:
         raise InputError(f"{path}: unknown kind of file; known are .xes, .csv, .jsonl, .ndjson and .json, each also with .gz")
     return kind
+
+
+def is_stdin(path: Path) -> bool:
+    """Whether `-` was given as the file: it can be read once."""
+    return str(path) == "-"
 
 
 def read_rows(path: Path, csv_format: CsvFormat | None = None) -> Iterator[Row]:
@@ -78,6 +88,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unzipped. Errors of the operating system and of gzip become InputError."""
+    if is_stdin(path):
+        yield sys.stdin.buffer
+        return
     try:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
             yield cast("IO[bytes]", file)

@@ -245,11 +245,11 @@ class Incident(NamedTuple):
         }
 
 
-def parse_incident(text: str, *, start_ms: int, now_ms: int) -> Incident:
+def parse_incident(text: str, *, start_ms: int, now_ms: int, end_ms: int | None = None) -> Incident:
     """An incident such as `payment-outage@+10m,5m`: 10 minutes after the start, for 5 minutes.
 
     `@-31m,6m` counts back from `now_ms` (the end of the past). `payment-outage:platform=android:region=us-east` says where; what is not
-    said is as usual for the kind. Raises InputError.
+    said is as usual for the kind. end_ms: when the simulation ends, if it does. Raises InputError.
     """
 
     def wrong(what: str) -> InputError:
@@ -274,4 +274,9 @@ def parse_incident(text: str, *, start_ms: int, now_ms: int) -> Incident:
     except ValueError as exc:
         raise wrong(str(exc)) from exc
     begin_ms = start_ms + at_ms if match["sign"] == "+" else now_ms - at_ms
+    if length_ms == 0:
+        raise wrong("it lasts no time")
+    if begin_ms + length_ms <= start_ms or (end_ms is not None and begin_ms >= end_ms):
+        until = "" if end_ms is None else f" to {rfc3339(end_ms)}"
+        raise wrong(f"nobody is simulated while it lasts, only from {rfc3339(start_ms)}{until}")
     return Incident(match["kind"], tuple(sorted(where.items())), begin_ms, begin_ms + length_ms)

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from streamer import toml_places
 from streamer.alerts.alert import State
 from streamer.durations import Duration, parse_duration
 from streamer.errors import SettingsError
@@ -132,20 +133,27 @@ def load(path: Path) -> list[Configured]:
         SettingsError: the file, or a file or variable that it names, cannot be used.
     """
     try:
-        found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File, dec_hook=_hook, strict=True)
+        text = path.read_text(encoding="utf-8")
     except OSError as exc:
         raise SettingsError(f"{path} cannot be read: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as exc:
-        raise SettingsError(f"{path}: {exc}") from exc
-    names = [sink.name for sink in found.sink]
-    if not names:
-        raise SettingsError(f"{path} names no sink: add one as [[sink]]")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise SettingsError(f"{path}: two sinks are called {twice[0]}")
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"{path}: is not UTF-8") from exc
     try:
-        return [_checked(sink, path.parent) for sink in found.sink]
-    except ValueError as exc:
-        raise SettingsError(f"{path}: {exc}") from exc
+        found = msgspec.convert(tomllib.loads(text), _File, dec_hook=_hook, strict=True)
+        if not found.sink:
+            raise ValueError("names no sink: add one as [[sink]]")
+        return [_only(number, found, path.parent) for number in range(len(found.sink))]
+    except ValueError as exc:  # msgspec's own errors are ValueErrors
+        raise SettingsError(toml_places.sentence(path, text, exc)) from exc
+
+
+def _only(number: int, file: _File, directory: Path) -> Configured:
+    """The sink of this number, if no other before it has its name. Raises ValueError."""
+    config = file.sink[number]
+    with toml_places.at("sink", number):
+        if config.name in [other.name for other in file.sink[:number]]:
+            raise ValueError(f"two sinks are called {config.name}")
+        return _checked(config, directory)
 
 
 def _hook(kind: type, value: Any) -> Any:

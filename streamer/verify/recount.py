@@ -6,6 +6,7 @@ definitions file, and the names of counters, metrics, dimensions, channels and e
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,7 +18,7 @@ from streamer.verify.rules import Holding, Spell, holdings, obstacle, spells
 from streamer.verify.tables import tables, used_dimensions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
 
@@ -69,6 +70,18 @@ def statements(definitions: Definitions) -> list[str]:
     return [part.read_text(encoding="utf-8") for part in files]
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends a statement as it ends everything else: DuckDB makes an error of its own of it."""
+    try:
+        yield
+    except RuntimeError as exc:
+        if str(exc) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from exc
+
+
+@interruptible()
 def recount(
     records: Sequence[Record], definitions: Definitions, clocks: Clocks, sql: Sequence[str] | None = None, *, signals: bool = False,
     within: Range = WHOLE,

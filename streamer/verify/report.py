@@ -50,7 +50,8 @@ def show(console: Console, told: dict[str, Any]) -> None:
         "rules": "Entity rules, by alert and entity",
     }
     for kind, title in titles.items():
-        _show_table(console, told[kind], kind[:-1], title)
+        if told[kind]:
+            _show_table(console, told[kind], kind[:-1], title)
     mismatches = told["mismatches"]
     console.print("everything compared is equal" if not mismatches else f"{mismatches} differences")
 

@@ -145,7 +145,21 @@ def test_the_expectation_that_says_more_takes_its_pick_first(here: Path) -> None
 def test_only_tests_of_a_name_and_other_definitions(here: Path) -> None:
     (here / "other.toml").write_text(RULES.replace("contacts >= 2", "contacts >= 3"))
     assert outcome_of(here, 'none = ["twice"]', "--definitions", "other.toml").exit_code == 0
-    assert outcome_of(here, 'none = ["twice"]', "--name", "nothing").stdout == "0 tests, 0 failed\n"
+    assert outcome_of(here, 'none = ["twice"]', "--name", "two").stdout.endswith("1 test, 1 failed\n")
+
+
+@pytest.mark.parametrize(("name", "said"), [("nothing", "known are two contacts"), ("two contact ", 'did you mean "two contacts"?')])
+def test_a_name_that_no_test_has_is_refused(name: str, said: str, here: Path) -> None:
+    error = outcome_of(here, 'none = ["twice"]', "--name", name).exception
+    assert isinstance(error, InputError)
+    assert str(error) == f"--name {name!r}: no test of t.toml has this in its name: {said}"
+
+
+def test_a_file_without_a_test_is_refused(here: Path) -> None:
+    (here / "t.toml").write_text('definitions = "rules.toml"\ntest = []\n')
+    error = run("t.toml").exception
+    assert isinstance(error, InputError)
+    assert str(error) == "t.toml: there is no test in it"
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ import json
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from streamer import cli
+from streamer.analysis import backtest_picture
 from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.backtest.samples import Samples
@@ -20,6 +21,13 @@ from streamer.errors import InputError
 from streamer.replay.history import read_history
 from streamer.replay.pipeline import Shape, arrivals_of, end_of, run_history
 from tests import history_support
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from streamer.backtest.labels import Incident
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +85,22 @@ def test_a_picture_is_a_png(files: list[str], tmp_path: Path) -> None:
     assert picture.stat().st_size > 10_000
 
 
+def test_a_picture_has_the_series_that_fired_as_one_alert(files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    draw_panel = backtest_picture._draw_panel
+
+    def noted(axis: Axes, panel: backtest_picture._Panel, incidents: Sequence[Incident]) -> None:
+        drawn.append((panel.rule.id, panel.about, len(panel.samples) > 10))
+        draw_panel(axis, panel, incidents)
+
+    monkeypatch.setattr(backtest_picture, "_draw_panel", noted)
+    grouped = changed(
+        files, "when = \"journey == 'checkout' and lower", 'group_by = ["journey"]\nwhen = "journey == \'checkout\' and lower'
+    )
+    assert run(grouped, files[1], "--picture", str(tmp_path / "p.png")).exit_code == 0
+    assert drawn == [("many-leave", "journey=checkout platform=ios", True)]
+
+
 def test_the_alerts_are_those_of_a_replay(files: list[str]) -> None:
     history, rules = read_history(Path(files[1])), parse(history_support.RULES)
     run_ = Backtest([rules], Shape(), observed=True)
@@ -103,6 +127,11 @@ def test_time_stops_with_the_last_event_unless_it_is_let_go_on(files: list[str])
     until = told(*files, "--close", "--to", "2026-03-02T11:45:00Z")
     assert [row["ended"] for row in until["firings"]] == [None, None, "resolved"]
     assert told(*files, "--to", "2026-03-02T11:45:00Z")["firings"] == until["firings"]
+
+
+def test_deadlines_after_the_last_event_are_in_a_range_if_time_goes_on(files: list[str]) -> None:
+    late = told(*files, "--close", "--from", "2026-03-02T14:00:00Z")
+    assert (late["in_force_before"], sum(row["resolved"] for row in late["rules"])) == (2, 2)
 
 
 def test_alerts_of_the_range_come_first_a_line_each(files: list[str]) -> None:
@@ -169,7 +198,13 @@ def test_many_samples_are_thinned_out_and_stay_in_order(files: list[str]) -> Non
         (["{rules}", "--topic", "--close"], "--close is for files"),
         (["{rules}", "{history}", "--from", "soon"], "--from 'soon'"),
         (["{rules}", "{history}", "--from", "2026-03-02T09:00:00Z", "--to", "2026-03-02T09:00:00Z"], "--from is not before --to"),
+        (
+            ["{rules}", "{history}", "--from", "2026-03-03T00:00:00Z"],
+            "between --from and --to there is nothing: the log is from 2026-03-02T08:",
+        ),
+        (["{rules}", "{history}", "--close", "--to", "2026-03-02T08:00:00Z"], "between --from and --to there is nothing"),
         (["{rules}", "{history}", "--picture", "p.jpg"], "ends in .png or .html"),
+        (["{rules}", "{history}", "--picture", "/"], "--picture / is a directory: name a file"),
         (["{rules}", "{history}", "--labels", "absent.jsonl"], "absent.jsonl: cannot be read"),
     ],
 )

@@ -96,6 +96,22 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
     [
         ({"kafka_bootstrap": "127.0.0.1:1,kafka-2:9092"}, "kafka_bootstrap leads to kafka-2 in the clear"),
         ({"kafka_bootstrap": "[fd00::1]:9092"}, "kafka_bootstrap leads to fd00::1 in the clear"),
+        *(
+            ({"kafka_bootstrap": addresses}, f"kafka_bootstrap: {wrong!r} is no address: write host:port")
+            for addresses, wrong in {
+                "": "",
+                ",": "",
+                "127.0.0.1:abc": "127.0.0.1:abc",
+                "127.0.0.1:99999": "127.0.0.1:99999",
+                "127.0.0.1:0": "127.0.0.1:0",
+                "127.0.0.1:": "127.0.0.1:",
+                "127.0.0.1:9092, a b:1": "a b:1",
+                "::1": "::1",
+                "[::1:2": "[::1:2",
+                "[one]:2": "[one]:2",
+                "kafka://127.0.0.1:9092": "kafka://127.0.0.1:9092",
+            }.items()
+        ),
         ({"kafka_username": "u"}, "kafka_username and kafka_password have no effect with PLAINTEXT"),
         ({"kafka_password": "canary"}, "kafka_username and kafka_password have no effect with PLAINTEXT"),
         ({"kafka_security": "SSL", "kafka_password": "canary"}, "kafka_username and kafka_password have no effect with SSL"),
@@ -108,6 +124,12 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
             ({"redis_url": f"{scheme}://u:canary{special}more@redis:6379/0"}, "redis_url is no address: percent-encode what is special")
             for scheme in ("redis", "rediss")
             for special in "/?#[]"
+        ),
+        ({"redis_url": "rediss://?canary@redis:6379/0"}, "redis_url is no address: percent-encode what is special"),
+        ({"redis_url": "rediss://u:12?canary@redis:6379/0"}, "redis_url is no address: percent-encode what is special"),
+        *(
+            ({"redis_url": url}, "redis_url is no address of a Redis: it begins with redis://, rediss:// or unix://")
+            for url in ("", "foo", "http://u:canary@redis:6379/0", "redis:canary@redis", "REDISS://u:canary@redis/0")
         ),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_cert_reqs=none"}, "redis_url sets ssl_cert_reqs"),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_check_hostname=false"}, "redis_url sets ssl_check_hostname"),
@@ -127,7 +149,7 @@ def test_what_would_be_open_or_without_effect_is_refused(values: dict[str, str],
     [
         {"kafka_bootstrap": "kafka-2:9092", "redis_url": "redis://redis:6379/0", "allow_insecure": "true"},
         {"kafka_bootstrap": "kafka-2:9092", "kafka_security": "SSL", "redis_url": "rediss://redis:6379/0"},
-        {"kafka_bootstrap": "localhost:1, [::1]:2", "redis_url": "redis://localhost:6379/0"},
+        {"kafka_bootstrap": "localhost:1, [::1]:2,127.0.0.1,[::1]", "redis_url": "redis://localhost:6379/0"},
         {"redis_url": "unix:///run/redis.sock"},
     ],
 )
@@ -183,17 +205,30 @@ def test_a_wrong_secret_is_not_repeated_in_the_error(tmp_path: Path, monkeypatch
 def test_a_misspelt_key_of_the_file_is_an_error(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "streamer.toml").write_text(text)
     monkeypatch.setenv("STREAMER_SETTINGS_FILE", str(tmp_path / "streamer.toml"))
-    with pytest.raises(SettingsError, match="is no setting"):
+    with pytest.raises(SettingsError, match=r"^.*/streamer.toml:1: \w+ is no setting"):
         settings.load()
 
 
-@pytest.mark.parametrize("content", [b"partitions = = 4\n", b"\xff\xfe"])
-def test_a_file_that_is_no_toml_is_one_sentence(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_value_is_told_with_its_line_if_it_comes_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "streamer.toml"
+    file.write_text('app = "cx"\n\npartitions = 0\nrollup_partitions = 0\n')
+    monkeypatch.setenv("STREAMER_SETTINGS_FILE", str(file))
+    monkeypatch.setenv("STREAMER_ROLLUP_PARTITIONS", "-1")
+    assert run("check").stderr.splitlines() == [
+        f"error: {file}:3: partitions: input should be greater than or equal to 1, not 0",
+        "error: rollup_partitions: input should be greater than or equal to 1, not '-1' (environment: STREAMER_ROLLUP_PARTITIONS)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"\npartitions = = 4\n", ":2: no TOML: invalid value"), (b"\xff\xfe", ": not text in UTF-8")]
+)
+def test_a_file_that_is_no_toml_is_one_sentence(content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "streamer.toml").write_bytes(content)
     monkeypatch.setenv("STREAMER_SETTINGS_FILE", str(tmp_path / "streamer.toml"))
     result = run("check")
     assert result.exit_code == 2
-    assert str(tmp_path / "streamer.toml") in result.stderr
+    assert f"{tmp_path}/streamer.toml{said}" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["STREAMER_SETTINGS_FILE", "STREAMER_SECRETS_DIR"])
@@ -201,6 +236,30 @@ def test_a_named_file_or_directory_that_is_missing_is_an_error_and_not_silence(n
     monkeypatch.setenv(name, "/nonexistent")
     with pytest.raises(SettingsError, match=f"{name} names /nonexistent, which is not there"):
         settings.load()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("STREAMER_SETTINGS_FILE", "file"), ("STREAMER_SECRETS_DIR", "directory")])
+def test_a_directory_is_no_file_and_a_file_no_directory(name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f").touch()
+    path = tmp_path if kind == "file" else tmp_path / "f"
+    monkeypatch.setenv(name, str(path))
+    result = run("check")
+    assert (result.exit_code, result.stderr) == (2, f"error: {name} names {path}, which is no {kind}\n")
+
+
+def test_a_secret_that_is_a_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "streamer_kafka_password").mkdir()
+    monkeypatch.setenv("STREAMER_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"/streamer_kafka_password cannot be read: found a directory instead$"):
+        settings.load()
+
+
+def test_a_misspelt_secret_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "streamer_kafka_pasword").write_text("canary")
+    (tmp_path / "another_programs").write_text("canary")
+    monkeypatch.setenv("STREAMER_SECRETS_DIR", str(tmp_path))
+    result = run("check")
+    assert (result.exit_code, result.stderr) == (0, f"warning: {tmp_path}/streamer_kafka_pasword is no setting and has no effect\n")
 
 
 def test_a_misspelt_variable_is_a_warning_because_platforms_set_some_of_our_prefix(monkeypatch: pytest.MonkeyPatch) -> None:

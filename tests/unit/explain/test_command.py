@@ -138,7 +138,17 @@ def test_ids_cannot_write_to_the_terminal(files: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nobody", "{history}"], "nothing in this log is called 'nobody'"),
+        (["nobody", "{history}"], "nothing in this log is called 'nobody' (looked for: customer, journey), and no rule"),
+        (
+            ["many-leaves", "{history}", "--definitions", "{rules}"],
+            '(looked for: customer, journey), and no rule: did you mean "many-leave"?',
+        ),
+        (
+            ["rule:many-leaves", "{history}", "--definitions", "{rules}"],
+            "no rule 'many-leaves': did you mean \"many-leave\", or name those",
+        ),
+        (["", "{history}"], "name what is to be explained: a customer"),
+        ([" ", "{history}"], "name what is to be explained: a customer"),
         (["alert:0123456789abcdef", "{history}"], "nothing in this log is called '0123456789abcdef'"),
         (["anna"], "name a history file after what is to be explained"),
         (["anna", "{history}", "--topic"], "and not both"),

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from streamer.cli import app
 from streamer.errors import DefinitionsError, InputError
+from streamer.metrics.catalogue import METRICS
 
 MAPPING = """
 source = "/crm"
@@ -52,6 +53,18 @@ def test_replay_for_people_has_the_same_numbers(files: list[str]) -> None:
     assert "3 touchpoints of 3 rows" in said
     assert "handoff_rate" in said
     assert "1 records to dead-letters: missing_customer" in said
+
+
+def test_where_no_terminal_is_nothing_is_cut(files: list[str]) -> None:
+    heading, *rows = run("replay", *files).stdout.splitlines()
+    assert (
+        heading
+        == "3 touchpoints of 3 rows, 2026-01-01T00:00:00.000Z to 2026-01-02T01:00:00.000Z: 2 applied, 0 duplicate, 0 late, 1 dead lettered"
+    )
+    cells = [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows if row.startswith("│")]
+    metrics = {metric.id for metric in METRICS}
+    assert {row[1] for row in cells if row[0] in metrics} == {"lifetime"}
+    assert all(row[0] in metrics for row in cells)
 
 
 def test_an_open_replay_shows_the_windows_as_of_the_last_event(files: list[str]) -> None:
@@ -112,7 +125,22 @@ def test_labels_are_written_as_json_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [["--out", "-", "--live"], ["--live", "--start", "2026-01-01T00:00:00Z"], ["--out", "-", "--start", "soon"], ["--out", "/absent/f"]],
+    [
+        ["--out", "-", "--live"],
+        ["--live", "--start", "2026-01-01T00:00:00Z"],
+        ["--out", "-", "--start", "soon"],
+        ["--out", "/absent/f"],
+        ["--out", "-", "--start", "9999-12-31T23:59:00Z"],
+        ["--out", "-", "--start", "0001-01-01T00:00:00Z"],
+        ["--out", "-", "--incident", "payment-outage@+10h,30m"],
+        ["--out", "-", "--incident", "payment-outage@-3h,2h"],
+    ],
 )
 def test_options_that_contradict_each_other_are_refused(options: list[str]) -> None:
     assert isinstance(run("simulate", *options).exception, InputError)
+
+
+@pytest.mark.parametrize("option", ["--hours", "--rate", "--history-rate", "--seconds"])
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300"])
+def test_a_simulation_without_bounds_is_refused(option: str, value: str) -> None:
+    assert run("simulate", "--hours", "0.1", option, value, "--out", "-").exit_code == 2

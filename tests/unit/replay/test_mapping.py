@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,7 @@ def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("source = ", "Invalid value"),
+        ("source = ", "no TOML: invalid value"),
         (HEAD, "touchpoint"),
         (HEAD + "touchpoint = []", r"no \[\[touchpoint\]\] block"),
         (HEAD + "extra = 1\n" + BLOCK, "extra"),
@@ -138,8 +139,25 @@ def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
 def test_a_mistake_in_the_file_is_one_sentence_with_the_files_name(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         mapping(tmp_path, text)
-    assert "m.toml" in str(caught.value)
+    assert re.match(r".*/m\.toml:[0-9]+: ", str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (HEAD + "\n= 3", 4),
+        (HEAD + "extra = 1\n" + BLOCK, 3),
+        (HEAD + BLOCK + 'custmer_id = "x"\n', 8),
+        (HEAD + BLOCK + BLOCK + 'step = { column = "a", table = "steps" }\n', 13),
+        (HEAD + BLOCK + BLOCK.replace("customer_id", "account_id"), 8),
+        (HEAD + BLOCK + BLOCK.replace('type = "case.updated"\n', "type = 7\n"), 9),
+        (HEAD.replace('"at"', '"at", zone = "Mars/Olympus"') + BLOCK, 2),
+    ],
+)
+def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    with pytest.raises(InputError, match=f"m.toml:{line}: "):
+        mapping(tmp_path, text)
 
 
 def test_the_example_and_the_field_names_of_the_reference_are_true(tmp_path: Path) -> None:

@@ -317,8 +317,11 @@ def test_incidents_are_placed_after_the_start_or_before_the_pasts_end(text: str,
         ("payment-outage:platform=amiga@+1m,1m", "unknown platform; known are desktop"),
         ("slow-queue:platform=ios@+1m,1m", "slow-queue cannot be limited by platform, but by channel, region"),
         ("payment-outage@+1y,1m", "expected a duration"),
+        ("payment-outage@+1m,0s", "it lasts no time"),
+        ("payment-outage@+1h,1m", "nobody is simulated while it lasts, only from 2026-01-01T00:00:00.000Z to 2026-01-01T01:00:00.000Z"),
+        ("payment-outage@-90m,30m", "nobody is simulated while it lasts"),
     ],
 )
 def test_an_incident_that_makes_no_sense_is_one_sentence(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        parse_incident(text, start_ms=T0, now_ms=T0)
+        parse_incident(text, start_ms=T0, now_ms=T0 + HOUR, end_ms=T0 + HOUR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,21 @@ def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
         runner.invoke(app, ["events", "check", str(tmp_path / "missing")], catch_exceptions=False)
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         runner.invoke(app, ["events", "check", str(tmp_path)], catch_exceptions=False)
+
+
+def test_a_compressed_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl.gz"
+    file.write_bytes(gzip.compress("\n".join(LINES).encode()))
+    assert runner.invoke(app, ["events", "check", str(file)]).output == GOLDEN
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_nothing_to_check_is_an_input_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text(text)
+    for file in (str(tmp_path / "events.jsonl"), "-"):
+        error = runner.invoke(app, ["events", "check", file], input=text).exception
+        assert isinstance(error, InputError)
+        assert str(error) == f"{file}: there is no event in it"
 
 
 def test_schema_prints_the_committed_schema() -> None:

@@ -168,6 +168,9 @@ def test_one_metric_is_compared_with_what_it_is_made_of(small: str) -> None:
     assert [row["metric"] for row in answer["metrics"]] == ["repeat_rate", "effort_mean"]
     named = [row["counter"] for row in answer["counters"]]
     assert named == ["CONTACTS", "REPEAT_CONTACTS", "ISSUES", "EFFORT_TENTHS", "EFFORT_TENTHS_SQUARED"]
+    said = run("verify", small, "--metric", "repeat_rate").stdout
+    assert "Metrics, by slice and window" in said
+    assert "Entity rules" not in said
 
 
 def test_a_limit_that_cut_is_named_and_is_no_mismatch(tmp_path: Path) -> None:
@@ -198,6 +201,9 @@ def test_label_values_beyond_their_limit_are_named_and_are_no_mismatch(small: st
     [
         (["--metric", "happiness"], "no such metric"),
         (["--from", "yesterday"], "--from"),
+        (["--from", f"{START}1:00:00Z", "--to", f"{START}0:30:00Z"], "--from is not before --to"),
+        (["--from", "2027-01-01T00:00:00Z"], "the log is from 2026-01-01T00:00:00.000Z to 2026-01-01T01:00:00.000Z"),
+        (["--to", "2025-01-01T00:00:00Z", "--metric", "touchpoints"], "between --from and --to there is nothing"),
         (["--as-written", "--shuffle", "1"], "exclude each other"),
         (["--metrics-file", "/absent/verify.prom"], "cannot be written"),
     ],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from collections import Counter as Tally
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -295,3 +298,12 @@ def test_without_duckdb_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(InputError, match="DuckDB, which is not installed"):
         recount([], definitions(), Clocks({}))
+
+
+def test_ctrl_c_ends_a_statement_as_it_ends_everything_else() -> None:
+    schema, *_ = statements(definitions())
+    endless = "CREATE TABLE endless AS SELECT sum(a.range * b.range % 7) AS n FROM range(1000000) a, range(1000000) b"
+    timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        recount([], definitions(), Clocks({0: 0}), [schema, endless, ""])

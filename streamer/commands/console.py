@@ -1,0 +1,18 @@
+"""Standard output for people."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rich.console import Console
+
+# Wider than any table: one row a line for whatever reads it.
+_UNCUT: Final = 1 << 16
+
+
+def console(width_in_a_file: int = _UNCUT, **options: Any) -> Console:
+    """Standard output as wide as the terminal; where it is none, as wide as is said, by default so that nothing is cut or wrapped."""
+    found = Console(**options)
+    if not found.is_terminal:
+        found.width = width_in_a_file
+    return found
