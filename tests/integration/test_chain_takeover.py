@@ -43,7 +43,7 @@ OUTCOMES: Final = ("applied", "duplicate", "late", "dead_lettered", "ignored")
 SIMULATION: Final = ("--hours", "24", "--rate", "0.25", "--customers", "800", "--seed", "7", "--incident", "payment-outage@+10h,60m")
 # Small fetches and checkpoints: the middle of the history lasts for many checkpoints, and the kill falls between two of them.
 PACE: Final = {
-    "SESSION_TIMEOUT_SECONDS": "6", "FETCH_MAX_RECORDS": "25", "CHECKPOINT_EVENTS": "25", "CHECKPOINT_INTERVAL_SECONDS": "0.2",
+    "SESSION_TIMEOUT_SECONDS": "6", "FETCH_MAX_RECORDS": "15", "CHECKPOINT_EVENTS": "15", "CHECKPOINT_INTERVAL_SECONDS": "0.2",
 }  # fmt: skip
 
 
