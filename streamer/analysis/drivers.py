@@ -37,16 +37,14 @@ MEASURES: Final = {
 _FINDERS: Final = frozenset({"digital", "service"})
 # Journey instances with friction count when the first of it comes, not in the pane of their start as the counter does: what comes after an
 # answer does not go before it.
-_FRICTION: Final = """
-CREATE TABLE gone_through AS
-SELECT key, counter, n, changes.t AS happened FROM changes JOIN events USING (event)
-UNION ALL
-SELECT key, 'FRICTION_INSTANCES', 1, min(events.t)
-FROM friction JOIN named USING (event) JOIN events USING (event, key)
-WHERE named_after IS NOT NULL GROUP BY key, journey_no, named_after
-"""
 _BEFORE: Final = """
-WITH latest AS (
+WITH gone_through AS (
+    SELECT key, counter, n, changes.t AS happened FROM changes JOIN events USING (event)
+    UNION ALL
+    SELECT key, 'FRICTION_INSTANCES', 1, min(events.t)
+    FROM friction JOIN named USING (event) JOIN events USING (event, key)
+    WHERE named_after IS NOT NULL GROUP BY key, journey_no, named_after
+), latest AS (
     SELECT key, max(t) AS t, max_by(score, place) AS score FROM answers
     WHERE instrument = $instrument AND scope = $scope AND score BETWEEN $low AND $high AND t - $span >= $begin
     GROUP BY key
@@ -114,7 +112,6 @@ def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed:
             raise InputError(f"--measure {name!r}: there is no such measure; known are {', '.join(MEASURES)}")
     for chapter in sorted(_FINDERS & log.definitions.chapters):
         log.run(f"61_{chapter}.sql")
-    log.rows(_FRICTION)
     rows = log.rows(_BEFORE, {
         "instrument": measure.instrument, "scope": measure.scope, "span": days * DAY_MS, "begin": log.begin_ms,
         "low": measure.bands[0].low, "high": measure.bands[-1].high,

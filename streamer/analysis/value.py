@@ -37,7 +37,7 @@ _HUNDREDTHS: Final = 100
 _LISTED: Final = 10
 _POINTS_MAX: Final = 1_000
 
-_STANDING: Final = """
+_WORTH: Final = """
 CREATE TEMP TABLE worth AS
 SELECT o.key, t, min(t) OVER (PARTITION BY o.key) AS first,
     hundredths - coalesce(back, 0) AS hundredths,
@@ -173,7 +173,7 @@ def analyse(log: Log, *, currency: str | None, margin: float | None, discount: f
     unit, left_out = log.currency(currency)
     settings = log.definitions.commerce
     share = margin if margin is not None else 1.0 if settings is None else float(settings.margin_share)
-    log.rows(_STANDING, {"currency": unit})
+    log.rows(_WORTH, {"currency": unit})
     customers = ranked(log.rows(_CUSTOMERS), margin=share, end_ms=log.end_ms)
     if len(customers) < DECILES:
         raise InputError(f"tenths need at least {DECILES} customers with an order that stands, and this history has {len(customers)}")

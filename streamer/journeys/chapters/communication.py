@@ -34,9 +34,9 @@ _MISSED: Final = int(Counter.DUE_DATES_MISSED)
 # Changes of owner of one case that wait to be told.
 _CHANGES_MAX: Final = 20
 
-# What is kept of a case: t, cell: of its opening; heard: when the customer heard from us last, or the opening; severity; owner;
+# What is kept of a case: cell: of its opening; heard: when the customer heard from us last, or the opening; severity; owner;
 # touched: its latest event; silent, was_silent: now, ever; unowned; silent_due, owner_due: when it will be, or 0; changes: of owner,
-# not told yet. Where a rule wants the events behind what deadlines count: opened, heard_of: those of t and heard; and that of a change.
+# not told yet. Where a rule wants the events behind what deadlines count: opened, heard_of: of the opening and of heard; and of a change.
 # Once a due date has been told: due_date: the latest; date_due: the same until it has come, or 0; acted: whether the owner has done
 # something since; overdue: whether it has come without that; promised: the event that told it, where a rule wants it.
 _Case = dict[str, Any]
@@ -130,7 +130,7 @@ class Communication(Chapter):
             sink.note("cut_communication")
         t, cell = event.time, self.cells.own(event)
         case: _Case = {
-            "t": t, "cell": cell.packed, "heard": t, "severity": event.severity, "owner": owner, "touched": t,
+            "cell": cell.packed, "heard": t, "severity": event.severity, "owner": owner, "touched": t,
             "silent": False, "was_silent": False, "unowned": False,
             "silent_due": t + self._within(event.severity), "owner_due": 0 if owner else t + self._owner_within, "changes": [],
         }  # fmt: skip

@@ -136,8 +136,6 @@ class Service(Chapter):
         if resolves:
             self._served(kept, "unresolved", name, event.time, sink)
             self._first_contact.resolved(kept.data, name, issue["reason"], event, sink)
-        if contact:
-            self._first_contact.contacted(kept.data, name, issue["reason"], event, sink)
         friction = self._contact(kept, issue, name, event, sink) if contact else 0
         again = 0
         if roles.moves:
@@ -195,6 +193,7 @@ class Service(Chapter):
 
     def _contact(self, kept: Kept, issue: dict[str, Any], name: str, event: Touchpoint, sink: Sink) -> int:
         """A contact begins; returns how many templates before it have been no help."""
+        self._first_contact.contacted(kept.data, name, issue["reason"], event, sink)
         unhelpful = [one for one in issue["templates"] if event.time - one[0] <= self._template_within]
         for time, packed in unhelpful:
             sink.count(_GENERIC, self.cells.unpack(packed), time)

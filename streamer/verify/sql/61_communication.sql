@@ -41,7 +41,7 @@ SELECT * EXCLUDE (began), row_number() OVER life AS nth,
     lead(t) OVER life AS next_t,
     min(CASE WHEN closes THEN t END) OVER whole AS closed_at,
     -- Until when its deadlines count: an event at exactly a deadline comes after it.
-    coalesce(min(CASE WHEN closes THEN t END) OVER whole, max(t) OVER whole + setting('communication', 'forget_after')::BIGINT) AS last_moment
+    coalesce(closed_at, max(t) OVER whole + setting('communication', 'forget_after')::BIGINT) AS last_moment
 FROM (
     SELECT *, min(CASE WHEN may_open THEN place END) OVER (PARTITION BY key, "case", span) AS began
     FROM (
@@ -59,7 +59,7 @@ WINDOW life AS (PARTITION BY key, "case", span ORDER BY place), whole AS (PARTIT
 
 -- Silence: from hearing something (or the opening) on, until hearing something again; its length depends on the severity known.
 CREATE TABLE silences AS
-SELECT key, "case", span, stretch, any_value(opened) AS opened, any_value(opened_by) AS opened_by, min(greatest(t, expected)) AS moment,
+SELECT key, "case", span, stretch, any_value(opened_by) AS opened_by, min(greatest(t, expected)) AS moment,
     any_value(part) AS part, min(CASE WHEN expected > t THEN at_deadline(expected) ELSE after_event(t, place) END) AS since
 FROM (
     SELECT *, heard_at + setting('communication',
