@@ -97,13 +97,16 @@ class Contacts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Effort(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Weights of the effort index (E7), in points; `medium` and `high` are the bands' bounds (high: above it). [H]"""
+    """Weights of the effort index (E7), in points, the last three of what chapters find; the bands' bounds (high: above it). [H]"""
 
     repeat_contact: Weight = 3
     cold_transfer: Weight = 2
     warm_transfer: Weight = 1
     channel_switch: Weight = 1.5
     ping_pong: Weight = 1
+    repeated_field: Weight = 2
+    generic: Weight = 1
+    error_loop: Weight = 1
     medium: float = 2
     high: float = 5
 

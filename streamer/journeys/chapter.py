@@ -29,7 +29,8 @@ class Chapter:
     id: as in the catalogue. types: event types or `prefix.*`, as in the definitions file. evidenced: by counter, whether the events behind
     its changes are wanted; a deadline's is kept only then. moved: whether a signal that rules see may have changed with the event or the
     deadline just applied; true before a deadline. first_look: whether a rule that names one of its signals holds of a customer of whom
-    nothing is known, and so is looked at with the first event. watched: whether any rule names one.
+    nothing is known, and so is looked at with the first event. watched: whether any rule names one. effort_tenths: what the event just
+    applied adds to the effort index of its issue and its journeys, in tenths of a point.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Chapter:
         self.evidenced = evidenced
         self.moved = self.first_look = True
         self.watched = False
+        self.effort_tenths = 0
 
     @abstractmethod
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:

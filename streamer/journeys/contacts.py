@@ -40,13 +40,14 @@ _BY_KEY: Final = "\x1f"
 
 
 class Signals(NamedTuple):
-    """Effort signals that one event gave."""
+    """Effort signals that one event gave. found_tenths: the effort, in tenths of a point, of what chapters have found in it."""
 
     switches: int = 0
     repeats: int = 0
     transfers: int = 0
     cold: int = 0
     ping_pongs: int = 0
+    found_tenths: int = 0
 
     @property
     def total(self) -> int:
@@ -197,6 +198,14 @@ class ContactFold:
         if len(state.resolved) > self._resolutions_limit:
             del state.resolved[next(iter(state.resolved))]
             sink.note("cut_resolutions")
+
+    def add_effort_of(self, issue: Issue, event: Touchpoint, tenths: int, sink: Sink) -> None:
+        """Raise the effort index for something else than a contact event's own signals."""
+        self.add_effort(issue, tenths, sink)
+        cause = packed_cause_of(event)
+        if not issue.causes or issue.causes[-1] != cause:
+            issue.cause_count += 1
+            remember(issue.causes, cause, self._evidence_limit)
 
     def add_effort(self, issue: Issue, tenths: int, sink: Sink) -> None:
         """Raise an issue's effort index; its sum, squares and band are counted in the pane of the issue's start."""

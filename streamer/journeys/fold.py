@@ -111,30 +111,32 @@ class Fold:
             issue, signals = self._contact(state, plan, event, sink)
         if plan.case and self._cases.apply(state, event, sink):
             signals = signals._replace(ping_pongs=1)
-            issue = state.issues.get(self._issue_key(state, event))
-            if issue is not None:
-                self._contacts.add_effort(issue, self._contacts.ping_pong_tenths, sink)
+            issue = self._add_effort(state, event, self._contacts.ping_pong_tenths, sink)
         if plan.journeys:
             self._journeys(state, plan, event, sink)
         if plan.links:
             for instance in instances.suppress_open(state, event.time, sink):
                 self._gone(state, instance, event.time, sink)
-        friction = self._chapters(state, plan, event, sink) if plan.chapters else 0
+        friction = found_tenths = 0
+        if plan.chapters:
+            friction, found_tenths = self._chapters(state, plan, event, sink)
+            if found_tenths:
+                signals = signals._replace(found_tenths=found_tenths)
+                issue = self._add_effort(state, event, found_tenths, sink)
         effort = 0 if signals is NONE or signals is QUIET else signals.total
         if effort or friction or plan.friction:
             self._friction(state, event, int(plan.friction) + friction + effort, signals, sink)
         if issue is not None and signals is not NONE:
-            self.episodes.issue(state, issue, event.time, sink, effort=effort > 0)
+            self.episodes.issue(state, issue, event.time, sink, effort=effort > 0 or found_tenths > 0)
         if plan.contact:
             self.episodes.journeys(state, event.time, sink)
-        self._customer_rules(state, plan, event, sink)
+        self._customer_rules(state, plan, event, sink, core=plan.contact or plan.case or found_tenths > 0)
         return plan.active or event.analytics_consent is not None
 
-    def _customer_rules(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
+    def _customer_rules(self, state: State, plan: Plan, event: Touchpoint, sink: Sink, *, core: bool) -> None:
         moved = [chapter.id for chapter in plan.watched if chapter.moved]
         if self._rules_on_steps and (plan.journeys or plan.links) and self._has_steps_moved(state):
             moved.append(_STEPS)
-        core = plan.contact or plan.case
         if core or moved:
             self.episodes.customer(state, event.time, sink, tuple(moved), core)
 
@@ -143,13 +145,21 @@ class Fold:
         steps = self._steps
         return steps is not None and (steps.moved or (steps.first_look and _STEPS not in state.kept))
 
-    def _chapters(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> int:
-        """What the chapters of the catalogue make of it; returns the friction signals it is."""
-        friction = 0
+    def _add_effort(self, state: State, event: Touchpoint, tenths: int, sink: Sink) -> Issue | None:
+        """Effort that is no contact: of the event's issue, if that is open."""
+        issue = state.issues.get(self._issue_key(state, event))
+        if issue is not None:
+            self._contacts.add_effort_of(issue, event, tenths, sink)
+        return issue
+
+    def _chapters(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> tuple[int, int]:
+        """What the chapters of the catalogue make of it; returns the friction signals it is, and the effort, in tenths of a point."""
+        friction = found_tenths = 0
         for chapter in plan.chapters:
             found = state.kept.get(chapter.id)
             kept = Kept() if found is None else found
             friction += chapter.apply(kept, event, state, sink)
+            found_tenths += chapter.effort_tenths
             if not kept.data:
                 state.kept.pop(chapter.id, None)
                 continue
@@ -157,7 +167,7 @@ class Fold:
                 state.kept[chapter.id] = kept
             if chapter.watched and chapter.is_evidence(event):
                 kept.add_cause(packed_cause_of(event), self._evidence_limit)
-        return friction
+        return friction, found_tenths
 
     def _contact(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> tuple[Issue | None, Signals]:
         key = self._issue_key(state, event)
@@ -239,6 +249,7 @@ class Fold:
             instance.transfers += signals.transfers
             instance.cold += signals.cold
             instance.ping_pongs += signals.ping_pongs
+            instance.found_tenths += signals.found_tenths
             self.episodes.journey(state, instance, event.time, sink)
 
     def _consent(self, state: State, event: Touchpoint, sink: Sink) -> None:

@@ -71,6 +71,7 @@ class Signals:
             points: float = (
                 instance.repeats * effort.repeat_contact + instance.switches * effort.channel_switch
                 + instance.cold * effort.cold_transfer + warm * effort.warm_transfer + instance.ping_pongs * effort.ping_pong
+                + instance.found_tenths / 10
             )  # fmt: skip
             return points
         if name in _WHO:

@@ -68,12 +68,13 @@ class Instance:
 
     due: when open, the abandonment deadline; when abandoned, the end of recoverability. deadline_ms and recoverable_ms are
     those of the definitions it started under. number: tells it from every other of its journey, where a chapter needs that, else -1.
-    levels: the levels of value it has seen, as bits.
+    levels: the levels of value it has seen, as bits. found_tenths: the effort that chapters have found in its events, in tenths of a point.
     """
 
     __slots__ = (
-        "abandoned_at", "cause_count", "causes", "cell", "cold", "currency", "deadline_ms", "due", "friction", "ids", "journey", "last",
-        "levels", "number", "ping_pongs", "recoverable_ms", "repeats", "started", "step", "switches", "transfers", "value_minor",
+        "abandoned_at", "cause_count", "causes", "cell", "cold", "currency", "deadline_ms", "due", "found_tenths", "friction", "ids",
+        "journey", "last", "levels", "number", "ping_pongs", "recoverable_ms", "repeats", "started", "step", "switches", "transfers",
+        "value_minor",
     )  # fmt: skip
 
     def __init__(
@@ -95,7 +96,7 @@ class Instance:
         self.causes: list[bytes] = []
         self.cause_count = 0
         self.number = -1
-        self.levels = 0
+        self.levels = self.found_tenths = 0
 
     @property
     def key(self) -> str:
@@ -109,7 +110,7 @@ class Instance:
         return (
             self.journey, self.ids, self.started, self.due, self.deadline_ms, self.recoverable_ms, self.cell.packed, self.last,
             self.abandoned_at, self.step, self.friction, self.switches, self.repeats, self.transfers, self.cold, self.value_minor,
-            self.currency, self.causes, self.cause_count, self.ping_pongs, self.number, self.levels,
+            self.currency, self.causes, self.cause_count, self.ping_pongs, self.number, self.levels, self.found_tenths,
         )  # fmt: skip
 
 
@@ -303,7 +304,7 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
     Instance: (
         "journey", "ids", "started", "due", "deadline_ms", "recoverable_ms", "cell", "last", "abandoned_at", "step", "friction",
         "switches", "repeats", "transfers", "cold", "value_minor", "currency", "causes", "cause_count", "ping_pongs",
-        "number", "levels",
+        "number", "levels", "found_tenths",
     ),
     Issue: (
         "key", "started", "last", "due", "cell", "reason", "severity", "group", "resolved_at", "contacts", "repeats", "switches",
@@ -323,7 +324,7 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
 # value out of one at a tenth of what it costs to ask a sequence for it. Nobody else has it, so what it holds is taken over, not copied.
 Row = list[Any]
 
-_INSTANCE_ADDED: Final[Row] = [0, "", 0, 0, 0, 0, 0, 0, "", [], 0, 0, -1, 0]
+_INSTANCE_ADDED: Final[Row] = [0, "", 0, 0, 0, 0, 0, 0, "", [], 0, 0, -1, 0, 0]
 _ISSUE_ADDED: Final[Row] = ["", "", "", 0, 0, 0, 0, 0, 0, 0, 0, None, False, [], 0, []]
 _CASE_ADDED: Final[Row] = ["", 0, 0]
 _EPISODE_ADDED: Final[Row] = [{}, [], 0, "", False, []]
@@ -371,6 +372,7 @@ def _instance_of(packed: Row, cell_of: CellOf) -> Instance:
     one.abandoned_at, one.step, one.friction, one.switches, one.repeats = row[8], row[9], row[10], row[11], row[12]
     one.transfers, one.cold, one.value_minor, one.currency = row[13], row[14], row[15], row[16]
     one.causes, one.cause_count, one.ping_pongs, one.number, one.levels = _causes_of(row[17]), row[18], row[19], row[20], row[21]
+    one.found_tenths = row[22]
     return one
 
 

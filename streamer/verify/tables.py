@@ -135,7 +135,8 @@ def _contacts(definitions: Definitions) -> dict[str, list[list[Any]]]:
     }  # fmt: skip
     weights = {
         "repeat": effort.repeat_contact, "cold": effort.cold_transfer, "warm": effort.warm_transfer,
-        "switch": effort.channel_switch, "ping_pong": effort.ping_pong,
+        "switch": effort.channel_switch, "ping_pong": effort.ping_pong, "repeated_field": effort.repeated_field,
+        "generic": effort.generic, "error_loop": effort.error_loop,
     }  # fmt: skip
     return {
         "kind_patterns": [[kind, pattern] for kind, patterns in kinds.items() for pattern in patterns],

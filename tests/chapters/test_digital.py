@@ -59,6 +59,11 @@ when = "rage_clicks + error_loops + page_loops + step_ping_pongs + confusions + 
 id = "friction"
 on = "journey"
 when = "friction >= 1"
+show = ["effort_index"]
+[[rule]]
+id = "effort"
+on = "issue"
+when = "effort_index >= 1"
 """
 )
 SPAN_MS = 45 * MINUTE
@@ -238,9 +243,23 @@ def test_what_is_seen_in_raw_events_is_friction_of_the_journey_it_names() -> Non
     assert [alert.rule.id for alert in run.alerts if alert.state == "firing"] == ["friction"]
     assert folded(begun, *clicks(60, 60.1, 60.2, session="t")).total("FRICTION_INSTANCES") == 0
     said: Event = (1, "friction.signal", {"session_id": "s", "friction": {"kind": "rage_click"}})
-    assert folded(begun, said).alerts[-1].metric.signals == {"friction": 1}, "what a client says is one signal, not two"
+    assert folded(begun, said).alerts[-1].metric.signals == {"friction": 1, "effort_index": 0.0}, "what a client says is one signal"
     searched: Event = (1, "knowledge.searched", {"session_id": "s", "search": {"results": 0}})
     assert folded(begun, searched).total("FRICTION_INSTANCES") == 0, "a search without results is none"
+
+
+def test_an_error_loop_is_effort_of_the_issue_and_the_journey_that_it_names() -> None:
+    def failing(*seconds: float, reason: str = "delivery") -> list[Event]:
+        return [(at, kind, {**fields, "issue": {"reason": reason}}) for at, kind, fields in errors(*seconds)]
+
+    called: Event = (0, "contact.started", {"issue": {"reason": "delivery"}})
+    begun: Event = (0, "checkout.started", {"session_id": "s"})
+    assert folded(called, *failing(60, 70)).total("EFFORT_TENTHS") == 0
+    assert folded(called, *failing(60, 70, 80, 90)).total("EFFORT_TENTHS") == 10, "once per burst"
+    assert folded(called, *failing(60, 70, 80, reason="billing")).total("EFFORT_TENTHS") == 0
+    said: Event = (1, "friction.signal", {"session_id": "s", "friction": {"kind": "error_loop"}, "issue": {"reason": "delivery"}})
+    assert folded(called, said).total("EFFORT_TENTHS") == 10, "whoever has seen it"
+    assert folded(begun, *failing(60, 70, 80)).alerts[0].metric.signals == {"friction": 1, "effort_index": 1.0}
 
 
 def test_the_signals_of_open_sessions_are_an_alert_with_only_them_as_evidence() -> None:

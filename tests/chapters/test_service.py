@@ -66,6 +66,15 @@ when = "bot_fallbacks >= 2"
 id = "friction"
 on = "journey"
 when = "friction >= 1"
+show = ["effort_index"]
+[[rule]]
+id = "effort-of-issue"
+on = "issue"
+when = "effort_index >= 2"
+[[rule]]
+id = "effort-of-customer"
+on = "customer"
+when = "effort_index >= 4"
 """
 )
 WAITS = (0, "9.9", 10, 10.0004, 15, 29.5, 45, 100, 250, 599.9995, "601", 1500, 3_600, 3_600.001, 1e5)
@@ -368,12 +377,14 @@ def test_the_rules_that_the_page_gives_are_right() -> None:
 
 def test_asking_again_and_bots_that_do_not_understand_are_alerts_with_their_evidence() -> None:
     run = folded(started(0), captured(1), captured(2), captured(3))
-    assert [(alert.rule.id, alert.state) for alert in run.alerts] == [("asked-again", "firing"), ("asked-again", "resolved")]
-    assert run.alerts[0].metric.signals == {"captures_of_field": 3, "info_repeats": 2}
-    assert [evidence.type for evidence in run.alerts[0].evidence][-3:] == ["info.captured"] * 3
+    fired, ended = [alert for alert in run.alerts if alert.rule.id == "asked-again"]
+    assert (fired.state, ended.state) == ("firing", "resolved")
+    assert fired.metric.signals == {"captures_of_field": 3, "info_repeats": 2}
+    assert [evidence.type for evidence in fired.evidence][-3:] == ["info.captured"] * 3
     run = folded(started(0), handled(1, bot_fallbacks=2))
     assert [(alert.rule.id, alert.state) for alert in run.alerts] == [("bot", "firing"), ("bot", "resolved")]
-    assert folded(started(0), handled(1, bot_fallbacks=1), handled(2, bot_fallbacks=1)).alerts == [], "in one contact, not in all"
+    run = folded(started(0), handled(1, bot_fallbacks=1), handled(2, bot_fallbacks=1))
+    assert "bot" not in {alert.rule.id for alert in run.alerts}, "in one contact, not in all"
 
 
 def test_asking_again_is_friction_of_the_case_that_it_names() -> None:
@@ -383,6 +394,44 @@ def test_asking_again_is_friction_of_the_case_that_it_names() -> None:
     asked = [of_case(at, "info.captured", info={"field": "account"}) for at in (1, 2)]
     assert folded(of_case(0, "case.opened"), asked[0]).total("FRICTION_INSTANCES") == 0
     assert folded(of_case(0, "case.opened"), *asked).total("FRICTION_INSTANCES") == 1
+
+
+def effort(*events: Event) -> int:
+    """In tenths of a point, of all issues."""
+    return folded(*events).total("EFFORT_TENTHS")
+
+
+def test_asking_again_and_generic_service_are_effort_of_the_open_issue() -> None:
+    verified = (of_issue(2, "auth.verified"), of_issue(3, "handoff.accepted"), of_issue(4, "auth.verified"))
+    assert effort(started(0), captured(1), captured(2)) == 20
+    assert effort(started(0), captured(1), captured(2), captured(3)) == 40
+    assert effort(started(0), *verified) == 20, "an identity check by other people"
+    assert effort(started(0), handled(1, bot_fallbacks=2), handled(2, tag="generic")) == 20
+    assert effort(started(0), handled(1, template_id="t"), started(5)) == 10, "a template that was no help"
+    assert effort(started(0), captured(1), captured(2, issue="i-2"), captured(3, issue="i-2")) == 0, "of an issue that no contact began"
+    assert effort(started(0), captured(60), captured(69.9)) == 20
+    assert effort(started(0), captured(60), captured(70)) == 0, "the issue is over"
+
+
+def test_effort_that_the_chapter_finds_is_an_alert_with_the_events_behind_it() -> None:
+    run = folded(started(0), captured(1), captured(2), captured(3))
+    fired = [alert for alert in run.alerts if alert.rule.id == "effort-of-issue" and alert.state != "resolved"]
+    assert [(alert.state, alert.metric.signals) for alert in fired] == [
+        ("firing", {"effort_index": 2.0}),
+        ("amended", {"effort_index": 4.0}),
+    ]
+    assert [evidence.type for evidence in fired[-1].evidence] == ["contact.started", "info.captured", "info.captured"]
+    of_customer = [alert for alert in run.alerts if alert.rule.id == "effort-of-customer"]
+    assert [alert.state for alert in of_customer] == ["firing", "resolved"]
+
+
+def test_effort_that_the_chapter_finds_is_of_the_journey_that_the_event_names() -> None:
+    def of_case(at: float, kind: str, **fields: Any) -> Event:
+        return at, kind, {"issue": {"case_id": "k-1"}, **fields}
+
+    asked = [of_case(at, "info.captured", info={"field": "account"}) for at in (1, 2, 3)]
+    alerts = [alert for alert in folded(of_case(0, "case.opened"), *asked).alerts if alert.rule.id == "friction"]
+    assert [alert.metric.signals["effort_index"] for alert in alerts[:2]] == [2.0, 4.0]
 
 
 def test_what_is_kept_of_a_customer_is_bounded_and_forgotten() -> None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psutil
@@ -41,10 +42,8 @@ PARTITIONS: Final = 4
 OUTCOMES: Final = ("applied", "duplicate", "late", "dead_lettered", "ignored")
 # Few customers, so that they come back: repeated contacts, handoffs, switches and every counter are in it.
 SIMULATION: Final = ("--hours", "24", "--rate", "0.25", "--customers", "800", "--seed", "7", "--incident", "payment-outage@+10h,60m")
-# Small fetches and checkpoints: the middle of the history lasts for many checkpoints, and the kill falls between two of them.
-PACE: Final = {
-    "SESSION_TIMEOUT_SECONDS": "6", "FETCH_MAX_RECORDS": "15", "CHECKPOINT_EVENTS": "15", "CHECKPOINT_INTERVAL_SECONDS": "0.2",
-}  # fmt: skip
+# Of the worker that is killed: small fetches and checkpoints, so that the middle of the history lasts until another worker is ready.
+PACE: Final = {"FETCH_MAX_RECORDS": "15", "CHECKPOINT_EVENTS": "15", "CHECKPOINT_INTERVAL_SECONDS": "0.2"}
 
 
 class Expected(NamedTuple):
@@ -143,19 +142,14 @@ def kill_tree(worker: Worker) -> None:
     assert alive == []
 
 
-def kill_the_rollup_owner_midway(workers: tuple[Worker, Worker], events: int) -> Worker:
-    """End the worker that folds the rollup, once a tenth of the source is in the state; returns the other one."""
-    settings = workers[0].settings
-    workers[0].until(lambda: all(worker.get(2, "/readyz")[0] == 200 for worker in workers))
-    workers[0].until(lambda: sum(asyncio.run(committed(settings))) > events / 10 and any(map(folds_the_rollup, workers)))
-    folding = [folds_the_rollup(worker) for worker in workers]
-    assert folding.count(True) == 1, "one rollup partition has one owner"
-    victim, survivor = workers if folding[0] else workers[::-1]
-    kill_tree(victim)
-    assert not folds_the_rollup(survivor), "the survivor still has to take the rollup over"
-    done = sum(asyncio.run(committed(settings)))
+def kill_the_rollup_owner_midway(owner: Worker, standby: Worker, events: int) -> None:
+    """End the worker that began, and folds the rollup, once the other one is ready."""
+    standby.until(lambda: standby.get(2, "/readyz")[0] == 200)
+    assert folds_the_rollup(owner), "who has the rollup's one partition keeps it"
+    kill_tree(owner)
+    assert not folds_the_rollup(standby), "the survivor still has to take the rollup over"
+    done = sum(asyncio.run(committed(owner.settings)))
     assert events / 10 < done < events * 0.9, "it was killed in the middle of the history"
-    return survivor
 
 
 def check_nothing_lost_or_doubled(worker: Worker, expected: Expected) -> None:
@@ -175,8 +169,7 @@ def pick(values: Mapping[str, float], names: Mapping[str, float]) -> dict[str, f
 def test_a_worker_killed_in_the_middle_of_a_history_is_taken_over_and_every_event_counts_once(
     kafka: Kafka, redis_server: Redis, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in PACE.items():
-        monkeypatch.setenv(f"STREAMER_{name}", value)
+    monkeypatch.setenv("STREAMER_SESSION_TIMEOUT_SECONDS", "6")
     first, second = (settings_of(kafka, redis_server, unique) for _ in range(2))
     file = tmp_path / "history.jsonl"
     run(first, "simulate", *SIMULATION, "--out", str(file))
@@ -186,11 +179,18 @@ def test_a_worker_killed_in_the_middle_of_a_history_is_taken_over_and_every_even
     assert {state for _, state in expected.alerts} >= {"firing", "amended", "resolved"}
     asyncio.run(topic_admin.create(first))
     run(first, "ingest", str(file))  # before any worker: an idle one would take the topic to the present, and the history were late
-    with working(first, tmp_path) as one, working(second, tmp_path) as other:
-        survivor = kill_the_rollup_owner_midway((one, other), expected.accounting["consumed"])
-        check_nothing_lost_or_doubled(survivor, expected)
-        survivor.process.terminate()
-        assert survivor.process.wait(60) == 0
+    with ExitStack() as workers:
+        with monkeypatch.context() as slowly:
+            for name, value in PACE.items():
+                slowly.setenv(f"STREAMER_{name}", value)
+            owner = workers.enter_context(working(first, tmp_path))
+        events = expected.accounting["consumed"]
+        owner.until(lambda: sum(asyncio.run(committed(first))) > events / 10 and folds_the_rollup(owner))
+        standby = workers.enter_context(working(second, tmp_path))
+        kill_the_rollup_owner_midway(owner, standby, events)
+        check_nothing_lost_or_doubled(standby, expected)
+        standby.process.terminate()
+        assert standby.process.wait(60) == 0
     counted = asyncio.run(chain_support.delta_sums(first.kafka_bootstrap, first.topic("deltas")))
     assert {Counted(number).name: n for number, n in counted.items() if n} == expected.counters
     assert counted[Counted.TOUCHPOINTS] == expected.touchpoints

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,12 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 SOURCES = tracked("*.py")
-TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Parsed when the first test asks, not by every process that collects tests."""
+    return {path: ast.parse(path.read_text()) for path in SOURCES}
 
 
 def name_of(path: Path) -> str:
@@ -43,7 +49,7 @@ def name_of(path: Path) -> str:
 
 def product() -> Iterator[tuple[Path, ast.AST]]:
     """Every node of the product itself."""
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         if path.is_relative_to(ROOT / "streamer"):
             for node in ast.walk(tree):
                 yield path, node
@@ -67,7 +73,7 @@ def test_modules_are_short() -> None:
 def test_functions_are_short() -> None:
     long = [
         f"{where(path, node)} {node.name}: {node.end_lineno - node.lineno + 1} lines"
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.end_lineno is not None
@@ -148,7 +154,7 @@ def test_every_error_is_in_the_tree_and_explains_itself() -> None:
 
 def imported() -> Iterator[str]:
     """Full names of modules (and of what is imported from them) anywhere in the repository."""
-    for tree in TREES.values():
+    for tree in trees().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)

@@ -67,6 +67,7 @@ class Digital(Chapter):
             "field_trouble": (settings.field_errors, int(settings.field_within)),
         }
         self._returns = settings.step_returns
+        self._loop_tenths = round(definitions.effort.error_loop * 10)
         self._signalled = False  # whether the event just applied is a signal
 
     def is_evidence(self, event: Touchpoint) -> bool:
@@ -85,6 +86,7 @@ class Digital(Chapter):
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event; signals seen in raw events are friction."""
         self._signalled, self.moved = False, self.first_look and not kept.data
+        self.effort_tenths = 0
         in_session, is_contact, looked_for = self._roles_of(event.type)
         if is_contact and event.initiator not in ("company", "system"):
             self._after_help(kept, event, sink)
@@ -99,6 +101,8 @@ class Digital(Chapter):
         if not seen or seen in self._ignored_kinds:
             return 0
         self._signal(session, seen, event, sink)
+        if seen == "error_loop":
+            self.effort_tenths = self._loop_tenths
         return int(seen in _FRICTION and event.type != "friction.signal")
 
     def _session(self, kept: Kept, event: Touchpoint, sink: Sink) -> dict[str, Any]:

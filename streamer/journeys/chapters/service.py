@@ -93,6 +93,8 @@ class Service(Chapter):
         self._template_within = int(settings.template_within)
         wanted = bool(self.evidenced[int(Counter.FIRST_CONTACTS_DUE)])
         self._first_contact = FirstContact(int(contacts.repeat_within), cells, keeps_events=wanted)
+        effort = definitions.effort
+        self._asked_tenths, self._generic_tenths = round(effort.repeated_field * 10), round(effort.generic * 10)
         self._within = {"unanswered": int(settings.response_within), "unresolved": int(settings.resolution_within)}
 
     def is_evidence(self, event: Touchpoint) -> bool:
@@ -116,7 +118,7 @@ class Service(Chapter):
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event; asking again and generic service are friction."""
-        self.moved = self.first_look and not kept.data
+        self.moved, self.effort_tenths = self.first_look and not kept.data, 0
         roles, details = self._roles_of(event.type), event.details
         if details is not None and details.wait_ms is not None and event.type in _WAIT_TYPES:
             cell = self.cells.own(event)
@@ -151,6 +153,7 @@ class Service(Chapter):
         if handles:
             friction += self._handle(issue, event, sink)
         self._set_due(kept)
+        self.effort_tenths = asked * self._asked_tenths + friction * self._generic_tenths
         return friction + asked
 
     def _name(self, kept: Kept, event: Touchpoint) -> str:

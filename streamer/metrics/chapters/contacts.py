@@ -63,7 +63,8 @@ METRICS: Final = (
         (C.ISSUES,),
         "issues begun in the window with effort above the high band's bound / issues begun",
         True,
-        "E7; without repeated fields, generic service and error loops, which have rates of their own [H]",
+        "E7; weights [H]",
+        version=2,
     ),
     Metric(
         "effort_mean",
@@ -73,8 +74,9 @@ METRICS: Final = (
         (C.ISSUES,),
         "mean effort index of the issues begun in the window",
         True,
-        "E7; without repeated fields, generic service and error loops, which have rates of their own [H]",
+        "E7; weights [H]",
         C.EFFORT_TENTHS_SQUARED,
         10,
+        version=2,
     ),
 )

@@ -41,6 +41,9 @@ CREATE TABLE undecided_chapter_changes AS FROM chapter_changes;
 -- Friction signals that chapters find: an event is as many as it has rows.
 CREATE TABLE chapter_friction (event BIGINT);
 
+-- Effort that chapters find, by the name of its weight: as many rows as it counts.
+CREATE TABLE chapter_effort (event BIGINT, kind VARCHAR);
+
 INSERT INTO changes
 SELECT 'TOUCHPOINTS', 1, t, event, coalesce(of_journey.journey, events.journey), ''
 FROM events

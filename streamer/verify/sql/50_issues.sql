@@ -1,9 +1,9 @@
--- Issues: contacts, switches, transfers, repetitions, effort. Definitions: docs/reference/journeys.md (Issues).
+-- Issues: contacts, switches, transfers, repetitions. Definitions: docs/reference/journeys.md (Issues).
 -- In: events, kinds, named, instances, ping_pongs, settings, channel_groups, chapter_friction. Out: changes, signals, friction.
 
 -- What the effort of an event belongs to, by the scope.
 CREATE TABLE subjects AS
-SELECT event, key, place, t, events.reason, kinds.* EXCLUDE (event),
+SELECT event, key, place, t, events.reason, kinds.* EXCLUDE (event), kinds.event IS NOT NULL AS of_core,
     CASE scope
         WHEN 'customer' THEN ''
         WHEN 'journey' THEN coalesce((SELECT arg_min(
@@ -13,7 +13,7 @@ SELECT event, key, place, t, events.reason, kinds.* EXCLUDE (event),
             WHERE named.event = events.event AND journey_events.n = named.named_before), '')
         ELSE CASE WHEN issue_id <> '' THEN 'id ' || issue_id WHEN case_id <> '' THEN 'id ' || case_id ELSE 'reason ' || events.reason END
     END AS subject
-FROM events JOIN kinds USING (event), settings;
+FROM events LEFT JOIN kinds USING (event), settings;
 
 -- An issue ends `window` after its last contact, search, reopening or transfer: where the gap reaches that, another begins.
 CREATE TABLE issue_events AS
@@ -119,18 +119,3 @@ UNION
 SELECT event FROM signals
 UNION
 FROM chapter_friction;
-
-INSERT INTO changes
-SELECT counter, n, t, event, '', '' FROM (
-    SELECT issue AS event, unnest([
-        {'counter': 'EFFORT_TENTHS', 'n': tenths},
-        {'counter': 'EFFORT_TENTHS_SQUARED', 'n': tenths * tenths},
-        {'counter': 'ISSUES_EFFORT_MEDIUM', 'n': (tenths BETWEEN medium_tenths AND high_tenths)::BIGINT},
-        {'counter': 'ISSUES_EFFORT_HIGH', 'n': (tenths > high_tenths)::BIGINT}
-    ], recursive := true)
-    FROM (
-        SELECT issue, coalesce(sum(weight_tenths), 0)::BIGINT AS tenths
-        FROM (SELECT DISTINCT issue FROM issue_events) LEFT JOIN signals USING (issue) LEFT JOIN weights USING (kind)
-        GROUP BY issue
-    ), settings
-) JOIN events USING (event);

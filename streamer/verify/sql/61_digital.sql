@@ -1,5 +1,5 @@
 -- Digital: signals of frustration in sessions. Definitions: docs/reference/chapters/digital.md.
--- In: events, kinds, chapter_settings. Out: chapter_changes, chapter_friction, facts.
+-- In: events, kinds, chapter_settings. Out: chapter_changes, chapter_friction, chapter_effort, facts.
 
 CREATE TABLE digital_settings AS
 SELECT setting('digital', 'session_gap')::BIGINT AS session_gap, setting('digital', 'step_returns')::BIGINT AS step_returns,
@@ -125,6 +125,8 @@ WHERE (counter = 'SESSIONS_CONFUSED' AND name IN ('page_loop', 'step_ping_pong',
 INSERT INTO chapter_friction
 SELECT event FROM digital_signals JOIN events USING (event)
 WHERE name IN ('rage_click', 'error_loop', 'page_loop', 'step_ping_pong') AND type <> 'friction.signal';
+
+INSERT INTO chapter_effort SELECT event, 'error_loop' FROM digital_signals WHERE name = 'error_loop';
 
 -- Every signal counts until its session is over.
 INSERT INTO facts

@@ -1,7 +1,7 @@
 -- Service: information asked for again, generic service, when contacts are answered and resolved, how long they wait in queues.
 -- Definitions: docs/reference/chapters/service.md.
 -- In: events, kinds, ends, settings, chapter_settings, metric_parts. Out: chapter_changes, undecided_chapter_changes, chapter_friction,
--- facts.
+-- chapter_effort, facts.
 
 -- What an event is. Those that are nothing of this are not looked at.
 CREATE TABLE service_events AS
@@ -96,6 +96,13 @@ UNION ALL
 SELECT event FROM handlings WHERE generic
 UNION ALL
 SELECT next_contact FROM handlings WHERE unhelpful;
+
+INSERT INTO chapter_effort
+SELECT event, 'repeated_field' FROM asked_again WHERE NOT cold
+UNION ALL
+SELECT event, 'generic' FROM handlings WHERE generic
+UNION ALL
+SELECT next_contact, 'generic' FROM handlings WHERE unhelpful;
 
 -- In time: the first answer, or resolution, of the same subject comes before the deadline; else the contact counts when it has passed.
 -- The time until it counts in any case, of one that comes later only if it is still of the same issue.

@@ -11,6 +11,8 @@ FROM (
     SELECT event, issue, 'contact' FROM contacts
     UNION ALL
     SELECT event, issue, 'contact' FROM transfers WHERE marks AND NOT is_contact
+    UNION ALL
+    SELECT event, issue, kind FROM found_effort
 ) JOIN events USING (event) LEFT JOIN weights USING (kind);
 
 -- Switches of an issue that lie within `switch_within` and reach `switch_burst`: of those that share a switch the first one counts, and
@@ -96,7 +98,7 @@ SELECT key, part, min(place) AS place
 FROM (
     SELECT key, looks.part, place FROM events JOIN looks ON matches(type, pattern)
     UNION ALL
-    SELECT key, 'core', place FROM subjects
+    SELECT key, 'core', place FROM subjects WHERE of_core OR event IN (SELECT event FROM found_effort)
     UNION ALL
     SELECT key, 'steps', place FROM events WHERE type = 'identity.linked' OR event IN (SELECT event FROM roles)
 )
@@ -118,7 +120,7 @@ WITH deadlines AS (
 )
 SELECT key, t, place, phase, bool_or(looked_at) AS looked_at
 FROM (
-    SELECT key, t, place, 5 AS phase, true AS looked_at FROM subjects
+    SELECT key, t, place, 5 AS phase, true AS looked_at FROM subjects WHERE of_core OR event IN (SELECT event FROM found_effort)
     UNION ALL
     SELECT key, t, place, 5, false FROM events WHERE event IN (SELECT event FROM named UNION SELECT event FROM lives)
     UNION ALL
@@ -227,7 +229,7 @@ WITH own AS (
     SELECT named.key, journey_no, named_after, events.t, event, place, 1, NULL, false, NULL, NULL, NULL,
         (type IN ('payment.failed', 'form.error', 'friction.signal'))::INT + coalesce(n, 0) + coalesce(found, 0),
         coalesce(switches, 0), coalesce(repeats, 0),
-        coalesce(transfers, 0), coalesce(cold, 0), coalesce(tenths, 0)
+        coalesce(transfers, 0), coalesce(cold, 0), coalesce(tenths, 0) + coalesce(found_tenths, 0)
     FROM named JOIN events USING (event)
         LEFT JOIN (
             SELECT event, count(*) AS n, count(*) FILTER (kind = 'switch') AS switches, count(*) FILTER (kind = 'repeat') AS repeats,
@@ -236,6 +238,7 @@ WITH own AS (
             FROM signals JOIN weights USING (kind) GROUP BY event
         ) USING (event)
         LEFT JOIN (SELECT event, count(*) AS found FROM chapter_friction GROUP BY event) USING (event)
+        LEFT JOIN (SELECT event, sum(weight_tenths) AS found_tenths FROM found_effort JOIN weights USING (kind) GROUP BY event) USING (event)
     WHERE named_after IS NOT NULL
         AND (type IN ('payment.failed', 'form.error', 'friction.signal') OR n IS NOT NULL OR found IS NOT NULL)
     UNION ALL
