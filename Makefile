@@ -56,7 +56,8 @@ demo: env ## Start the stack, a worker and a simulator, and watch (DEMO_SECONDS=
 # In the order of collection the longest files come first; by the number of their tests, which is the default, they would come last, and one
 # process would wait minutes for the other.
 .PHONY: test
-test: lint type servers ## Everything a change must pass
+test: env ## Everything a change must pass
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync lint type servers
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests || { \
 		echo "what failed is run once more, alone: a test that passes now has failed on this machine's load, and says so here"; \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none tests; }

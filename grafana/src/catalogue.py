@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from grafana.src import common, frame
-from grafana.src.business import band_style, queries_of
-from grafana.src.common import BLUE
+from grafana.src.business import EVERYBODY, band_style, queries_of
+from grafana.src.common import BLUE, GREEN, RED
 from streamer.metrics.catalogue import CHAPTERS, CORE
+from streamer.metrics.chapters.surveys import RESPONSE_RATE_LOW
+from streamer.metrics.exporter import SURVEYS_LOW_CONFIDENCE
 from streamer.metrics.metric import BOUNDED
 
 if TYPE_CHECKING:
@@ -44,9 +46,26 @@ def _panel(panel_id: int, metric: Metric) -> sdk.timeseries.Panel:
     )
 
 
+def _confidence(panel_id: int) -> sdk.stat.Panel:
+    return common.stat(
+        panel_id,
+        "Confidence in surveys",
+        f"Whether at least {RESPONSE_RATE_LOW:.0%} of the longest window's invitations were answered.",
+        common.queries((f'max({SURVEYS_LOW_CONFIDENCE}{{job=~"$job", {EVERYBODY}}})', "")),
+        unit="short",
+        width=6,
+        height=7,
+        texts={"0": ("enough answer", GREEN), "1": ("low: few answer", RED)},
+        missing="too few invited",
+        graph=False,
+    )
+
+
 def _row(number: int, chapter: str) -> frame.Row:
     first = _IDS_PER_ROW * (number + 2)
     panels: frame.Panels = [_panel(first + 1 + at, metric) for at, metric in enumerate(CHAPTERS[chapter])]
+    if chapter == "surveys":
+        panels.insert(0, _confidence(first + 1 + len(panels)))
     return frame.Row(first, chapter.capitalize(), panels)
 
 

@@ -6,14 +6,16 @@ catalogue's bounded dimensions, never a customer, account, order, session or cas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, get_args
 
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from streamer.metrics.catalogue import METRICS
+from streamer.durations import parse_duration
+from streamer.metrics.catalogue import LIFETIME, METRICS
+from streamer.metrics.chapters.surveys import RESPONSE_RATE_LOW
 from streamer.metrics.counters import DIMENSIONS
 from streamer.metrics.metric import BOUNDED, SAMPLED, Kind, Metric
 from streamer.metrics.readings import STATES, Gauge, Readable
@@ -38,6 +40,7 @@ ROLLUP_CLOCK: Final = "cx_rollup_clock_timestamp_seconds"
 ROLLUP_PARTIAL: Final = "cx_rollup_partial"
 ROLLUP_HELD: Final = "cx_rollup_held_deltas"
 LABEL_OVERFLOW: Final = "cx_label_overflow_total"
+SURVEYS_LOW_CONFIDENCE: Final = "cx_surveys_low_confidence"
 RULE_STATE: Final = "cx_rule_state"
 RULE_ACCOUNTS: Final = "cx_rule_accounts"
 
@@ -53,6 +56,10 @@ OTHERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ROLLUP_PARTIAL: ("1 while a source partition is left out because too much waited for it.", ("rollup_partition",)),
     ROLLUP_HELD: ("Counter changes that wait for slower source partitions.", ("rollup_partition",)),
     LABEL_OVERFLOW: ("Counter changes that went to the label value other, by dimension or slice.", ("rollup_partition", "dimension")),
+    SURVEYS_LOW_CONFIDENCE: (
+        f"1 if fewer than {RESPONSE_RATE_LOW:.0%} of the longest window's survey invitations were answered; absent while few were sent.",
+        ("slice", *DIMENSIONS),
+    ),
     RULE_STATE: ("State of an aggregate rule on a series: 1 for the state it is in.", RULE_LABELS),
     RULE_ACCOUNTS: (
         "Accounts that a rule on accounts has in a state; which ones, only its alerts say.",
@@ -93,9 +100,12 @@ class BusinessCollector(Collector):
         for name, (text, _) in OTHERS.items():
             families[name] = Family(name.removesuffix("_total"), text, "counter" if name.endswith("_total") else "gauge")
         for reader in self._readers():
+            response_rates = []
             for gauge in reader.gauges():
                 _add_gauge(families, gauge)
-            for name, labels, value in _others(reader):
+                if gauge.metric.id == "survey_response_rate":
+                    response_rates.append(gauge)
+            for name, labels, value in (*_confidence(response_rates), *_others(reader)):
                 families[name].samples.append(Sample(name, labels, value, None, None))
         return (family for family in families.values() if family.samples)
 
@@ -114,6 +124,16 @@ def _add_gauge(families: dict[str, Family], gauge: Gauge) -> None:
     if metric.kind in SAMPLED:
         families[name + "_sample_size"].samples.append(Sample(name + "_sample_size", labels, gauge.n, None, None))
         families[name + "_insufficient"].samples.append(Sample(name + "_insufficient", labels, 0 if gauge.sufficient else 1, None, None))
+
+
+def _confidence(response_rates: Sequence[Gauge]) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Of each series by its longest window: answers take days to come, so that in a short one few ever have."""
+    longest: dict[tuple[tuple[str, ...], tuple[str, ...]], Gauge] = {}
+    for rate in sorted((rate for rate in response_rates if rate.window != LIFETIME), key=lambda rate: parse_duration(rate.window)):
+        longest[rate.by, rate.values] = rate
+    for rate in longest.values():
+        if rate.value is not None and rate.sufficient:
+            yield SURVEYS_LOW_CONFIDENCE, _labels(rate.by, rate.values), float(rate.value < RESPONSE_RATE_LOW)
 
 
 def _others(reader: Readable) -> Iterator[tuple[str, dict[str, str], float]]:

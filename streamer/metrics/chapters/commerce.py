@@ -120,6 +120,11 @@ METRICS: Final = (
     _count("referrals_sent", (C.REFERRALS_SENT,), "referrals sent in the window", "B9", leading=False),
     _count("referrals_converted", (C.REFERRALS_CONVERTED,), "referrals converted in the window", "B9", leading=False),
     Metric(
+        "referrals_per_promoter", "cx_referrals_per_promoter", "mean", (C.REFERRALS_SENT,), (C.NPS_RELATIONSHIP_PROMOTERS,),
+        "referrals sent in the window, by whomever / promoters among the customers' latest answers in it to relationship surveys", False,
+        "B9; needs the chapter surveys [H]", unit="referrals",
+    ),
+    Metric(
         "price_premium", "cx_price_premium", "mean", (C.PRICE_PREMIUM,), (C.PRICE_REFERENCE,),
         "sum of (paid - list price) / sum of list prices, of the lines that tell both; its sample is that sum, in hundredths", False, "B10",
         unit="share",

@@ -8,6 +8,8 @@ from streamer.metrics.counters import Counter
 from streamer.metrics.metric import Metric
 
 SCOPES: Final = ("experience", "relationship", "benchmark")
+# Where a smaller share of invitations is answered, scores are of the few who choose to answer (S0).
+RESPONSE_RATE_LOW: Final = 0.05
 
 
 def _of(prefix: str, *names: str) -> dict[str, tuple[Counter, ...]]:

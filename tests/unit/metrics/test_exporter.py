@@ -57,6 +57,14 @@ def rollup(*cells: tuple[str, str], sources: int = 1, n: int = 20) -> RollupProc
     return made
 
 
+def of(changes: list[int]) -> RollupProcessor:
+    """A rollup that has heard of these changes: pane, cell, counter, n of each."""
+    made = RollupProcessor(DEFINITIONS, partition=0, partitions=1, build="test")
+    batch = deltas.DeltaBatch(1, 0, 1, T + 1, T * 1000 + 250, T * 1000 + 500, ["journey", "team"], [("", "")], [(T, changes)])
+    made.process([LogRecord(0, 0, None, deltas.encode(batch))], 1)
+    return made
+
+
 def scrape(*readers: RollupProcessor) -> list[Sample]:
     registry = CollectorRegistry()
     registry.register(BusinessCollector(lambda: readers))
@@ -91,6 +99,16 @@ def test_an_empty_sample_has_a_size_and_no_value() -> None:
     assert one(samples, "cx_abandon_ratio_sample_size", slice="all", window="5m") == 0
     assert one(samples, "cx_abandon_ratio_insufficient", slice="all", window="5m") == 1
     assert not [s for s in samples if s.name in ("cx_abandon_ratio", "cx_abandon_ratio_lower", "cx_abandon_ratio_upper")]
+
+
+@pytest.mark.parametrize(("answered", "low"), [(4, 1), (5, 0)])
+def test_surveys_that_few_answer_are_marked_by_the_longest_window(answered: int, low: int) -> None:
+    earlier = T // 10 - 3 * 60  # half an hour: not in the window of 5 minutes
+    counts = [earlier, 0, int(Counter.INVITATIONS), 100, earlier, 0, int(Counter.INVITATIONS_ANSWERED), answered]
+    samples = scrape(of(counts))
+    assert one(samples, "cx_surveys_low_confidence", slice="all") == low
+    few = [T // 10, 0, int(Counter.INVITATIONS), 9]
+    assert not [s for s in scrape(of(few)) if s.name == "cx_surveys_low_confidence"], "too few were invited"
 
 
 def test_slices_are_told_apart_and_other_dimensions_are_empty() -> None:
