@@ -78,6 +78,8 @@ def simulate(
     """
     if out is not None and live:
         raise InputError("--out and --live exclude each other: a file has no now")
+    if seconds is not None and not live:
+        raise InputError("--seconds says how long --live goes on: add --live, or say --hours for a longer past")
     now_ms = time.time_ns() // 1_000_000
     start_ms, past_end_ms = _span(start, hours, FILE_START_MS if out is not None else now_ms - round(hours * HOUR_MS), now_ms, live=live)
     end_ms = past_end_ms if not live else None if seconds is None else past_end_ms + round(seconds * 1000)

@@ -127,6 +127,7 @@ def test_labels_are_written_as_json_lines(tmp_path: Path) -> None:
     "options",
     [
         ["--out", "-", "--live"],
+        ["--out", "-", "--seconds", "5"],
         ["--live", "--start", "2026-01-01T00:00:00Z"],
         ["--out", "-", "--start", "soon"],
         ["--out", "/absent/f"],
