@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.cluster import Cluster, Slot
 
-LOOK_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 1.0
 # A frozen process takes the connection and does not answer.
 ANSWER_SECONDS: Final = 1.0
 STARTED: Final = "process_start_time_seconds"

@@ -185,6 +185,7 @@ def test_a_worker_killed_in_the_middle_of_a_history_is_taken_over_and_every_even
                 slowly.setenv(f"STREAMER_{name}", value)
             owner = workers.enter_context(working(first, tmp_path))
         events = expected.accounting["consumed"]
+        owner.until(lambda: owner.get(2, "/readyz")[0] == 200)  # before, there may be no coordinator to ask for offsets
         owner.until(lambda: sum(asyncio.run(committed(first))) > events / 10 and folds_the_rollup(owner))
         standby = workers.enter_context(working(second, tmp_path))
         kill_the_rollup_owner_midway(owner, standby, events)

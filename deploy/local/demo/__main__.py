@@ -1,33 +1,44 @@
 """`python -m deploy.local.demo`: run the demonstration.
 
-Environment: DEMO_SECONDS ends it by itself; DEMO_STATE is another directory for its data; DEMO_FREE_PORTS=1 avoids the usual ports.
+Environment: DEMO_SECONDS ends it by itself; DEMO_HOURS of past are replayed first, 6 by default;
+DEMO_STATE is another directory for its data; DEMO_FREE_PORTS=1 avoids the usual ports.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-from deploy.local.demo.session import Options, run
+from deploy.local.demo.session import HISTORY_HOURS, HISTORY_HOURS_LEAST, Options, run
 from deploy.local.stack import STATE
 from streamer.errors import SettingsError, StreamerError
 
 
 def options() -> Options:
     """The options from the environment. Raises SettingsError."""
-    text = os.environ.get("DEMO_SECONDS", "")
-    try:
-        seconds = float(text) if text else None
-    except ValueError:
-        raise SettingsError(f"DEMO_SECONDS must be a number of seconds, not {text!r}") from None
-    if seconds is not None and seconds <= 0:
-        raise SettingsError(f"DEMO_SECONDS must be above 0, not {text}")
     state = os.environ.get("DEMO_STATE")
-    return Options(seconds, Path(state) if state else STATE, bool(os.environ.get("DEMO_FREE_PORTS")))
+    return Options(
+        _above("DEMO_SECONDS", 0),
+        Path(state) if state else STATE,
+        bool(os.environ.get("DEMO_FREE_PORTS")),
+        _above("DEMO_HOURS", HISTORY_HOURS_LEAST) or HISTORY_HOURS,
+    )
+
+
+def _above(name: str, least: float) -> float | None:
+    text = os.environ.get(name, "")
+    try:
+        number = float(text) if text else None
+    except ValueError:
+        raise SettingsError(f"{name} must be a number, not {text!r}") from None
+    if number is not None and not least < number < math.inf:
+        raise SettingsError(f"{name} must be above {least:g}, not {text}")
+    return number
 
 
 def main() -> int:

@@ -29,13 +29,15 @@ from streamer.topics import TOUCHPOINTS, kafka_name
 
 PARTITIONS: Final = 4
 HISTORY_HOURS: Final = 6
+# Beyond the outage of the past.
+HISTORY_HOURS_LEAST: Final = 1
 HISTORY_RATE: Final = 8
 LIVE_RATE: Final = 40
 METRICS_PORT: Final = 9463
 ROLES: Final = ("supervisor", "journeys", "rollup", "publisher")
 # One outage half an hour ago, so that its abandonments fall due before the eyes of whoever watches, and one to come.
 OUTAGE_PAST: Final = "payment-outage:platform=ios@-31m,8m"
-OUTAGE_LIVE: Final = "payment-outage:platform=android@+6h,10m"
+OUTAGE_LIVE: Final = "payment-outage:platform=android@+{past_seconds}s,10m"
 INCIDENT: Final = "payments on iOS failed half an hour ago (abandonment rises now); on Android they fail from the start of the live view"
 CATCH_UP_SECONDS_MAX: Final = 240.0
 LAG_MAX: Final = 500
@@ -44,11 +46,15 @@ PLAIN_EVERY_SECONDS: Final = 5.0
 
 
 class Options(NamedTuple):
-    """seconds: how long the live view lasts; None until Ctrl-C. state: where everything is written. free_ports: not the usual ones."""
+    """seconds: how long the live view lasts; None until Ctrl-C. state: where everything is written. free_ports: not the usual ones.
+
+    hours: of past that are replayed first.
+    """
 
     seconds: float | None = None
     state: Path = STATE
     free_ports: bool = False
+    hours: float = HISTORY_HOURS
 
 
 class Session:
@@ -58,6 +64,7 @@ class Session:
         self._exit = exit_
         self._state = options.state
         self._free_ports = options.free_ports
+        self._hours = options.hours
         self._console = console
         self._began = time.monotonic()
         self._children: list[Child] = []
@@ -89,7 +96,7 @@ class Session:
         }
         self.say(f"topics with {PARTITIONS} partitions")
         self._run("topics", ["topics", "create"])
-        self.say(f"the simulator replays {HISTORY_HOURS} past hours, then goes on live with {LIVE_RATE} events/s")
+        self.say(f"the simulator replays {self._hours:g} past hours, then goes on live with {LIVE_RATE} events/s")
         self._spawn("simulator", self._simulation())
         await self._history_begins(stack.kafka.bootstrap)
         self.say("one worker: journeys, rollup and publisher")
@@ -104,7 +111,7 @@ class Session:
         return Stack(self._state, kafka_port=kafka, redis_port=redis, prometheus_port=prometheus, targets=targets, fresh=True)
 
     async def _history_begins(self, bootstrap: str) -> None:
-        """Wait until every partition has a record: an empty one would begin its time now, and the six hours would be late."""
+        """Wait until every partition has a record: an empty one would begin its time now, and the past would be late."""
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
         await consumer.start()
         try:
@@ -116,8 +123,9 @@ class Session:
             await consumer.stop()
 
     def _simulation(self) -> list[str]:
-        history = ["--hours", str(HISTORY_HOURS), "--history-rate", str(HISTORY_RATE), "--customers", "20000"]
-        return ["simulate", *history, "--live", "--rate", str(LIVE_RATE), "--incident", OUTAGE_PAST, "--incident", OUTAGE_LIVE]
+        history = ["--hours", str(self._hours), "--history-rate", str(HISTORY_RATE), "--customers", "20000"]
+        now = OUTAGE_LIVE.format(past_seconds=round(self._hours * 3600))
+        return ["simulate", *history, "--live", "--rate", str(LIVE_RATE), "--incident", OUTAGE_PAST, "--incident", now]
 
     def _spawn(self, name: str, arguments: list[str]) -> Child:
         child = Child(name, arguments, self._environment, self._state)
@@ -143,7 +151,7 @@ class Session:
             child.check()
 
     async def catch_up(self, reader: Reader) -> None:
-        """Wait until the six hours are in the gauges."""
+        """Wait until the past hours are in the gauges."""
         until = time.monotonic() + CATCH_UP_SECONDS_MAX
         said = 0.0
         while True:
