@@ -13,7 +13,6 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from streamer.durations import parse_duration
 from streamer.metrics.catalogue import LIFETIME, METRICS
 from streamer.metrics.chapters.surveys import RESPONSE_RATE_LOW
 from streamer.metrics.counters import DIMENSIONS
@@ -129,7 +128,8 @@ def _add_gauge(families: dict[str, Family], gauge: Gauge) -> None:
 def _confidence(response_rates: Sequence[Gauge]) -> Iterator[tuple[str, dict[str, str], float]]:
     """Of each series by its longest window: answers take days to come, so that in a short one few ever have."""
     longest: dict[tuple[tuple[str, ...], tuple[str, ...]], Gauge] = {}
-    for rate in sorted((rate for rate in response_rates if rate.window != LIFETIME), key=lambda rate: parse_duration(rate.window)):
+    # All windows end now: a longer one has all the invitations of a shorter one, and where it has no more, it has the same.
+    for rate in sorted((rate for rate in response_rates if rate.window != LIFETIME), key=lambda rate: rate.n):
         longest[rate.by, rate.values] = rate
     for rate in longest.values():
         if rate.value is not None and rate.sufficient:
