@@ -145,8 +145,9 @@ class Commerce(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     currency: the reporting currency; orders in others are counted apart, and not summed [H]. largest_order: in its units; larger orders
     are counted apart, so that no sum can overflow [H]. margin_share: what of the revenue is margin [H]. horizon: a customer has come back
     if the next order comes within it [H]. correct_within: an order can be cancelled for so long [H]. customer_for: after so long without
-    an order a customer is a new one [H]. repeat_within: who orders again within it is a repeat customer. offer_within: an offer can be
-    accepted for so long [H]. attach: base category -> the categories that are attached to it.
+    an order a customer is a new one [H]. repeat_within: who orders again within it is a repeat customer. retention_period: of a
+    customer's time from his first order on [H]. offer_within: an offer can be accepted for so long [H]. attach: base category -> the
+    categories that are attached to it.
     """
 
     currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")] = "EUR"
@@ -156,6 +157,7 @@ class Commerce(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     correct_within: Duration = Duration(90 * _DAY)
     customer_for: Duration = Duration(730 * _DAY)
     repeat_within: Duration = Duration(365 * _DAY)
+    retention_period: Duration = Duration(90 * _DAY)
     offer_within: Duration = Duration(7 * _DAY)
     orders_per_customer: Annotated[int, msgspec.Meta(ge=1)] = 50
     offers_per_customer: Annotated[int, msgspec.Meta(ge=1)] = 50
@@ -163,8 +165,8 @@ class Commerce(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         # An order is kept for `correct_within`, and what is known of a customer must not be forgotten before.
-        if not 0 < self.horizon <= self.correct_within <= self.customer_for or not self.offer_within:
-            raise ValueError("commerce: needs 0 < horizon <= correct_within <= customer_for, and offer_within above 0")
+        if not 0 < self.horizon <= self.correct_within <= self.customer_for or not (self.offer_within and self.retention_period):
+            raise ValueError("commerce: needs 0 < horizon <= correct_within <= customer_for, and offer_within and retention_period above 0")
 
 
 class Browsing(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -322,6 +322,9 @@ class Counter(IntEnum):
     RESOLUTIONS_STANDING = 295  # resolution: of these, about which he has not come back; taken back if he does
     FIRST_CONTACTS_DUE = 296  # `repeat_within` after the resolution: what was resolved
     FIRST_CONTACTS_RESOLVED = 297  # the same: of these, about which he has not come back by then
+    # 298-299 commerce again
+    CUSTOMERS_PERIODS = 298  # end of the customer's next period: those of his periods in which he has ordered
+    CUSTOMERS_RETAINED = 299  # the same: of these, after which he has ordered in the next one, too
 
 
 STOCKS: Final = frozenset({Counter.OPEN, Counter.CAUSE_CUSTOMERS_HOUR, Counter.CAUSE_CUSTOMERS_DAY})

@@ -22,6 +22,13 @@ _LEVELS: Final = frozenset(
 )
 _EFFORT: Final = frozenset(c for c in Counter if Counter.ISSUES_EFFORT_MEDIUM <= c < Counter.CASES or c == Counter.FRICTION_INSTANCES)
 
+_RETURNING: Final = frozenset(
+    {
+        Counter.CUSTOMERS_SLIPPED, Counter.CUSTOMERS_ORDERED, Counter.CUSTOMERS_REPEATED, Counter.CUSTOMERS_PERIODS,
+        Counter.CUSTOMERS_RETAINED,
+    }
+)  # fmt: skip
+
 
 def _of_chapter(chapter: str) -> frozenset[Counter]:
     return frozenset(counter for metric in CHAPTERS[chapter] for counter in counters_of(metric))
@@ -30,12 +37,12 @@ def _of_chapter(chapter: str) -> frozenset[Counter]:
 _SERVICE: Final = _of_chapter("service")
 _DIGITAL: Final = frozenset(c for c in Counter if Counter.DIGITAL_SESSIONS <= c <= Counter.DIGITAL_SIGNALS)
 _SURVEYS: Final = frozenset(c for c in Counter if Counter.NPS_EXPERIENCE_ANSWERS <= c <= Counter.INVITATIONS_ANSWERED)
-# What service and digital find is friction of journeys, too.
+# What service and digital find is effort and friction, too.
 _LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_journeys": _JOURNEYS | _of_chapter("steps") | _of_chapter("value"),
     "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
     "cut_cases": _CASES | _EFFORT,
-    "cut_orders": _COMMERCE | _LEVELS | {Counter.CUSTOMERS_SLIPPED, Counter.CUSTOMERS_ORDERED, Counter.CUSTOMERS_REPEATED},
+    "cut_orders": _COMMERCE | _LEVELS | _RETURNING,
     "cut_contracts": _of_chapter("contracts"),
     "cut_refunds": _COMMERCE,
     "cut_offers": frozenset({Counter.UPGRADES_SHOWN, Counter.UPGRADES_ACCEPTED}),
@@ -47,13 +54,13 @@ _LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_goals": frozenset({Counter.GOALS, Counter.GOALS_PROGRESSED, Counter.GOALS_REACHED}),
     "cut_survey_touchpoints": _SURVEYS,
     "cut_invitations": frozenset({Counter.INVITATIONS, Counter.INVITATIONS_ANSWERED}),
-    "cut_service_issues": _SERVICE | {Counter.FRICTION_INSTANCES},
+    "cut_service_issues": _SERVICE | _EFFORT,
     "cut_waiting_contacts": _SERVICE,
     "cut_late_contacts": _SERVICE,
-    "cut_info_fields": _SERVICE | {Counter.FRICTION_INSTANCES},
-    "cut_templates": _SERVICE | {Counter.FRICTION_INSTANCES},
-    "cut_digital_sessions": _DIGITAL | {Counter.FRICTION_INSTANCES},
-    "cut_bursts": _DIGITAL | {Counter.FRICTION_INSTANCES},
+    "cut_info_fields": _SERVICE | _EFFORT,
+    "cut_templates": _SERVICE | _EFFORT,
+    "cut_digital_sessions": _DIGITAL | _EFFORT,
+    "cut_bursts": _DIGITAL | _EFFORT,
     "cut_help": _DIGITAL,
 }
 # Those that only entity rules can tell, besides all these.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.amounts import attached_to, changes_of, hundredths
-from streamer.journeys.chapters.returning import Repeaters, Rhythm
+from streamer.journeys.chapters.returning import Repeaters, Retention, Rhythm
 from streamer.journeys.exemplars import kept_cause
 from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.chapters import commerce, value
@@ -57,7 +57,7 @@ _Order = dict[str, Any]
 
 class Commerce(Chapter):
     """data: `orders` in event order; `offers`: [id, time, cell, accepted]; and of the customer `standing` (orders), `value`
-    (hundredths), `last` (time of the latest order); and what `Rhythm` and `Repeaters` keep.
+    (hundredths), `last` (time of the latest order); and what `Rhythm`, `Retention` and `Repeaters` keep.
     """
 
     id = "commerce"
@@ -74,6 +74,7 @@ class Commerce(Chapter):
         self._customer_for, self._offer_within = int(settings.customer_for), int(settings.offer_within)
         self._orders_limit, self._offers_limit = settings.orders_per_customer, settings.offers_per_customer
         self._rhythm = Rhythm(cells, self.evidenced, self._customer_for)
+        self._retention = Retention(cells, self.evidenced, int(settings.retention_period))
         self._repeaters = Repeaters(cells, self.evidenced, int(settings.repeat_within))
         self._attach = {base: frozenset(others) for base, others in settings.attach.items()}
 
@@ -133,6 +134,7 @@ class Commerce(Chapter):
         self._count(order, sink.count)
         self._repeaters.moved(data, before, sink)
         self._rhythm.ordered(data, event, cell)
+        self._retention.ordered(data, event, cell)
         data["standing"], data["last"] = standing + 1, event.time
         data["value"] = data.get("value", 0) + max(amount, 0)
 
@@ -242,7 +244,7 @@ class Commerce(Chapter):
             due = min(due, order["at"] + (self._correct_within if order["decided"] else self._horizon))
         for offer in kept.data.get("offers", ()):
             due = min(due, offer[1] + self._offer_within)
-        kept.due = min(due, self._rhythm.next_due(kept.data))
+        kept.due = min(due, self._rhythm.next_due(kept.data), self._retention.next_due(kept.data))
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """Horizons are over, and customers slip; and forget what can no longer be corrected, accepted or repeated."""
@@ -260,10 +262,12 @@ class Commerce(Chapter):
             if not data[name]:
                 del data[name]
         self._rhythm.fire(data, due, sink)
+        self._retention.fire(data, due, sink)
         if "last" in data and data["last"] + self._customer_for <= due:
             del data["last"], data["standing"], data["value"]
             self._rhythm.forget(data)
             data.pop("settled", None)
+            data.pop("since", None)
         self._set_due(kept)
 
     def _decide(self, order: _Order, sink: Sink, *, followed: bool) -> None:

@@ -1,4 +1,4 @@
-"""When customers come back: who slips out of the rhythm of his orders (F2), and who has ordered again within a year (B6)."""
+"""When customers come back: who slips out of the rhythm of his orders (F2), who orders again within a year or in the next period (B6)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from streamer.touchpoints.touchpoint import Touchpoint
 
 _ORDERED: Final = int(Counter.CUSTOMERS_ORDERED)
+_PERIODS: Final = int(Counter.CUSTOMERS_PERIODS)
+_RETAINED: Final = int(Counter.CUSTOMERS_RETAINED)
 _REPEATED: Final = int(Counter.CUSTOMERS_REPEATED)
 _SLIPPED: Final = int(Counter.CUSTOMERS_SLIPPED)
 # Of a customer's latest orders: how many gaps between them are kept, and how many it takes to know his rhythm.
@@ -72,6 +74,48 @@ class Rhythm:
         """The customer is a new one from here on."""
         for name in ("gaps", "slips", "slipping"):
             data.pop(name, None)
+
+
+class Retention:
+    """In the data of the chapter: `since`, the customer's first order; and of each period with an order whose next one is not over,
+    `periods`: [`since`, when the next one is over, the packed cell of the period's first order, whether he has ordered in the next one,
+    and that first order, if it is wanted as evidence], the oldest first.
+    """
+
+    def __init__(self, cells: Cells, evidenced: bytes, period_ms: int) -> None:
+        self._cells = cells
+        self._keeps_events = bool(evidenced[_PERIODS] or evidenced[_RETAINED])
+        self._period_ms = period_ms
+
+    def ordered(self, data: dict[str, Any], event: Touchpoint, cell: Cell) -> None:
+        """An order, which stays one when it is cancelled."""
+        since: int = data.setdefault("since", event.time)
+        over = since + ((event.time - since) // self._period_ms + 2) * self._period_ms
+        periods: list[list[Any]] = data.setdefault("periods", [])
+        latest = periods[-1][:2] if periods else None
+        if latest == [since, over]:
+            return
+        if latest == [since, over - self._period_ms]:
+            periods[-1][3] = True
+        periods.append([since, over, cell.packed, False, *evidence(event, wanted=self._keeps_events)])
+
+    def next_due(self, data: dict[str, Any]) -> int:
+        """When the period after one with an order is over, or NEVER."""
+        due: int = data["periods"][0][1] if "periods" in data else NEVER
+        return due
+
+    def fire(self, data: dict[str, Any], due: int, sink: Sink) -> None:
+        """Count the customer for each period whose next one is over."""
+        periods: list[list[Any]] = data.get("periods", [])
+        while periods and periods[0][1] <= due:
+            _, over, packed, retained, *cause = periods.pop(0)
+            cell = self._cells.unpack(packed)
+            sink.at_deadline(cause_in(cause))
+            sink.count(_PERIODS, cell, over)
+            if retained:
+                sink.count(_RETAINED, cell, over)
+        if not periods:
+            data.pop("periods", None)
 
 
 class Repeaters:

@@ -116,6 +116,11 @@ METRICS: Final = (
         "customers for whom twice the median gap between their latest orders has passed without another, at that moment in the window",
         "F2; of at least 3 gaps and the latest 10 [H]",
     ),
+    _ratio(
+        "retention_rate", "cx_retention_ratio", C.CUSTOMERS_RETAINED, (C.CUSTOMERS_PERIODS,),
+        "customers with an order in a period of theirs and in the next one / customers with an order in the period, at the end of the next",
+        "B6 (E - N) / S; periods of `retention_period` (90 d) from each customer's first order [H]",
+    ),
     _ratio("referral_share", "cx_referral_order_ratio", C.REFERRAL_ORDERS, ORDERS, "orders by referral / orders", "B9", leading=False),
     _count("referrals_sent", (C.REFERRALS_SENT,), "referrals sent in the window", "B9", leading=False),
     _count("referrals_converted", (C.REFERRALS_CONVERTED,), "referrals converted in the window", "B9", leading=False),

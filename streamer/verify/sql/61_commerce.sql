@@ -179,6 +179,24 @@ INSERT INTO chapter_changes SELECT 'CUSTOMERS_SLIPPED', 1, t, event, NULL FROM s
 INSERT INTO undecided_chapter_changes
 SELECT 'CUSTOMERS_SLIPPED', 1, t, event, NULL FROM slipped, settings WHERE NOT by_event AND t >= decided + 1000;
 
+-- Periods from a customer's first order on: those with an order, when the next one is over, and whether that has one, too.
+CREATE TABLE retention AS
+SELECT counter, due AS t, event, due <= seen AS by_event
+FROM (
+    SELECT *, coalesce(lead(period) OVER (PARTITION BY key, life ORDER BY period) = period + 1, false) AS retained
+    FROM (
+        SELECT key, part, life, period, since + (period + 2) * span AS due, min_by(event, place) AS event
+        FROM (SELECT *, (t - since) // span AS period
+              FROM (SELECT *, setting('commerce', 'retention_period')::BIGINT AS span, min(t) OVER (PARTITION BY key, life) AS since FROM orders))
+        GROUP BY ALL
+    )
+) JOIN ends USING (part) JOIN (SELECT key, max(t) AS seen FROM events GROUP BY key) USING (key),
+    (VALUES ('CUSTOMERS_PERIODS', false), ('CUSTOMERS_RETAINED', true)) AS counters (counter, only_retained)
+WHERE (retained OR NOT only_retained) AND (due <= ends.clock OR due <= seen);
+
+INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM retention, settings WHERE by_event OR t < decided + 1000;
+INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM retention, settings WHERE NOT by_event AND t >= decided + 1000;
+
 -- A customer counts at his latest order that stands.
 INSERT INTO chapter_changes
 SELECT counter, 1, t, event, NULL
