@@ -107,11 +107,13 @@ class Fold:
             self.count_touchpoint(event, plan, sink)
         issue: Issue | None = None
         signals = NONE
+        # The instance that is there before the event; other scopes do not depend on it.
+        key = self._issue_key(state, event) if self._by_journey else None
         if plan.contact:
             issue, signals = self._contact(state, plan, event, sink)
         if plan.case and self._cases.apply(state, event, sink):
             signals = signals._replace(ping_pongs=1)
-            issue = self._add_effort(state, event, self._contacts.ping_pong_tenths, sink)
+            issue = self._add_effort(state, event, key, self._contacts.ping_pong_tenths, sink)
         if plan.journeys:
             self._journeys(state, plan, event, sink)
         if plan.links:
@@ -122,7 +124,7 @@ class Fold:
             friction, found_tenths = self._chapters(state, plan, event, sink)
             if found_tenths:
                 signals = signals._replace(found_tenths=found_tenths)
-                issue = self._add_effort(state, event, found_tenths, sink)
+                issue = self._add_effort(state, event, key, found_tenths, sink)
         effort = 0 if signals is NONE or signals is QUIET else signals.total
         if effort or friction or plan.friction:
             self._friction(state, event, int(plan.friction) + friction + effort, signals, sink)
@@ -145,9 +147,9 @@ class Fold:
         steps = self._steps
         return steps is not None and (steps.moved or (steps.first_look and _STEPS not in state.kept))
 
-    def _add_effort(self, state: State, event: Touchpoint, tenths: int, sink: Sink) -> Issue | None:
-        """Effort that is no contact: of the event's issue, if that is open."""
-        issue = state.issues.get(self._issue_key(state, event))
+    def _add_effort(self, state: State, event: Touchpoint, key: str | None, tenths: int, sink: Sink) -> Issue | None:
+        """Effort that is no contact: of the event's issue, if that is open. key: the issue's, if it is known already."""
+        issue = state.issues.get(self._issue_key(state, event) if key is None else key)
         if issue is not None:
             self._contacts.add_effort_of(issue, event, tenths, sink)
         return issue

@@ -20,6 +20,7 @@ from streamer.metrics.counters import Counter
 from streamer.metrics.metric import counters_of
 from streamer.touchpoints.touchpoint import Touchpoint
 from tests.chapters.support import (
+    RECOUNTED,
     SLICES,
     Histories,
     assert_recount_is_equal,
@@ -129,6 +130,15 @@ def test_the_recount_is_equal_where_answers_take_days() -> None:
     first_responses = {f"FIRST_RESPONSE_{name}" for name in ("1D", "3D", "LONGER")}
     resolutions = {f"RESOLUTION_{name}" for name in ("8H", "1D", "2D", "3D", "7D", "14D", "LONGER")}
     assert_recount_is_equal(in_days, service, range(12), first_responses | resolutions, span_ms=60 * 24 * HOUR)
+
+
+@pytest.mark.parametrize("scope", ["journey", "customer"])
+def test_the_recount_is_equal_whatever_effort_belongs_to(scope: str) -> None:
+    definitions = DEFINITIONS.replace("[contacts]\n", f'[contacts]\nscope = "{scope}"\n')
+    # What is asked again begins and ends instances, too: the effort is of the one that was there before.
+    for old, new in {"case.opened": "contact.*", "case.resolved": "auth.verified"}.items():
+        definitions = definitions.replace(f'"{old}"', f'"{new}"')
+    assert_recount_is_equal(definitions, service, RECOUNTED, {"EFFORT_TENTHS", "ISSUES_EFFORT_HIGH"})
 
 
 def test_the_recount_is_equal_while_contacts_wait() -> None:
