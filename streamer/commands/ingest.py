@@ -13,7 +13,6 @@ from streamer import settings
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
 from streamer.engine import ingest as kafka
-from streamer.errors import InputError
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import read_history, rejects
 from streamer.replay.mapping import format_time
@@ -44,9 +43,6 @@ def ingest(
     config = settings.load()
     history = read_history(file, None if mapping is None else mapping_file.load(mapping))
     end_ms = None if open_ended else end_of(history.end_ms, load_definitions(definitions or config.definitions))
-    if end_ms is not None and end_ms > mapping_file.LAST_MS:
-        last = format_time(history.end_ms)
-        raise InputError(f"{file}: its last event is of {last}, and no deadline after that can be written: correct its time, or use --open")
     told: dict[str, Any] = {
         "rows": history.rows,
         "unmapped_rows": history.unmapped,

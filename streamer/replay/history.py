@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from streamer.errors import InputError
-from streamer.replay.mapping import Event, HistoryMapping
+from streamer.replay.mapping import LAST_MS, Event, HistoryMapping, format_time
 from streamer.replay.sources import is_stdin, kind_of, read_lines, read_rows
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.times import milliseconds
@@ -59,12 +59,14 @@ def read_history(path: Path, mapping: HistoryMapping | None = None) -> History:
     letter of the processor, as it would from a producer.
 
     Raises:
-        InputError: the file cannot be read, a column of the mapping occurs nowhere, or there is no touchpoint in it.
+        InputError: the file cannot be read, a column of the mapping occurs nowhere, there is no touchpoint in it, or one after all times.
     """
     history = _canonical(path) if mapping is None else _mapped(path, mapping)
     if not history.events:
         raise InputError(f"{path}: makes no touchpoints ({history.rows} rows read)")
     history.events.sort(key=_by_time)
+    if history.end_ms > LAST_MS:
+        raise InputError(f"{path}: its last event is of {format_time(history.end_ms)}: correct its time, there is none after the year 9000")
     return history
 
 

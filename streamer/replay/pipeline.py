@@ -17,11 +17,13 @@ from streamer import deltas, topics
 from streamer.alerts import alert
 from streamer.definitions import Definitions
 from streamer.deltas import TICK_MS, DeltaBatch
+from streamer.errors import InputError
 from streamer.journeys.processor import JourneysProcessor
 from streamer.metrics.counters import Counter
 from streamer.metrics.readings import Gauge
 from streamer.processor import Headers, LogRecord, Output, Record
 from streamer.replay.history import History
+from streamer.replay.mapping import LAST_MS, format_time
 from streamer.replay.partitions import partition_of
 from streamer.rollup.decisions import Decisions
 from streamer.rollup.hold import HELD_ENTRIES_MAX
@@ -88,8 +90,15 @@ def end_of(end_ms: int, definitions: Definitions) -> int:
     """Time of the control record that closes a history whose greatest event time is `end_ms`.
 
     One second more than the longest deadline: the tick of a deadline that falls due at the very end is complete then.
+
+    Raises:
+        InputError: that is too late to be written.
     """
-    return end_ms + definitions.longest_deadline_ms + TICK_MS
+    closed_ms = end_ms + definitions.longest_deadline_ms + TICK_MS
+    if closed_ms > LAST_MS:
+        last = format_time(end_ms)
+        raise InputError(f"the last event is of {last}, and its deadlines are after the year 9000: correct its time, or leave them open")
+    return closed_ms
 
 
 def run_history(

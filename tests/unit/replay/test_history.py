@@ -80,8 +80,9 @@ def test_a_canonical_line_that_is_no_event_keeps_its_place_for_the_dead_letters(
 
 
 @pytest.mark.parametrize(("name", "text", "said"), [("h.jsonl", "", "makes no touchpoints"), ("h.jsonl", "{", "no line is an event"),
-                                                    ("h.csv", "a\n1\n", "needs --mapping")])  # fmt: skip
-def test_a_file_without_events_is_an_error(tmp_path: Path, name: str, text: str, said: str) -> None:
+                                                    ("h.csv", "a\n1\n", "needs --mapping"),
+                                                    ("h.jsonl", '{"time":"9000-01-01T00:00:00.001Z"}', "after the year 9000")])  # fmt: skip
+def test_a_file_without_events_that_can_be_folded_is_an_error(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=said):
         read_history(tmp_path / name)

@@ -12,7 +12,9 @@ import pytest
 
 from streamer import definitions
 from streamer.alerts.alert import Alert
+from streamer.errors import InputError
 from streamer.metrics.counters import Counter
+from streamer.replay.mapping import LAST_MS
 from streamer.replay.pipeline import Arrival, Result, end_of, run_history
 from streamer.simulate.customers import Simulation
 from streamer.simulate.scenario import Scenario
@@ -113,3 +115,11 @@ def test_records_that_cannot_be_applied_are_put_aside_with_their_reason() -> Non
     found = run_history(arrivals, DEFAULT)
     assert Tally(dict(output.headers)["reason"] for output in found.put_aside) == {b"invalid_json": 1, b"misrouted": 1}
     assert found.accounting["dead_lettered"] == 2
+
+
+def test_deadlines_after_all_times_are_one_sentence() -> None:
+    wanted = definitions.default()
+    last_ms = LAST_MS - wanted.longest_deadline_ms - 1_000
+    assert end_of(last_ms, wanted) == LAST_MS
+    with pytest.raises(InputError, match=r"the last event is of 899\d-.*: correct its time, or leave them open"):
+        end_of(last_ms + 1, wanted)
