@@ -97,7 +97,10 @@ def end_of(end_ms: int, definitions: Definitions) -> int:
     closed_ms = end_ms + definitions.longest_deadline_ms + TICK_MS
     if closed_ms > LAST_MS:
         last = format_time(end_ms)
-        raise InputError(f"the last event is of {last}, and its deadlines are after the year 9000: correct its time, or leave them open")
+        raise InputError(
+            f"the file's last event is of {last}, and no deadline after that can be written: correct its time, or use --open"
+            " (backtest: leave --close out)"
+        )
     return closed_ms
 
 

@@ -42,7 +42,7 @@ PARTITIONS: Final = 4
 OUTCOMES: Final = ("applied", "duplicate", "late", "dead_lettered", "ignored")
 # Few customers, so that they come back: repeated contacts, handoffs, switches and every counter are in it.
 SIMULATION: Final = ("--hours", "24", "--rate", "0.25", "--customers", "800", "--seed", "7", "--incident", "payment-outage@+10h,60m")
-# Of the worker that is killed: small fetches and checkpoints, so that the middle of the history lasts.
+# Of the worker that begins: small fetches and checkpoints, so that the middle of the history lasts. Mostly it is the one that is killed.
 PACE: Final = {"FETCH_MAX_RECORDS": "15", "CHECKPOINT_EVENTS": "15", "CHECKPOINT_INTERVAL_SECONDS": "0.2"}
 
 
@@ -142,12 +142,19 @@ def kill_tree(worker: Worker) -> None:
     assert alive == []
 
 
-def kill_midway(owner: Worker, standby: Worker, events: int) -> None:
-    """End the worker that began, once the other one is ready and has perhaps been given some of it."""
-    standby.until(lambda: standby.get(2, "/readyz")[0] == 200)
-    kill_tree(owner)
-    done = sum(asyncio.run(committed(owner.settings)))
+def kill_the_rollup_owner_midway(workers: tuple[Worker, Worker], events: int) -> Worker:
+    """End the worker that folds the rollup, once a tenth of the source is in the state; returns the other one."""
+    settings = workers[0].settings
+    workers[0].until(lambda: all(worker.get(2, "/readyz")[0] == 200 for worker in workers))
+    workers[0].until(lambda: sum(asyncio.run(committed(settings))) > events / 10 and any(map(folds_the_rollup, workers)))
+    folding = [folds_the_rollup(worker) for worker in workers]
+    assert folding.count(True) == 1, "one rollup partition has one owner"
+    victim, survivor = workers if folding[0] else workers[::-1]
+    kill_tree(victim)
+    assert not folds_the_rollup(survivor), "the survivor still has to take the rollup over"
+    done = sum(asyncio.run(committed(settings)))
     assert events / 10 < done < events * 0.9, "it was killed in the middle of the history"
+    return survivor
 
 
 def check_nothing_lost_or_doubled(worker: Worker, expected: Expected) -> None:
@@ -186,10 +193,10 @@ def test_a_worker_killed_in_the_middle_of_a_history_is_taken_over_and_every_even
         owner.until(lambda: owner.get(2, "/readyz")[0] == 200)  # before, there may be no coordinator to ask for offsets
         owner.until(lambda: sum(asyncio.run(committed(first))) > events / 10 and folds_the_rollup(owner))
         standby = workers.enter_context(working(second, tmp_path))
-        kill_midway(owner, standby, events)
-        check_nothing_lost_or_doubled(standby, expected)
-        standby.process.terminate()
-        assert standby.process.wait(60) == 0
+        survivor = kill_the_rollup_owner_midway((owner, standby), events)
+        check_nothing_lost_or_doubled(survivor, expected)
+        survivor.process.terminate()
+        assert survivor.process.wait(60) == 0
     counted = asyncio.run(chain_support.delta_sums(first.kafka_bootstrap, first.topic("deltas")))
     assert {Counted(number).name: n for number, n in counted.items() if n} == expected.counters
     assert counted[Counted.TOUCHPOINTS] == expected.touchpoints

@@ -126,4 +126,4 @@ def test_a_malformed_duration_is_said_in_one_sentence(tmp_path: Path) -> None:
     demo = start(tmp_path / "state", DEMO_SECONDS="soon")
     _, err = demo.communicate()
     assert demo.returncode == 2
-    assert err == "demo: DEMO_SECONDS must be a number, not 'soon'\n"
+    assert err == "demo: DEMO_SECONDS must be a number of seconds, not 'soon'\n"

@@ -35,7 +35,7 @@ def _above(name: str, least: float) -> float | None:
     try:
         number = float(text) if text else None
     except ValueError:
-        raise SettingsError(f"{name} must be a number, not {text!r}") from None
+        raise SettingsError(f"{name} must be a number of {name.rpartition('_')[2].lower()}, not {text!r}") from None
     if number is not None and not least < number < math.inf:
         raise SettingsError(f"{name} must be above {least:g}, not {text}")
     return number
