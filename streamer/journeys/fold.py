@@ -107,10 +107,10 @@ class Fold:
             self.count_touchpoint(event, plan, sink)
         issue: Issue | None = None
         signals = NONE
-        # The instance that is there before the event; other scopes do not depend on it.
-        key = self._issue_key(state, event) if self._by_journey else None
+        # By the scope `journey` it is of the instance that is there before the event; by others it does not matter when it is asked for.
+        key = self._issue_key(state, event) if self._by_journey or plan.contact or plan.case else ""
         if plan.contact:
-            issue, signals = self._contact(state, plan, event, sink)
+            issue, signals = self._contact(state, plan, event, key, sink)
         if plan.case and self._cases.apply(state, event, sink):
             signals = signals._replace(ping_pongs=1)
             issue = self._add_effort(state, event, key, self._contacts.ping_pong_tenths, sink)
@@ -124,7 +124,7 @@ class Fold:
             friction, found_tenths = self._chapters(state, plan, event, sink)
             if found_tenths:
                 signals = signals._replace(found_tenths=found_tenths)
-                issue = self._add_effort(state, event, key, found_tenths, sink)
+                issue = self._add_effort(state, event, key or self._issue_key(state, event), found_tenths, sink)
         effort = 0 if signals is NONE or signals is QUIET else signals.total
         if effort or friction or plan.friction:
             self._friction(state, event, int(plan.friction) + friction + effort, signals, sink)
@@ -147,9 +147,9 @@ class Fold:
         steps = self._steps
         return steps is not None and (steps.moved or (steps.first_look and _STEPS not in state.kept))
 
-    def _add_effort(self, state: State, event: Touchpoint, key: str | None, tenths: int, sink: Sink) -> Issue | None:
-        """Effort that is no contact: of the event's issue, if that is open. key: the issue's, if it is known already."""
-        issue = state.issues.get(self._issue_key(state, event) if key is None else key)
+    def _add_effort(self, state: State, event: Touchpoint, key: str, tenths: int, sink: Sink) -> Issue | None:
+        """Effort that is no contact: of the issue of this key, if that is open."""
+        issue = state.issues.get(key)
         if issue is not None:
             self._contacts.add_effort_of(issue, event, tenths, sink)
         return issue
@@ -171,8 +171,7 @@ class Fold:
                 kept.add_cause(packed_cause_of(event), self._evidence_limit)
         return friction, found_tenths
 
-    def _contact(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> tuple[Issue | None, Signals]:
-        key = self._issue_key(state, event)
+    def _contact(self, state: State, plan: Plan, event: Touchpoint, key: str, sink: Sink) -> tuple[Issue | None, Signals]:
         known = set(state.issues) if len(state.issues) >= self.definitions.limits.issues_per_customer else None
         cell = self.cells.of(cells.CONTACT, event.journey, event)
         issue, signals = self._contacts.apply(state, plan, event, key, cell, sink)

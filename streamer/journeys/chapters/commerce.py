@@ -266,8 +266,8 @@ class Commerce(Chapter):
         if "last" in data and data["last"] + self._customer_for <= due:
             del data["last"], data["standing"], data["value"]
             self._rhythm.forget(data)
+            self._retention.forget(data)
             data.pop("settled", None)
-            data.pop("since", None)
         self._set_due(kept)
 
     def _decide(self, order: _Order, sink: Sink, *, followed: bool) -> None:

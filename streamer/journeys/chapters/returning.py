@@ -117,6 +117,10 @@ class Retention:
         if not periods:
             data.pop("periods", None)
 
+    def forget(self, data: dict[str, Any]) -> None:
+        """The customer is a new one from here on; what his periods have still to tell stays."""
+        data.pop("since", None)
+
 
 class Repeaters:
     """Each customer counts once, where his latest order that stands counts; another order, or a cancel, takes him there from where he was.

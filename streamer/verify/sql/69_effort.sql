@@ -1,11 +1,14 @@
 -- The effort index of issues. Definitions: docs/reference/journeys.md (Issues).
--- In: issue_events, subjects, signals, chapter_effort, weights, settings. Out: changes, found_effort (event, issue, kind).
+-- In: issue_events, subjects, signals, chapter_effort, weights, settings. Out: changes, found_effort (event, issue, kind), core_events.
 
 -- What chapters have found, with the issue whose effort index it adds to, if that is open. What weighs nothing is no effort.
 CREATE TABLE found_effort AS
 SELECT f.event, CASE WHEN i.t + contact_window > f.t THEN i.issue END AS issue, kind
 FROM (FROM chapter_effort JOIN weights USING (kind) JOIN subjects USING (event) WHERE weight_tenths > 0) f
     ASOF LEFT JOIN issue_events i ON i.key = f.key AND i.subject = f.subject AND i.place <= f.place, settings;
+
+-- The events with which the core's signals may change.
+CREATE VIEW core_events AS FROM subjects WHERE of_core OR event IN (SELECT event FROM found_effort);
 
 INSERT INTO changes
 SELECT counter, n, t, event, '', '' FROM (

@@ -98,7 +98,7 @@ SELECT key, part, min(place) AS place
 FROM (
     SELECT key, looks.part, place FROM events JOIN looks ON matches(type, pattern)
     UNION ALL
-    SELECT key, 'core', place FROM subjects WHERE of_core OR event IN (SELECT event FROM found_effort)
+    SELECT key, 'core', place FROM core_events
     UNION ALL
     SELECT key, 'steps', place FROM events WHERE type = 'identity.linked' OR event IN (SELECT event FROM roles)
 )
@@ -120,7 +120,7 @@ WITH deadlines AS (
 )
 SELECT key, t, place, phase, bool_or(looked_at) AS looked_at
 FROM (
-    SELECT key, t, place, 5 AS phase, true AS looked_at FROM subjects WHERE of_core OR event IN (SELECT event FROM found_effort)
+    SELECT key, t, place, 5 AS phase, true AS looked_at FROM core_events
     UNION ALL
     SELECT key, t, place, 5, false FROM events WHERE event IN (SELECT event FROM named UNION SELECT event FROM lives)
     UNION ALL
