@@ -143,15 +143,12 @@ SELECT o.event, o.part, o.key, due,
 FROM (SELECT *, t + setting('commerce', 'horizon')::BIGINT AS due FROM orders) o
 WHERE coalesce(o.cancelled >= due, true);
 
-CREATE TABLE ladder AS
-SELECT counter, due AS t, event, due <= seen AS by_event
-FROM horizons JOIN ends USING (part) JOIN (SELECT key, max(t) AS seen FROM events GROUP BY key) USING (key),
+CREATE TABLE order_deadlines AS
+SELECT counter, key, part, due, event
+FROM horizons,
     (VALUES (1, false, 'SECOND_ORDERS_DUE'), (1, true, 'SECOND_ORDERS'), (2, false, 'THIRD_ORDERS_DUE'), (2, true, 'THIRD_ORDERS'),
             (3, false, 'FOURTH_ORDERS_DUE'), (3, true, 'FOURTH_ORDERS')) AS rungs (rung, only_followed, counter)
-WHERE number = rung AND (followed OR NOT only_followed) AND (due <= ends.clock OR due <= seen);
-
-INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM ladder, settings WHERE by_event OR t < decided + 1000;
-INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM ladder, settings WHERE NOT by_event AND t >= decided + 1000;
+WHERE number = rung AND (followed OR NOT only_followed);
 
 -- The rhythm of a customer: twice the median of the latest ten gaps, if it is of three or more; and until when another order came in time.
 CREATE TABLE rhythms AS
@@ -170,18 +167,11 @@ FROM (
 )
 WHERE within > 0 AND within < setting('commerce', 'customer_for')::BIGINT AND coalesce(t + within <= next_t, true);
 
-CREATE TABLE slipped AS
-SELECT event, slips AS t, slips <= seen AS by_event
-FROM rhythms JOIN ends USING (part) JOIN (SELECT key, max(t) AS seen FROM events GROUP BY key) USING (key)
-WHERE slips <= ends.clock OR slips <= seen;
-
-INSERT INTO chapter_changes SELECT 'CUSTOMERS_SLIPPED', 1, t, event, NULL FROM slipped, settings WHERE by_event OR t < decided + 1000;
-INSERT INTO undecided_chapter_changes
-SELECT 'CUSTOMERS_SLIPPED', 1, t, event, NULL FROM slipped, settings WHERE NOT by_event AND t >= decided + 1000;
+INSERT INTO order_deadlines SELECT 'CUSTOMERS_SLIPPED', key, part, slips, event FROM rhythms;
 
 -- Periods from a customer's first order on: those with an order, when the next one is over, and whether that has one, too.
-CREATE TABLE retention AS
-SELECT counter, due AS t, event, due <= seen AS by_event
+INSERT INTO order_deadlines
+SELECT counter, key, part, due, event
 FROM (
     SELECT *, coalesce(lead(period) OVER (PARTITION BY key, life ORDER BY period) = period + 1, false) AS retained
     FROM (
@@ -190,12 +180,17 @@ FROM (
               FROM (SELECT *, setting('commerce', 'retention_period')::BIGINT AS span, min(t) OVER (PARTITION BY key, life) AS since FROM orders))
         GROUP BY ALL
     )
-) JOIN ends USING (part) JOIN (SELECT key, max(t) AS seen FROM events GROUP BY key) USING (key),
-    (VALUES ('CUSTOMERS_PERIODS', false), ('CUSTOMERS_RETAINED', true)) AS counters (counter, only_retained)
-WHERE (retained OR NOT only_retained) AND (due <= ends.clock OR due <= seen);
+), (VALUES ('CUSTOMERS_PERIODS', false), ('CUSTOMERS_RETAINED', true)) AS counters (counter, only_retained)
+WHERE retained OR NOT only_retained;
 
-INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM retention, settings WHERE by_event OR t < decided + 1000;
-INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM retention, settings WHERE NOT by_event AND t >= decided + 1000;
+-- All three count when the clock, or an event of the customer, has come so far.
+CREATE TABLE order_deadlines_passed AS
+SELECT counter, due AS t, event, due <= seen AS by_event
+FROM order_deadlines JOIN ends USING (part) JOIN (SELECT key, max(t) AS seen FROM events GROUP BY key) USING (key)
+WHERE due <= ends.clock OR due <= seen;
+
+INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM order_deadlines_passed, settings WHERE by_event OR t < decided + 1000;
+INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM order_deadlines_passed, settings WHERE NOT by_event AND t >= decided + 1000;
 
 -- A customer counts at his latest order that stands.
 INSERT INTO chapter_changes
