@@ -36,7 +36,8 @@ class Exemplar(msgspec.Struct, array_like=True, gc=False):
 class DeltaBatch(msgspec.Struct, array_like=True, gc=False):
     """Changes of one source partition.
 
-    source: source partition; sources: how many there are. until_tick: every tick below it is complete, this batch included.
+    source: source partition; sources: how many there are. until_tick: every tick below it is complete, this batch included;
+    0 before the partition has met any event.
     high_ms: the partition's greatest event time; clock_ms: its clock. dimensions: names of a cell's values.
     cells: the dimension values used here. ticks: (tick, [pane, cell index, counter, n, ...]) with ticks ascending;
     pane is event time // PANE_MS. exemplars: of the counters that rules want evidence of, with ticks ascending.

@@ -57,7 +57,7 @@ class Held:
 
 
 class Hold:
-    """Sources, clock, and held deltas by tick."""
+    """Sources, clock, and held deltas by tick. clock: the first tick that is not decided, None while a source has not told any."""
 
     def __init__(self, entries_max: int = HELD_ENTRIES_MAX) -> None:
         self.sources: dict[int, Source] = {}
@@ -161,7 +161,7 @@ class Hold:
         """Put the marker's part back; `put` the held records afterwards."""
         self.sources = dict(sources)
         self.expected = expected
-        self.clock = clock
+        self.clock = clock or None  # earlier builds took 0 for a time
         self._unheard_left_out = unheard_left_out
 
     def live(self) -> Iterator[Held]:
@@ -175,7 +175,8 @@ class Hold:
         if not untils:
             return False
         clock = min(untils)
-        if self.clock is not None and clock <= self.clock:
+        # A source with no event yet says 0. That is no time: what it decided would be decided in 1970, and every hour since then.
+        if clock <= (self.clock or 0):
             return False
         self.clock = clock
         return True

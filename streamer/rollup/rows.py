@@ -96,7 +96,7 @@ _decode_hour = msgspec.msgpack.Decoder(tuple[Identity, int]).decode
 
 
 class Marker(msgspec.Struct, kw_only=True):
-    """What holds for all rows of one checkpoint. clock: first tick not decided, None before all sources were heard.
+    """What holds for all rows of one checkpoint. clock: first tick not decided, None before all sources have told one.
 
     since: the offset after which the definitions came into force, None for those it began with.
     """

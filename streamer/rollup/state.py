@@ -106,9 +106,9 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
         hold.put(Held(rows.held_offset(key), rows.decode_held(value)))
         processor.written.held.add(rows.held_offset(key))
     _restore_decisions(processor, kinds, marker)
-    if marker.clock is not None:
-        processor.store.rebuild((marker.clock - 1) * TICK_MS)
-        processor.watched.rebuild(processor.store, (marker.clock - 1) * TICK_MS)
+    if hold.clock is not None:
+        processor.store.rebuild((hold.clock - 1) * TICK_MS)
+        processor.watched.rebuild(processor.store, (hold.clock - 1) * TICK_MS)
 
 
 def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]], marker: rows.Marker) -> None:
@@ -129,9 +129,10 @@ def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple
         before, now = (_evidenced(of.rule, identity[0]) for of in (of_before, processor.definitions))
         if not decisions.evidence.restore(decisions.case_of(identity), rows.decode_evidence(value), same=before == now):
             processor.written.foreign.add(key)
-    if marker.clock is not None and marker.revision != processor.definitions.revision:
-        decisions.look_again(marker.clock)
-    decisions.rebuild(marker.clock)
+    clock = processor.hold.clock
+    if clock is not None and marker.revision != processor.definitions.revision:
+        decisions.look_again(clock)
+    decisions.rebuild(clock)
 
 
 def _learnt(definitions: Definitions, id_: str) -> tuple[str | None, int, str] | None:

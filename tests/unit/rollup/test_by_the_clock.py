@@ -130,6 +130,27 @@ def test_since_when_a_rule_looks_does_not_depend_on_a_restart(crash: bool) -> No
     assert told(feed, now) == [("firing", 0.0)], "a series that is new had none in the weeks before"
 
 
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_source_that_begins_without_an_event_is_no_time_that_a_rule_looked(crash: bool) -> None:
+    """A partition says that it is there before it has anything to say: nothing has been decided then, least of all since 1970."""
+    feed = Feed(FILE.replace("WHEN", "value >= 2 * baseline + 10"), sources=2)
+    looked: list[int] = []
+    feed.rollup.observe = looked.append
+    feed.send(0, source=1)
+    feed.send(MONDAY, source=0)
+    feed.drain()
+    if crash:
+        feed.crash()
+        feed.rollup.observe = looked.append
+    now = MONDAY + 3 * HOUR
+    for source in (0, 1):
+        feed.send(now, source=source)
+    feed.send(now + 2, {now: [(now // 10, ("checkout",), Counter.TOUCHPOINTS, 50)]}, dimensions=("journey",), source=0)
+    feed.send(now + 2, source=1)
+    assert told(feed, now) == [], "of a series that is new nothing is known before the rule has looked for weeks"
+    assert min(looked) >= MONDAY
+
+
 @pytest.mark.parametrize("group_by", ["", "group_by = []\n"], ids=["a series", "a group"])
 @pytest.mark.parametrize("crash", [False, True])
 def test_an_alert_that_goes_on_is_renewed_before_it_expires_though_nothing_changes(group_by: str, crash: bool) -> None:

@@ -39,6 +39,21 @@ def test_the_clock_is_unset_until_every_source_has_been_heard() -> None:
     assert hold.clock == 7
 
 
+def test_the_clock_is_unset_while_a_source_has_no_event() -> None:
+    hold = Hold()
+    hold.accept(0, batch(0, 2, 10, 9))
+    hold.accept(1, batch(1, 2, 0))
+    assert hold.clock is None
+    hold.accept(2, batch(1, 2, 7))
+    assert hold.clock == 7
+
+
+def test_a_clock_of_0_that_an_earlier_build_kept_is_none() -> None:
+    hold = Hold()
+    hold.restore([], 2, 0, unheard_left_out=False)
+    assert hold.clock is None
+
+
 def test_the_clock_is_the_least_complete_tick() -> None:
     hold = Hold()
     for offset, made in enumerate([batch(0, 2, 10), batch(1, 2, 7), batch(0, 2, 30), batch(1, 2, 20)]):
