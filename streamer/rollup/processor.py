@@ -23,6 +23,7 @@ from streamer.rollup.decisions import Decisions
 from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rollup.gauges import Gauges
 from streamer.rollup.hold import HELD_ENTRIES_MAX, Held, Hold
+from streamer.rollup.panes import Sums
 from streamer.rollup.series import CELLS_MAX, SERIES_PER_SLICE, SeriesTable
 from streamer.rollup.sums import Pile, Store, Watched
 
@@ -260,6 +261,9 @@ class RollupProcessor:
     def _add(self, held: Held, flat: list[int], live: Pile) -> None:
         """Pile up one source's changes of a tick; what a rule may look at goes into `live` too."""
         numbers, is_live, pile = held.numbers, self._live, self.store.pile
+        last_pane = -1
+        changes: Sums = {}
+        watched_changes: Sums = {}
         for at in range(0, len(flat), 4):
             pane, counter, n = flat[at], flat[at + 2], flat[at + 3]
             number = numbers[flat[at + 1]]
@@ -267,12 +271,12 @@ class RollupProcessor:
             if number is None or watched is None:
                 self.tally["unknown_counters"] += 1
                 continue
+            if pane != last_pane:  # those of a pane come one after the other
+                last_pane, changes, watched_changes = pane, pile[pane], live[pane]
             key = number << COUNTER_BITS | counter
-            changes = pile[pane]
             changes[key] = changes.get(key, 0) + n
             if watched:
-                changes = live[pane]
-                changes[key] = changes.get(key, 0) + n
+                watched_changes[key] = watched_changes.get(key, 0) + n
         self.store.piled += len(flat) // 4
         if self.table.overflowed:
             for index in flat[1::4]:

@@ -44,7 +44,8 @@ _COUNTED: Final = frozenset({*_SESSIONS_WITH, *_CONFUSING})
 class Digital(Chapter):
     """data: `sessions`: session_id -> session, that without an id among them. A session: `start`, `cell` (packed), `last` time, `runs`:
     what comes again and again -> [whether it was counted, its last times], `steps`: [last, the one before, returns in a row], `help`:
-    topic -> time, `said`: what of the session has been counted, `counts`: signal -> how many, in all under an empty name.
+    topic -> time, `said`: what of the session has been counted, `counts`: signal -> how many, in all under an empty name. What is empty
+    need not be there: most sessions have little of it, and to make it would be most of what they cost.
     """
 
     id = "digital"
@@ -114,9 +115,7 @@ class Digital(Chapter):
                 self.moved = True
                 sink.note("cut_digital_sessions")
             cell = self.cells.own(event)
-            session = sessions[event.session_id] = {
-                "start": event.time, "cell": cell.packed, "last": 0, "runs": {}, "steps": ["", "", 0], "help": {}, "said": [], "counts": {},
-            }  # fmt: skip
+            session = sessions[event.session_id] = {"start": event.time, "cell": cell.packed, "last": 0}
             sink.count(_SESSIONS, cell, event.time)
         session["last"] = event.time
         return session
@@ -157,7 +156,7 @@ class Digital(Chapter):
         if not what:
             return ""
         times, within = self._bursts[name]
-        runs: dict[str, list[Any]] = session["runs"]
+        runs: dict[str, list[Any]] = session.setdefault("runs", {})
         key = name + " " + what
         run = runs.get(key)
         if run is None:
@@ -185,7 +184,9 @@ class Digital(Chapter):
     def _step(self, session: dict[str, Any], event: Touchpoint) -> str:
         if not event.step:
             return ""
-        steps: list[Any] = session["steps"]
+        steps: list[Any] | None = session.get("steps")
+        if steps is None:
+            steps = session["steps"] = ["", "", 0]
         step = event.journey + "\x1f" + event.step
         if step == steps[0]:
             return ""
@@ -194,7 +195,7 @@ class Digital(Chapter):
         return "step_ping_pong" if steps[2] == self._returns else ""
 
     def _help(self, session: dict[str, Any], event: Touchpoint, sink: Sink) -> None:
-        help_: dict[str, int] = session["help"]
+        help_: dict[str, int] = session.setdefault("help", {})
         help_.pop(event.reason, None)
         if len(help_) >= HELP_MAX:
             del help_[next(iter(help_))]
@@ -205,7 +206,7 @@ class Digital(Chapter):
         """A contact: help on its topic just before did not help. What names no topic may be about any."""
         sessions: dict[str, dict[str, Any]] = kept.data.get("sessions", {})
         for session in sessions.values():
-            help_: dict[str, int] = session["help"]
+            help_: dict[str, int] = session.get("help", {})
             used = [topic for topic in help_ if topic == event.reason or not topic or not event.reason]
             if any(event.time - help_[topic] < self._help_within for topic in used) and "help_then_contact" not in self._ignored_kinds:
                 self._signal(session, "help_then_contact", event, sink)
@@ -216,12 +217,12 @@ class Digital(Chapter):
         self._signalled = self.moved = True
         cell = self.cells.with_value(self.cells.own(event), "cause", name)
         sink.count(_SIGNALS, cell, event.time)
-        counts: dict[str, int] = session["counts"]
+        counts: dict[str, int] = session.setdefault("counts", {})
         counts[""] = counts.get("", 0) + 1
         if name not in _COUNTED:
             return
         counts[name] = counts.get(name, 0) + 1
-        said: list[str] = session["said"]
+        said: list[str] = session.setdefault("said", [])
         if name in _SESSIONS_WITH and name not in said:
             said.append(name)
             sink.count(_SESSIONS_WITH[name], self.cells.unpack(session["cell"]), session["start"])
@@ -234,7 +235,7 @@ class Digital(Chapter):
         sessions: dict[str, dict[str, Any]] = kept.data["sessions"]
         self.moved = False
         for id_ in [id_ for id_, session in sessions.items() if session["last"] + self._gap_ms <= due]:
-            self.moved = self.moved or bool(sessions[id_]["counts"])  # most had no signal
+            self.moved = self.moved or bool(sessions[id_].get("counts"))  # most had no signal
             del sessions[id_]
         kept.due = next_end(sessions, "last", self._gap_ms)
         if not sessions:
@@ -244,7 +245,7 @@ class Digital(Chapter):
         """Of the open sessions."""
         found = 0
         for session in kept.data.get("sessions", {}).values():
-            counts: dict[str, int] = session["counts"]
+            counts: dict[str, int] = session.get("counts", {})
             if counts:  # of most sessions none
                 for kind in _OF_RULES[name]:
                     found += counts.get(kind, 0)
