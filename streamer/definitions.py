@@ -156,6 +156,7 @@ class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         refuse(Remark(_no_dimension(name), "by") for name in self.by if name not in DIMENSIONS)
+        refuse(Remark(f"names {quoted(name)} twice", "by") for at, name in enumerate(self.by) if name in self.by[:at])
 
 
 class Pattern(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -378,12 +379,13 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _contradictions(self) -> Iterator[Remark]:
         """Where parts that are right by themselves do not go together."""
         patterns = [PATTERN_PREFIX + pattern.id for pattern in self.pattern]
-        for kind, parts in (("journey", self.journey), ("pattern", self.pattern), ("rule", self.rule)):
-            seen = set()
-            for part in parts:
-                if part.id in seen:
-                    yield Remark(f"{kind} {quoted(part.id)} is defined twice", "id", part)
-                seen.add(part.id)
+        seen: set[tuple[str, str]] = set()
+        parts: tuple[Journey | Pattern | Rule, ...] = (*self.journey, *self.pattern, *self.rule)
+        named: list[tuple[str, str, Part]] = [(type(part).__name__.lower(), part.id, part) for part in parts]
+        for kind, name, part in (*named, *(("slice", ", ".join(part.by) or "all", part) for part in self.slice)):
+            if (kind, name) in seen:
+                yield Remark(f"{kind} {quoted(name)} is defined twice", "by" if kind == "slice" else "id", part)
+            seen.add((kind, name))
         for index, text in enumerate(self.windows):
             try:
                 parse_duration(text)
@@ -456,8 +458,7 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             spans.append(self.operations.keep_for)
         if self.contracts is not None:
             spans.append(self.contracts.grace)
-        spans += [pattern.absence_ms for pattern in self.pattern]
-        return max([*spans, self.contacts.window, self.contacts.repeat_within])
+        return max([*spans, *(pattern.absence_ms for pattern in self.pattern), self.contacts.window, self.contacts.repeat_within])
 
     def stall_after_ms(self, journey: Journey) -> int:
         """How long an instance of the journey may be in one step, where the chapter `steps` is on."""

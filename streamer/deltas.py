@@ -6,10 +6,15 @@ commute. MessagePack, array-like, versioned by its first element.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 import msgspec
+
+from streamer.metrics.counters import ACCOUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 VERSION: Final = 1
 PANE_MS: Final = 10_000
@@ -72,6 +77,12 @@ def version_of(value: bytes) -> int | None:
         return None
 
 
-def slice_partition(labels: tuple[str, ...], partitions: int) -> int:
-    """The rollup partition that owns a slice, so that numerator and denominator meet. `labels`: (by..., values...)."""
-    return crc32("\x00".join(labels).encode()) % partitions if partitions > 1 else 0
+def slice_partition(by: tuple[str, ...], values: Sequence[str], partitions: int) -> int:
+    """The rollup partition that owns a series of a slice.
+
+    All series of a slice have one owner: those of a group and what goes to `other` have to meet, as numerator and denominator do.
+    But for accounts, of which there are many, and which are nobody's `other`.
+    """
+    if partitions == 1:
+        return 0
+    return crc32("\x00".join((*by, *values) if by == (ACCOUNT,) else by).encode()) % partitions

@@ -39,11 +39,8 @@ class Router:
         return outputs
 
     def _owners(self, cell: Cell) -> set[int]:
-        return {
-            deltas.slice_partition((*by, *(cell.values[i] for i in at)), self.partitions)
-            for by, at in self._slices
-            if all(cell.values[i] for i in at)
-        }
+        found = [(by, [cell.values[i] for i in at]) for by, at in self._slices]
+        return {deltas.slice_partition(by, values, self.partitions) for by, values in found if all(values)}
 
     def _part(self, batch: deltas.DeltaBatch, owners: list[set[int]], partition: int) -> deltas.DeltaBatch:
         ticks = []

@@ -98,7 +98,10 @@ class BusinessCollector(Collector):
                 families[name] = Family(name, f"{metric.formula} ({metric.source}){_SUFFIXES[suffix][1]}", "gauge")
         for name, (text, _) in OTHERS.items():
             families[name] = Family(name.removesuffix("_total"), text, "counter" if name.endswith("_total") else "gauge")
-        for reader in self._readers():
+        readers = list(self._readers())
+        for name, labels, value in _sources(readers):
+            families[name].samples.append(Sample(name, labels, value, None, None))
+        for reader in readers:
             response_rates = []
             for gauge in reader.gauges():
                 _add_gauge(families, gauge)
@@ -136,14 +139,23 @@ def _confidence(response_rates: Sequence[Gauge]) -> Iterator[tuple[str, dict[str
             yield SURVEYS_LOW_CONFIDENCE, _labels(rate.by, rate.values), float(rate.value < RESPONSE_RATE_LOW)
 
 
+def _sources(readers: Iterable[Readable]) -> Iterator[tuple[str, dict[str, str], float]]:
+    """How far each source partition is; every rollup partition hears of all of them, one earlier than the other."""
+    high_ms: dict[int, int] = {}
+    clock_ms: dict[int, int] = {}
+    for reader in readers:
+        for source in reader.sources():
+            high_ms[source.source] = max(source.high_ms, high_ms.get(source.source, source.high_ms))
+            clock_ms[source.source] = max(source.clock_ms, clock_ms.get(source.source, source.clock_ms))
+    for number in sorted(high_ms):
+        labels = {"source_partition": str(number)}
+        yield SOURCE_HIGH, labels, high_ms[number] / 1000
+        yield SOURCE_CLOCK, labels, clock_ms[number] / 1000
+
+
 def _others(reader: Readable) -> Iterator[tuple[str, dict[str, str], float]]:
     mine = {"rollup_partition": str(reader.partition)}
-    sources = list(reader.sources())
-    for source in sources:
-        labels = {"source_partition": str(source.source)}
-        yield SOURCE_HIGH, labels, source.high_ms / 1000
-        yield SOURCE_CLOCK, labels, source.clock_ms / 1000
-    heard = [source.clock_ms - source.high_ms for source in sources if source.high_ms >= 0]
+    heard = [source.clock_ms - source.high_ms for source in reader.sources() if source.high_ms >= 0]
     if heard:
         yield SOURCE_SILENCE, mine, max(0, min(heard)) / 1000
     if reader.clock_ms:

@@ -81,6 +81,8 @@ class Decisions:
         self._usual: list[Case] = []  # compare with what is usual
         self._moving: list[Case] = []  # those of which that changes within the hour
         self._next_look: int | None = None
+        # Groups that fire though none of their series does, or the other way round: the definitions put other series together now.
+        self._regrouped: list[Group] = []
         self._tick = 0
 
     def look_at(self, sums: WindowSums) -> None:
@@ -127,7 +129,7 @@ class Decisions:
             due.append(self._learning.hour_ends)
         if self._usual and self._next_look is not None:
             due.append(self._next_look)
-        if self._gone:
+        if self._gone or self._regrouped:
             due.append(self._tick)
         return min(due, default=None)
 
@@ -146,7 +148,8 @@ class Decisions:
         if tick % LOOK_TICKS == 0:
             cases.update(self._moving)
         self._plan_look(tick + 1)
-        touched: dict[Group, None] = {}
+        touched = dict.fromkeys(self._regrouped)
+        self._regrouped = []
         for case in sorted(cases, key=lambda case: (case.plan.index, case.values)):
             told += self._decide(case, tick, touched)
         for group in touched:
@@ -240,6 +243,7 @@ class Decisions:
         """Timers from states, after `restore`; `tick` is the first that is not decided."""
         self._timers = [(case.episode.due, case.index) for case in self._cases if case.episode.due is not None]
         heapify(self._timers)
+        self._regrouped = [group for group in self._groups.values() if (group.episode.status == "firing") != bool(group.firing())]
         if tick is not None:
             self._tick = tick
             self.begin(tick)

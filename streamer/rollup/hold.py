@@ -16,6 +16,9 @@ from streamer.deltas import DeltaBatch, Exemplar
 from streamer.rollup.rows import HeldRow, Source
 
 HELD_ENTRIES_MAX: Final = 1_000_000
+# A source that was left out is back once it is no more than this behind the clock, which then waits for it: whose events come later than
+# others' keeps that distance, and would never be back. More than 15 minutes late, the default lateness, events are put aside anyway.
+BACK_WITHIN_TICKS: Final = 900
 
 
 class Held:
@@ -95,7 +98,7 @@ class Hold:
             source.until_tick = max(source.until_tick, batch.until_tick)
             source.high_ms = max(source.high_ms, batch.high_ms)
             source.clock_ms = max(source.clock_ms, batch.clock_ms)
-            if source.left_out and self.clock is not None and source.until_tick >= self.clock:
+            if source.left_out and self.clock is not None and source.until_tick >= self.clock - BACK_WITHIN_TICKS:
                 source.left_out = False
         by_tick: dict[int, list[int]] = {}
         for tick, flat in batch.ticks:

@@ -184,10 +184,9 @@ class SeriesTable:
 
     def _is_mine(self, index: int, raw: tuple[str, ...]) -> bool:
         """Whether a cell of these values is in the slice, and this partition's."""
-        by, labels = self.slices[index], tuple([raw[position] for position in self._positions[index]])
+        labels = [raw[position] for position in self._positions[index]]
         partition, partitions = self._share
-        # The journeys send a cell to who owns its own values, so that is who counts it, also as `other`.
-        return all(labels) and slice_partition((*by, *labels), partitions) == partition
+        return all(labels) and slice_partition(self.slices[index], labels, partitions) == partition
 
     def _series(self, index: int, labels: tuple[str, ...], *, admit: bool) -> tuple[int | None, bool]:
         """(the series' number, whether the slice's limit cut it)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from streamer.definitions import parse
@@ -22,6 +22,7 @@ from streamer.rules.exemplars import Evidenced, evidence_of
 if TYPE_CHECKING:
     from streamer.definitions import Definitions, Rule
     from streamer.rollup.processor import RollupProcessor
+    from streamer.rollup.sums import Store
 
 Row = tuple[bytes, bytes | None]
 
@@ -48,7 +49,7 @@ def changed_rows(processor: RollupProcessor) -> list[Row]:
         changed += [_series_row(table, chunk) for chunk in range(written.series // CHUNK_SERIES, _chunks(table))]
         written.series = len(table.series)
     store = processor.store
-    changed += [_lifetime_row(processor, chunk) for chunk in sorted(store.dirty_lifetime)]
+    changed += _lifetime_rows(store, store.dirty_lifetime)
     store.dirty_lifetime.clear()
     changed += _pane_rows(processor)
     changed += _held_rows(processor)
@@ -68,8 +69,8 @@ def all_rows(processor: RollupProcessor) -> dict[bytes, bytes]:
     """The whole state as rows. Everything is settled before."""
     table, decisions = processor.table, processor.decisions
     state = {rows.vocabulary_key(name): rows.encode(list(values)) for name, values in table.vocabulary.items() if values}
-    for chunk in range(_chunks(table)):
-        state.update([_series_row(table, chunk), _lifetime_row(processor, chunk)])
+    state.update([_series_row(table, chunk) for chunk in range(_chunks(table))])
+    state.update(_lifetime_rows(processor.store, range(_chunks(table))))
     for panes in processor.store.panes:
         for start, chunk in panes.rows():
             state[rows.pane_key(panes.granularity_ms, start, chunk)] = rows.encode(panes.cells(start, chunk) or {})
@@ -222,9 +223,9 @@ def _series_row(table: SeriesTable, chunk: int) -> tuple[bytes, bytes]:
     return rows.chunk_key(rows.SERIES, chunk), rows.encode([(series.by, series.values) for series in part])
 
 
-def _lifetime_row(processor: RollupProcessor, chunk: int) -> tuple[bytes, bytes]:
+def _lifetime_rows(store: Store, chunks: Collection[int]) -> list[tuple[bytes, bytes]]:
     # Zeros stay: that a counter was ever seen decides which gauges there are.
-    return rows.chunk_key(rows.LIFETIME, chunk), rows.encode(processor.store.lifetime_chunk(chunk))
+    return [(rows.chunk_key(rows.LIFETIME, chunk), rows.encode(sums)) for chunk, sums in store.lifetime_chunks(chunks).items()]
 
 
 def _pane_rows(processor: RollupProcessor) -> Iterator[Row]:

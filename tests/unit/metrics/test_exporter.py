@@ -130,6 +130,20 @@ def test_freshness_tells_how_far_each_source_and_the_rollup_are() -> None:
     assert one(samples, "cx_rollup_held_deltas", rollup_partition="0") == 0
 
 
+def test_two_rollup_partitions_of_one_process_give_no_series_twice() -> None:
+    parts = [RollupProcessor(DEFINITIONS, partition=number, partitions=2, build="test") for number in range(2)]
+    for place, part in enumerate(parts):
+        until = T + 1 + place  # both hear of each source, one later than the other
+        cells = [(f"journey-{number}", "a") for number in range(10)]  # more than may be told apart
+        flat = [value for index in range(len(cells)) for counter in ALL for value in (T // 10, index, counter, 20)]
+        batch = deltas.DeltaBatch(1, 0, 1, until, until * 1000, until * 1000, ["journey", "team"], cells, [(T, flat)])
+        part.process([LogRecord(0, 0, None, deltas.encode(batch))], 1)
+    samples = scrape(*parts)
+    assert len({(s.name, *sorted(s.labels.items())) for s in samples}) == len(samples)
+    assert {s.labels["slice"] for s in samples if s.name == "cx_contacts"} == {"all", "journey", "team"}
+    assert one(samples, "cx_source_high_timestamp_seconds", source_partition="0") == T + 2
+
+
 def test_before_all_sources_were_heard_there_is_freshness_but_no_number() -> None:
     samples = scrape(rollup(("checkout", ""), sources=2))
     assert {s.name for s in samples} == {

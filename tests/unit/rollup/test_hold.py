@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from streamer import deltas
-from streamer.rollup.hold import Held, Hold
+from streamer.rollup.hold import BACK_WITHIN_TICKS, Held, Hold
 
 
 def batch(source: int, sources: int, until: int, *ticks: int, size: int = 1) -> deltas.DeltaBatch:
@@ -129,6 +129,20 @@ def test_a_source_left_out_counts_at_the_clock_and_is_back_when_it_has_passed_it
     log.accept(batch(1, 2, 25))
     assert log.hold.clock == 22
     assert log.decided[-1] == (20, 2)
+
+
+def test_a_source_whose_events_come_later_than_others_is_back_too_and_the_clock_waits_for_it() -> None:
+    log = Log(Hold(1))
+    log.accept(batch(0, 2, 10))
+    log.accept(batch(1, 2, 2_000, 11, 12))
+    log.accept(batch(0, 2, 2_000 - BACK_WITHIN_TICKS - 1))
+    assert (log.hold.clock, log.hold.partial) == (2_000, True)
+    log.accept(batch(0, 2, 2_000 - BACK_WITHIN_TICKS))
+    assert (log.hold.clock, log.hold.partial) == (2_000, False)
+    log.accept(batch(1, 2, 3_000))
+    assert log.hold.clock == 2_000
+    log.accept(batch(0, 2, 2_100))
+    assert log.hold.clock == 2_100
 
 
 def test_one_source_alone_is_never_left_out() -> None:

@@ -245,6 +245,7 @@ ENABLED, DRAFT, OFF = (rule("lower > 0.5", f'mode = "{mode}"') for mode in ("ena
     (GROUPED + 'mode = "draft"\n', GROUPED, ["firing"]),
     (GROUPED, GROUPED.replace('group_by = ["journey"]', ""), ["firing", "resolved", "firing"]),
     (GROUPED.replace('group_by = ["journey"]', ""), GROUPED, ["firing", "resolved", "firing"]),
+    (GROUPED, GROUPED.replace('group_by = ["journey"]', "group_by = []"), ["firing", "resolved", "firing"]),
 ])  # fmt: skip
 def test_what_fires_ends_when_its_rule_is_gone_or_told_otherwise(before: str, after: str, expected: list[str]) -> None:
     feed = upgraded(fired(before), after)
@@ -253,6 +254,31 @@ def test_what_fires_ends_when_its_rule_is_gone_or_told_otherwise(before: str, af
     feed.send(MONDAY + 40)
     feed.drain()
     assert [told.state for told in feed.alerts] == expected, "once only"
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_group_whose_series_are_others_now_ends_unless_one_of_them_fires(crash: bool) -> None:
+    """By platform one of two fires; by channel, which both share, nothing does."""
+    text = GROUPED.replace("[[rule]]", '[[slice]]\nby = ["journey", "platform"]\n[[rule]]')
+    before = text.replace('by = ["journey", "channel"]\nwindows', 'by = ["journey", "platform"]\nwindows')
+    feed = Feed(before)
+    ios, android = (("checkout", "app", platform) for platform in ("ios", "android"))
+    changes = [
+        (MONDAY // 10, cell, counter, n)
+        for cell, abandoned in ((ios, 90), (android, 0))
+        for counter, n in ((Counter.ABANDONED, abandoned), (Counter.COMPLETED, 100 - abandoned))
+    ]
+    feed.send(MONDAY + 1, {MONDAY: changes}, dimensions=("journey", "channel", "platform"))
+    feed.send(MONDAY + 2)
+    assert states(feed) == ["firing"]
+    feed.definitions = definitions.parse(text.replace("revision = 3", "revision = 4"))
+    feed.crash()
+    if crash:
+        feed.drain()
+        feed.crash()
+    feed.send(MONDAY + 20)
+    assert states(feed) == ["firing", "resolved"]
+    assert {one.episode_id for one in feed.alerts} == {feed.alerts[0].episode_id}
 
 
 @pytest.mark.parametrize(("when", "more", "why"), [

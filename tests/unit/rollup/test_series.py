@@ -112,6 +112,14 @@ def test_series_of_several_rollup_partitions_are_disjoint_and_complete() -> None
     assert sum(bool(made.series) for made in parts) > 1
 
 
+def test_all_series_of_a_slice_are_with_one_rollup_partition_so_that_groups_and_other_meet() -> None:
+    parts = [SeriesTable(definitions.parse(TEXT), partition=i, partitions=3) for i in range(3)]
+    for made in parts:
+        made.admit(cells(*[(f"j{i}", c, "t") for i in range(20) for c in ("web", "app")]))
+    owners = [series.by for made in parts for series in dict.fromkeys(s._replace(values=()) for s in made.series)]
+    assert len(owners) == len(set(owners)) == len(definitions.parse(TEXT).slices)
+
+
 def test_a_value_that_is_other_is_counted_by_the_partition_that_owns_the_value() -> None:
     # The journeys route by the value itself: nobody else would see the change.
     parts = [SeriesTable(definitions.parse(TEXT), partition=i, partitions=3) for i in range(3)]
