@@ -138,6 +138,14 @@ class Processor(Protocol):
 
 
 @runtime_checkable
+class PiecewiseProcessor(Processor, Protocol):
+    """A processor of which one record may ask for more work than fits between two turns of the event loop."""
+
+    def go_on(self) -> bool:
+        """Do a piece of what the records so far have left to do; False if nothing was left."""
+
+
+@runtime_checkable
 class WriteBehindProcessor(Processor, Protocol):
     """A processor that writes its rows later than its outputs: a restore has to fold part of the source again."""
 

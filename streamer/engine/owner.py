@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamer.engine.accounting import balanced
 from streamer.engine.clocks import CAUGHT_UP_SECONDS, IdleClock
-from streamer.processor import WriteBehindProcessor
+from streamer.processor import PiecewiseProcessor, WriteBehindProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +107,14 @@ class Owner:
         if records:
             behind = fetched is not None and fetched.stable_end - self.next_offset > self._settings.fetch_max_records
             self._changed(alerts_may_wait=behind)
+
+    def go_on(self) -> bool:
+        """Do a piece of what a batch has left to do; False if nothing was left, or it is not ours to do any more."""
+        if self.epoch is None or not isinstance(self.processor, PiecewiseProcessor) or not self.processor.go_on():
+            return False
+        self.moved = time.monotonic()
+        self._changed()
+        return True
 
     async def room(self) -> None:
         """Wait while a whole checkpoint's worth is pending, until it is drained. A commit gets a turn, an overdue one all of them."""

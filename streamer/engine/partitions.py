@@ -107,6 +107,9 @@ class Partitions:
         for piece in batch.pieces():
             await owner.room()
             owner.fold(piece, self._consumer().fetched(TP(batch.topic, batch.partition)))
+            while owner.go_on():
+                await asyncio.sleep(0)  # everything else has its turn
+                await owner.room()
 
     async def tick_forever(self) -> None:
         """About once a second: move the idle clocks, look whether the source has grown, and learn how busy the process is."""

@@ -70,6 +70,7 @@ class Decisions:
         self.watch: dict[int, tuple[Case, ...]] = {}
         self.evidence = Evidence(definitions.limits, topic)
         self.errors = 0
+        self.looks = 0  # at a rule on a series, so far
         self._cases: list[Case] = []
         self._by_identity: dict[Identity, Case | Group] = {}
         self._groups: dict[tuple[int, tuple[str, ...]], Group] = {}
@@ -148,6 +149,7 @@ class Decisions:
         if tick % LOOK_TICKS == 0:
             cases.update(self._moving)
         self._plan_look(tick + 1)
+        self.looks += len(cases)
         touched = dict.fromkeys(self._regrouped)
         self._regrouped = []
         for case in sorted(cases, key=lambda case: (case.plan.index, case.values)):
@@ -156,6 +158,7 @@ class Decisions:
             told += self._decide_group(group, tick)
         if self._learning.is_over(tick):
             self._learning.learn(tick, self._cases, self._sums)
+            self.looks += len(self._cases)
         return told
 
     def states(self) -> Iterator[RuleReading]:

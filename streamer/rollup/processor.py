@@ -36,7 +36,9 @@ class RollupProcessor:
 
     partition, partitions: of the deltas topic; with more than one, only the slices of this partition are kept. held_max:
     delta entries that may wait for slow sources. series_per_slice: series of a slice before the rest become `other`. topic: of the
-    touchpoints, as evidence names it. observe: told each tick at which a rule could see something, after it is decided.
+    touchpoints, as evidence names it. looks: after about so many looks at a rule's series `process` leaves the rest to `go_on`; None: it
+    leaves nothing. next_tick: the first that is not decided, None before the sources have told a time. observe: told each tick at
+    which a rule could see something, after it is decided.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class RollupProcessor:
         held_max: int = HELD_ENTRIES_MAX,
         series_per_slice: int = SERIES_PER_SLICE,
         topic: str = topics.kafka_name(topics.TOUCHPOINTS),
+        looks: int | None = None,
     ) -> None:
         self.partition = partition
         self.build = build
@@ -56,7 +59,10 @@ class RollupProcessor:
         self.written = state.Written()
         self.tally: Tally[str] = Tally()
         self.offset: int | None = None
+        self.next_tick: int | None = None
         self.raised: tuple[int, int] = (0, 0)
+        self._looks = looks
+        self._moved_at = 0  # arrival of the record that last moved the clock of the sources
         self.observe: Callable[[int], None] | None = None
         self._partitions = partitions
         self._topic = topic
@@ -111,6 +117,13 @@ class RollupProcessor:
             self._apply(record, checked)
         self.offset = end
 
+    def go_on(self) -> bool:
+        """Decide some more of what the clock of the sources has passed; False if nothing was left."""
+        if self.next_tick == self.hold.clock:
+            return False
+        self._decide_some()
+        return True
+
     def advance(self, clock_ms: int) -> None:
         """Nothing: the clock is the ticks of the sources."""
 
@@ -130,7 +143,7 @@ class RollupProcessor:
     @property
     def clock_ms(self) -> int:
         """Everything before is decided; 0 before all sources have been heard."""
-        return 0 if self.hold.clock is None else self.hold.clock * TICK_MS
+        return 0 if self.next_tick is None else self.next_tick * TICK_MS
 
     @property
     def high_ms(self) -> int:
@@ -201,12 +214,14 @@ class RollupProcessor:
         held = self.hold.accept(record.offset, batch)
         if held is not None:
             held.learn(self.table.known(held.dimensions, held.cells))
-        self._decide_until_clock()
-        while self.hold.leave_out():
+        if self.hold.clock != before:
+            self._moved_at = record.timestamp
+        self._decide_some()
+        # What is not decided yet does not wait for any source.
+        while self.next_tick == self.hold.clock and self.hold.leave_out():
             self.tally["left_out_sources"] += 1
-            self._decide_until_clock()
-        if self.hold.clock is not None and self.hold.clock != before:
-            self.raised = (self.clock_ms, record.timestamp)
+            self._moved_at = record.timestamp
+            self._decide_some()
         if self.store.piled > PILE_MAX or self.table.cached_cells > CELLS_MAX:
             self._settle()
             if self.table.cached_cells > CELLS_MAX:
@@ -214,17 +229,27 @@ class RollupProcessor:
                 for waiting in self.hold.live():
                     waiting.forget()
 
-    def _decide_until_clock(self) -> None:
-        """Visit, in order, every tick before the clock at which something a rule sees can change."""
+    def _decide_some(self) -> None:
+        """Visit, in order, the ticks before the clock at which something a rule sees can change: all of them, or as many as `looks` allows.
+
+        After a night without a worker one record moves the clock by hours. Deciding them all at once would keep the process from
+        everything else until it is taken for dead, and so would the next one.
+        """
         clock = self.hold.clock
-        if clock is None:
+        if clock is None or clock == self.next_tick:
             return
+        begun = self.decisions.looks
         while True:
             tick = min(self.watched.next_slide_ms / TICK_MS, _or_never(self.hold.next_tick), _or_never(self.decisions.next_due))
             if tick >= clock:
+                self.next_tick = clock
                 self.decisions.begin(clock)
-                return
+                break
+            self.next_tick = int(tick)
+            if self._looks is not None and self.decisions.looks - begun >= self._looks:
+                break
             self._decide(int(tick))
+        self.raised = (self.clock_ms, self._moved_at)
 
     def _decide(self, tick: int) -> None:
         changed: set[int] = set()
@@ -283,7 +308,7 @@ class RollupProcessor:
                 self.table.overflow.update(self.table.overflowed.get(numbers[index] or 0, ()))
 
     def _settle(self) -> None:
-        self.store.settle(None if self.hold.clock is None else (self.hold.clock - 1) * TICK_MS)
+        self.store.settle(None if self.next_tick is None else (self.next_tick - 1) * TICK_MS)
 
 
 def _or_never(tick: int | None) -> float:

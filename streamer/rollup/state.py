@@ -74,7 +74,7 @@ def all_rows(processor: RollupProcessor) -> dict[bytes, bytes]:
     for panes in processor.store.panes:
         for start, chunk in panes.rows():
             state[rows.pane_key(panes.granularity_ms, start, chunk)] = rows.encode(panes.cells(start, chunk) or {})
-    state.update((rows.held_key(held.offset), rows.encode(held.row(processor.hold.clock))) for held in processor.hold.live())
+    state.update((rows.held_key(held.offset), rows.encode(held.row(processor.next_tick))) for held in processor.hold.live())
     state.update((rows.rule_key(identity), rows.encode(episode)) for identity, episode in decisions.all_states())
     state.update((rows.baseline_key(identity, hour), rows.encode(values)) for identity, hour, values in decisions.all_baselines())
     state.update((rows.evidence_key(case.identity), rows.encode(case.witnesses)) for case in decisions.cases() if case.witnesses)
@@ -103,13 +103,14 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
     processor.table.overflow = Tally(marker.overflow)
     hold = processor.hold
     hold.restore(marker.sources.items(), marker.expected, marker.clock, unheard_left_out=marker.unheard_left_out)
+    processor.next_tick = hold.clock
     for key, value in sorted(kinds.get(rows.HELD, [])):
         hold.put(Held(rows.held_offset(key), rows.decode_held(value)))
         processor.written.held.add(rows.held_offset(key))
     _restore_decisions(processor, kinds, marker)
-    if hold.clock is not None:
-        processor.store.rebuild((hold.clock - 1) * TICK_MS)
-        processor.watched.rebuild(processor.store, (hold.clock - 1) * TICK_MS)
+    if processor.next_tick is not None:
+        processor.store.rebuild((processor.next_tick - 1) * TICK_MS)
+        processor.watched.rebuild(processor.store, (processor.next_tick - 1) * TICK_MS)
 
 
 def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]], marker: rows.Marker) -> None:
@@ -130,7 +131,7 @@ def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple
         before, now = (_evidenced(of.rule, identity[0]) for of in (of_before, processor.definitions))
         if not decisions.evidence.restore(decisions.case_of(identity), rows.decode_evidence(value), same=before == now):
             processor.written.foreign.add(key)
-    clock = processor.hold.clock
+    clock = processor.next_tick
     if clock is not None and marker.revision != processor.definitions.revision:
         decisions.look_again(clock)
     decisions.rebuild(clock)
@@ -249,7 +250,7 @@ def _held_rows(processor: RollupProcessor) -> Iterator[Row]:
     for offset in sorted(written - live.keys()):
         yield rows.held_key(offset), None
     for offset in sorted(live.keys() - written):
-        yield rows.held_key(offset), rows.encode(live[offset].row(processor.hold.clock))
+        yield rows.held_key(offset), rows.encode(live[offset].row(processor.next_tick))
     processor.written.held = set(live)
 
 
@@ -257,7 +258,7 @@ def _marker(processor: RollupProcessor) -> rows.Marker:
     hold = processor.hold
     return rows.Marker(
         next_offset=processor.offset,
-        clock=hold.clock,
+        clock=processor.next_tick,
         reference=processor.raised,
         expected=hold.expected,
         unheard_left_out=hold.unheard_left_out,

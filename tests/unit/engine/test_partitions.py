@@ -39,6 +39,20 @@ class Consumer:
     def assignment(self) -> set[TP]:
         return set()
 
+    def fetched(self, _partition: TP) -> None:
+        return None
+
+
+class Pieces(Counter):
+    """What it does with a batch takes several turns of the event loop."""
+
+    left = 0
+    turns = 0
+
+    def go_on(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
 
 @pytest.fixture
 async def owned() -> Bench:
@@ -60,6 +74,36 @@ async def partitions(owned: Bench, consumer: Consumer) -> Partitions:
     made._locks[0] = asyncio.Lock()
     made.assigned = True
     return made
+
+
+async def test_what_a_batch_leaves_to_do_is_done_while_everything_else_has_its_turn(owned: Bench, partitions: Partitions) -> None:
+    owner, broker, _ = owned
+    owner.processor = pieces = Pieces(0)
+    pieces.process((), 10)
+    pieces.left = 1_000
+
+    async def others() -> None:
+        while True:
+            pieces.turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    await partitions.deliver(batch(10, 12))
+    assert pieces.left == -1
+    assert pieces.turns >= 1_000
+    beside.cancel()
+    await until(lambda: {entry.drained.next_offset for entry in broker.committed} == {12}, "checkpoints have it all")
+
+
+async def test_nothing_is_left_to_do_of_a_partition_that_was_given_up(owned: Bench, partitions: Partitions) -> None:
+    owner, _, _ = owned
+    owner.processor = pieces = Pieces(0)
+    pieces.process((), 10)
+    pieces.left = 1_000_000_000
+    delivering = asyncio.create_task(partitions.deliver(batch(10, 12)))
+    await asyncio.sleep(0)
+    await partitions.close_all()
+    await asyncio.wait_for(delivering, 5)
 
 
 async def rebalanced_while_a_renewal_commits(owned: Bench, partitions: Partitions) -> None:

@@ -7,6 +7,7 @@ import pytest
 from streamer import definitions
 from streamer.alerts.times import milliseconds
 from streamer.metrics.counters import Counter
+from streamer.processor import MARKER_KEY
 from streamer.rollup import rows
 from tests.unit.rollup.feed import Change, Feed
 
@@ -66,6 +67,30 @@ def test_that_everything_has_stopped_is_told_and_ends_with_the_shops_hours(crash
         hour(feed, begin, per_minute=0)
     # At ten minutes past eight 10 of an hour are usual, and at ten to nine in the evening no more than that.
     assert told(feed, monday) == [("firing", round(OPENS + 1 / 6, 2)), ("resolved", pytest.approx(CLOSES + 5 / 6, abs=0.02))]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_day_without_a_worker_is_decided_in_pieces_as_it_is_at_once(crash: bool) -> None:
+    def run(**limits: int) -> tuple[list[tuple[str, float]], dict[bytes, bytes], int]:
+        feed, pieces = Feed(GONE, **limits), 0
+        monday = ordinary_weeks(feed)
+        feed.send(monday + DAY)
+        while feed.rollup.go_on():
+            pieces += 1
+            if crash:
+                feed.drain()
+                feed.crash()
+                feed.send(monday + DAY)  # there is always another record, if only to say that nothing has happened
+        found = told(feed, monday)
+        assert feed.rollup.clock_ms == (monday + DAY) * 1000
+        return found, {key: row for key, row in feed.rollup.rows().items() if key != MARKER_KEY}, pieces
+
+    at_once, rows_at_once, none = run()
+    in_pieces, rows_in_pieces, pieces = run(looks=5)
+    assert (none, at_once[0]) == (0, ("firing", round(OPENS + 1 / 6, 2)))
+    assert pieces > 100, "a minute's look is one piece or a few"
+    assert in_pieces == at_once
+    assert rows_in_pieces == rows_at_once
 
 
 def test_a_timer_of_a_state_that_is_over_looks_at_nothing() -> None:

@@ -263,7 +263,7 @@ def test_a_group_whose_series_are_others_now_ends_unless_one_of_them_fires(crash
     before = text.replace('by = ["journey", "channel"]\nwindows', 'by = ["journey", "platform"]\nwindows')
     feed = Feed(before)
     ios, android = (("checkout", "app", platform) for platform in ("ios", "android"))
-    changes = [
+    changes: list[Change] = [
         (MONDAY // 10, cell, counter, n)
         for cell, abandoned in ((ios, 90), (android, 0))
         for counter, n in ((Counter.ABANDONED, abandoned), (Counter.COMPLETED, 100 - abandoned))
