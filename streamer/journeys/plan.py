@@ -8,6 +8,7 @@ from typing import Final, final
 
 from streamer.definitions import Definitions, Journey
 from streamer.journeys.chapter import Chapter
+from streamer.touchpoints.key import LINK_TYPE
 from streamer.touchpoints.touchpoint import Touchpoint
 
 START: Final = 1
@@ -17,7 +18,6 @@ ACTIVITY: Final = 4
 
 # Friction signals by themselves (design section 6); effort signals count as friction too, see `fold.py`.
 FRICTION_TYPES: Final = frozenset({"payment.failed", "form.error", "friction.signal"})
-LINK_TYPE: Final = "identity.linked"
 
 # Types seen per process are bounded, because producers name them.
 PLANS_MAX: Final = 10_000

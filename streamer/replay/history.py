@@ -6,7 +6,7 @@ Sorting holds the touchpoints in memory: about 0.6 KB each, so 600 MB for a mill
 from __future__ import annotations
 
 from collections import Counter as Tally
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -14,6 +14,7 @@ from streamer.errors import InputError
 from streamer.replay.mapping import LAST_MS, Event, HistoryMapping, format_time
 from streamer.replay.sources import is_stdin, kind_of, read_lines, read_rows
 from streamer.touchpoints.decode import decode
+from streamer.touchpoints.key import key_of
 from streamer.touchpoints.times import milliseconds
 from streamer.touchpoints.touchpoint import Rejected
 
@@ -45,6 +46,7 @@ class _Who(msgspec.Struct, gc=False):
 
 
 class _Line(_Who, gc=False):
+    type: Any = None  # what it is if it is no text, the processor says
     time: str | None = None
     data: _Who | None = None
 
@@ -96,7 +98,7 @@ def _canonical(path: Path) -> History:
             head = _decode_line(line)
             time_ms = milliseconds(head.time or "")
             who = head.data or head
-            key = who.customer_id or who.anonymous_id
+            key = key_of(head.type if isinstance(head.type, str) else None, who.customer_id, who.anonymous_id)
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors; the processor says what is wrong with it
             if time_ms is None:
                 unplaced += 1

@@ -20,6 +20,7 @@ from streamer import toml_places
 from streamer.errors import InputError
 from streamer.replay.sources import CsvFormat, Row
 from streamer.touchpoints.catalogue import CHANNELS
+from streamer.touchpoints.key import key_of
 from streamer.touchpoints.model import Data
 
 if TYPE_CHECKING:
@@ -184,8 +185,9 @@ class HistoryMapping:
             for name in path[:-1]:
                 target = target.setdefault(name, {})
             target[path[-1]] = value
-        key = event.get("customer_id") or event.get("anonymous_id")
-        return Event(time_ms, (row.position, number), str(key).encode() if key else None, _encode(event))
+        customer, visitor = (str(event[name]) if event.get(name) else None for name in ("customer_id", "anonymous_id"))
+        key = key_of(block.type, customer, visitor)
+        return Event(time_ms, (row.position, number), key.encode() if key else None, _encode(event))
 
     def _compile(self, block: Block, number: int, spec: MappingFile) -> _Compiled:
         where = f"touchpoint {number} ({block.type})"

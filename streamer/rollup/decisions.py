@@ -70,7 +70,7 @@ class Decisions:
         self.watch: dict[int, tuple[Case, ...]] = {}
         self.evidence = Evidence(definitions.limits, topic)
         self.errors = 0
-        self.looks = 0  # at a rule on a series, so far
+        self.looks = 0  # at ticks, and at rules on series, so far
         self._cases: list[Case] = []
         self._by_identity: dict[Identity, Case | Group] = {}
         self._groups: dict[tuple[int, tuple[str, ...]], Group] = {}
@@ -149,7 +149,7 @@ class Decisions:
         if tick % LOOK_TICKS == 0:
             cases.update(self._moving)
         self._plan_look(tick + 1)
-        self.looks += len(cases)
+        self.looks += 1 + len(cases)
         touched = dict.fromkeys(self._regrouped)
         self._regrouped = []
         for case in sorted(cases, key=lambda case: (case.plan.index, case.values)):

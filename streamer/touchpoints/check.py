@@ -11,6 +11,7 @@ import msgspec
 from streamer.touchpoints import form, model
 from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.decode import decode
+from streamer.touchpoints.key import key_of
 from streamer.touchpoints.text import clean
 from streamer.touchpoints.touchpoint import Reason, Rejected
 
@@ -74,7 +75,7 @@ def check(value: bytes, arrival_ms: int) -> Finding:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         event = form.Event()
     data = event.data or event
-    key = (data.customer_id or data.anonymous_id or "").encode()
+    key = (key_of(event.type, data.customer_id, data.anonymous_id) or "").encode()
     result = decode(0, arrival_ms, key, value, ())
     if isinstance(result, Rejected):
         return Finding(result.reason.value, result.detail, ADVICE[result.reason])

@@ -10,6 +10,8 @@ import pytest
 from streamer.errors import InputError
 from streamer.replay.history import read_history
 from streamer.replay.mapping import load
+from streamer.simulate.customers import Simulation
+from streamer.simulate.scenario import Scenario
 
 MAPPING = """
 source = "/crm"
@@ -71,6 +73,14 @@ def test_canonical_lines_are_sorted_unchanged_and_keyed(tmp_path: Path) -> None:
     (tmp_path / "h.jsonl").write_text("\n".join(lines))
     events = read_history(tmp_path / "h.jsonl").events
     assert [(e.key, e.value.decode()) for e in events] == [(b"d", lines[1]), (b"e", lines[2]), (b"c", lines[0])]
+
+
+def test_a_simulated_file_is_read_under_the_keys_that_the_simulation_sends_under(tmp_path: Path) -> None:
+    sent = list(Simulation(Scenario(2, 2_000, 0, 3_600_000, ((0, 2.0),))).sent())
+    assert sum(b'"identity.linked"' in record.value for record in sent) > 10
+    (tmp_path / "h.jsonl").write_bytes(b"\n".join(record.value for record in sent))
+    found = {(event.key, event.value) for event in read_history(tmp_path / "h.jsonl").events}
+    assert found == {(record.key, record.value) for record in sent}
 
 
 def test_a_canonical_line_that_is_no_event_keeps_its_place_for_the_dead_letters(tmp_path: Path) -> None:

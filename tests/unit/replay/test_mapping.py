@@ -55,6 +55,13 @@ def test_the_key_is_the_customer_else_the_anonymous_id(tmp_path: Path) -> None:
     assert keys == [b"c", b"d", None]
 
 
+def test_a_link_comes_under_the_visitor_whose_journeys_it_ends(tmp_path: Path) -> None:
+    spec = mapping(tmp_path, HEAD + BLOCK.replace("case.updated", "identity.linked") + 'anonymous_id = "{device}"\n')
+    at = "2026-11-21T10:15:03Z"
+    keys = [next(spec.events(Row(1, {"at": at, **who}))).key for who in ({"who": "c", "device": "d"}, {"who": "c"}, {})]
+    assert keys == [b"d", b"c", None]
+
+
 def test_fields_whose_columns_are_empty_or_absent_are_left_out(tmp_path: Path) -> None:
     spec = mapping(tmp_path, HEAD + BLOCK + 'step = "{a}-{b}"\nregion = "{a}"\n')
     [value] = values(spec, a="", b="y")
