@@ -20,7 +20,7 @@ from streamer.topics import changelog_name, journal_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamer.engine.clocks import Linger
+    from streamer.engine.clocks import IdleClock, Linger
     from streamer.engine.machine import Machine
     from streamer.engine.restore import Bounds, ChangelogReader
     from streamer.metrics.pipeline import Pipeline
@@ -50,6 +50,7 @@ class Kept(NamedTuple):
 
     processor: Processor
     changelog_end: int
+    idle: IdleClock
 
 
 class Opener:
@@ -82,11 +83,13 @@ class Opener:
     async def _open(self, partition: int, kept: Kept | None, transactions: Transactions, progress: Callable[[], None]) -> Owner:
         changelog = TopicPartition(self.names.changelog, partition)
         source = TopicPartition(self.names.source, partition)
+        idle: IdleClock | None
         async with changelog_reader(self._settings, group=self.names.group, changelog=changelog, source=source) as reader:
             changelog_end = await reader.changelog_end()
             if kept is not None and kept.changelog_end == changelog_end:
-                processor = kept.processor
+                processor, idle = kept.processor, kept.idle
             else:
+                idle = None
                 processor = await self._restore(partition, reader, changelog_end, progress)
             progress()
             bounds = await reader.source_bounds()
@@ -108,6 +111,7 @@ class Opener:
             settings=self._settings,
             linger=self._linger,
             pipeline=self._pipeline,
+            idle=idle,
         )
         if lost_until is not None:
             processor.process((), owner_at)

@@ -41,7 +41,8 @@ class Owner:
 
     epoch: of the seek its batches must belong to; None until it may fold. changelog_end: the changelog's stable end after our
     last commit, None if unknown. commit_began: on the monotonic clock, None while none is in flight. edition: of what the machine made
-    the processor of, see `Partitions.renew`.
+    the processor of, see `Partitions.renew`. idle: of the owner before, in this process, whose state this one goes on with: a rebalance
+    is to ask no wall clock, which may just then be wrong.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Owner:
         settings: Settings,
         linger: Linger,
         pipeline: Pipeline,
+        idle: IdleClock | None = None,
     ) -> None:
         self.partition = partition
         self.processor = processor
@@ -69,7 +71,7 @@ class Owner:
         self._linger = linger
         self._pipeline = pipeline
         self._metrics: PartitionMetrics = pipeline.open_partition(partition, processor.accounting)
-        self._idle = IdleClock(processor.reference, wall_ms=int(time.time() * 1000), monotonic=self.moved)
+        self.idle = idle or IdleClock(processor.reference, wall_ms=int(time.time() * 1000), monotonic=self.moved)
         self._journal: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         self._changed_at = self._alert_at = math.inf  # the oldest that is not in a checkpoint yet
@@ -102,7 +104,7 @@ class Owner:
         self.next_offset = batch.end
         self.moved = now = time.monotonic()
         self._pipeline.folded(now - began)
-        self._idle.observe(self.processor.reference, wall_ms=int(time.time() * 1000), monotonic=now)
+        self.idle.observe(self.processor.reference, wall_ms=int(time.time() * 1000), monotonic=now)
         self._is_caught_up(fetched, now)
         if records:
             behind = fetched is not None and fetched.stable_end - self.next_offset > self._settings.fetch_max_records
@@ -132,7 +134,7 @@ class Owner:
             self._metrics.lag(max(0, fetched.stable_end - self.next_offset))
         if self.epoch is None or not self._is_caught_up(fetched, now):
             return
-        clock_ms = self._idle.now_ms(now)
+        clock_ms = self.idle.now_ms(now)
         if clock_ms is None:
             return
         before = self.processor.clock_ms
@@ -143,7 +145,7 @@ class Owner:
     def _is_caught_up(self, fetched: Fetched | None, now: float) -> bool:
         if fetched is None or abs(fetched.age_seconds) > CAUGHT_UP_SECONDS or self.next_offset < fetched.stable_end:
             return False
-        self._idle.caught_up(now)
+        self.idle.caught_up(now)
         self.moved = now
         return True
 

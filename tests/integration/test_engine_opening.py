@@ -42,14 +42,16 @@ async def test_kept_state_is_used_again_unless_somebody_wrote_since(kafka: Kafka
         assert clock_ms > 0, "never written, nothing in the source: it begins with a start clock"
         await first.close()
         assert first.changelog_end is not None
-        kept = Kept(first.processor, first.changelog_end)
+        kept = Kept(first.processor, first.changelog_end, first.idle)
 
         same = await reopened(kept)
         assert same.processor is first.processor
+        assert same.idle is first.idle, "a rebalance asks no wall clock"
         await same.close()
 
         other = await reopened(None)
         assert other.processor is not first.processor
+        assert other.idle is not first.idle
         assert other.processor.clock_ms == clock_ms, "restored from the changelog"
         other.processor.advance(clock_ms + 5)
         other.mark_changed()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
@@ -103,6 +105,25 @@ async def test_a_batch_of_another_epoch_is_dropped() -> None:
     assert owner.next_offset == 10
     owner.fold(batch(500, 505, epoch=EPOCH + 1), None)
     assert owner.processor.accounting["consumed"] == 0
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_wall_clock_that_is_ahead_when_a_rebalance_opens_moves_no_clock(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, broker, _ = bench()
+    now_ms = round(time.time() * 1000)
+    first.processor.process([LogRecord(10, now_ms, b"k", b"v")], 11)
+    first.idle.observe(first.processor.reference, wall_ms=now_ms, monotonic=time.monotonic() - 5)
+    await first.stop()
+    monkeypatch.setattr("streamer.engine.owner.time", SimpleNamespace(time=lambda: now_ms / 1000 + 3600, monotonic=time.monotonic))
+    owner = Owner(
+        0, first.processor, cast("Transactions", broker), next_offset=11, changelog_end=0, settings=Settings(), linger=Linger(0.02, 1.0),
+        pipeline=Pipeline("toy"), idle=first.idle if kept else None,
+    )  # fmt: skip
+    owner.start(EPOCH, lambda _, error: None)
+    owner.tick(caught_up(11))
+    ahead_seconds = (owner.processor.clock_ms - now_ms) / 1000
+    assert 5 <= ahead_seconds < 60 if kept else ahead_seconds >= 3600
+    await owner.stop()
 
 
 async def test_a_range_above_the_next_offset_is_fatal_also_if_it_has_no_records() -> None:
