@@ -206,7 +206,7 @@ class Pipeline:
         """`count` alert transitions were committed to Kafka; rule ids come from the definitions, a bounded set."""
         transition = self.bounded("transition", transition)
         self.counter("streamer_alerts_written_total", transition=transition).inc(count)
-        labels = {"rule": self.bounded("rule", rule), "severity": self.bounded("severity", severity), "transition": transition}
+        labels = {"rule": rule, "severity": self.bounded("severity", severity), "transition": transition}
         self.counter("streamer_rule_alerts_total", **labels).inc(count)
 
     # -- publisher
@@ -260,8 +260,10 @@ class Pipeline:
         noisy: bool,
         seconds_to_acknowledge: Mapping[float, float],
     ) -> None:
-        """What became of a rule's alerts, see `streamer.alerts.verdicts`; a share that cannot be told is not exported."""
-        rule = self.bounded("rule", rule)
+        """What became of a rule's alerts, see `streamer.alerts.verdicts`; a share that cannot be told is not exported.
+
+        Each rule of the file has gauges of its own, however many it has: the last of those that share them would speak for all.
+        """
         for outcome, count in outcomes.items():
             self.gauge("streamer_rule_outcomes", rule=rule, outcome=outcome).set(count)
         for name, share in (("streamer_rule_precision_ratio", precision), ("streamer_rule_saved_ratio", saved)):
@@ -346,8 +348,7 @@ class PartitionMetrics:
             return self._pipeline.counter("streamer_limit_cuts_total", partition=self._partition, limit=limit)
         if name.startswith(DRAFT):
             transition, _, rule = name.removeprefix(DRAFT).partition(":")
-            labels = {"rule": self._pipeline.bounded("rule", rule), "transition": transition}
-            return self._pipeline.counter("streamer_rule_drafts_total", partition=self._partition, **labels)
+            return self._pipeline.counter("streamer_rule_drafts_total", partition=self._partition, rule=rule, transition=transition)
         return self._pipeline.counter("streamer_notes_total", partition=self._partition, note=self._pipeline.bounded("note", name))
 
     def drained(self, outputs: Iterable[Output]) -> None:

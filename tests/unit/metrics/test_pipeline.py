@@ -159,6 +159,16 @@ def test_hostile_values_of_an_open_label_stay_within_the_ceiling_and_are_counted
     assert seen["streamer_label_overflow_total", "label=reason", "role=journeys"] == 1_000 - LABEL_VALUES_MAX
 
 
+def test_each_rule_of_a_long_file_speaks_for_itself() -> None:
+    pipeline = Pipeline("publisher")
+    rules = [f"rule-{number}" for number in range(2 * LABEL_VALUES_MAX)]
+    for number, rule in enumerate(rules):
+        pipeline.rule_outcomes(rule, outcomes={"saved": number}, precision=None, saved=None, noisy=number == 70, seconds_to_acknowledge={})
+    seen = samples(pipeline.registry)
+    assert [seen["streamer_rule_noisy", "role=publisher", f"rule={rule}"] for rule in rules] == [float(n == 70) for n in range(len(rules))]
+    assert seen["streamer_rule_outcomes", "outcome=saved", "role=publisher", "rule=rule-99"] == 99
+
+
 def test_only_the_definitions_in_force_are_named() -> None:
     pipeline = Pipeline("journeys")
     pipeline.reloaded("accepted", revision=1, digest="aa")
