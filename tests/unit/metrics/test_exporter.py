@@ -134,7 +134,7 @@ def test_two_rollup_partitions_of_one_process_give_no_series_twice() -> None:
     parts = [RollupProcessor(DEFINITIONS, partition=number, partitions=2, build="test") for number in range(2)]
     for place, part in enumerate(parts):
         until = T + 1 + place  # both hear of each source, one later than the other
-        cells = [(f"journey-{number}", "a") for number in range(10)]  # more than may be told apart
+        cells: list[tuple[str, ...]] = [(f"journey-{number}", "a") for number in range(10)]  # more than may be told apart
         flat = [value for index in range(len(cells)) for counter in ALL for value in (T // 10, index, counter, 20)]
         batch = deltas.DeltaBatch(1, 0, 1, until, until * 1000, until * 1000, ["journey", "team"], cells, [(T, flat)])
         part.process([LogRecord(0, 0, None, deltas.encode(batch))], 1)
