@@ -71,6 +71,13 @@ class Fold:
             del state.kept[gone]
         return state
 
+    def adopt(self, state: State, before: Definitions) -> None:
+        """Go on with a state that was folded under other definitions: chapters drop what means nothing under these."""
+        for name, kept in list(state.kept.items()):
+            self.chapters[name].adopt(kept, before)
+            if not kept.data:
+                del state.kept[name]
+
     def pack(self, state: State) -> bytes:
         """The state as bytes, cells by name."""
         return _encode(state.packed())
