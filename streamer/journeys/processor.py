@@ -79,8 +79,7 @@ class JourneysProcessor:
         self._at = Position(self._marker)
         self._tick = self._until_tick = 0
         self._customer: Customer | None = None
-        self._detected = 0
-        self._silent = False
+        self._detected, self._silent = 0, False
         self._count = dict.fromkeys(("consumed", "applied", "duplicate", "late", "dead_lettered", "ignored"), 0)
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
@@ -365,6 +364,7 @@ class JourneysProcessor:
         if due < customer.queued:
             customer.queued = due
             self._due.push(due, customer.key)
+            self._due.tidy(self._customers.is_queued)
         if due == NEVER and customer.state is not None and customer.state.idle and customer.quiet_at < customer.waiting:
             # Also to an earlier place: an event out of order may have taken back the deadline that the later one was for.
             customer.waiting = customer.quiet_at

@@ -24,6 +24,17 @@ deadline = "2m"
 recoverable_for = "1h"
 """
 
+DISTANT = """
+[[journey]]
+id = "distant"
+start = ["case.begun"]
+complete = ["case.won"]
+activity = ["case.contacted"]
+identified_by = ["checkout_id"]
+deadline = "30d"
+recoverable_for = "0s"
+"""
+
 
 def visit(offset: int, customer: str, seconds: float, kind: str = "checkout.started") -> LogRecord:
     time = BASE_MS + round(seconds * 1000)
@@ -294,3 +305,22 @@ def test_a_row_ahead_of_the_boundary_is_not_packed_as_of_an_earlier_moment_while
     before = run.rows
     run.crash()
     assert run.rows == before
+
+
+@pytest.mark.parametrize("kind", ["page.viewed", "case.contacted"])
+@pytest.mark.parametrize("crashes", [False, True])
+def test_many_visits_of_one_with_a_distant_deadline_leave_the_queue_short(kind: str, *, crashes: bool) -> None:
+    """Each visit has a deadline before the distant one, which is then waited for again; activity also puts it off."""
+    run = Run('revision = 1\nallowed_lateness = "60s"\n[[slice]]\nby = []\n' + SHORT.replace('"1h"', '"0s"') + DISTANT)
+    run.process([visit(0, "a", 0, "case.begun")])
+    for n in range(1, 1600):
+        run.process([visit(2 * n, "a", 600 * n, "ui.clicked"), visit(2 * n + 1, "a", 600 * n + 300, kind)])
+        if crashes and n % 400 == 0:
+            run.drain()
+            run.crash()
+    assert len(run.processor._due) < 1_100
+    last = 0 if kind == "page.viewed" else 600 * 1599 + 300
+    for seconds, abandoned in ((30 * 86_400 + last - 1, 1599), (30 * 86_400 + last, 1600)):
+        run.advance(BASE_MS + seconds * SECOND)
+        run.drain()
+        assert run.total("ABANDONED") == abandoned
