@@ -112,8 +112,8 @@ class JourneysProcessor:
             self._move_idle_clock(self._behind.clock_before(record.offset))
             if self._is_in_row(record):
                 event = decode(record.offset, record.timestamp, record.key, record.value, record.headers)
-                if isinstance(event, Touchpoint):
-                    self._see(event.time, record.timestamp)
+                if not isinstance(event, Rejected):
+                    self._see(event.time_ms if isinstance(event, Control) else event.time, record.timestamp)
             else:
                 self.process((record,), record.offset + 1)
         self._at.next_offset = end

@@ -9,6 +9,7 @@ from streamer.errors import StateError
 from streamer.journeys import marker
 from streamer.journeys.write_behind import CLOCK_PREFIX, Behind
 from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord
+from streamer.touchpoints.control import encode_control
 from tests.journeys_support import BASE_MS, MINUTE, SECOND, Run, meaning_of, record
 
 # The default with little patience.
@@ -124,6 +125,20 @@ def test_moves_of_the_idle_clock_are_folded_again_in_their_place() -> None:
     run.crash()
     assert run.rows == before
     assert not [key for key in run.written_rows if key[:1] == CLOCK_PREFIX], "it is needed no more"
+
+
+def test_a_control_record_moves_the_time_that_is_folded_again_also_with_the_key_of_a_customer_whose_row_is_ahead() -> None:
+    run = Run(HASTY, Behind(rows_per_drain=1, replay_events=1000))
+    run.process([visit(0, "a", 0), visit(1, "b", 1)])
+    run.drain()
+    value, headers = encode_control("end", BASE_MS + 500 * SECOND)
+    run.process([LogRecord(2, BASE_MS + 500 * SECOND, b"a", value, headers)])
+    run.drain()
+    assert (rows_of(run), replay_of(run)) == ({b"ca"}, 0)
+    before = run.rows
+    run.crash()
+    assert run.rows == before
+    assert run.processor.high_ms == BASE_MS + 500 * SECOND
 
 
 def test_a_source_that_was_changed_behind_the_worker_is_refused() -> None:
