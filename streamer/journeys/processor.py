@@ -351,7 +351,7 @@ class JourneysProcessor:
         if customer is None or clock < customer.base_time:
             return 0
         if self._fold.late_completion(customer.live(self._fold, clock), event):
-            event.time, event.late_completion = clock, True
+            event.late_completion, event.time = event.time, clock
             self._sink.note("late_recoveries")
             self._apply(customer, event, record.timestamp, self._at.high - self._lateness)
         return 0
