@@ -15,6 +15,7 @@ from streamer.verify.ranges import WHOLE, Range
 from streamer.verify.raw_log import Clocks, Record
 from streamer.verify.recount import recount
 from streamer.verify.tables import used_dimensions
+from tests.journeys_support import BASE_MS, wire
 from tests.simulation import definitions as simulation
 from tests.simulation.events import make_log
 
@@ -65,8 +66,21 @@ def adversarial_log(histories: int, *, orderly: bool, first: int = 0) -> list[Re
             if key and value:
                 key, value = b"%d-" % seed + key, value.replace(b'"customer_id": "', b'"customer_id": "%d-' % seed)
             arrived.append((record.timestamp, key, value))
+    if not orderly:
+        arrived += _late_completions()
     arrived.sort(key=lambda one: one[0])
     return [Record(0, offset, arrival, key, value) for offset, (arrival, key, value) in enumerate(arrived)]
+
+
+def _late_completions() -> list[tuple[int, bytes, bytes]]:
+    """A late completion that recovers what began before it, and one that does not what began after it: hardly any drawn history has one."""
+    arrived = []
+    for customer, began in (("recovers", 1), ("began-after", 3)):
+        for kind, second, arrives in (("checkout.started", began, began), ("page.viewed", 66, 66), ("order.completed", 2, 66)):
+            time, arrival = BASE_MS + second * 1_000, BASE_MS + arrives * 1_000
+            body = {"type": kind, "id": kind, "source": "/test", "channel": "web", "time": time, "customer": customer, "cart_id": "k1"}
+            arrived.append((arrival, customer.encode(), wire(body)))
+    return arrived
 
 
 def in_order(log: Sequence[Record]) -> list[Record]:

@@ -56,6 +56,10 @@ class Chapter:
         """The deadline `kept.due` has come: do what is to be done at it, and set the next one."""
         kept.due = NEVER
 
+    def adopt(self, kept: Kept, before: Definitions) -> None:
+        """Drop what was kept under the definitions `before` and means nothing under these."""
+        return  # most chapters keep what any definitions can go on with
+
     def signal(self, kept: Kept, name: str) -> Value:
         """The value of a signal of this chapter, for rules on the customer."""
         raise NotImplementedError(name)

@@ -275,6 +275,7 @@ class Customer:
         self.base = old.pack(state)
         self._keep([])
         self.state = new.unpack(self.base)
+        new.adopt(self.state, old.definitions)
         self.revision = revision
         return self.state
 

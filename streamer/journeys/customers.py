@@ -78,6 +78,10 @@ class Customers:
         due = decode_head(row).due
         return due if row is found else split_time(found)[0], due
 
+    def is_queued(self, time_ms: int, key: bytes) -> bool:
+        """Whether this is the customer's place in the queue of deadlines."""
+        return self.places(key)[0] == time_ms
+
     def requeued(self, key: bytes) -> None:
         """The customer's place in the queue is now that of its next deadline; a packed one stays packed."""
         found = self._all[key]

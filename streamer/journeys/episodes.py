@@ -180,14 +180,20 @@ class EpisodeFold:
         return bool(cooling)
 
     def end_changed(self, state: State, before: EpisodeFold, time_ms: int, sink: Sink) -> None:
-        """Alerts of rules that are no longer defined end, and of those that were drafts or now are: told and untold never mix."""
+        """Alerts of rules that are no longer defined, or are about others now, end, and of those that were drafts or now are: told and
+        untold never mix. Of the others, what does not hold any more ends: nothing that their rules name now may ever change again.
+        """
         for key, episode in list(state.episodes.items()):
             now, was = self.rules.get(episode.rule), before.rules.get(episode.rule)
-            if now is not None and was is not None and now.rule.mode == was.rule.mode:
+            if now is not None and was is not None and now.rule.on == was.rule.on:
+                if episode.firing and now.rule.mode != was.rule.mode:
+                    self._end(state, key, episode, time_ms, sink)
+                elif episode.firing:
+                    self._again(state, now, episode.entity, time_ms, sink)
                 continue
             if episode.firing:
                 self._end(state, key, episode, time_ms, sink)
-            if now is None and key in state.episodes:
+            if key in state.episodes:
                 self._forget(state, key, episode)
 
     def end_entity(self, state: State, entity: str, time_ms: int, sink: Sink) -> None:

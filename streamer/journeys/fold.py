@@ -71,6 +71,13 @@ class Fold:
             del state.kept[gone]
         return state
 
+    def adopt(self, state: State, before: Definitions) -> None:
+        """Go on with a state that was folded under other definitions: chapters drop what means nothing under these."""
+        for name, kept in list(state.kept.items()):
+            self.chapters[name].adopt(kept, before)
+            if not kept.data:
+                del state.kept[name]
+
     def pack(self, state: State) -> bytes:
         """The state as bytes, cells by name."""
         return _encode(state.packed())
@@ -260,14 +267,16 @@ class Fold:
 
     def late_completion(self, state: State, event: Touchpoint) -> bool:
         """True if the event, though late, ends an abandoned and still recoverable instance."""
-        return any(True for _ in self._completed_late(state, self._plans.of(event), event))
+        return bool(self._completed_late(state, self._plans.of(event), event, event.time))
 
-    def _completed_late(self, state: State, plan: Plan, event: Touchpoint) -> list[Instance]:
+    def _completed_late(self, state: State, plan: Plan, event: Touchpoint, happened_ms: int) -> list[Instance]:
+        """What it completes; nothing that began after it, such as the next checkout with the same cart."""
         found = (instances.find(state, journey, event) for journey, role in plan.journeys if role == COMPLETE)
-        return [match[0] for match in found if match and match[0].abandoned_at]
+        return [match[0] for match in found if match and match[0].abandoned_at and match[0].started <= happened_ms]
 
     def _complete_late(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
-        for instance in self._completed_late(state, plan, event):
+        happened = event.late_completion
+        for instance in self._completed_late(state, plan, event, happened if happened > 1 else event.time):
             sink.cause = instance.last
             if self._steps is not None:
                 self._steps.completed_late(state, instance, event.time, instance.abandoned_at, sink)

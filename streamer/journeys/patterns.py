@@ -134,6 +134,13 @@ class Patterns(Chapter):
                 del found[_BEGUN][value]
         self._settle(kept)
 
+    def adopt(self, kept: Kept, before: Definitions) -> None:
+        """A pattern that is changed begins anew, and one that is gone leaves nothing: what is kept has the shape of the one it was of."""
+        same = {pattern.id for pattern in self.definitions.pattern if pattern in before.pattern}
+        for gone in [id_ for id_ in kept.data if id_ not in same]:
+            del kept.data[gone]
+        self._settle(kept)
+
     def _settle(self, kept: Kept) -> None:
         """Set the next deadline, and drop what is empty."""
         due = NEVER

@@ -79,8 +79,7 @@ class JourneysProcessor:
         self._at = Position(self._marker)
         self._tick = self._until_tick = 0
         self._customer: Customer | None = None
-        self._detected = 0
-        self._silent = False
+        self._detected, self._silent = 0, False
         self._count = dict.fromkeys(("consumed", "applied", "duplicate", "late", "dead_lettered", "ignored"), 0)
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
@@ -113,8 +112,8 @@ class JourneysProcessor:
             self._move_idle_clock(self._behind.clock_before(record.offset))
             if self._is_in_row(record):
                 event = decode(record.offset, record.timestamp, record.key, record.value, record.headers)
-                if isinstance(event, Touchpoint):
-                    self._see(event.time, record.timestamp)
+                if not isinstance(event, Rejected):
+                    self._see(event.time_ms if isinstance(event, Control) else event.time, record.timestamp)
             else:
                 self.process((record,), record.offset + 1)
         self._at.next_offset = end
@@ -352,7 +351,7 @@ class JourneysProcessor:
         if customer is None or clock < customer.base_time:
             return 0
         if self._fold.late_completion(customer.live(self._fold, clock), event):
-            event.time, event.late_completion = clock, True
+            event.late_completion, event.time = event.time, clock
             self._sink.note("late_recoveries")
             self._apply(customer, event, record.timestamp, self._at.high - self._lateness)
         return 0
@@ -365,6 +364,7 @@ class JourneysProcessor:
         if due < customer.queued:
             customer.queued = due
             self._due.push(due, customer.key)
+            self._due.tidy(self._customers.is_queued)
         if due == NEVER and customer.state is not None and customer.state.idle and customer.quiet_at < customer.waiting:
             # Also to an earlier place: an event out of order may have taken back the deadline that the later one was for.
             customer.waiting = customer.quiet_at

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from heapq import heappop, heappush
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush
 from struct import Struct
 from typing import Final, final
 
@@ -14,6 +14,9 @@ _TIME_BYTES: Final = _TIME.size
 # Makes every time from -NEVER to NEVER a positive number, so that the order of bytes is that of numbers; the first byte is then below 0x80.
 # Not more: beyond 2^62 the compiled copy would have to make objects of the numbers.
 _ZERO: Final = NEVER
+
+# So many entries are not worth a look at which of them are still wanted.
+_TIDY_MIN: Final = 1_000
 
 _pack = _TIME.pack
 _unpack = _TIME.unpack_from
@@ -44,6 +47,7 @@ class Timers:
     def __init__(self, entries: Iterable[tuple[int, bytes]] = ()) -> None:
         self._heap = sorted([time_bytes(time_ms) + key for time_ms, key in entries])  # sorted, it is a heap
         self.next_ms = NEVER
+        self._room = _TIDY_MIN + 2 * len(self._heap)
         self._look()
 
     def push(self, time_ms: int, key: bytes) -> None:
@@ -56,6 +60,17 @@ class Timers:
         entry = heappop(self._heap)
         self._look()
         return entry[_TIME_BYTES:]
+
+    def tidy(self, is_wanted: Callable[[int, bytes], bool]) -> None:
+        """Once the queue has doubled, drop what is in it twice or nobody waits for any more; so it costs each push but a little.
+
+        A deadline that was put off stays until its time, and one that another came before is pushed again after that.
+        """
+        if len(self._heap) > self._room:
+            self._heap = [entry for entry in set(self._heap) if is_wanted(*split_time(entry))]
+            heapify(self._heap)
+            self._room = _TIDY_MIN + 2 * len(self._heap)
+            self._look()
 
     def __len__(self) -> int:
         return len(self._heap)

@@ -81,7 +81,8 @@ class Touchpoint:
     friction_code: str = ""
     field: str = ""
     analytics_consent: bool | None = None
-    late_completion: bool = False  # set by the processor only, see journeys/processor.py
+    # Set by the processor only, see journeys/processor.py: when it happened, if that is not when it counts; 1: an older row does not say.
+    late_completion: int = 0
     value_level: str = ""
     details: Details | None = None
     account_id: str = ""

@@ -31,3 +31,14 @@ def test_entries_come_by_time_and_those_of_one_time_by_key(at_first: list[tuple[
 
     assert popped == sorted([*at_first, *pushed])
     assert timers.next_ms == NEVER
+
+
+def test_tidied_it_has_what_is_wanted_once_and_in_order() -> None:
+    wanted = [(time_ms, b"k%d" % (time_ms % 7)) for time_ms in range(300)]
+    timers = Timers()
+    for time_ms, key in [*wanted, *reversed(wanted), *((time_ms, b"gone") for time_ms in range(-300, 300))]:
+        timers.push(time_ms, key)
+    timers.tidy(lambda _, key: key != b"gone")
+    assert len(timers) == len(wanted)
+    assert [(timers.next_ms, timers.pop()) for _ in wanted] == wanted
+    assert timers.next_ms == NEVER

@@ -12,14 +12,15 @@ CREATE MACRO named_by(told, instances) AS
         lambda i: {'rank': common_rank(told, i.known), 'no': i.no})).no;
 
 -- One step is one event of a customer in a journey. Kept are the instances that are open or abandoned and recoverable: no (the step
--- that began it), known (its ids, strongest first), last (its last activity). A deadline at exactly the event's time comes before it.
--- The relation has key, journey_no, n (1, 2, ... in event order), event, t, type, role, told (ids, strongest first), deadline and
--- recoverable_for; and world: 0 for the whole log, else what was known when that event arrived.
+-- that began it), begun (when), known (its ids, strongest first), last (its last activity). A deadline at exactly the event's time comes
+-- before it. The relation has key, journey_no, n (1, 2, ... in event order), event, t, type, role, happened (t, but of a late completion
+-- its own time), told (ids, strongest first), deadline and recoverable_for; and world: 0 for the whole log, else what was known when that
+-- event arrived.
 CREATE MACRO walked(relation) AS TABLE
 WITH RECURSIVE walk AS (
     SELECT DISTINCT world, key, journey_no, 0::BIGINT AS n, NULL::BIGINT AS event, NULL::BIGINT AS t, NULL::VARCHAR AS role,
         NULL::BIGINT AS named_before, NULL::BIGINT AS found, NULL::BIGINT AS named_after, []::BIGINT[] AS linked,
-        []::STRUCT(no BIGINT, known VARCHAR[], last BIGINT)[] AS instances
+        []::STRUCT(no BIGINT, begun BIGINT, known VARCHAR[], last BIGINT)[] AS instances
     FROM query_table(relation)
     UNION ALL
     SELECT world, key, journey_no, n, event, t, CASE WHEN found IS NULL AND role <> 'start' THEN NULL ELSE role END,
@@ -31,19 +32,20 @@ WITH RECURSIVE walk AS (
         FROM (
             SELECT *, CASE
                 WHEN role IS NULL OR (found IS NULL AND role <> 'start') THEN alive
-                WHEN found IS NULL THEN list_append(alive, {'no': n, 'known': told, 'last': t})
+                WHEN found IS NULL THEN list_append(alive, {'no': n, 'begun': t, 'known': told, 'last': t})
                 WHEN role IN ('complete', 'fail', 'late completion') THEN list_filter(alive, lambda i: i.no <> found)
-                ELSE list_transform(alive, lambda i: CASE WHEN i.no <> found THEN i ELSE {'no': i.no, 'last': t,
+                ELSE list_transform(alive, lambda i: CASE WHEN i.no <> found THEN i ELSE {'no': i.no, 'begun': i.begun, 'last': t,
                     'known': list_transform(range(1, len(told) + 1), lambda r: coalesce(i.known[r], told[r]))} END)
                 END AS after_role
             FROM (
                 SELECT *, named_by(told, alive) AS named_before,
                     CASE WHEN role = 'late completion'
-                            AND coalesce(list_filter(alive, lambda i: i.no = belongs_to)[1].last + deadline > t, true) THEN NULL
+                            AND coalesce(one.last + deadline > t OR one.begun > happened, true) THEN NULL
                          WHEN role IS NOT NULL THEN belongs_to END AS found
                 FROM (
                     SELECT *, CASE WHEN len(list_filter(told, lambda value: value IS NOT NULL)) = 0 THEN alive[-1].no
-                                   ELSE named_by(told, alive) END AS belongs_to
+                                   ELSE named_by(told, alive) END AS belongs_to,
+                        list_filter(alive, lambda i: i.no = belongs_to)[1] AS one
                     FROM (
                         SELECT e.*, list_filter(walk.instances, lambda i: e.t < i.last + e.deadline + e.recoverable_for) AS alive
                         FROM walk JOIN query_table(relation) e
@@ -58,10 +60,10 @@ SELECT * EXCLUDE (instances) FROM walk WHERE n > 0;
 
 -- What a journey looks at: the events with a role in it, links, and what may be friction, if it has an id of the journey.
 CREATE TABLE looked_at AS
-SELECT event, key, t, off, type, ids, journey_no, role
+SELECT event, key, t, t AS happened, off, type, ids, journey_no, role
 FROM events JOIN roles USING (event)
 UNION ALL
-SELECT event, key, t, off, type, ids, journey_no, NULL
+SELECT event, key, t, t, off, type, ids, journey_no, NULL
 FROM events LEFT JOIN kinds USING (event), journeys
 WHERE (event, journey_no) NOT IN (SELECT (event, journey_no) FROM roles)
     AND (type = 'identity.linked'
@@ -69,14 +71,15 @@ WHERE (event, journey_no) NOT IN (SELECT (event, journey_no) FROM roles)
               OR type IN (FROM chapter_friction_types))
              AND len(list_filter(id_names, lambda name: ids[name] <> '')) > 0));
 
--- What comes late and would complete an instance counts at the clock, if by what was known then there was one to recover.
+-- What comes late and would complete an instance counts at the clock, if by what was known then there was one to recover that had begun
+-- by its own time.
 CREATE TABLE late_completions AS
-SELECT event, key, greatest(high, idle.clock) AS t, late.off, type, ids, journey_no, 'late completion' AS role
+SELECT event, key, greatest(high, idle.clock) AS t, late.t AS happened, late.off, type, ids, journey_no, 'late completion' AS role
 FROM (FROM late_events JOIN roles USING (event) WHERE role = 'complete') late
     ASOF LEFT JOIN (SELECT part, after, max(clock) AS clock FROM idle_clocks GROUP BY ALL) idle ON idle.part = late.part AND idle.after < late.off;
 
 CREATE MACRO in_order(relation) AS TABLE
-SELECT world, event, key, t, type, role, journey_no, deadline, recoverable_for,
+SELECT world, event, key, t, happened, type, role, journey_no, deadline, recoverable_for,
     list_transform(id_names, lambda name: nullif(ids[name], '')) AS told,
     row_number() OVER (PARTITION BY world, key, journey_no ORDER BY t, off) AS n
 FROM query_table(relation) JOIN journeys USING (journey_no);

@@ -5,6 +5,8 @@ The deadline is 30 min after the last activity, recoverable for 24 h, as in the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from streamer.definitions import default_text
@@ -383,3 +385,34 @@ def test_a_late_completion_after_a_restart() -> None:
     story.event("order.completed", 60, checkout_id="k1")
     assert counts(story) == {"STARTED": 1, "COMPLETED": 1, "RECOVERED": 1}
     assert states(story) == ["firing", "resolved"]
+
+
+@pytest.mark.parametrize(("began_ahead", "recovered"), [(MS, 0), (0, 1)])
+@pytest.mark.parametrize("ids", [{"cart_id": "cart"}, {"session_id": "s1"}, {}])
+def test_a_late_completion_recovers_nothing_that_began_after_it(ids: dict[str, Any], began_ahead: float, recovered: int) -> None:
+    """Such as the event of an order sent again, after another checkout with the same cart."""
+    story = Story(default_text())
+    story.event("checkout.started", 0, **ids)
+    story.event("order.completed", 60, **ids)
+    story.event("checkout.started", 300 + began_ahead, **ids)
+    story.event("page.viewed", DEADLINE + 3600)
+    assert counts(story) == {"STARTED": 2, "COMPLETED": 1, "ABANDONED": 1}
+    story.event("order.completed", 300, **ids)
+    assert story.run.processor.accounting["late"] == 1
+    assert story.run.total("RECOVERED") == recovered
+    assert counts(story) == {"STARTED": 2, "COMPLETED": 1 + recovered} | ({"RECOVERED": 1} if recovered else {"ABANDONED": 1})
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_when_a_late_completion_happened_is_known_also_when_it_is_folded_again(restart: bool) -> None:
+    story = Story(default_text().replace('deadline = "30m"', 'deadline = "1m"'))
+    story.event("checkout.started", 0, checkout_id="k1", cart_id="cart")
+    story.event("page.viewed", 5400)
+    story.event("order.completed", 60, cart_id="cart")
+    assert counts(story) == {"STARTED": 1, "COMPLETED": 1, "RECOVERED": 1}
+    if restart:
+        story.restart()
+    story.event("order.completed", 4800, checkout_id="k1")
+    story.event("checkout.started", 4810, checkout_id="k2", cart_id="cart")
+    assert counts(story) == {"STARTED": 2, "COMPLETED": 1, "RECOVERED": 1, "ABANDONED": 1}
+    assert story.run.at("RECOVERED", ms(4800)) == 1

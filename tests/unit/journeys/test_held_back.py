@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from streamer.errors import DefinitionsError
@@ -142,6 +144,46 @@ def test_told_and_untold_do_not_mix_when_a_rule_changes_its_mode(before: str, af
     story.run.upgrade(file)
     story.event("contact.started", 60, reason="bill")
     assert [state for state, _ in told(story)] == states
+
+
+@pytest.mark.parametrize(("on", "when", "states"), [
+    ("customer", "contacts >= 1", ["firing"]),
+    ("customer", "contacts >= 2", ["firing", "resolved"]),
+    ("customer", "handoffs >= 1", ["firing", "resolved"]),
+    ("customer", "transfers + contacts >= 1", ["firing", "amended"]),
+    ("customer", "pattern_p >= 1", ["firing", "resolved"]),
+    ("issue", "contacts >= 1", ["firing", "resolved"]),
+    ("journey", "friction >= 0", ["firing", "resolved"]),
+])  # fmt: skip
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_is_in_force_is_looked_at_with_what_its_rule_says_now(on: str, when: str, states: list[str], restart: bool) -> None:
+    story = ruled("customer", "contacts >= 1", 'cooldown = "24h"')
+    story.event("contact.started", 0, reason="bill")
+    pattern = '[[pattern]]\nid = "p"\nevents = ["case.opened"]\nwithin = "1h"\n'
+    story.run.upgrade(raised(BARE) + pattern + RULE.format(on=on, when=when, more='cooldown = "24h"'))
+    story.event("page.viewed", 60)
+    if restart:
+        story.restart()
+    story.event("page.viewed", 61)
+    assert [state for state, _ in told(story)] == states
+    assert {alert.event_time for alert in story.run.alerts[1:]} <= {"2026-11-21T10:16:00.000Z"}
+    named = set(re.findall("[a-z_]+", when)) if on == "customer" else {"contacts"}
+    assert set(story.run.alerts[-1].metric.signals) == named
+    story.customer = "c-2"
+    for days in (30, 60):
+        story.event("page.viewed", days * DAY)
+    assert story.run.in_force == []
+    assert set(story.run.processor.rows()) == {b"c-2"}
+
+
+def test_what_a_changed_pattern_had_seen_is_seen_no_more_and_its_alert_ends() -> None:
+    pattern = '[[pattern]]\nid = "p"\nevents = ["case.opened"]\nwithin = "{}"\n'
+    rule = RULE.format(on="customer", when="pattern_p >= 1", more="")
+    story = Story(BARE + pattern.format("1h") + rule)
+    story.event("case.opened", 0, case_id="q1")
+    story.run.upgrade(raised(BARE) + pattern.format("2h") + rule)
+    story.event("page.viewed", 60)
+    assert told(story) == [("firing", "21T10:15:00"), ("resolved", "21T10:16:00")]
 
 
 @pytest.mark.parametrize(("more", "why"), [

@@ -9,8 +9,9 @@ import pytest
 from streamer import definitions
 from streamer.errors import DefinitionsError
 from streamer.journeys.patterns import KEPT_MAX
+from streamer.journeys.state import NEVER
 from tests.chapters.support import SLICES, Histories, assert_crashes_change_nothing, assert_order_changes_nothing
-from tests.journeys_support import Story
+from tests.journeys_support import Story, raised
 
 if TYPE_CHECKING:
     from random import Random
@@ -125,6 +126,58 @@ def test_so_is_how_often_it_was_seen() -> None:
         story.event(A, number)
     assert story.run.alerts[-1].metric.signals == {"pattern_p": KEPT_MAX}
     assert story.run.processor.accounting["cut_patterns"] == 5
+
+
+def changed(before: str, after: str) -> Story:
+    """A, and then another owner with another file."""
+    story = Story(before)
+    story.event(A, 0, checkout_id="k1")
+    story.run.upgrade(raised(after))
+    return story
+
+
+@pytest.mark.parametrize(("more", "events", "within"), [
+    ("", f'"{A}", "{B}", "{C}"', "10m"),
+    ("", f'"{A}", "{B}", "{X}", "{C}"', "10m"),
+    ("", f'"{A}", "{B}", "{B}"', "10m"),
+    ("", f'"{A}", "{C}"', "10m"),
+    ("", f'"{A}", "{B}"', "9m"),
+    ('same = "checkout_id"', f'"{A}", "{B}"', "10m"),
+    (f'without = ["{C}"]', f'"{A}", "{B}"', "10m"),
+])  # fmt: skip
+@pytest.mark.parametrize("back", [False, True])
+def test_a_pattern_that_is_changed_begins_anew(more: str, events: str, within: str, *, back: bool) -> None:
+    texts = pattern(""), pattern(more, events, within)
+    story = changed(*(reversed(texts) if back else texts))
+    assert story.run.rows[b"c-1"].due < NEVER, "the end of the match on its way"
+    story.event("page.viewed", 1)
+    assert story.run.rows[b"c-1"].due == NEVER
+
+
+def test_a_match_on_its_way_is_none_of_a_longer_pattern_under_its_name() -> None:
+    story = changed(pattern(""), pattern("", f'"{A}", "{B}", "{X}", "{C}"'))
+    for second, kind in enumerate((B, X, C), start=1):
+        story.event(kind, second, checkout_id="k1")
+    assert story.states == []
+    for second, kind in enumerate((A, B, X, C), start=10):
+        story.event(kind, second, checkout_id="k1")
+    assert story.states == ["firing"]
+
+
+def test_a_match_on_its_way_goes_on_under_the_next_revision_if_its_pattern_is_the_same() -> None:
+    story = changed(pattern(""), MANY)
+    story.event(B, 1)
+    assert "firing" in story.states
+
+
+def test_what_is_kept_of_a_pattern_that_is_gone_goes_with_it() -> None:
+    other = pattern("", f'"{C}", "{X}"').replace('"p"', '"q"').replace("pattern_p", "pattern_q")
+    story = changed(pattern(""), other)
+    story.event("page.viewed", 1)
+    story.customer = "c-2"
+    story.event("page.viewed", 20 * MINUTE)
+    story.event("page.viewed", 40 * MINUTE)
+    assert set(story.run.processor.rows()) == {b"c-2"}
 
 
 def touchpoint(random: Random, _customer: str, _time_ms: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from streamer.errors import StateError
 from streamer.journeys import marker
 from streamer.journeys.write_behind import CLOCK_PREFIX, Behind
 from streamer.processor import MARKER_KEY, ROW_PREFIX, LogRecord
+from streamer.touchpoints.control import encode_control
 from tests.journeys_support import BASE_MS, MINUTE, SECOND, Run, meaning_of, record
 
 # The default with little patience.
@@ -22,6 +23,17 @@ complete = ["order.completed"]
 identified_by = ["session"]
 deadline = "2m"
 recoverable_for = "1h"
+"""
+
+DISTANT = """
+[[journey]]
+id = "distant"
+start = ["case.begun"]
+complete = ["case.won"]
+activity = ["case.contacted"]
+identified_by = ["checkout_id"]
+deadline = "30d"
+recoverable_for = "0s"
 """
 
 
@@ -113,6 +125,20 @@ def test_moves_of_the_idle_clock_are_folded_again_in_their_place() -> None:
     run.crash()
     assert run.rows == before
     assert not [key for key in run.written_rows if key[:1] == CLOCK_PREFIX], "it is needed no more"
+
+
+def test_a_control_record_moves_the_time_that_is_folded_again_also_with_the_key_of_a_customer_whose_row_is_ahead() -> None:
+    run = Run(HASTY, Behind(rows_per_drain=1, replay_events=1000))
+    run.process([visit(0, "a", 0), visit(1, "b", 1)])
+    run.drain()
+    value, headers = encode_control("end", BASE_MS + 500 * SECOND)
+    run.process([LogRecord(2, BASE_MS + 500 * SECOND, b"a", value, headers)])
+    run.drain()
+    assert (rows_of(run), replay_of(run)) == ({b"ca"}, 0)
+    before = run.rows
+    run.crash()
+    assert run.rows == before
+    assert run.processor.high_ms == BASE_MS + 500 * SECOND
 
 
 def test_a_source_that_was_changed_behind_the_worker_is_refused() -> None:
@@ -294,3 +320,22 @@ def test_a_row_ahead_of_the_boundary_is_not_packed_as_of_an_earlier_moment_while
     before = run.rows
     run.crash()
     assert run.rows == before
+
+
+@pytest.mark.parametrize("kind", ["page.viewed", "case.contacted"])
+@pytest.mark.parametrize("crashes", [False, True])
+def test_many_visits_of_one_with_a_distant_deadline_leave_the_queue_short(kind: str, *, crashes: bool) -> None:
+    """Each visit has a deadline before the distant one, which is then waited for again; activity also puts it off."""
+    run = Run('revision = 1\nallowed_lateness = "60s"\n[[slice]]\nby = []\n' + SHORT.replace('"1h"', '"0s"') + DISTANT)
+    run.process([visit(0, "a", 0, "case.begun")])
+    for n in range(1, 1600):
+        run.process([visit(2 * n, "a", 600 * n, "ui.clicked"), visit(2 * n + 1, "a", 600 * n + 300, kind)])
+        if crashes and n % 400 == 0:
+            run.drain()
+            run.crash()
+    assert len(run.processor._due) < 1_100
+    last = 0 if kind == "page.viewed" else 600 * 1599 + 300
+    for seconds, abandoned in ((30 * 86_400 + last - 1, 1599), (30 * 86_400 + last, 1600)):
+        run.advance(BASE_MS + seconds * SECOND)
+        run.drain()
+        assert run.total("ABANDONED") == abandoned

@@ -241,6 +241,7 @@ CLAUSES = [
     ],
     [("SEMI JOIN (FROM walked", "ANTI JOIN (FROM walked", "RECOVERED"), ("WHERE marks AND NOT is_contact", "WHERE false", "CONTACTS")],
     [("THEN alive[-1].no", "THEN alive[1].no", "ABANDONED"), ("ORDER BY t, off) AS place", "ORDER BY off) AS place", "CHANNEL_SWITCHES")],
+    [("one.begun > happened", "false", "RECOVERED")],
     [("sum(n) FILTER (part = 'denominator')", "sum(n) FILTER (part = 'numerator')", "abandon_rate")],
 ]
 
