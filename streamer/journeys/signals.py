@@ -52,11 +52,14 @@ class Entity(NamedTuple):
 
 
 class Sources(NamedTuple):
-    """Who keeps the events that a condition on a customer is about: these chapters, the issues, the cases."""
+    """Who keeps the events that a condition on a customer is about: these chapters, the issues, the cases. repeats: it is about
+    repetitions, of which nothing is left at a fixed time.
+    """
 
     chapters: tuple[str, ...]
     issues: bool
     cases: bool
+    repeats: bool
 
 
 def sources_of(names: frozenset[str]) -> Sources:
@@ -64,7 +67,7 @@ def sources_of(names: frozenset[str]) -> Sources:
     core = frozenset(name for name in names if chapter_of_signal(name) is None)
     chapters = {chapter for name in names if (chapter := chapter_of_signal(name)) is not None}
     issues, cases = bool(core - _OF_CASES), bool(core & _OF_CASES)
-    return Sources(tuple(sorted(chapters)), issues or not names, cases or not names)
+    return Sources(tuple(sorted(chapters)), issues or not names, cases or not names, "repeat_contacts" in names)
 
 
 class Signals:
@@ -134,7 +137,7 @@ class Signals:
         causes = {cause for some in lists for cause in some}
         # What two of them keep is one event. Of what they had no room for nobody knows whether it is.
         count -= sum([len(some) for some in lists]) - len(causes)
-        expires = state.repeats[-1] + self._repeat_within if state.repeats else 0
+        expires = state.repeats[-1] + self._repeat_within if sources.repeats and state.repeats else 0
         return Entity(sorted(causes)[-self._evidence :], count, expires)
 
 
