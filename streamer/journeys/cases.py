@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from streamer.journeys import cells
-from streamer.journeys.state import Case, State
+from streamer.journeys.state import Case, State, packed_cause_of, remember
 from streamer.metrics.counters import Counter
 
 if TYPE_CHECKING:
@@ -22,14 +22,15 @@ _PING_PONGS: Final = int(Counter.PING_PONGS)
 
 
 class CaseFold:
-    """Folds case events into a customer's owner histories."""
+    """Folds case events into a customer's owner histories. watched: whether a rule looks at them, so that their events are evidence."""
 
-    def __init__(self, definitions: Definitions, interned: cells.Cells) -> None:
+    def __init__(self, definitions: Definitions, interned: cells.Cells, *, watched: bool) -> None:
         self._journey: str = definitions.cases.journey
         self._retention_ms = int(definitions.cases.retention)
         self._limit = definitions.limits.cases_per_customer
         self._owners = tuple(attrgetter(name) for name in definitions.cases.owner)
         self._cells = interned
+        self._evidence_limit = definitions.limits.evidence_per_alert if watched else 0
 
     def apply(self, state: State, event: Touchpoint, sink: Sink) -> bool:
         """Fold one case event; True if it was a ping-pong (A, B, A)."""
@@ -48,6 +49,9 @@ class CaseFold:
         if not case.handoffs:
             sink.count(_CASES_HANDED_OFF, case.cell, case.started)
         case.handoffs += 1
+        if self._evidence_limit:
+            case.cause_count += 1
+            remember(case.causes, packed_cause_of(event), self._evidence_limit)
         sink.count(_HANDOFFS, cell, t)
         bounced = owner == case.previous
         if bounced:

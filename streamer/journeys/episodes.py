@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.definitions import Rule
 from streamer.journeys.chapter import Chapter
-from streamer.journeys.signals import OF_CUSTOMER, OfCustomer, OfIssue, OfJourney, Reader, Signals
+from streamer.journeys.signals import OF_CUSTOMER, OfCustomer, OfIssue, OfJourney, Reader, Signals, Sources, sources_of
 from streamer.journeys.state import Episode, Instance, Issue, State
 from streamer.metrics.catalogue import chapter_of_signal
 from streamer.rules import language
@@ -31,11 +31,12 @@ _EFFORT: Final = frozenset({"channel_switches", "recent_switches", "repeat_conta
 
 
 class EntityRule(NamedTuple):
-    """A rule with its compiled expression, the names it uses, and its quiet hours, if it has any."""
+    """A rule with its compiled expression, the names that uses, who keeps their events, and its quiet hours, if it has any."""
 
     rule: Rule
     holds: language.Expression
     names: frozenset[str]
+    sources: Sources
     quiet: QuietHours | None
 
     def counterfactual(self, signals: Mapping[str, language.Value]) -> str:
@@ -53,6 +54,7 @@ class EpisodeFold:
                 rule,
                 language.compile_expression(rule.when, language.ENTITY_NAMES[rule.entity]),
                 language.names_in(rule.when),
+                sources_of(language.names_in(rule.when)),
                 QuietHours(rule.quiet, zone) if rule.quiet else None,
             )
             for rule in definitions.rule
@@ -67,6 +69,7 @@ class EpisodeFold:
         self._after: dict[tuple[tuple[str, ...], bool], list[EntityRule]] = {}
         watched = {name: chapters[chapter] for name in sorted(on_customer) if (chapter := chapter_of_signal(name)) is not None}
         self.watched_chapters = frozenset(chapter.id for chapter in watched.values())
+        self.watches_cases = any(entry.sources.cases for entry in self._on["customer"])
         self._signals = Signals(definitions, dimensions, watched)
         stranger = OfCustomer(self._signals, State(), CUSTOMER)
         of_strangers = [entry for entry in self._on["customer"] if _holds(entry, stranger)]
@@ -141,7 +144,7 @@ class EpisodeFold:
             self._end(state, key, episode, t, sink)
 
     def _hold(self, state: State, entry: EntityRule, reader: Reader, t: int, sink: Sink) -> None:
-        key, entity = _key(entry, reader), reader.entity()
+        key, entity = _key(entry, reader), reader.entity(entry.sources)
         episode = state.episodes.get(key)
         if episode is None:
             if len(state.episodes) >= self._limit and not self._make_room(state, sink):
@@ -154,7 +157,8 @@ class EpisodeFold:
         if not was_firing and not _begin(entry, episode, t):
             return
         episode.signals = _shown(entry, reader)
-        episode.causes, episode.cause_count = list(entity.causes), max(entity.cause_count, len(entity.causes))
+        if entity.causes or not was_firing:  # nobody keeps the events of an issue that is over: then those that it fired with stay
+            episode.causes, episode.cause_count = list(entity.causes), max(entity.cause_count, len(entity.causes))
         sink.transition("amended" if was_firing else "firing", key, episode, t)
 
     def wake(self, state: State, key: str, episode: Episode, due: int, sink: Sink) -> None:

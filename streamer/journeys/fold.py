@@ -57,7 +57,7 @@ class Fold:
         self._rules_on_steps = self._steps is not None and self._steps.watched
         self._contacts = ContactFold(definitions)
         self._by_journey = definitions.contacts.scope == "journey"
-        self._cases = CaseFold(definitions, self.cells)
+        self._cases = CaseFold(definitions, self.cells, watched=self.episodes.watches_cases)
         self._journey_limit = definitions.limits.journeys_per_customer
         self._evidence_limit = definitions.limits.evidence_per_alert
         self._repeat_within = int(definitions.contacts.repeat_within)

@@ -9,7 +9,8 @@ import msgspec
 # 2: retained events are arrays in place of maps. 3: a state has what chapters keep, a retained event its details. 4: firings that wait.
 # 5: a retained event its account, what chapters keep the events that are evidence. 6: bytes are events kept as
 # evidence, cells, and what each chapter keeps. 7: resolutions are remembered by an issue's id, too. 8: an instance has the effort that
-# chapters have found. 9: a late completion has when it happened in place of a mark.
+# chapters have found. 9: a late completion has when it happened in place of a mark, and a case
+# may have its changes of owner as evidence.
 ROW_SCHEMA: Final = 9
 
 

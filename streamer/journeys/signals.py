@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from streamer.journeys.chapter import NOTHING, Chapter
 from streamer.journeys.state import Instance, Issue, State, pack_cause
+from streamer.metrics.catalogue import chapter_of_signal
 from streamer.rules.language import Value
 from streamer.touchpoints.money import exponent_of
 
@@ -37,6 +38,8 @@ _CUSTOMER_SIGNALS: Final[dict[str, Callable[[State], Value]]] = {
 }
 # Of journeys, what they share with the customer.
 OF_CUSTOMER: Final = {"customer_contacts": "contacts", "customer_switches": "channel_switches"}
+# Of the core's signals those whose events cases keep; those of all others are the issues'.
+_OF_CASES: Final = frozenset({"handoffs", "ping_pongs"})
 
 
 class Entity(NamedTuple):
@@ -46,6 +49,25 @@ class Entity(NamedTuple):
     cause_count: int
     expires: int
     journey: str = ""
+
+
+class Sources(NamedTuple):
+    """Who keeps the events that a condition on a customer is about: these chapters, the issues, the cases. repeats: it is about
+    repetitions, of which nothing is left at a fixed time.
+    """
+
+    chapters: tuple[str, ...]
+    issues: bool
+    cases: bool
+    repeats: bool
+
+
+def sources_of(names: frozenset[str]) -> Sources:
+    """Of a condition that uses these names. Without any it is looked at with whatever the core sees, and that is its evidence."""
+    core = frozenset(name for name in names if chapter_of_signal(name) is None)
+    chapters = {chapter for name in names if (chapter := chapter_of_signal(name)) is not None}
+    issues, cases = bool(core - _OF_CASES), bool(core & _OF_CASES)
+    return Sources(tuple(sorted(chapters)), issues or not names, cases or not names, "repeat_contacts" in names)
 
 
 class Signals:
@@ -95,12 +117,27 @@ class Signals:
         chapter = self._chapters.get(name)
         return _CUSTOMER_SIGNALS[name](state) if chapter is None else chapter.signal(state.kept.get(chapter.id, NOTHING), name)
 
-    def of_customer(self, state: State) -> Entity:
-        """The customer as whom an alert is about."""
-        causes = {cause for issue in state.issues.values() for cause in issue.causes}
-        causes.update(cause for kept in state.kept.values() for cause in kept.causes)
-        count = sum(issue.cause_count for issue in state.issues.values()) + sum(kept.cause_count for kept in state.kept.values())
-        expires = state.repeats[-1] + self._repeat_within if state.repeats else 0
+    def of_customer(self, state: State, sources: Sources) -> Entity:
+        """The customer as whom an alert is about that comes of a condition with these sources."""
+        lists: list[list[bytes]] = []
+        count = 0
+        for name in sources.chapters:
+            kept = state.kept.get(name)
+            if kept is not None:
+                lists.append(kept.causes)
+                count += kept.cause_count
+        if sources.issues:
+            for issue in state.issues.values():
+                lists.append(issue.causes)
+                count += issue.cause_count
+        if sources.cases:
+            for case in state.cases.values():
+                lists.append(case.causes)
+                count += case.cause_count
+        causes = {cause for some in lists for cause in some}
+        # What two of them keep is one event. Of what they had no room for nobody knows whether it is.
+        count -= sum([len(some) for some in lists]) - len(causes)
+        expires = state.repeats[-1] + self._repeat_within if sources.repeats and state.repeats else 0
         return Entity(sorted(causes)[-self._evidence :], count, expires)
 
 
@@ -117,8 +154,8 @@ class Reader:
         """The value of a signal."""
 
     @abstractmethod
-    def entity(self) -> Entity:
-        """What an alert is about."""
+    def entity(self, sources: Sources) -> Entity:
+        """What an alert is about. sources: of the condition it comes of; only a customer is more than what a condition is about."""
 
 
 @final
@@ -133,7 +170,7 @@ class OfJourney(Reader):
         """The value of a signal."""
         return self._signals.journey(self._state, self._instance, name)
 
-    def entity(self) -> Entity:
+    def entity(self, sources: Sources) -> Entity:
         """The journey instance."""
         instance = self._instance
         last = pack_cause(instance.last)
@@ -154,7 +191,7 @@ class OfIssue(Reader):
         """The value of a signal."""
         return self._signals.issue(self._issue, name)
 
-    def entity(self) -> Entity:
+    def entity(self, sources: Sources) -> Entity:
         """The issue."""
         return Entity(self._issue.causes, self._issue.cause_count, self._issue.due)
 
@@ -167,6 +204,6 @@ class OfCustomer(Reader):
         """The value of a signal."""
         return self._signals.customer(self._state, name)
 
-    def entity(self) -> Entity:
+    def entity(self, sources: Sources) -> Entity:
         """The customer."""
-        return self._signals.of_customer(self._state)
+        return self._signals.of_customer(self._state, sources)

@@ -155,9 +155,11 @@ class Issue:
 @final
 @mypyc_attr(acyclic=True)
 class Case:
-    """The owners of a case: the last two distinct ones are enough to see A, B, A."""
+    """The owners of a case: the last two distinct ones are enough to see A, B, A. causes, cause_count: its handoffs, if a rule looks
+    at them.
+    """
 
-    __slots__ = ("cell", "due", "handoffs", "key", "owner", "ping_pongs", "previous", "started")
+    __slots__ = ("cause_count", "causes", "cell", "due", "handoffs", "key", "owner", "ping_pongs", "previous", "started")
 
     def __init__(self, key: str, started: int, due: int, cell: Cell, owner: str) -> None:
         self.key = key
@@ -167,10 +169,15 @@ class Case:
         self.owner = owner
         self.previous = ""
         self.handoffs = self.ping_pongs = 0
+        self.causes: list[bytes] = []
+        self.cause_count = 0
 
     def packed(self) -> tuple[object, ...]:
         """As the values of a row, in its order."""
-        return (self.key, self.started, self.due, self.cell.packed, self.owner, self.previous, self.handoffs, self.ping_pongs)
+        return (
+            self.key, self.started, self.due, self.cell.packed, self.owner, self.previous, self.handoffs, self.ping_pongs, self.causes,
+            self.cause_count,
+        )  # fmt: skip
 
 
 @final
@@ -311,7 +318,7 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
         "transfers", "cold", "effort_tenths", "contact_started", "contact_cell", "contact_transferred", "causes", "cause_count",
         "recent_switches",
     ),
-    Case: ("key", "started", "due", "cell", "owner", "previous", "handoffs", "ping_pongs"),
+    Case: ("key", "started", "due", "cell", "owner", "previous", "handoffs", "ping_pongs", "causes", "cause_count"),
     Episode: (
         "rule", "entity", "n", "firing", "since", "cooldown_until", "expires", "signals", "causes", "cause_count", "journey",
         "waiting", "fired",
@@ -326,7 +333,7 @@ Row = list[Any]
 
 _INSTANCE_ADDED: Final[Row] = [0, "", 0, 0, 0, 0, 0, 0, "", [], 0, 0, -1, 0, 0]
 _ISSUE_ADDED: Final[Row] = ["", "", "", 0, 0, 0, 0, 0, 0, 0, 0, None, False, [], 0, []]
-_CASE_ADDED: Final[Row] = ["", 0, 0]
+_CASE_ADDED: Final[Row] = ["", 0, 0, [], 0]
 _EPISODE_ADDED: Final[Row] = [{}, [], 0, "", False, []]
 _STATE_ADDED: Final[Row] = [[], {}, {}, {}, [], {}, 0, False, 0, {}]
 
@@ -390,7 +397,7 @@ def _issue_of(packed: Row, cell_of: CellOf) -> Issue:
 def _case_of(packed: Row, cell_of: CellOf) -> Case:
     row = _whole(packed, 5, _CASE_ADDED)
     one = Case(row[0], row[1], row[2], cell_of(row[3]), row[4])
-    one.previous, one.handoffs, one.ping_pongs = row[5], row[6], row[7]
+    one.previous, one.handoffs, one.ping_pongs, one.causes, one.cause_count = row[5], row[6], row[7], row[8], row[9]
     return one
 
 

@@ -7,18 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streamer.definitions import parse
 from streamer.metrics.chapters.contracts import METRICS
 from streamer.metrics.metric import counters_of
+from streamer.verify.recount import statements
 from tests.chapters.support import (
     RECOUNTED,
     SLICES,
     Histories,
     assert_recount_is_equal,
+    history,
+    side_by_side,
 )
 from tests.journeys_support import BASE_MS, HOUR, MINUTE, Story
+from tests.verify_support import counted, differing
 
 if TYPE_CHECKING:
     from random import Random
+
+    from tests.chapters.support import Maker
 
 DEFINITIONS = (
     SLICES
@@ -47,13 +54,23 @@ def event(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
     return {"type": f"contract.{kind}", "contract": contract}
 
 
-HISTORIES = (Histories(DEFINITIONS, event),)
+def with_reminders(random: Random, customer: str, time_ms: int) -> dict[str, Any]:
+    """Half of the notices are of one of a few dates, which others tell as well, before and after it is decided."""
+    made = event(random, customer, time_ms)
+    if made["type"] == "contract.due" and random.random() < 0.5:
+        hour = (time_ms - BASE_MS) // HOUR + random.choice([1, 1, 2])
+        made["contract"]["due_at"] = at(BASE_MS + hour * HOUR)
+    return made
 
 
+HISTORIES = (Histories(DEFINITIONS, event), Histories(DEFINITIONS, with_reminders))
+
+
+@pytest.mark.parametrize("make", [event, with_reminders])
 @pytest.mark.parametrize("after_ms", [MINUTE, 3 * HOUR])
-def test_the_recount_is_equal(after_ms: int) -> None:
+def test_the_recount_is_equal(after_ms: int, make: Maker) -> None:
     expected = {counter.name for metric in METRICS for counter in counters_of(metric)}
-    assert_recount_is_equal(DEFINITIONS, event, RECOUNTED, expected, after_ms=after_ms)
+    assert_recount_is_equal(DEFINITIONS, make, RECOUNTED, expected, after_ms=after_ms)
 
 
 def told(story: Story, kind: str, minutes: float, **contract: str) -> int:
@@ -109,6 +126,60 @@ def test_a_renewal_that_is_told_twice_is_not_for_the_next_due_date() -> None:
     assert len(story.run.in_force) == 1
     story.clock(3600)
     assert (story.run.total("CONTRACTS_DUE"), story.run.total("CONTRACTS_RENEWED")) == (2, 1)
+
+
+@pytest.mark.parametrize(("early", "decision", "renewed"), [(False, "renewed", 1), (False, "cancelled", 0), (True, "renewed", 1)])
+def test_a_reminder_of_a_due_date_that_is_decided_says_nothing(early: bool, decision: str, renewed: int) -> None:
+    story = Story(DEFINITIONS)
+    due = at(BASE_MS + HOUR // 2)
+    if early:
+        told(story, decision, 0)
+        told(story, "due", 1, due_at=due)
+    else:
+        told(story, "due", 0, due_at=due)
+        told(story, decision, 1)
+    alerts = len(story.run.alerts)
+    told(story, "due", 20, due_at=due)
+    told(story, "due", 45, due_at=due)
+    assert len(story.run.alerts) == alerts
+    story.clock(5 * 3600)
+    assert (story.run.total("CONTRACTS_DUE"), story.run.total("CONTRACTS_RENEWED")) == (1, renewed)
+
+
+def test_a_reminder_of_a_date_that_is_decided_leaves_the_next_date_of_the_contract_open() -> None:
+    story = Story(DEFINITIONS)
+    first, second = at(BASE_MS + HOUR // 2), at(BASE_MS + 2 * HOUR)
+    told(story, "due", 0, due_at=first)
+    told(story, "renewed", 1)
+    told(story, "due", 2, due_at=second)
+    told(story, "due", 3, due_at=first)
+    assert len(story.run.in_force) == 1
+    told(story, "renewed", 4)
+    story.clock(5 * 3600)
+    assert (story.run.at("CONTRACTS_RENEWED", BASE_MS + HOUR), story.run.at("CONTRACTS_RENEWED", BASE_MS + 5 * HOUR // 2)) == (1, 1)
+    assert story.run.total("CONTRACTS_DUE") == 2
+
+
+def test_a_reminder_of_a_date_that_is_still_open_keeps_it_open() -> None:
+    story = Story(DEFINITIONS)
+    due = at(BASE_MS + HOUR // 2)
+    told(story, "due", 0, due_at=due)
+    told(story, "due", 1, due_at=due)
+    told(story, "renewed", 2)
+    story.event("contract.due", 180, contract={"contract_id": "k2", "due_at": due})  # the same moment, another contract
+    assert len(story.run.in_force) == 1
+    story.clock(5 * 3600)
+    assert (story.run.total("CONTRACTS_DUE"), story.run.total("CONTRACTS_RENEWED")) == (2, 1)
+
+
+def test_the_histories_have_reminders_of_decided_dates_that_a_recount_must_leave_out() -> None:
+    wanted, log = parse(DEFINITIONS), side_by_side([history(seed, with_reminders) for seed in RECOUNTED])
+    end_ms = log[-1].arrival + 3 * HOUR
+    clause = "list_contains(w.settled, e.due + e.grace)"
+    before = statements(wanted)
+    other = [part.replace(clause, "false") for part in before]
+    assert other != before
+    assert differing(counted(log, wanted, end_ms), log, wanted, end_ms, other).keys() >= {"CONTRACTS_DUE", "CONTRACTS_RENEWED"}
 
 
 def test_a_due_date_that_was_renewed_early_makes_no_other_go() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _DUE: Final = int(Counter.CONTRACTS_DUE)
 _RENEWED: Final = int(Counter.CONTRACTS_RENEWED)
 # In what is decided.
+_KNOWN: Final = 0
 _CONTRACT: Final = 1
 
 
@@ -66,6 +67,9 @@ class Contracts(Chapter):
         due = event.time if details is None or details.due_ms is None else details.due_ms
         if not event.time - self._grace < due <= event.time + self._ahead:
             sink.note("contract_due_out_of_range")
+            return
+        known = due + self._grace
+        if any(one[_KNOWN] == known and one[_CONTRACT] == contract for one in kept.data.get("decided", ())):  # a reminder
             return
         noted = [due, self.cells.own(event).packed, *evidence(event, wanted=bool(self.evidenced[_DUE]))]
         early = kept.data["renewed"].pop(contract, None)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streamer.alerts.identity import alert_id_of, episode_id_of
+from streamer.alerts.times import milliseconds
 from streamer.definitions import default_text
 from tests.journeys_support import Story
 
@@ -103,6 +104,17 @@ def test_repeated_contacts_fire_at_the_second_repetition_and_end_when_one_leaves
     assert len(told()) == 1, "a repetition is within the last seven days until exactly seven days later"
     story.clock(HOUR + 60 + 7 * DAY + MS)
     assert [state for state, _ in told()] == ["firing", "resolved"]
+
+
+@pytest.mark.parametrize(("when", "expires"), [("contacts >= 1", DAY + 7 * DAY), ("repeat_contacts + contacts >= 2", HOUR + 60 + 7 * DAY)])
+def test_only_a_rule_that_names_repetitions_expires_with_the_last_one(when: str, expires: float) -> None:
+    story = ruled("customer", f"{when} and nps_lowest <= 6")
+    story.event("contact.started", 0, reason="bill")
+    story.event("contact.ended", HOUR, reason="bill")
+    story.event("contact.started", HOUR + 60, reason="bill")
+    answered = story.event("survey.responded", DAY, survey={"instrument": "nps", "score": 1})
+    (alert,) = story.run.alerts
+    assert milliseconds(alert.expires_at) - answered == (expires - DAY) * 1000
 
 
 # --- Amended, resolved, cooldown ------------------------------------------------------------------------------------------------
