@@ -156,7 +156,6 @@ class Slice(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         refuse(Remark(_no_dimension(name), "by") for name in self.by if name not in DIMENSIONS)
-        refuse(Remark(f"names {quoted(name)} twice", "by") for at, name in enumerate(self.by) if name in self.by[:at])
 
 
 class Pattern(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -379,13 +378,12 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _contradictions(self) -> Iterator[Remark]:
         """Where parts that are right by themselves do not go together."""
         patterns = [PATTERN_PREFIX + pattern.id for pattern in self.pattern]
-        seen: set[tuple[str, str]] = set()
-        parts: tuple[Journey | Pattern | Rule, ...] = (*self.journey, *self.pattern, *self.rule)
-        named: list[tuple[str, str, Part]] = [(type(part).__name__.lower(), part.id, part) for part in parts]
-        for kind, name, part in (*named, *(("slice", ", ".join(part.by) or "all", part) for part in self.slice)):
-            if (kind, name) in seen:
-                yield Remark(f"{kind} {quoted(name)} is defined twice", "by" if kind == "slice" else "id", part)
-            seen.add((kind, name))
+        for kind, parts in (("journey", self.journey), ("pattern", self.pattern), ("rule", self.rule)):
+            seen = set()
+            for part in parts:
+                if part.id in seen:
+                    yield Remark(f"{kind} {quoted(part.id)} is defined twice", "id", part)
+                seen.add(part.id)
         for index, text in enumerate(self.windows):
             try:
                 parse_duration(text)
@@ -432,9 +430,14 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return frozenset(int(counter) for metric in metrics for counter in counters_of(METRIC_BY_ID[metric]))
 
     @property
+    def breakdowns(self) -> tuple[tuple[str, ...], ...]:
+        """The dimensions of the file's slices in their order, each once."""
+        return tuple(dict.fromkeys(part.by for part in self.slice))
+
+    @property
     def slices(self) -> tuple[tuple[str, ...], ...]:
         """The dimensions of everything that is counted apart: the file's slices in their order, and then accounts, if a rule is on them."""
-        return (*(part.by for part in self.slice), *(((ACCOUNT,),) if self.account_counters else ()))
+        return (*self.breakdowns, *(((ACCOUNT,),) if self.account_counters else ()))
 
     @property
     def longest_deadline_ms(self) -> int:
@@ -450,14 +453,8 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             spans += [care.silent_after, care.silent_after_high, care.owner_within, care.notice_within]
         if self.causes is not None:
             spans.append(CAUSE_SPANS_MS[-1])
-        if self.commerce is not None:
-            spans.append(self.commerce.horizon)
-        if self.browsing is not None:
-            spans.append(self.browsing.gap)
-        if self.operations is not None:
-            spans.append(self.operations.keep_for)
-        if self.contracts is not None:
-            spans.append(self.contracts.grace)
+        ends = ((self.commerce, "horizon"), (self.browsing, "gap"), (self.operations, "keep_for"), (self.contracts, "grace"))
+        spans += [getattr(chapter, name) for chapter, name in ends if chapter is not None]
         return max([*spans, *(pattern.absence_ms for pattern in self.pattern), self.contacts.window, self.contacts.repeat_within])
 
     def stall_after_ms(self, journey: Journey) -> int:

@@ -29,6 +29,7 @@ def warnings(definitions: Definitions) -> list[Problem]:
     """What to look at again, from top to bottom. `definitions` must hold together."""
     places = locate(definitions.text)
     found = [*_of_windows(definitions)]
+    found += _of_slices(definitions)
     for index, journey in enumerate(definitions.journey):
         found += [((*("journey", index), *path), f"journey {quoted(journey.id)}: {text}") for path, text in _of_journey(journey)]
     for index, rule in enumerate(definitions.rule):
@@ -40,6 +41,16 @@ def _of_windows(definitions: Definitions) -> Iterator[tuple[Path, str]]:
     for index, window in enumerate(definitions.windows):
         if parse_duration(window) < PANE_MS:
             yield ("windows", index), f"the window {quoted(window)} is shorter than a pane of {PANE_MS // 1000} s: nothing is ever in it"
+
+
+def _of_slices(definitions: Definitions) -> Iterator[tuple[Path, str]]:
+    seen = set()
+    for index, part in enumerate(definitions.slice):
+        for name in sorted({name for name in part.by if part.by.count(name) > 1}):
+            yield ("slice", index, "by"), f"the slice names {quoted(name)} more than once"
+        if part.by in seen:
+            yield ("slice", index, "by"), f"the slice {quoted(', '.join(part.by) or 'all')} is there already: this one does nothing"
+        seen.add(part.by)
 
 
 def _of_journey(journey: Journey) -> Iterator[tuple[Path, str]]:

@@ -27,7 +27,7 @@ class Gauges:
         self._store = store
         chapters = definitions.chapters
         on = [metric for metric in METRICS if CHAPTER_OF[metric.id] in chapters]
-        self._metrics = [[metric for metric in on if _DIMENSIONS[metric.id].issuperset(part.by)] for part in definitions.slice]
+        self._metrics = [[metric for metric in on if _DIMENSIONS[metric.id].issuperset(by)] for by in definitions.breakdowns]
 
     def read(self, *, partial: bool) -> Iterator[Gauge]:
         """Only metrics of which a series has ever seen a counter, and no account; a stock has one window, `lifetime`."""

@@ -130,6 +130,8 @@ class SeriesTable:
     def restore_series(self, number: int, by: tuple[str, ...], values: tuple[str, ...]) -> None:
         """Put back series `number` (ascending)."""
         index = self.slices.index(by) if by in self.slices else -1
+        if (index, values) in self._ids:
+            index = -1  # earlier builds counted what a slice has twice that was defined twice
         self.series.append(Series(index, by, values))
         if index >= 0:
             self._ids[index, values] = number

@@ -127,7 +127,7 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, 
     def fetched(query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
-    slices = [part.by for part in definitions.slice]
+    slices = list(definitions.breakdowns)
     known = [rule for rule in definitions.rule if rule.entity and not obstacle(rule)] if signals else []
     return Recount(
         used_dimensions(definitions),

@@ -47,7 +47,7 @@ def tables(definitions: Definitions, clocks: Clocks, within: Range = WHOLE) -> d
             [counter.name, _family(counter), [*DIMENSIONS_OF[counter], *([ACCOUNT] if counter in definitions.account_counters else ())]]
             for counter in Counter
         ],
-        "slices": [[number, list(part.by)] for number, part in enumerate(definitions.slice)],
+        "slices": [[number, list(by)] for number, by in enumerate(definitions.breakdowns)],
         "windows": [[LIFETIME, None], *([name, int(parse_duration(name))] for name in definitions.windows)],
         "metric_parts": [
             [

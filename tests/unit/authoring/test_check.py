@@ -84,9 +84,6 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         ("revision = 1\n[commerce]\ncurrency = 'eur'", 3, 1, "[commerce]: `currency`: expected a text that matches ^[A-Z]{3}$"),
         ("revision = 1\n[effort]\nhigh = nan", 3, 1, "[effort]: `high`: expected a finite number, got nan"),
         ("revision = 1\n[effort]\nping_pong = -1", 3, 1, "[effort]: `ping_pong`: expected a number from 0 to 1000, got -1"),
-        ("revision = 1\n[[slice]]\nby = ['step', 'step']", 3, 1, 'slice 1: names "step" twice'),
-        ("revision = 1\n[[slice]]\nby = ['step']\n[[slice]]\nby = ['step']", 5, 1, 'slice 2: slice "step" is defined twice'),
-        ("revision = 1\n[[slice]]\nby = []\n[[slice]]\nby = []", 5, 1, 'slice 2: slice "all" is defined twice'),
         ("revision = 1\n[value]\ngoals_per_customer = 0", 3, 1, "[value]: `goals_per_customer`: expected a whole number of"),
     ],
 )  # fmt: skip

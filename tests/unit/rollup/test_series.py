@@ -112,6 +112,18 @@ def test_series_of_several_rollup_partitions_are_disjoint_and_complete() -> None
     assert sum(bool(made.series) for made in parts) > 1
 
 
+def test_a_slice_that_is_defined_twice_is_one_also_where_an_earlier_build_kept_it_twice() -> None:
+    text = TEXT + "".join(f"[[slice]]\nby = {list(by)}\n" for by in definitions.parse(TEXT).slices)
+    assert definitions.parse(text).slices == definitions.parse(TEXT).slices
+    restored = SeriesTable(definitions.parse(text), partition=0, partitions=1)
+    for number in range(2):
+        restored.restore_series(number, ("journey",), ("checkout",))
+    restored.admit(cells(("checkout", "", "")))
+    assert [(series.by, series.values) for series in restored.series if series.slice >= 0 and series.by] == [(("journey",), ("checkout",))]
+    numbers = [key >> COUNTER_BITS for key in restored.existing_keys(*cells(("checkout", "", ""))[0], Counter.STARTED)]
+    assert [number for number in numbers if restored.series[number].by] == [0], "the one with the sums that it began with"
+
+
 def test_all_series_of_a_slice_are_with_one_rollup_partition_so_that_groups_and_other_meet() -> None:
     parts = [SeriesTable(definitions.parse(TEXT), partition=i, partitions=3) for i in range(3)]
     for made in parts:
