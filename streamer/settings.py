@@ -143,6 +143,8 @@ class Settings(BaseSettings):
 
     def _redis_fails_closed(self) -> None:
         url = _redis_parts(self.redis_url)
+        if "password" in parse_qs(url.query):
+            raise ValueError("redis_url has a password among its options (after ?), where it would be shown: use redis_password")
         if url.scheme == "rediss":
             unchecked = sorted(name for name in parse_qs(url.query) if name in ("ssl_cert_reqs", "ssl_check_hostname"))
             if unchecked and not self.allow_insecure:
@@ -313,5 +315,6 @@ def shown(settings: Settings, field: str) -> str | int | float | bool | None:
     if value is None or isinstance(value, bool | int | float):
         return value
     if field.endswith("_url"):
-        return re.sub(r"(://[^/@:]*:).*@", r"\1**********@", str(value))
+        unnamed = re.sub(r"(://[^/@:]*:).*@", r"\1**********@", str(value))
+        return re.sub(r"([?&][^=&]*password=)[^&]*", r"\1**********", unnamed)  # of a key: ssl_password
     return str(value)  # pydantic masks a SecretStr itself

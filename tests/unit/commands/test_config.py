@@ -70,6 +70,12 @@ def test_no_password_is_shown(url: str, form: tuple[str, ...], monkeypatch: pyte
     assert "host" in result.stdout
 
 
+def test_the_password_of_a_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMER_REDIS_URL", "rediss://redis/0?ssl_keyfile=/key.pem&ssl_password=canary&health_check_interval=5")
+    shown = run("show").stdout
+    assert "rediss://redis/0?ssl_keyfile=/key.pem&ssl_password=**********&health_check_interval=5" in shown
+
+
 def test_each_thing_wrong_is_one_sentence_with_the_variable_and_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMER_PARTITIONS", "0")
     monkeypatch.setenv("STREAMER_KAFKA_SECURITY", "TLS")
@@ -133,6 +139,14 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
         ),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_cert_reqs=none"}, "redis_url sets ssl_cert_reqs"),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_check_hostname=false"}, "redis_url sets ssl_check_hostname"),
+        *(
+            ({"redis_url": url}, "redis_url has a password among its options (after ?), where it would be shown: use redis_password")
+            for url in (
+                "unix:///run/redis.sock?db=0&password=canary",
+                "redis://127.0.0.1:6379/0?username=u&%70assword=canary",
+                "rediss://redis/0?password=canary",
+            )
+        ),
     ],
 )
 def test_what_would_be_open_or_without_effect_is_refused(values: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
