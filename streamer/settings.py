@@ -232,10 +232,10 @@ def attempt(**values: Any) -> Settings | list[str]:
             return Settings(**values)
     except ValidationError as exc:
         return sentences(exc)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
-        return [_unreadable(exc, SETTINGS_FILE)]
     except SourceError as exc:
         return [_unreadable(exc.__cause__ or exc, SECRETS_DIR)]
+    except (ValueError, OSError) as exc:  # of the parser's as of decoding
+        return [_unreadable(exc, SETTINGS_FILE)]
 
 
 def _unreadable(error: BaseException, place: str) -> str:
@@ -245,10 +245,11 @@ def _unreadable(error: BaseException, place: str) -> str:
     if isinstance(error, UserWarning):
         file, _, reason = str(error).removeprefix('attempted to load secret file "').rstrip(".").partition('" but ')
         return f"{file} cannot be read: {reason}"
-    if isinstance(error, tomllib.TOMLDecodeError):
+    if isinstance(error, UnicodeDecodeError):
+        return f"{os.environ.get(place)}: not text in UTF-8 ({error.reason})"
+    if isinstance(error, ValueError) and place == SETTINGS_FILE:
         return toml_places.sentence(os.environ[place], Path(os.environ[place]).read_text(encoding="utf-8"), error)
-    reason = f"not text in UTF-8 ({error.reason})" if isinstance(error, UnicodeDecodeError) else str(error)
-    return f"{os.environ.get(place)}: {reason}"
+    return f"{os.environ.get(place)}: {error}"
 
 
 def sentences(error: ValidationError) -> list[str]:

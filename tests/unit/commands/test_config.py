@@ -223,6 +223,14 @@ def test_a_misspelt_key_of_the_file_is_an_error(text: str, tmp_path: Path, monke
         settings.load()
 
 
+def test_a_number_of_the_file_that_python_does_not_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "streamer.toml"
+    file.write_text("\npartitions = " + "9" * 5_000)
+    monkeypatch.setenv("STREAMER_SETTINGS_FILE", str(file))
+    with pytest.raises(SettingsError, match=rf"^{file}:2: no TOML that can be read: a number has thousands of digits$"):
+        settings.load()
+
+
 def test_a_wrong_value_is_told_with_its_line_if_it_comes_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "streamer.toml"
     file.write_text('app = "cx"\n\npartitions = 0\nrollup_partitions = 0\n')
