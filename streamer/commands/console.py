@@ -11,8 +11,11 @@ _UNCUT: Final = 1 << 16
 
 
 def console(width_in_a_file: int = _UNCUT, **options: Any) -> Console:
-    """Standard output as wide as the terminal; where it is none, as wide as is said, by default so that nothing is cut or wrapped."""
-    found = Console(**options)
+    """Standard output as wide as the terminal; where it is none, as wide as is said, by default so that nothing is cut or wrapped.
+
+    Texts are taken as they are: steps, slices and ids come from outside, and `[/address]` is a step.
+    """
+    found = Console(markup=False, emoji=False, **options)
     if not found.is_terminal:
         found.width = width_in_a_file
     return found

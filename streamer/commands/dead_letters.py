@@ -116,7 +116,7 @@ def _print_table(letters: list[Letter], *, values: bool) -> None:
             *([_shown(letter.key), _shown(letter.value)] if values else []),
         ]
         table.add_row(*[printable(cell) for cell in cells])
-    console(markup=False, highlight=False).print(table)
+    console(highlight=False).print(table)
 
 
 def _shown(content: bytes | None) -> str:
