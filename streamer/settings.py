@@ -30,7 +30,7 @@ from pydantic_settings import (
 from streamer import toml_places, topics
 from streamer.errors import SettingsError
 from streamer.metrics.families import FORWARDER, ROLES, SUPERVISOR
-from streamer.network import host_of, is_loopback
+from streamer.network import check_name, host_of, is_loopback
 
 PREFIX: Final = "STREAMER_"
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
@@ -138,11 +138,13 @@ class Settings(BaseSettings):
         others = ", ".join(host for host in _broker_hosts(self.kafka_bootstrap) if not is_loopback(host))
         if self.kafka_security == "PLAINTEXT" and not self.allow_insecure and others:
             raise ValueError(f"kafka_bootstrap leads to {others} in the clear: use SASL_SSL or SSL, or set allow_insecure")
+        _check_host("metrics_host", self.metrics_host)
         self._redis_fails_closed()
         return self
 
     def _redis_fails_closed(self) -> None:
         url = _redis_parts(self.redis_url)
+        _check_host("redis_url", url.hostname or "")
         if "password" in parse_qs(url.query):
             raise ValueError("redis_url has a password among its options (after ?), where it would be shown: use redis_password")
         if url.scheme == "rediss":
@@ -193,6 +195,14 @@ def _broker_hosts(addresses: str) -> list[str]:
                 " brackets, and a comma between brokers"
             ) from None
     return found
+
+
+def _check_host(field: str, host: str) -> None:
+    """Raises ValueError, which does not quote it: where a password is cut in the wrong place, a part of it stands there."""
+    try:
+        check_name(host)
+    except ValueError:
+        raise ValueError(f"{field} names no host: between the dots of a name stand 1 to 63 characters") from None
 
 
 def _redis_parts(text: str) -> SplitResult:

@@ -116,6 +116,8 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
                 "[::1:2": "[::1:2",
                 "[one]:2": "[one]:2",
                 "kafka://127.0.0.1:9092": "kafka://127.0.0.1:9092",
+                "kafka..svc:9092": "kafka..svc:9092",
+                f"{'k' * 64}.svc:9092": f"{'k' * 64}.svc:9092",
             }.items()
         ),
         ({"kafka_username": "u"}, "kafka_username and kafka_password have no effect with PLAINTEXT"),
@@ -125,6 +127,8 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
         ({"kafka_security": "SASL_SSL", "kafka_username": "u", "kafka_password": ""}, "SASL_SSL needs kafka_username and kafka_password"),
         ({"kafka_ca_file": "/ca.pem"}, "kafka_ca_file has no effect with PLAINTEXT"),
         ({"redis_ca_file": "/ca.pem"}, "redis_ca_file has no effect with redis://"),
+        *(({"metrics_host": host}, "metrics_host names no host: between the dots") for host in ("a..b", "h" * 64)),
+        *(({"redis_url": f"redis://u:canary@{host}:1/0"}, "redis_url names no host: between the dots") for host in ("a..b", "h" * 64)),
         ({"redis_url": "redis://u:canary@redis:6379/0"}, "redis_url leads to redis in the clear"),
         *(
             ({"redis_url": f"{scheme}://u:canary{special}more@redis:6379/0"}, "redis_url is no address: percent-encode what is special")
@@ -192,6 +196,23 @@ def test_a_ca_file_that_cannot_be_used_is_found_before_anything_connects(
     result = run("check")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [f"error: {name} names {file}, {reason}" for name in ("kafka_ca_file", "redis_ca_file")]
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("timeout=5", "the Redis URL has an option that there is not (timeout): leave it out"),
+        ("socket_timeout=soon", "the Redis URL is not usable: it looks like redis://host:6379/0"),
+    ],
+)
+def test_an_option_of_redis_that_there_is_not_is_found_before_anything_connects(
+    option: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMER_REDIS_URL", f"redis://:canary@127.0.0.1:6379/0?{option}")
+    result = run("check")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {sentence}")
+    assert "canary" not in result.output
 
 
 def test_a_secret_that_may_not_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
