@@ -52,7 +52,7 @@ def test_a_record_too_large_for_any_topic_is_dead_lettered_as_much_as_fits() -> 
 def test_headers_that_say_nothing_take_room_too() -> None:
     processor = opened()
     largest = b"x" * PUT_ASIDE_BYTES_MAX
-    processor.process([LogRecord(0, T, b"k" * 200_000, largest, [("", None)] * 500_000)], 1)
+    processor.process([LogRecord(0, T, b"k" * 200_000, largest, [("", b"")] * 500_000)], 1)
     [dead] = [o for o in processor.drain().outputs if o.topic == topics.DEAD_LETTERS]
     size = DefaultRecordBatchBuilder.estimate_size_in_bytes(dead.key, dead.value, list(dead.headers))
     assert size < DEAD_LETTER_BYTES_MAX, "the broker would refuse it for ever, and the partition would stand"
