@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -39,6 +41,9 @@ GC_ALLOCATIONS: Final = 100_000
 
 # As of a program that the signal SIGPIPE ends. The signal itself would end a worker, too, when a server hangs up.
 PIPE_CLOSED: Final = 128 + 13
+# As of sysexits.h. A 1 would mean that the answer is no.
+OUTPUT_LOST: Final = 74
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def application(command: str | None = None) -> typer.Typer:
@@ -71,6 +76,12 @@ def main() -> None:
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as exc:
+        if exc.errno not in _NO_ROOM:
+            raise
+        sys.stderr.write(f"streamer: the output cannot be written ({exc.strerror}): make room, or write it elsewhere\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more, and say so with a traceback
+        sys.exit(OUTPUT_LOST)
     except SystemExit as exc:
         if isinstance(exc.__context__, BrokenPipeError):  # Typer makes 1 of it, which means that the answer is no
             sys.exit(PIPE_CLOSED)

@@ -343,7 +343,7 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     the content.
     """
 
-    revision: int
+    revision: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
     allowed_lateness: Duration = Duration(15 * 60_000)
     windows: tuple[str, ...] = ("5m", "1h", "24h")
     timezone: str = "UTC"

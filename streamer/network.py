@@ -46,7 +46,14 @@ def host_of(address: str) -> str:
     found = _ADDRESS.fullmatch(address)
     if found is None or not 1 <= int(found["port"] or 1) <= 65_535:
         raise ValueError(f"{address!r} is no address")
+    if found["name"]:
+        check_name(found["name"])
     return found["name"] or str(ipaddress.IPv6Address(found["ipv6"]))
+
+
+def check_name(host: str) -> None:
+    """Raise ValueError if nobody can look the name up: empty labels and long ones (`a..b`) are tracebacks to every client."""
+    host.encode("idna")
 
 
 def client_context(ca_file: Path | None, setting: str) -> ssl.SSLContext:

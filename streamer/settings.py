@@ -30,7 +30,7 @@ from pydantic_settings import (
 from streamer import toml_places, topics
 from streamer.errors import SettingsError
 from streamer.metrics.families import FORWARDER, ROLES, SUPERVISOR
-from streamer.network import host_of, is_loopback
+from streamer.network import check_name, host_of, is_loopback
 
 PREFIX: Final = "STREAMER_"
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
@@ -138,11 +138,15 @@ class Settings(BaseSettings):
         others = ", ".join(host for host in _broker_hosts(self.kafka_bootstrap) if not is_loopback(host))
         if self.kafka_security == "PLAINTEXT" and not self.allow_insecure and others:
             raise ValueError(f"kafka_bootstrap leads to {others} in the clear: use SASL_SSL or SSL, or set allow_insecure")
+        _check_host("metrics_host", self.metrics_host)
         self._redis_fails_closed()
         return self
 
     def _redis_fails_closed(self) -> None:
         url = _redis_parts(self.redis_url)
+        _check_host("redis_url", url.hostname or "")
+        if "password" in parse_qs(url.query):
+            raise ValueError("redis_url has a password among its options (after ?), where it would be shown: use redis_password")
         if url.scheme == "rediss":
             unchecked = sorted(name for name in parse_qs(url.query) if name in ("ssl_cert_reqs", "ssl_check_hostname"))
             if unchecked and not self.allow_insecure:
@@ -193,6 +197,14 @@ def _broker_hosts(addresses: str) -> list[str]:
     return found
 
 
+def _check_host(field: str, host: str) -> None:
+    """Raises ValueError, which does not quote it: where a password is cut in the wrong place, a part of it stands there."""
+    try:
+        check_name(host)
+    except ValueError:
+        raise ValueError(f"{field} names no host: between the dots of a name stand 1 to 63 characters") from None
+
+
 def _redis_parts(text: str) -> SplitResult:
     """Of the URL. Raises ValueError, which quotes nothing of it, where a password has cut it in the wrong place, or it is another's."""
     if not text.startswith(_REDIS_SCHEMES):
@@ -230,10 +242,10 @@ def attempt(**values: Any) -> Settings | list[str]:
             return Settings(**values)
     except ValidationError as exc:
         return sentences(exc)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
-        return [_unreadable(exc, SETTINGS_FILE)]
     except SourceError as exc:
         return [_unreadable(exc.__cause__ or exc, SECRETS_DIR)]
+    except (ValueError, OSError) as exc:  # of the parser's as of decoding
+        return [_unreadable(exc, SETTINGS_FILE)]
 
 
 def _unreadable(error: BaseException, place: str) -> str:
@@ -243,10 +255,11 @@ def _unreadable(error: BaseException, place: str) -> str:
     if isinstance(error, UserWarning):
         file, _, reason = str(error).removeprefix('attempted to load secret file "').rstrip(".").partition('" but ')
         return f"{file} cannot be read: {reason}"
-    if isinstance(error, tomllib.TOMLDecodeError):
+    if isinstance(error, UnicodeDecodeError):
+        return f"{os.environ.get(place)}: not text in UTF-8 ({error.reason})"
+    if isinstance(error, ValueError) and place == SETTINGS_FILE:
         return toml_places.sentence(os.environ[place], Path(os.environ[place]).read_text(encoding="utf-8"), error)
-    reason = f"not text in UTF-8 ({error.reason})" if isinstance(error, UnicodeDecodeError) else str(error)
-    return f"{os.environ.get(place)}: {reason}"
+    return f"{os.environ.get(place)}: {error}"
 
 
 def sentences(error: ValidationError) -> list[str]:
@@ -313,5 +326,6 @@ def shown(settings: Settings, field: str) -> str | int | float | bool | None:
     if value is None or isinstance(value, bool | int | float):
         return value
     if field.endswith("_url"):
-        return re.sub(r"(://[^/@:]*:).*@", r"\1**********@", str(value))
+        unnamed = re.sub(r"(://[^/@:]*:).*@", r"\1**********@", str(value))
+        return re.sub(r"([?&][^=&]*password=)[^&]*", r"\1**********", unnamed)  # of a key: ssl_password
     return str(value)  # pydantic masks a SecretStr itself

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -74,15 +75,24 @@ def at(*path: str | int) -> Iterator[None]:
 
 def sentence(file: object, text: str, error: ValueError) -> str:
     """`file:line: what is wrong`, of an error of `tomllib`, of msgspec, or of `at`."""
-    if isinstance(error, tomllib.TOMLDecodeError):
+    if isinstance(error, tomllib.TOMLDecodeError) or _has_too_long_a_number(error):
         place, message = no_toml(text, error)
         return f"{file}:{place.line}: {message}"
     path = error.path if isinstance(error, PlacedError) else _stated(str(error))
     return f"{file}:{nearest_place(locate(text), path).line}: {error}"
 
 
-def no_toml(text: str, error: tomllib.TOMLDecodeError) -> tuple[Place, str]:
+def _has_too_long_a_number(error: ValueError) -> bool:
+    """The parser passes on what `int` says of more digits than Python reads."""
+    return "integer string conversion" in str(error)
+
+
+def no_toml(text: str, error: ValueError) -> tuple[Place, str]:
     """The place that the parser's message has in its end, and the message for people."""
+    if _has_too_long_a_number(error):
+        digits = re.search(rf"[0-9_]{{{sys.get_int_max_str_digits()},}}", text)
+        line = text.count("\n", 0, digits.start()) + 1 if digits else 1
+        return Place(line, 1), "no TOML that can be read: a number has thousands of digits"
     found = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.DOTALL)
     if found is None:
         return Place(1, 1), f"no TOML: {error}"

@@ -22,6 +22,9 @@ from streamer.toml_places import Path, locate, nearest_place, no_toml
 
 P = TypeVar("P", bound=Part)
 _WRONG: Final = object()  # in place of a value
+# Python writes no number of more than 4,300 digits, and nobody reads one.
+_SHOWN_BITS_MAX: Final = 1_000
+_64_BITS: Final = (-(2**63), 2**63 - 1)
 
 
 class Remark(NamedTuple):
@@ -181,7 +184,7 @@ def read(kind: type[P], text: str, *, given: dict[str, Any] | None = None, meanw
     """
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except ValueError as exc:
         place, message = no_toml(text, exc)
         return [Problem(*place, message)]
     except RecursionError:
@@ -253,6 +256,9 @@ def _key_named(message: str, raw: dict[str, Any]) -> tuple[str, ...]:
 def _meant(kind: msgspec.inspect.Type, value: Any) -> str:
     if isinstance(kind, msgspec.inspect.LiteralType) and isinstance(value, str):
         return f": {near}" if (near := hint(value, map(str, kind.values))).startswith("did you") else ""
+    whole = isinstance(kind, msgspec.inspect.IntType) and (kind.ge, kind.le) == _64_BITS
+    if whole and isinstance(value, int) and value.bit_length() > 63:
+        return f": at most {2**63 - 1} can be kept" if value > 0 else f": at least {-(2**63)} can be kept"
     return ""
 
 
@@ -264,6 +270,8 @@ def _shown(value: Any) -> str:
         return quoted(value)
     if isinstance(value, dict):
         return "a table"
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS_MAX:
+        return "a far larger one"
     return "a list" if isinstance(value, list) else str(value)
 
 
@@ -276,6 +284,8 @@ def _described(kind: msgspec.inspect.Type) -> str:
             return 'a duration such as "30s", "30m", "24h" or "7d"'
         case msgspec.inspect.BoolType():
             return "true or false"
+        case msgspec.inspect.IntType(ge=least, le=most) if (least, most) == _64_BITS:
+            return "a whole number"  # nobody means a larger one
         case msgspec.inspect.IntType(ge=least, le=most):
             return "a whole number" + _bounds(least, most)
         case msgspec.inspect.FloatType(ge=least, le=most):

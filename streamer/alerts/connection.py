@@ -131,13 +131,23 @@ def connect(
             protocol=2,  # one shape of each reply, whatever the server's version
             **options,
         )
-    except ValueError:
+        # Opens none; what is wrong with an option would come to light with the first.
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except TypeError as exc:
+        raise DeliveryError(f"the Redis URL has an option that there is not ({_quoted_in(exc)}): leave it out") from None
+    except (ValueError, RedisError):
         # What the library says may quote a part of the password.
         raise DeliveryError(
             "the Redis URL is not usable: it looks like redis://host:6379/0 or rediss://user@host:6379/0, and a password in it is"
             " percent-encoded"
         ) from None
     return client
+
+
+def _quoted_in(error: TypeError) -> str:
+    """The name that Python says is not expected; nothing of the values."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    return found[1] if found else "its value is of a wrong kind"
 
 
 def connect_as(settings: Settings) -> redis.asyncio.Redis:

@@ -15,7 +15,7 @@ from streamer import settings
 from streamer.alerts.connection import connect_as
 from streamer.alerts.outcomes import Outcomes
 from streamer.alerts.verdicts import NOISY_BELOW, VERDICTS, WINDOW, Outcome, RuleVerdict, by_rule
-from streamer.commands.console import console
+from streamer.commands.console import as_text, console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,13 +39,15 @@ def add(group: typer.Typer) -> None:
 
 
 def ack(
-    identity: Annotated[str, typer.Argument(metavar="ID", help="alert_id, episode_id, or fingerprint for its latest episode.")],
+    identity: Annotated[
+        str, typer.Argument(metavar="ID", callback=as_text, help="alert_id, episode_id, or fingerprint for its latest episode.")
+    ],
     *,
-    by: Annotated[str, typer.Option(help="Who says so.")],
+    by: Annotated[str, typer.Option(callback=as_text, help="Who says so.")],
     outcome: Annotated[
         Ending | None, typer.Option(help="How it ended; without it: somebody looks after it. Another one replaces the one before.")
     ] = None,
-    note: Annotated[str, typer.Option(help="Up to 500 characters, without customer data.")] = "",
+    note: Annotated[str, typer.Option(callback=as_text, help="Up to 500 characters, without customer data.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print what is now known of it as one JSON object.")] = False,
 ) -> None:
     """Acknowledge an alert, and say how it ended. Exit code 2: no such alert; 7: Redis refused."""

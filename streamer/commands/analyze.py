@@ -249,7 +249,7 @@ def _tell(report: Report, plot: Path | None, *, as_json: bool) -> None:
         typer.echo(orjson.dumps({"headline": report.headline, **report.result}))
         return
     output = console(_WIDTH_IN_A_FILE)
-    output.print(f"[bold]{report.headline}[/bold]\n", highlight=False)
+    output.print(report.headline, style="bold", highlight=False, end="\n\n")
     for part in report.tables:
         table = Table(title=part.title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
         for number, column in enumerate(part.columns):
@@ -258,6 +258,6 @@ def _tell(report: Report, plot: Path | None, *, as_json: bool) -> None:
             table.add_row(*row)
         output.print(table, highlight=False)
     for note in report.notes:
-        output.print(f"- {note}", highlight=False, markup=False)
+        output.print(f"- {note}", highlight=False)
     if plot is not None:
-        output.print(f"\nPicture: {plot}", highlight=False, markup=False)
+        output.print(f"\nPicture: {plot}", highlight=False)

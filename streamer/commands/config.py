@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Annotated, get_args, get_origin
 
@@ -9,8 +10,9 @@ import typer
 from pydantic_core import PydanticUndefined
 
 from streamer import settings
+from streamer.alerts.connection import connect_as
 from streamer.commands.replay import load_definitions
-from streamer.errors import DefinitionsError, SettingsError
+from streamer.errors import DefinitionsError, DeliveryError, SettingsError
 from streamer.network import client_context
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def check(*, as_json: Json = False) -> None:
             load_definitions(loaded.definitions)
         except DefinitionsError as exc:
             errors = [str(exc)]
-        errors += _unusable_files(loaded)
+        errors += _unusable(loaded)
     warnings = [f"{name} is no setting and has no effect" for name in settings.without_effect()]
     if as_json:
         typer.echo(json.dumps({"ok": not errors, "errors": errors, "warnings": warnings}))
@@ -64,13 +66,18 @@ def check(*, as_json: Json = False) -> None:
         raise typer.Exit(SettingsError.exit_code)
 
 
-def _unusable_files(loaded: settings.Settings) -> list[str]:
-    """A sentence for each file of CA certificates that a connection would be refused for."""
+def _unusable(loaded: settings.Settings) -> list[str]:
+    """A sentence for each file of CA certificates, and each option of Redis' URL, that a connection would be refused for."""
     found = []
     for name in ("kafka_ca_file", "redis_ca_file"):
         try:
             client_context(getattr(loaded, name), name)
         except SettingsError as exc:
+            found.append(str(exc))
+    with contextlib.suppress(SettingsError):  # of the certificates, told above
+        try:
+            _ = connect_as(loaded)
+        except DeliveryError as exc:
             found.append(str(exc))
     return found
 

@@ -61,11 +61,13 @@ def redrive(
     done = asyncio.run(dead_letters.redrive(settings.load(), reasons=reasons, dry_run=dry_run))
     total = sum(done.counts.values())
     if as_json:
-        typer.echo(orjson.dumps({"redriven": total, "counts": done.counts, "foreign": done.foreign, "dry_run": dry_run}))
+        typer.echo(orjson.dumps({"redriven": total, "counts": done.counts, "foreign": done.foreign, "kept": done.kept, "dry_run": dry_run}))
         return
     typer.echo(f"{total} dead letters {'would be ' if dry_run else ''}redriven" + _by_reason(done.counts))
     if done.foreign:
         typer.echo(f"{done.foreign} are not of the source topic and stay where they are")
+    if done.kept:
+        typer.echo(f"{done.kept} were cut or are larger than the source topic takes, and stay where they are: send the originals smaller")
 
 
 def _by_reason(counts: dict[str, int]) -> str:
@@ -114,7 +116,7 @@ def _print_table(letters: list[Letter], *, values: bool) -> None:
             *([_shown(letter.key), _shown(letter.value)] if values else []),
         ]
         table.add_row(*[printable(cell) for cell in cells])
-    console(markup=False, highlight=False).print(table)
+    console(highlight=False).print(table)
 
 
 def _shown(content: bytes | None) -> str:

@@ -15,6 +15,7 @@ from streamer.alerts.times import milliseconds as alert_time
 from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
+from streamer.commands.console import as_text
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import DefinitionsFile, chosen_definitions, load_definitions
 from streamer.commands.times import time_option
@@ -64,7 +65,10 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     what: Annotated[
-        str, typer.Argument(help="A customer, a journey's or issue's id, an alert_id, episode_id or fingerprint, a rule, or account:ID.")
+        str,
+        typer.Argument(
+            callback=as_text, help="A customer, a journey's or issue's id, an alert_id, episode_id or fingerprint, a rule, or account:ID."
+        ),
     ],
     file: Annotated[
         Path | None, typer.Argument(help="XES, CSV or JSON lines, each also with .gz; - is standard input; none with --topic.")

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from streamer import settings
-from streamer.errors import UnreachableError
+from streamer.errors import SettingsError, UnreachableError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 # Shorter than what container engines give a health check.
@@ -91,10 +91,20 @@ def answer_of(config: settings.Settings, role: str, path: str) -> tuple[int, str
 
 
 def _client_tls(config: settings.Settings) -> ssl.SSLContext:
-    """We pose as ourselves: the endpoint's own certificate, which its CA must have signed for clients as well."""
-    context = ssl.create_default_context(cafile=str(config.metrics_ca_file))
-    context.check_hostname = False  # it is this machine
-    context.load_cert_chain(str(config.metrics_cert_file), str(config.metrics_key_file))
+    """We pose as ourselves: the endpoint's own certificate, which its CA must have signed for clients as well.
+
+    Raises:
+        SettingsError: one of the files cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=str(config.metrics_ca_file))
+        context.check_hostname = False  # it is this machine
+        context.load_cert_chain(str(config.metrics_cert_file), str(config.metrics_key_file))
+    except OSError as exc:  # ssl.SSLError is one
+        raise SettingsError(
+            f"the certificate files of the metrics endpoint cannot be used ({exc.strerror}):"
+            " look at metrics_cert_file, metrics_key_file and metrics_ca_file"
+        ) from exc
     return context
 
 

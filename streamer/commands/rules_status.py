@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -13,6 +13,10 @@ from streamer.errors import DefinitionsError, UnreachableError
 
 if TYPE_CHECKING:
     from streamer.settings import Settings
+
+
+# What an endpoint says, and what we look at of it.
+_TOLD: Final = {"revision", "digest", "problem", "partitions"}
 
 
 def report(config: Settings, roles: Iterable[str]) -> dict[str, Any]:
@@ -39,7 +43,12 @@ def _role(config: Settings, role: str) -> dict[str, Any]:
         return {"problem": str(exc), "partitions": {}}
     if code != 200:
         return {"problem": f"status {code}: an older version runs", "partitions": {}}
-    answer: dict[str, Any] = orjson.loads(text)
+    try:
+        answer = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        answer = None
+    if not isinstance(answer, dict) or not answer.keys() >= _TOLD:
+        return {"problem": "another program answers on its port: end it or set metrics_port", "partitions": {}}
     return answer
 
 

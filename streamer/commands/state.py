@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from streamer import settings
+from streamer.commands.console import as_text
 from streamer.definitions import parse
 from streamer.engine import stored
 from streamer.errors import InputError
@@ -36,7 +37,11 @@ def register(app: typer.Typer) -> None:
 
 
 @group.command()
-def get(customer: Annotated[str, typer.Argument(help="customer_id, or anonymous_id of who has none.")], *, as_json: Json = False) -> None:
+def get(
+    customer: Annotated[str, typer.Argument(callback=as_text, help="customer_id, or anonymous_id of who has none.")],
+    *,
+    as_json: Json = False,
+) -> None:
     """Show what the journeys machine knows of a customer, as of its last checkpoint."""
     loaded = settings.load()
     partition = partition_of(customer.encode(), loaded.partitions)

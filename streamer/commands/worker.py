@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import tempfile
@@ -91,10 +92,18 @@ def _supervise_all(config: settings.Settings, definitions: Definitions) -> int:
     """Run all roles under a supervisor; returns the exit code."""
     if config.definitions is None:
         return asyncio.run(_supervise(config, []))
-    with tempfile.TemporaryDirectory(prefix="streamer-") as directory:
-        last_good = Path(directory) / "last-good.toml"
-        keep(definitions, last_good)
-        return asyncio.run(_supervise(config, ["--definitions", str(config.definitions), "--last-good", str(last_good)]))
+    told = ["--definitions", str(config.definitions)]
+    with contextlib.ExitStack() as stack:
+        try:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-"))
+        except OSError as exc:  # a container whose file system may only be read
+            without = "no directory for temporary files (%s): a role that is restarted while the definitions file is wrong does not start"
+            logger.warning(without, exc.strerror, extra={"action": "definitions.not_kept"})
+        else:
+            last_good = Path(directory) / "last-good.toml"
+            keep(definitions, last_good)
+            told += ["--last-good", str(last_good)]
+        return asyncio.run(_supervise(config, told))
 
 
 async def _supervise(config: settings.Settings, definitions: list[str]) -> int:

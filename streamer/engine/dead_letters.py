@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgressError, ProducerFenced
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 from streamer import topics
@@ -28,7 +29,7 @@ from streamer.errors import OperatorError, TopicsError, UnreachableError
 from streamer.touchpoints.touchpoint import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from aiokafka import ConsumerRecord
     from aiokafka.admin import AIOKafkaAdminClient
@@ -47,7 +48,7 @@ COORDINATOR_SECONDS: Final = 15.0
 
 
 class Letter(NamedTuple):
-    """One dead letter. Times in milliseconds since the epoch; -1 for a number that its headers do not tell."""
+    """One dead letter. Times in milliseconds since the epoch; -1 for a number that its headers do not tell. cut: value is its begin."""
 
     partition: int
     offset: int
@@ -61,6 +62,12 @@ class Letter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
+    cut: bool = False
+
+    def fits(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
+        """Whether it is the whole record, and the source takes it with these headers."""
+        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(self.key, self.value, list(headers))
+        return not self.cut and size <= topic_admin.SOURCE_BYTES_MAX
 
 
 class Listing(NamedTuple):
@@ -71,10 +78,14 @@ class Listing(NamedTuple):
 
 
 class Redriven(NamedTuple):
-    """What a redrive did: letters written to the source by reason, and those of other topics, which stay where they are."""
+    """What a redrive did: letters written to the source by reason, and those that stay where they are.
+
+    foreign: of other topics. kept: cut, or larger than the source takes.
+    """
 
     counts: dict[str, int]
     foreign: int
+    kept: int = 0
 
 
 class Progress(msgspec.Struct):
@@ -107,6 +118,7 @@ def letter(record: ConsumerRecord[bytes | None, bytes | None]) -> Letter:
         record.key,
         record.value,
         tuple((name.removeprefix(ORIGINAL_PREFIX), content) for name, content in record.headers if name.startswith(ORIGINAL_PREFIX)),
+        "original-size" in told,
     )
 
 
@@ -141,7 +153,7 @@ async def redrive(settings: Settings, *, reasons: Collection[str] = REASONS, dry
         OperatorError: another redrive started meanwhile.
     """
     counts: Counter[str] = Counter()
-    foreign = 0
+    foreign = kept = 0
     name = settings.topic(topics.DEAD_LETTERS)
     async with topic_admin.connected(settings) as admin, _reader(settings) as reader:
         partitions = await _partitions(admin, name)
@@ -157,10 +169,12 @@ async def redrive(settings: Settings, *, reasons: Collection[str] = REASONS, dry
                     ]
                     own = [found for found in due if found.origin_topic == settings.topic(topics.TOUCHPOINTS)]
                     foreign += len(due) - len(own)
+                    whole = [found for found in own if found.fits(_headers(found, partition.topic))]
+                    kept += len(own) - len(whole)
                     progress.next_offsets |= {reason: max(position, progress.next_offset(reason)) for reason in reasons}
-                    await writer.write(own, partition, progress)
-                    counts.update(found.reason for found in own)
-    return Redriven(dict(sorted(counts.items())), foreign)
+                    await writer.write(whole, partition, progress)
+                    counts.update(found.reason for found in whole)
+    return Redriven(dict(sorted(counts.items())), foreign, kept)
 
 
 class _Writer:
@@ -200,16 +214,20 @@ class _Writer:
             raise OperatorError("another redrive has started and goes on where this one stopped: nothing is written twice") from exc
 
     async def _send(self, producer: AIOKafkaProducer, topic: str, found: Letter) -> asyncio.Future[Any]:
-        headers = [header for header in found.headers if header[0] != REDRIVEN_FROM]
-        headers.append((REDRIVEN_FROM, f"{topic}/{found.partition}/{found.offset}".encode()))
         # The partition it came from is where the customer's state is, whichever way the producer hashes its keys.
         known = 0 <= found.origin_partition < self._source_partitions
         partition = found.origin_partition if known else None
         sent: asyncio.Future[Any] = await producer.send(
-            self._source, value=found.value, key=found.key, partition=partition, headers=headers
+            self._source, value=found.value, key=found.key, partition=partition, headers=_headers(found, topic)
         )
         sent.add_done_callback(lambda done: done.cancelled() or done.exception())  # what fails is raised once, by the transaction
         return sent
+
+
+def _headers(found: Letter, topic: str) -> list[tuple[str, bytes | None]]:
+    """Of the record that a letter in `topic` becomes."""
+    headers = [header for header in found.headers if header[0] != REDRIVEN_FROM]
+    return [*headers, (REDRIVEN_FROM, f"{topic}/{found.partition}/{found.offset}".encode())]
 
 
 def _retrieve(producer: AIOKafkaProducer) -> None:

@@ -103,6 +103,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         self._rebalance_began = time.monotonic()
         for partition in list(self._after):
             self._close(partition)
+        self._uncommitted.clear()  # by the time they come back, another member may have committed a later offset
         for partition in self._assigned or ():
             self._lag.close(partition)
         self._metrics.owned(-len(self._assigned or ()))
@@ -194,8 +195,9 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
     async def _open(self, partition: TopicPartition) -> None:
         """Go on from Redis' applied offset; if it has none, rebuild the active set and go on from the group's offset."""
         topic_id = self._ids[partition.topic]
-        start, end = (await self._log.ranges([partition]))[partition]
+        # Redis before Kafka: what an owner before us still delivers meanwhile would be beyond an end that we know already.
         applied = (await self._store.applied_offsets()).get((topic_id, partition.partition))
+        start, end = (await self._log.ranges([partition]))[partition]
         await self._look_for_new_topics()
         if self._ids[partition.topic] != topic_id:
             return  # what the topic holds may be the new one's, and what Redis has of the old one: the next turn opens the new one

@@ -84,7 +84,8 @@ async def _members(admin: AIOKafkaAdminClient, group: str) -> int:
 
 async def redis(settings: Settings) -> Finding:
     """Redis answers and is new enough."""
-    where = settings.redis_url.rpartition("@")[2].removeprefix("redis://").removeprefix("rediss://")
+    # Without the options: one may be the password of a key.
+    where = settings.redis_url.partition("?")[0].rpartition("@")[2].removeprefix("redis://").removeprefix("rediss://")
     try:
         client = connect_as(settings)
     except StreamerError as exc:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from typing import Final
 
 from streamer.engine import large_pages
+
+log = logging.getLogger(__name__)
 
 # A look takes as long as what is new since the last one: at most 0.1 s, if all the customers in use are.
 LOOK_SECONDS: Final = 10.0
@@ -43,7 +46,10 @@ def generation(looks: int) -> int:
 
 
 async def ask_for_large_pages_forever() -> None:
-    """Keep the heap in large pages from now on, where the kernel has them."""
-    while large_pages.are_to_be_had():
-        is_all = large_pages.ask_for(PAGES_WORK_SECONDS)
-        await asyncio.sleep(PAGES_SECONDS if is_all else PAGES_PAUSE_SECONDS)
+    """Keep the heap in large pages from now on, where the kernel has them; whatever is in the way of that ends nothing else."""
+    try:
+        while large_pages.are_to_be_had():
+            is_all = large_pages.ask_for(PAGES_WORK_SECONDS)
+            await asyncio.sleep(PAGES_SECONDS if is_all else PAGES_PAUSE_SECONDS)
+    except Exception as exc:
+        log.warning("the heap stays in small pages, which is slower: %r", exc, extra={"action": "heap.small_pages"})

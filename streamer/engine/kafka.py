@@ -28,6 +28,15 @@ records.install()
 
 MECHANISM: Final = "SCRAM-SHA-512"
 PROBE_MS: Final = 5_000
+# Of the listener and what it is shown; `denial` knows those of what a user may do.
+LOGIN_REFUSALS: Final = (
+    errors.AuthenticationFailedError,
+    errors.AuthenticationMethodNotSupported,
+    errors.IllegalSaslStateError,
+    errors.SaslAuthenticationFailed,
+    errors.SecurityDisabled,
+    errors.UnsupportedSaslMechanismError,
+)
 DENIALS: Final = (
     errors.TopicAuthorizationFailedError,
     errors.GroupAuthorizationFailedError,
@@ -148,8 +157,10 @@ async def explain(error: Exception, settings: Settings) -> StreamerError:
     if (denied := denial(error)) is not None:
         return denied
     reason = _reason(error)
-    if isinstance(error, KafkaError) and not error.retriable:
-        return StreamerError(f"Kafka at {settings.kafka_bootstrap} refused ({reason}): check user, password and ACLs")
+    # aiokafka calls a timeout not retriable: it does not know what the caller may repeat.
+    if isinstance(error, KafkaError) and not error.retriable and not isinstance(error, errors.KafkaTimeoutError):
+        fix = "check user, password and ACLs" if isinstance(error, LOGIN_REFUSALS) else "the broker's log may say more"
+        return StreamerError(f"Kafka at {settings.kafka_bootstrap} refused ({reason}): {fix}")
     try:
         refused = await refusal(settings)
     except SettingsError as exc:

@@ -45,7 +45,7 @@ def ask_for(within_seconds: float) -> bool:
     advise = ctypes.CDLL(None).madvise
     advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     until = time.monotonic() + within_seconds
-    for begin, end in regions(_MAPS.read_text().splitlines()):
+    for begin, end in regions(_MAPS.read_text(encoding="utf-8", errors="replace").splitlines()):
         advise(begin, end - begin, mmap.MADV_HUGEPAGE)
         for at in range(begin, end, _AT_ONCE_BYTES):
             if time.monotonic() > until:

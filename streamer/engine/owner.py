@@ -130,9 +130,11 @@ class Owner:
     def tick(self, fetched: Fetched | None) -> None:
         """About once a second: move the idle clock, if nothing is left to fetch."""
         now = time.monotonic()
+        if self.epoch is None:  # its gauges are another's, or nobody's, while it disconnects
+            return
         if fetched is not None:
             self._metrics.lag(max(0, fetched.stable_end - self.next_offset))
-        if self.epoch is None or not self._is_caught_up(fetched, now):
+        if not self._is_caught_up(fetched, now):
             return
         clock_ms = self.idle.now_ms(now)
         if clock_ms is None:

@@ -5,6 +5,8 @@ Everything is read up to the last stable offset as of after fencing: nothing can
 
 from __future__ import annotations
 
+import math
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamer.engine.kafka import client_options
 from streamer.engine.records import AS_READ
+from streamer.errors import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -40,10 +43,16 @@ class Restored(NamedTuple):
 
 
 class ChangelogReader:
-    """Reads one partition's changelog, and the offsets a partition is compared with."""
+    """Reads one partition's changelog, and the offsets a partition is compared with.
 
-    def __init__(self, consumer: AIOKafkaConsumer, changelog: TopicPartition, source: TopicPartition) -> None:
+    stalled_seconds: without progress for this long, a read raises UnreachableError. A worker has its watchdog instead.
+    """
+
+    def __init__(
+        self, consumer: AIOKafkaConsumer, changelog: TopicPartition, source: TopicPartition, *, stalled_seconds: float = math.inf
+    ) -> None:
         self._consumer = consumer
+        self._stalled_seconds = stalled_seconds
         self._changelog = changelog
         self._source = source
 
@@ -68,7 +77,10 @@ class ChangelogReader:
         await self._consumer.seek_to_beginning(self._changelog)
         rows: dict[bytes, bytes | None] = {}
         rows_read = 0
-        while await self._consumer.position(self._changelog) < end:
+        before, moved = -1, time.monotonic()
+        while (position := await self._consumer.position(self._changelog)) < end:
+            moved = self._moved(self._changelog, position > before, moved)
+            before = position
             for records in (await self._consumer.getmany(timeout_ms=200)).values():
                 rows_read += len(records)
                 rows.update([(record.key, record.value) for record in records])
@@ -79,21 +91,29 @@ class ChangelogReader:
         """Let the processor fold the source from `start` up to `end` again. complete: False if records before `start` are lost."""
         self._consumer.assign([self._source])
         self._consumer.seek(self._source, start)
-        position = start
+        position, moved = start, time.monotonic()
         while position < end:
             found = await self._consumer.getmany(timeout_ms=200, max_records=REFOLD_RECORDS)
             before, position = position, min(end, await self._consumer.position(self._source))
             records = [record for record in found.get(self._source, ()) if record.offset < end]
             processor.refold(records, position, complete=complete)
+            moved = self._moved(self._source, position > before, moved)
             if position > before:  # an answer without anything is none: the watchdog has to see that it is stuck
                 progress()
         if start >= end:
             processor.refold((), end, complete=complete)
 
+    def _moved(self, place: TopicPartition, moves: bool, last: float) -> float:
+        """When the reading of `place` moved last; raises UnreachableError if that is too long ago."""
+        now = time.monotonic()
+        if not moves and now - last > self._stalled_seconds:
+            raise UnreachableError(f"reading {place.topic} has stalled for {self._stalled_seconds:.0f} s: is Kafka well?")
+        return now if moves else last
+
 
 @asynccontextmanager
 async def changelog_reader(
-    settings: Settings, *, group: str, changelog: TopicPartition, source: TopicPartition
+    settings: Settings, *, group: str, changelog: TopicPartition, source: TopicPartition, stalled_seconds: float = math.inf
 ) -> AsyncIterator[ChangelogReader]:
     """A connected reader. It names the group to look its offset up, and never joins it."""
     consumer = AIOKafkaConsumer(
@@ -110,6 +130,6 @@ async def changelog_reader(
     try:
         await consumer.start()
         consumer.assign([changelog])
-        yield ChangelogReader(consumer, changelog, source)
+        yield ChangelogReader(consumer, changelog, source, stalled_seconds=stalled_seconds)
     finally:
         await consumer.stop()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamer import topics
+from streamer.engine.committed import STALLED_SECONDS
 from streamer.engine.kafka import client_options, kafka_errors
-from streamer.errors import InputError
+from streamer.errors import InputError, UnreachableError
 from streamer.journeys import marker
 from streamer.processor import MARKER_KEY
 from streamer.replay.mapping import format_time
@@ -87,7 +89,12 @@ class _Log:
             return
         self._consumer.seek(place, start)
         self._consumer.resume(place)
-        while await self._consumer.position(place) < end:
+        before, moved = -1, time.monotonic()
+        while (position := await self._consumer.position(place)) < end:
+            if position > before:
+                before, moved = position, time.monotonic()
+            elif time.monotonic() - moved > STALLED_SECONDS:
+                raise UnreachableError(f"reading {place.topic} has stalled for {STALLED_SECONDS:.0f} s: is Kafka well?")
             for record in (await self._consumer.getmany(timeout_ms=200)).get(place, []):
                 if record.offset < end:
                     yield record

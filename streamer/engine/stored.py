@@ -15,6 +15,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streamer.definitions import parse
 from streamer.engine.checkpoint import TopicNames, Transactions
+from streamer.engine.committed import STALLED_SECONDS
 from streamer.engine.kafka import kafka_errors
 from streamer.engine.opening import topic_names, transactional_id
 from streamer.engine.restore import changelog_reader
@@ -64,7 +65,7 @@ async def _up_to_date(settings: Settings, names: TopicNames, partition: int, fou
 
 def _reader(settings: Settings, names: TopicNames, partition: int) -> AbstractAsyncContextManager[ChangelogReader]:
     changelog, source = TopicPartition(names.changelog, partition), TopicPartition(names.source, partition)
-    return changelog_reader(settings, group=names.group, changelog=changelog, source=source)
+    return changelog_reader(settings, group=names.group, changelog=changelog, source=source, stalled_seconds=STALLED_SECONDS)
 
 
 async def reset(settings: Settings, machine: str, *, from_start: bool, source: str | None = None) -> dict[int, int]:

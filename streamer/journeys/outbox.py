@@ -13,6 +13,8 @@ from streamer.processor import Headers, Output, Record
 # Of the record, what is kept: as much as the source topic takes uncompressed, and some headers.
 PUT_ASIDE_BYTES_MAX: Final = 4 << 20
 _HEADER_BYTES_MAX: Final = 64 << 10
+# What Kafka writes of each header beside name and value, our prefix, and some: a million of empty ones are no less than 8 MB.
+_HEADER_SIZE_BYTES: Final = 16
 
 
 # Key and headers of an alert, and of a record that is put aside.
@@ -75,6 +77,6 @@ def _within(headers: Headers) -> Iterator[tuple[str, bytes]]:
     """The original headers, as many as fit."""
     room = _HEADER_BYTES_MAX
     for name, value in headers:
-        room -= len(name) + len(value or b"")
+        room -= len(name) + len(value or b"") + _HEADER_SIZE_BYTES
         if room >= 0:
             yield "o-" + name, value

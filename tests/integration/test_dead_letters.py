@@ -38,6 +38,7 @@ class Dead(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
     topic: str = ""
+    cut: bool = False
 
 
 class Written(NamedTuple):
@@ -58,7 +59,11 @@ async def settings(kafka: Kafka, unique: str) -> Settings:
 
 async def bury(settings: Settings, letters: Sequence[Dead], *, commit: bool = True) -> None:
     """One transaction with dead letters, headers as the journeys processor writes them."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, transactional_id=f"{settings.app}-test-{commit}")
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka_bootstrap,
+        transactional_id=f"{settings.app}-test-{commit}",
+        max_request_size=topic_admin.DEAD_LETTER_BYTES_MAX,
+    )
     async with producer:
         await producer.begin_transaction()
         for number, dead in enumerate(letters):
@@ -70,6 +75,7 @@ async def bury(settings: Settings, letters: Sequence[Dead], *, commit: bool = Tr
                 ("origin-offset", str(100 + number).encode()),
                 ("origin-timestamp", b"1795256104000"),
                 *((f"o-{name}", content) for name, content in dead.headers),
+                *([("original-size", b"5000000")] if dead.cut else []),
             ]
             await producer.send_and_wait(
                 f"{settings.topic_prefix}dead-letters.v1", dead.value, dead.key, partition=dead.partition, headers=headers
@@ -192,6 +198,16 @@ async def test_letters_of_other_topics_are_counted_and_stay(settings: Settings) 
     assert contents(await source_records(settings)) == [LETTERS[0].value]
 
 
+async def test_letters_that_the_source_cannot_take_are_counted_and_stay_and_hold_up_no_other(settings: Settings) -> None:
+    largest = topic_admin.SOURCE_BYTES_MAX
+    oversize = [Dead("oversize", 0, b"c-1", b"x" * largest, cut=True), Dead("oversize", 0, b"c-1", b"x", cut=True)]
+    await bury(settings, [*oversize, Dead("oversize", 0, b"c-1", b"x" * (largest - 100)), *LETTERS])
+    assert await dead_letters.redrive(settings) == dead_letters.Redriven({"future": 2, "invalid_json": 2, "unkeyed": 1}, 0, 3)
+    assert len(await source_records(settings)) == len(LETTERS)
+    await bury(settings, oversize[:1])
+    assert (await run(settings, "redrive")).startswith("0 dead letters redriven\n1 were cut or are larger than the source topic takes")
+
+
 async def test_more_letters_than_a_batch_are_all_redriven_in_order(settings: Settings) -> None:
     many = [Dead("future", 1, b"c-1", str(number).encode()) for number in range(2 * dead_letters.BATCH_RECORDS + 7)]
     await bury(settings, many)
@@ -275,7 +291,7 @@ async def test_the_commands_show_values_only_when_asked_and_let_none_steer_the_t
     assert listed["counts"] == {"wrong_type": 1}
     assert base64.b64decode(listed["letters"][0]["key"]) == b"c-secret"
     redriven = json.loads(await run(settings, "redrive", "--json", "--reason", "wrong_type"))
-    assert redriven == {"redriven": 1, "counts": {"wrong_type": 1}, "foreign": 0, "dry_run": False}
+    assert redriven == {"redriven": 1, "counts": {"wrong_type": 1}, "foreign": 0, "kept": 0, "dry_run": False}
     assert await run(settings, "redrive") == "0 dead letters redriven\n"
 
 

@@ -93,6 +93,28 @@ def test_each_problem_says_where_and_what_was_expected(text: str, line: int, col
     assert (found.line, found.column) == (line, column)
 
 
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        ("9223372036854775808", "got 9223372036854775808: at most 9223372036854775807 can be kept"),
+        ("-9223372036854775809", "got -9223372036854775809: at least -9223372036854775808 can be kept"),
+        ("0x" + "f" * 5_000, "got a far larger one: at most 9223372036854775807 can be kept"),
+    ],
+    ids=["too large", "too small", "more digits than python writes"],
+)
+def test_a_revision_that_the_state_cannot_hold_is_refused(number: str, sentence: str) -> None:
+    assert problems(f"revision = {number}\n") == [Problem(1, 1, f"`revision`: expected a whole number, {sentence}")]
+
+
+def test_a_revision_that_the_state_can_hold_is_taken() -> None:
+    assert parse(f"revision = {2**63 - 1}\n").revision == 2**63 - 1
+
+
+def test_a_number_that_python_does_not_read_is_told_with_its_line() -> None:
+    text = "windows = ['5m']\nrevision = " + "9" * 5_000
+    assert problems(text) == [Problem(2, 1, "no TOML that can be read: a number has thousands of digits")]
+
+
 def test_what_is_wrong_already_is_not_said_again_of_what_depends_on_it() -> None:
     rule = '[[rule]]\nid = "a"\nmetric = "abandon_rate"\nby = ["journey"]\nwindows = ["5m"]\nwhen = "lower > 0.5"\n'
     assert [one.message for one in problems('revision = 1\nwindows = ["x"]\n[[slice]]\nby = ["journe"]\n' + rule)] == [

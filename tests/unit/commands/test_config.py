@@ -70,6 +70,12 @@ def test_no_password_is_shown(url: str, form: tuple[str, ...], monkeypatch: pyte
     assert "host" in result.stdout
 
 
+def test_the_password_of_a_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMER_REDIS_URL", "rediss://redis/0?ssl_keyfile=/key.pem&ssl_password=canary&health_check_interval=5")
+    shown = run("show").stdout
+    assert "rediss://redis/0?ssl_keyfile=/key.pem&ssl_password=**********&health_check_interval=5" in shown
+
+
 def test_each_thing_wrong_is_one_sentence_with_the_variable_and_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMER_PARTITIONS", "0")
     monkeypatch.setenv("STREAMER_KAFKA_SECURITY", "TLS")
@@ -110,6 +116,8 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
                 "[::1:2": "[::1:2",
                 "[one]:2": "[one]:2",
                 "kafka://127.0.0.1:9092": "kafka://127.0.0.1:9092",
+                "kafka..svc:9092": "kafka..svc:9092",
+                f"{'k' * 64}.svc:9092": f"{'k' * 64}.svc:9092",
             }.items()
         ),
         ({"kafka_username": "u"}, "kafka_username and kafka_password have no effect with PLAINTEXT"),
@@ -119,6 +127,8 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
         ({"kafka_security": "SASL_SSL", "kafka_username": "u", "kafka_password": ""}, "SASL_SSL needs kafka_username and kafka_password"),
         ({"kafka_ca_file": "/ca.pem"}, "kafka_ca_file has no effect with PLAINTEXT"),
         ({"redis_ca_file": "/ca.pem"}, "redis_ca_file has no effect with redis://"),
+        *(({"metrics_host": host}, "metrics_host names no host: between the dots") for host in ("a..b", "h" * 64)),
+        *(({"redis_url": f"redis://u:canary@{host}:1/0"}, "redis_url names no host: between the dots") for host in ("a..b", "h" * 64)),
         ({"redis_url": "redis://u:canary@redis:6379/0"}, "redis_url leads to redis in the clear"),
         *(
             ({"redis_url": f"{scheme}://u:canary{special}more@redis:6379/0"}, "redis_url is no address: percent-encode what is special")
@@ -133,6 +143,14 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
         ),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_cert_reqs=none"}, "redis_url sets ssl_cert_reqs"),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_check_hostname=false"}, "redis_url sets ssl_check_hostname"),
+        *(
+            ({"redis_url": url}, "redis_url has a password among its options (after ?), where it would be shown: use redis_password")
+            for url in (
+                "unix:///run/redis.sock?db=0&password=canary",
+                "redis://127.0.0.1:6379/0?username=u&%70assword=canary",
+                "rediss://redis/0?password=canary",
+            )
+        ),
     ],
 )
 def test_what_would_be_open_or_without_effect_is_refused(values: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +198,23 @@ def test_a_ca_file_that_cannot_be_used_is_found_before_anything_connects(
     assert result.stderr.splitlines() == [f"error: {name} names {file}, {reason}" for name in ("kafka_ca_file", "redis_ca_file")]
 
 
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("timeout=5", "the Redis URL has an option that there is not (timeout): leave it out"),
+        ("socket_timeout=soon", "the Redis URL is not usable: it looks like redis://host:6379/0"),
+    ],
+)
+def test_an_option_of_redis_that_there_is_not_is_found_before_anything_connects(
+    option: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMER_REDIS_URL", f"redis://:canary@127.0.0.1:6379/0?{option}")
+    result = run("check")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {sentence}")
+    assert "canary" not in result.output
+
+
 def test_a_secret_that_may_not_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(path: Path, *_args: object, **_kwargs: object) -> str:
         raise PermissionError(13, "Permission denied", str(path))  # the user of the tests may be root, who may read all
@@ -206,6 +241,14 @@ def test_a_misspelt_key_of_the_file_is_an_error(text: str, tmp_path: Path, monke
     (tmp_path / "streamer.toml").write_text(text)
     monkeypatch.setenv("STREAMER_SETTINGS_FILE", str(tmp_path / "streamer.toml"))
     with pytest.raises(SettingsError, match=r"^.*/streamer.toml:1: \w+ is no setting"):
+        settings.load()
+
+
+def test_a_number_of_the_file_that_python_does_not_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "streamer.toml"
+    file.write_text("\npartitions = " + "9" * 5_000)
+    monkeypatch.setenv("STREAMER_SETTINGS_FILE", str(file))
+    with pytest.raises(SettingsError, match=rf"^{file}:2: no TOML that can be read: a number has thousands of digits$"):
         settings.load()
 
 

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streamer.commands.health import answer_of
 from streamer.engine import doctor
 from streamer.engine.endpoint import Endpoint
+from streamer.errors import SettingsError
 from streamer.metrics.pipeline import Pipeline
 from streamer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 
 @asynccontextmanager
@@ -97,3 +100,11 @@ async def test_a_port_is_free_or_ours_or_somebody_elses() -> None:
     with socket.create_server(("127.0.0.1", base)):
         taken = await asyncio.to_thread(supervisors_port, base)
     assert (taken.status, taken.fix) == ("failed", "end it or set metrics_port")
+
+
+def test_certificates_of_the_endpoint_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
+    files: dict[str, Any] = {f"metrics_{name}_file": tmp_path / f"{name}.pem" for name in ("cert", "key", "ca")}
+    with pytest.raises(
+        SettingsError, match=r"^the certificate files of the metrics endpoint cannot be used \(No such file or directory\): "
+    ):
+        answer_of(Settings(metrics_host="127.0.0.1", **files), "journeys", "/healthz")

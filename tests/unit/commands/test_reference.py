@@ -55,7 +55,7 @@ def test_the_commands_page_lists_every_command_and_no_other() -> None:
 def test_the_commands_page_lists_every_exit_code() -> None:
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", (REFERENCE / "commands.md").read_text(), re.MULTILINE)}
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.StreamerError)]
-    assert listed == {0, 130, cli.PIPE_CLOSED} | {kind.exit_code for kind in kinds} | {int(code) for code in Exit}
+    assert listed == {0, 130, cli.PIPE_CLOSED, cli.OUTPUT_LOST} | {kind.exit_code for kind in kinds} | {int(code) for code in Exit}
 
 
 def test_every_command_can_answer_in_json() -> None:

@@ -51,6 +51,10 @@ def test_all_is_well_if_the_file_is_in_force_everywhere(monkeypatch: pytest.Monk
     ("rollup", "line"),
     [
         (None, "rollup: does not answer on 127.0.0.1:9464 (refused)"),
+        *(
+            (text, "rollup: another program answers on its port: end it or set metrics_port")
+            for text in ("<html>node exporter</html>", '{"status": "ok"}', "[]", "")
+        ),
         ("old", "rollup: status 404: an older version runs"),
         (said((9, "ab", 7)), "rollup: revision 9 (ab) in 1 partition: 0 from offset 8"),
         (said((REVISION, DIGEST, None), problem="rules.toml:3: wrong"), "rollup: rules.toml:3: wrong"),

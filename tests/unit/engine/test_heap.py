@@ -52,3 +52,15 @@ async def test_large_pages_are_asked_for_again_soon_while_there_is_more_and_else
     monkeypatch.setattr(asyncio, "sleep", passed)
     await heap.ask_for_large_pages_forever()
     assert pauses == [heap.PAGES_PAUSE_SECONDS] * 2 + [heap.PAGES_SECONDS] * 2
+
+
+async def test_without_large_pages_the_process_goes_on_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(_within_seconds: float) -> bool:
+        raise OSError("refused")
+
+    monkeypatch.setattr(large_pages, "are_to_be_had", lambda: True)
+    monkeypatch.setattr(large_pages, "ask_for", refused)
+    await heap.ask_for_large_pages_forever()
+    assert [record.getMessage() for record in caplog.records] == ["the heap stays in small pages, which is slower: OSError('refused')"]

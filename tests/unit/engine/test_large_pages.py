@@ -5,11 +5,15 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from streamer.engine import large_pages
 from streamer.engine.large_pages import LEAST_BYTES, PAGE_BYTES, regions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COLLAPSES_SINCE = (6, 1)
 # Two million lists of one number are 200 MB: the first hundred fit between libraries, in small regions. Prints the kilobytes that are in
@@ -40,6 +44,13 @@ def test_a_heap_that_has_grown_is_in_large_pages_and_not_larger() -> None:
     large, after = sizes_of_grown("ask")
     assert large > large_before + LEAST_BYTES
     assert after < before * 1.2
+
+
+def test_the_name_of_a_file_in_memory_may_be_of_any_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = tmp_path / "maps"
+    maps.write_bytes(b"7f0000000000-7f0000001000 r--p 00000000 fe:00 316526                     /usr/lib/J\xf6rg.so\n")
+    monkeypatch.setattr(large_pages, "_MAPS", maps)
+    assert large_pages.ask_for(within_seconds=1)
 
 
 @pytest.mark.parametrize(

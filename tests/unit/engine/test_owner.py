@@ -275,6 +275,28 @@ async def test_a_checkpoint_whose_records_are_not_all_accounted_for_is_a_fault_a
     assert broker.begun == 0
 
 
+async def test_a_partition_that_is_given_up_has_no_lag_any_more_also_while_its_owner_disconnects() -> None:
+    owner, broker, _ = bench()
+
+    def lag() -> float | None:
+        return owner._pipeline.registry.get_sample_value("streamer_source_lag_records", {"partition": "0", "role": "toy"})
+
+    owner.tick(Fetched(10, 5_010, 0.1))
+    assert lag() == 5_000
+    disconnected = asyncio.Event()
+
+    async def stop() -> None:
+        await disconnected.wait()
+
+    broker.stop = stop  # type: ignore[method-assign]
+    closing = asyncio.create_task(owner.close())
+    await until(lambda: lag() is None, "the partition is given up")
+    owner.tick(Fetched(10, 5_010, 0.1))
+    disconnected.set()
+    await closing
+    assert lag() is None
+
+
 async def test_a_closed_owner_folds_nothing_and_holds_nobody_up() -> None:
     owner, _, _ = bench(checkpoint_events=5)
     await owner.close()

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streamer import definitions, deltas, topics
 from streamer.alerts import alert
+from streamer.engine.topic_admin import DEAD_LETTER_BYTES_MAX
 from streamer.errors import DefinitionsError
 from streamer.journeys.outbox import PUT_ASIDE_BYTES_MAX
 from streamer.journeys.processor import JourneysProcessor
@@ -45,6 +47,15 @@ def test_a_record_too_large_for_any_topic_is_dead_lettered_as_much_as_fits() -> 
     assert (headers["reason"], headers["original-size"]) == (b"oversize", b"%d" % size)
     assert len(dead.value or b"") == PUT_ASIDE_BYTES_MAX
     assert len(dead.key or b"") + sum(len(value) for value in headers.values()) < 200_000
+
+
+def test_headers_that_say_nothing_take_room_too() -> None:
+    processor = opened()
+    largest = b"x" * PUT_ASIDE_BYTES_MAX
+    processor.process([LogRecord(0, T, b"k" * 200_000, largest, [("", b"")] * 500_000)], 1)
+    [dead] = [o for o in processor.drain().outputs if o.topic == topics.DEAD_LETTERS]
+    size = DefaultRecordBatchBuilder.estimate_size_in_bytes(dead.key, dead.value, list(dead.headers))
+    assert size < DEAD_LETTER_BYTES_MAX, "the broker would refuse it for ever, and the partition would stand"
 
 
 def test_deltas_are_split_into_records_far_below_the_topics_limit_and_only_the_last_completes_their_ticks() -> None:
