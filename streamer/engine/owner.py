@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # So long folding goes on beside a commit, which then has most of its transaction's time left. Each of its steps waits for the piece that is
 # folded at the moment: where these take long, it would time out, and so would the one after it.
 COMMIT_SECONDS_ALONGSIDE: Final = 1.0
+# So far the idle clock moves at a time. Where neither events came nor a worker ran for a month, it has a month to go, and the deadlines of
+# a million customers take longer than a process may be deaf.
+CLOCK_STEP_MS: Final = 600_000
 
 
 class RangeError(Exception):
@@ -127,22 +130,24 @@ class Owner:
             async with self._committing:
                 pass
 
-    def tick(self, fetched: Fetched | None) -> None:
-        """About once a second: move the idle clock, if nothing is left to fetch."""
+    def tick(self, fetched: Fetched | None) -> bool:
+        """About once a second: move the idle clock, if nothing is left to fetch; True if it has further to go, after everything else."""
         now = time.monotonic()
         if self.epoch is None:  # its gauges are another's, or nobody's, while it disconnects
-            return
+            return False
         if fetched is not None:
             self._metrics.lag(max(0, fetched.stable_end - self.next_offset))
         if not self._is_caught_up(fetched, now):
-            return
+            return False
         clock_ms = self.idle.now_ms(now)
         if clock_ms is None:
-            return
+            return False
         before = self.processor.clock_ms
-        self.processor.advance(clock_ms)
-        if self.processor.clock_ms != before:
-            self._changed()
+        self.processor.advance(min(clock_ms, before + CLOCK_STEP_MS) if before > 0 else clock_ms)
+        if self.processor.clock_ms == before:
+            return False
+        self._changed()
+        return self.processor.clock_ms < clock_ms
 
     def _is_caught_up(self, fetched: Fetched | None, now: float) -> bool:
         if fetched is None or abs(fetched.age_seconds) > CAUGHT_UP_SECONDS or self.next_offset < fetched.stable_end:

@@ -118,7 +118,8 @@ class Partitions:
             await asyncio.sleep(TICK_SECONDS)
             self._refuse_growth()
             for owner in list(self._owners.values()):
-                owner.tick(self._consumer().fetched(self._tp(owner.partition)))
+                while owner.tick(self._consumer().fetched(self._tp(owner.partition))):
+                    await asyncio.sleep(0)
             cpu_before, wall_before = cpu, wall
             cpu, wall = time.process_time(), time.monotonic()
             self._linger.observe((cpu - cpu_before) / (wall - wall_before))

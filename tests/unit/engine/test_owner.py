@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -15,7 +16,7 @@ from streamer.engine.batches import Batch
 from streamer.engine.checkpoint import Committed, Transactions
 from streamer.engine.clocks import Linger
 from streamer.engine.driver import Fetched
-from streamer.engine.owner import Owner, RangeError
+from streamer.engine.owner import CLOCK_STEP_MS, Owner, RangeError
 from streamer.metrics.pipeline import Pipeline
 from streamer.processor import MARKER_KEY, LogRecord
 from streamer.settings import Settings
@@ -120,10 +121,28 @@ async def test_a_wall_clock_that_is_ahead_when_a_rebalance_opens_moves_no_clock(
         pipeline=Pipeline("toy"), idle=first.idle if kept else None,
     )  # fmt: skip
     owner.start(EPOCH, lambda _, error: None)
-    owner.tick(caught_up(11))
+    while owner.tick(caught_up(11)):
+        pass
     ahead_seconds = (owner.processor.clock_ms - now_ms) / 1000
     assert 5 <= ahead_seconds < 60 if kept else ahead_seconds >= 3600
     await owner.stop()
+
+
+async def test_a_clock_that_has_hours_to_go_lets_everything_else_have_its_turn() -> None:
+    owner, _, _ = bench()
+    now_ms = round(time.time() * 1000)
+    owner.processor.process([LogRecord(10, now_ms - 7_200_000, b"k", b"v")], 11)
+    owner.next_offset = 11
+    owner.idle.observe(owner.processor.reference, wall_ms=now_ms, monotonic=time.monotonic())
+    begun_ms = owner.processor.clock_ms
+    steps = [owner.processor.clock_ms]
+    while owner.tick(caught_up(11)):
+        steps.append(owner.processor.clock_ms)
+    assert owner.processor.clock_ms - begun_ms >= 7_200_000
+    assert len(steps) == 12
+    assert max(later - earlier for earlier, later in pairwise(steps)) <= CLOCK_STEP_MS
+    await owner.stop()
+    assert not owner.tick(caught_up(11)), "it has been given up"
 
 
 async def test_a_range_above_the_next_offset_is_fatal_also_if_it_has_no_records() -> None:
