@@ -118,7 +118,7 @@ class Partitions:
             await asyncio.sleep(TICK_SECONDS)
             self._refuse_growth()
             for owner in list(self._owners.values()):
-                while owner.tick(self._consumer().fetched(self._tp(owner.partition))):
+                while owner.tick(self._consumer().fetched(self._tp(owner.partition))):  # noqa: ASYNC110  each does some
                     await asyncio.sleep(0)
             cpu_before, wall_before = cpu, wall
             cpu, wall = time.process_time(), time.monotonic()
