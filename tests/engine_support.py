@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streamer import topics
+from streamer.engine.checkpoint import SOURCE_KEY
 from streamer.processor import MARKER_KEY, ROW_PREFIX
 from streamer.settings import Settings
 from tests.engine_toy import MACHINE
@@ -204,6 +205,19 @@ class Stage:
             await self.send(100)
             await asyncio.sleep(0.1)
 
+    async def recreate_source(self) -> None:
+        """Another topic of the same name, as if everything had been deleted with the old one."""
+        await self.admin.delete_topics([self.source])
+
+        async def made() -> bool:
+            created = await self.admin.create_topics(
+                [NewTopic(self.source, self.partitions, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})]
+            )
+            return not any(code for _, code, *_ in created.topic_errors)
+
+        await until(made, "the old topic is gone and the new one is there")
+        await until(self._have_leaders, "the topics have leaders")
+
     async def send(self, count: int, *, partition: int | None = None, keys: int = 50, key: str = "k") -> None:
         """Append events, evenly over the partitions unless one is given."""
         spread = range(self.partitions) if partition is None else [partition]
@@ -286,6 +300,8 @@ class Stage:
         rows: dict[tuple[int, bytes], bytes] = {}
         for record in await self.read(self.changelog):
             assert record.key is not None
+            if record.key == SOURCE_KEY:  # the engine's own
+                continue
             assert record.value is not None
             rows[record.partition, record.key] = record.value
         counts = {(partition, ROW_PREFIX + key.encode()): b"%d" % count for partition, said in expected.items() for key, count, _ in said}

@@ -33,6 +33,8 @@ REQUEST_BYTES_MAX: Final = 8 << 20
 # The broker may answer the first request after a commit with a retriable error; the default of 100 ms would show as the p95.
 RETRY_BACKOFF_MS: Final = 20
 STOP_SECONDS_MAX: Final = 2.0
+# Row of the changelog, beside those of the processor: Kafka's id of the source topic that the state is of.
+SOURCE_KEY: Final = b"t"
 # A committed transaction ends with a marker record in each partition it wrote to.
 MARKER_RECORDS: Final = 1
 
@@ -73,6 +75,7 @@ class Transactions:
         self._partition = partition
         self._names = names
         self._has_failed = False
+        self._source_id: str | None = None
         self._producer = AIOKafkaProducer(
             **client_options(settings),
             transactional_id=transactional_id,
@@ -96,10 +99,17 @@ class Transactions:
         with suppress(KafkaError, TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._producer.stop()), STOP_SECONDS_MAX)
 
+    def tell_source(self, topic_id: str) -> None:
+        """With the next checkpoint write which source topic the state is of."""
+        self._source_id = topic_id
+
     def encode(self, drained: Drained, journal: Iterable[bytes] = ()) -> Encoded:
         """Everything as producer batches, split by size; `journal` precedes the processor's own. No await from drain to here."""
         sealer = _Sealer(self._producer)
         changelog = TopicPartition(self._names.changelog, self._partition)
+        if self._source_id is not None:
+            sealer.append(changelog, SOURCE_KEY, self._source_id.encode() or None)
+            self._source_id = None
         for key, row in drained.rows:
             sealer.append(changelog, key, row)
         sealer.seal()

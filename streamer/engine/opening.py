@@ -51,6 +51,7 @@ class Kept(NamedTuple):
     processor: Processor
     changelog_end: int
     idle: IdleClock
+    source_id: str
 
 
 class Opener:
@@ -87,11 +88,14 @@ class Opener:
         async with changelog_reader(self._settings, group=self.names.group, changelog=changelog, source=source) as reader:
             changelog_end = await reader.changelog_end()
             if kept is not None and kept.changelog_end == changelog_end:
-                processor, idle = kept.processor, kept.idle
+                processor, idle, state_of = kept.processor, kept.idle, kept.source_id
             else:
                 idle = None
-                processor = await self._restore(partition, reader, changelog_end, progress)
+                processor, state_of = await self._restore(partition, reader, changelog_end, progress)
             progress()
+            source_id = await reader.source_id()
+            if processor.next_offset is not None:
+                self._compare_topics(partition, state_of, source_id)
             bounds = await reader.source_bounds()
             self._compare_offsets(partition, state=processor.next_offset, group=await reader.group_offset())
             next_offset = processor.next_offset
@@ -113,6 +117,9 @@ class Opener:
             pipeline=self._pipeline,
             idle=idle,
         )
+        owner.source_id = source_id
+        if source_id and state_of != source_id:
+            transactions.tell_source(source_id)
         if lost_until is not None:
             processor.process((), owner_at)
             owner.journal(orjson.dumps({"after": needed, "lost_until": lost_until}))
@@ -121,7 +128,8 @@ class Opener:
             owner.mark_changed()
         return owner
 
-    async def _restore(self, partition: int, reader: ChangelogReader, end: int, progress: Callable[[], None]) -> Processor:
+    async def _restore(self, partition: int, reader: ChangelogReader, end: int, progress: Callable[[], None]) -> tuple[Processor, str]:
+        """The state and the id of the source topic that it is of."""
         began = time.monotonic()
         processor = self._machine.make(partition)
         restored = await reader.read(end, progress)
@@ -137,7 +145,7 @@ class Opener:
             seconds,
             extra={"action": "restored", "partition": partition},
         )
-        return processor
+        return processor, restored.source_id
 
     async def _refold(
         self,
@@ -161,6 +169,16 @@ class Opener:
         processor.process((), bounds.start)
         if bounds.stable_end <= bounds.start:
             processor.advance(int(time.time() * 1000))
+
+    def _compare_topics(self, partition: int, state_of: str, source_id: str) -> None:
+        """Offsets alone do not tell: a topic made anew may already be longer than the old one was."""
+        if state_of in ("", source_id) or not source_id:
+            return
+        raise DataLossError(
+            f"{self.names.source}[{partition}] is another topic than the one that the state is of: it was deleted and created anew;"
+            f" `streamer state reset {self._machine.name} --from-start` begins again with what is there, without --from-start the state"
+            " goes on at its offset, if this is a copy of the old one"
+        )
 
     def _compare_offsets(self, partition: int, *, state: int | None, group: int | None) -> None:
         """They are committed together, so a differing one was moved by hand."""

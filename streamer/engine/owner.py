@@ -45,7 +45,7 @@ class Owner:
     epoch: of the seek its batches must belong to; None until it may fold. changelog_end: the changelog's stable end after our
     last commit, None if unknown. commit_began: on the monotonic clock, None while none is in flight. edition: of what the machine made
     the processor of, see `Partitions.renew`. idle: of the owner before, in this process, whose state this one goes on with: a rebalance
-    is to ask no wall clock, which may just then be wrong.
+    is to ask no wall clock, which may just then be wrong. source_id: Kafka's of the source topic.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Owner:
         self.next_offset = next_offset
         self.changelog_end = changelog_end
         self.epoch: int | None = None
+        self.source_id = ""
         self.commit_began: float | None = None
         self.edition = 0
         self.moved = time.monotonic()

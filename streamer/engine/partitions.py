@@ -232,7 +232,7 @@ class Partitions:
             self._owners.pop(owner.partition, None)
         # Whoever fenced us may have lost the partition itself: as long as we are a member, whom the rebalance gives it to opens it.
         elif await self._let_go(owner, for_good=False) and owner.changelog_end is not None and owner.edition == self._edition:
-            self._kept[owner.partition] = Kept(owner.processor, owner.changelog_end, owner.idle)
+            self._kept[owner.partition] = Kept(owner.processor, owner.changelog_end, owner.idle, owner.source_id)
 
     async def _let_go(self, owner: Owner, *, for_good: bool) -> bool:
         """Close an owner and go on without it; False if what it had was not committed."""

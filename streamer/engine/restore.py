@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streamer.engine.checkpoint import SOURCE_KEY
 from streamer.engine.kafka import client_options
 from streamer.engine.records import AS_READ
+from streamer.engine.topic_ids import topic_ids
 from streamer.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -36,10 +38,14 @@ class Bounds(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """A partition's state: each key's latest row, without tombstones, and how many rows were read for it."""
+    """A partition's state: each key's latest row, without tombstones, and how many rows were read for it.
+
+    source_id: Kafka's id of the source topic that it is of; empty if an earlier build wrote it.
+    """
 
     rows: dict[bytes, bytes]
     rows_read: int
+    source_id: str
 
 
 class ChangelogReader:
@@ -60,6 +66,12 @@ class ChangelogReader:
         """The changelog's last stable offset."""
         ends = await self._consumer.end_offsets([self._changelog])
         return int(ends[self._changelog])
+
+    async def source_id(self) -> str:
+        """Kafka's id of the source topic, which another one of its name has not; empty if this Kafka gives none."""
+        found = await topic_ids(self._consumer._client, [self._source.topic])
+        topic_id = found[self._source.topic]
+        return topic_id if int(topic_id, 16) else ""
 
     async def source_bounds(self) -> Bounds:
         """What the source partition still holds, and holds already."""
@@ -85,7 +97,8 @@ class ChangelogReader:
                 rows_read += len(records)
                 rows.update([(record.key, record.value) for record in records])
                 progress()
-        return Restored({key: row for key, row in rows.items() if row is not None}, rows_read)
+        source_id = rows.pop(SOURCE_KEY, None) or b""
+        return Restored({key: row for key, row in rows.items() if row is not None}, rows_read, source_id.decode())
 
     async def refold(self, processor: WriteBehindProcessor, start: int, end: int, *, complete: bool, progress: Callable[[], None]) -> None:
         """Let the processor fold the source from `start` up to `end` again. complete: False if records before `start` are lost."""

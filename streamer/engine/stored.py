@@ -71,9 +71,9 @@ def _reader(settings: Settings, names: TopicNames, partition: int) -> AbstractAs
 async def reset(settings: Settings, machine: str, *, from_start: bool, source: str | None = None) -> dict[int, int]:
     """Make the group's offsets and the state of a stopped machine agree; returns the rows dropped per partition.
 
-    Without `from_start` the state decides: the group's offsets are forgotten, and the next worker commits the state's.
-    With it the state is dropped first, so that the machine begins again with what the source still holds. What it has
-    written before stays written: it will write it a second time.
+    Without `from_start` the state decides: the group's offsets are forgotten, and which topic the state is of; the next worker commits the
+    state's, of the topic that is there. With it the state is dropped first, so that the machine begins again with what the source still
+    holds. What it has written before stays written: it will write it a second time.
 
     Raises:
         InputError: there is no such machine.
@@ -84,10 +84,11 @@ async def reset(settings: Settings, machine: str, *, from_start: bool, source: s
     dropped: dict[int, int] = {}
     async with connected(settings) as admin, kafka_errors(settings):
         await _require_stopped(admin, names.group)
-        if from_start:
-            found = await admin.describe_topics([names.changelog])
-            for partition in range(len(found[0]["partitions"])):
-                dropped[partition] = await _drop(settings, machine, names, partition)
+        found = await admin.describe_topics([names.changelog])
+        for partition in range(len(found[0]["partitions"])):
+            rows_dropped = await _drop(settings, machine, names, partition, everything=from_start)
+            if from_start:
+                dropped[partition] = rows_dropped
         await _delete_group(admin, names.group)
     return dropped
 
@@ -108,18 +109,19 @@ async def _require_stopped(admin: AIOKafkaAdminClient, group: str) -> None:
         raise OperatorError(f"group {group} has {members} running worker{'s' if members > 1 else ''}: stop them first")
 
 
-async def _drop(settings: Settings, machine: str, names: TopicNames, partition: int) -> int:
-    """Write a tombstone for each row, in one transaction that fences whatever still runs."""
+async def _drop(settings: Settings, machine: str, names: TopicNames, partition: int, *, everything: bool) -> int:
+    """Write a tombstone for each row, or for that of the source topic alone, in one transaction that fences whatever still runs."""
     transactions = Transactions(settings, transactional_id=transactional_id(settings, machine, partition), partition=partition, names=names)
     await transactions.start()
     try:
         async with _reader(settings, names, partition) as reader:
-            held = (await reader.read(await reader.changelog_end())).rows
-        if held:
-            command = orjson.dumps({"command": "reset", "at": int(time.time() * 1000)})
-            drained = Drained(rows=[(key, None) for key in held], outputs=[], journal=[command], next_offset=0)
-            await transactions.commit(transactions.encode(drained))
-        return len(held)
+            held = await reader.read(await reader.changelog_end())
+        dropped: list[tuple[bytes, bytes | None]] = [(key, None) for key in held.rows] if everything else []
+        if dropped or held.source_id:
+            journal = [orjson.dumps({"command": "reset", "at": int(time.time() * 1000)})] if dropped else []
+            transactions.tell_source("")
+            await transactions.commit(transactions.encode(Drained(rows=dropped, outputs=[], journal=journal, next_offset=0)))
+        return len(dropped)
     finally:
         await transactions.stop()
 

@@ -112,6 +112,38 @@ async def test_records_deleted_before_they_were_read_are_refused_or_skipped_as_t
         assert offsets == [*range(10), *range(25, 30)]
 
 
+async def test_another_source_topic_of_the_same_name_is_refused_however_long_it_is(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        await stage.send(10)
+        await stage.finish(stage.start())
+        assert await stage.nothing_lost_or_doubled() == 10
+        await stage.recreate_source()
+        await stage.send(25)
+
+        refused = stage.start()
+        assert await refused.ended() == DataLossError.exit_code
+        assert f"{stage.source}[0] is another topic than the one that the state is of" in refused.log
+        assert "streamer state reset toy --from-start" in refused.log
+
+        await until_reset(stage, from_start=False)
+        goes_on = stage.start()
+        await stage.output_reaches(25)
+        goes_on.signal(signal.SIGTERM)
+        assert await goes_on.ended() == Exit.OK
+
+        await stage.recreate_source()
+        await stage.send(12)
+        refused = stage.start()
+        assert await refused.ended() == DataLossError.exit_code
+        await until_reset(stage, from_start=True)
+        again = stage.start()
+        await stage.output_reaches(37)
+        again.signal(signal.SIGTERM)
+        assert await again.ended() == Exit.OK
+        offsets = [orjson.loads(output.value or b"")["offset"] for output in await stage.read(stage.output)]
+        assert offsets == [*range(10), *range(10, 25), *range(12)]
+
+
 async def test_an_offset_moved_without_the_state_is_refused_until_they_are_reset(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     async with stage_of(kafka, unique, tmp_path) as stage:
         await stage.send(10)

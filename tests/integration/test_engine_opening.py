@@ -42,7 +42,7 @@ async def test_kept_state_is_used_again_unless_somebody_wrote_since(kafka: Kafka
         assert clock_ms > 0, "never written, nothing in the source: it begins with a start clock"
         await first.close()
         assert first.changelog_end is not None
-        kept = Kept(first.processor, first.changelog_end, first.idle)
+        kept = Kept(first.processor, first.changelog_end, first.idle, first.source_id)
 
         same = await reopened(kept)
         assert same.processor is first.processor
