@@ -96,20 +96,39 @@ def _narrow(r: Random) -> Fields:
 _FAMILIES: Final[tuple[Callable[[Random], Fields], ...]] = (_checkout, _checkout, _contact, _contact, _case, _journey, _shipment, _narrow)
 
 
-def make_log(r: Random, size: int, *, orderly: bool) -> list[Sent]:
-    """A log of about `size` records, offset gaps included. orderly: nothing late, nothing that moves time by itself."""
+def make_log(r: Random, size: int, *, orderly: bool, late_completions: bool = False) -> list[Sent]:
+    """A log of about `size` records, offset gaps included. orderly: nothing late, nothing that moves time by itself.
+
+    late_completions: some checkouts are completed in time, and that is heard of late. Of unrelated draws that hardly ever comes.
+    """
     stretch = r.choice((1, 1, 1, 3, 8))  # events leave the retained ones, and customers are forgotten
     families = _FAMILIES if r.random() < 0.7 else (r.choice(_FAMILIES),)
     customers = ("c-1", "c-1", "c-1", "c-2", "c-3") if r.random() < 0.7 else ("c-1",)
     drawn: list[tuple[int, Sent]] = []
     for number in range(size):
         drawn += _drawn(r, number, r.choice(families), customers, stretch, orderly=orderly)
+        if late_completions and not orderly and r.random() < 0.05:
+            drawn += _completed_late(r, number, r.choice(customers), stretch)
     drawn.sort(key=lambda one: one[0])  # stable: equal arrivals as drawn
     log, offset = [], r.choice((0, 0, 7))
     for arrival, sent in drawn:
         log.append(sent._replace(record=sent.record._replace(offset=offset, timestamp=arrival)))
         offset += r.choice((1, 1, 1, 2))
     return log
+
+
+def _completed_late(r: Random, number: int, customer: str, stretch: int) -> list[tuple[int, Sent]]:
+    """(arrival, record) of a checkout that begins, and of its completion."""
+    begun = BASE_MS + r.randrange(19) * 10_000 * stretch
+    done = begun + r.choice((0, 1, 5_000))
+    found = []
+    for time, delay, type_ in ((begun, 0, "checkout.started"), (done, r.choice(_LATE_DELAYS_MS), "order.completed")):
+        event = {
+            "type": type_, "id": f"e{number}-{type_}", "source": "/test", "time": time, "customer": customer, "channel": "web",
+            "checkout_id": f"k{number}",
+        }  # fmt: skip
+        found.append((time + delay, Sent(LogRecord(0, 0, customer.encode(), wire(event)), time, "event")))
+    return found
 
 
 def _drawn(

@@ -72,7 +72,7 @@ def make(seed: int) -> History:
     tight = not orderly and r.random() < 0.5
     size = r.randint(8, 20)
     first = r.randint(0, size)
-    logs = tuple(make_log(r, share, orderly=orderly) for share in (first, size - first))
+    logs = tuple(make_log(r, share, orderly=orderly, late_completions=True) for share in (first, size - first))
     unpacked = Random(~seed)  # apart, so that a seed's history stays what it was
     behind = tuple(
         Behind(r.choice((1, 1, 1, 1, 2, 3, 1000)), r.choice((1, 3, 5, 8, 15, 1000, 1000)), unpacked.choice((0, 1, 3, 1000))) for _ in logs
