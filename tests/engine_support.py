@@ -130,6 +130,7 @@ class Stage:
         bootstrap = self.settings.kafka_bootstrap
         self.admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         await self.admin.start()
+        await until(self._has_controller, "the broker knows its controller, also after a test that stopped it")
         arrival = {"message.timestamp.type": "LogAppendTime"}
         await self.admin.create_topics(
             [
@@ -142,6 +143,10 @@ class Stage:
         await until(self._have_leaders, "the topics have leaders")
         self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=5)
         await self.producer.start()
+
+    async def _has_controller(self) -> bool:
+        await self.admin._client.force_metadata_update()
+        return self.admin._client.cluster.controller is not None
 
     async def _have_leaders(self) -> bool:
         described = await self.admin.describe_topics([self.source, self.output, self.changelog, self.journal])
