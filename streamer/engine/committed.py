@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -13,8 +12,9 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from streamer import topics
 from streamer.engine.kafka import client_options, kafka_errors
 from streamer.engine.opening import topic_names
+from streamer.engine.stalls import STALLED_SECONDS, StallWatch
 from streamer.engine.topic_admin import connected
-from streamer.errors import DataLossError, InputError, UnreachableError
+from streamer.errors import DataLossError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 # Workers that are caught up commit once a second and partition; what is read between two commits is of one moment.
 QUIET_SECONDS: Final = 0.02
 QUIET_ATTEMPTS: Final = 500
-# Kafka answers a read in milliseconds; this long without progress means the broker is gone.
-STALLED_SECONDS: Final = 30.0
 
 Logs = dict[int, list["ConsumerRecord"]]  # by partition
 
@@ -123,15 +121,12 @@ async def _read(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) 
     consumer.assign(wanted)
     for place in wanted:
         consumer.seek(place, 0)
-    progress = time.monotonic()
+    watch = StallWatch(wanted[0].topic if wanted else "", STALLED_SECONDS)
     while await _behind(consumer, wanted, ends):
         batches = await consumer.getmany(timeout_ms=200)
         for place, records in batches.items():
             found[place.partition] += [record for record in records if record.offset < ends[place]]
-        if batches:
-            progress = time.monotonic()
-        elif time.monotonic() - progress > STALLED_SECONDS:
-            raise UnreachableError(f"reading {wanted[0].topic} has stalled for {STALLED_SECONDS:.0f} s: is Kafka well?")
+        watch.look(moved=bool(batches))
     return found
 
 

@@ -6,7 +6,6 @@ Everything is read up to the last stable offset as of after fencing: nothing can
 from __future__ import annotations
 
 import math
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,8 +14,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streamer.engine.checkpoint import SOURCE_KEY
 from streamer.engine.kafka import client_options
 from streamer.engine.records import AS_READ
+from streamer.engine.stalls import StallWatch
 from streamer.engine.topic_ids import topic_ids
-from streamer.errors import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -89,9 +88,9 @@ class ChangelogReader:
         await self._consumer.seek_to_beginning(self._changelog)
         rows: dict[bytes, bytes | None] = {}
         rows_read = 0
-        before, moved = -1, time.monotonic()
+        before, watch = -1, StallWatch(self._changelog.topic, self._stalled_seconds)
         while (position := await self._consumer.position(self._changelog)) < end:
-            moved = self._moved(self._changelog, position > before, moved)
+            watch.look(moved=position > before)
             before = position
             for records in (await self._consumer.getmany(timeout_ms=200)).values():
                 rows_read += len(records)
@@ -104,24 +103,17 @@ class ChangelogReader:
         """Let the processor fold the source from `start` up to `end` again. complete: False if records before `start` are lost."""
         self._consumer.assign([self._source])
         self._consumer.seek(self._source, start)
-        position, moved = start, time.monotonic()
+        position, watch = start, StallWatch(self._source.topic, self._stalled_seconds)
         while position < end:
             found = await self._consumer.getmany(timeout_ms=200, max_records=REFOLD_RECORDS)
             before, position = position, min(end, await self._consumer.position(self._source))
             records = [record for record in found.get(self._source, ()) if record.offset < end]
             processor.refold(records, position, complete=complete)
-            moved = self._moved(self._source, position > before, moved)
+            watch.look(moved=position > before)
             if position > before:  # an answer without anything is none: the watchdog has to see that it is stuck
                 progress()
         if start >= end:
             processor.refold((), end, complete=complete)
-
-    def _moved(self, place: TopicPartition, moves: bool, last: float) -> float:
-        """When the reading of `place` moved last; raises UnreachableError if that is too long ago."""
-        now = time.monotonic()
-        if not moves and now - last > self._stalled_seconds:
-            raise UnreachableError(f"reading {place.topic} has stalled for {self._stalled_seconds:.0f} s: is Kafka well?")
-        return now if moves else last
 
 
 @asynccontextmanager

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamer import topics
-from streamer.engine.committed import STALLED_SECONDS
 from streamer.engine.kafka import client_options, kafka_errors
-from streamer.errors import InputError, UnreachableError
+from streamer.engine.stalls import STALLED_SECONDS, StallWatch
+from streamer.errors import InputError
 from streamer.journeys import marker
 from streamer.processor import MARKER_KEY
 from streamer.replay.mapping import format_time
@@ -89,12 +88,10 @@ class _Log:
             return
         self._consumer.seek(place, start)
         self._consumer.resume(place)
-        before, moved = -1, time.monotonic()
+        before, watch = -1, StallWatch(place.topic, STALLED_SECONDS)
         while (position := await self._consumer.position(place)) < end:
-            if position > before:
-                before, moved = position, time.monotonic()
-            elif time.monotonic() - moved > STALLED_SECONDS:
-                raise UnreachableError(f"reading {place.topic} has stalled for {STALLED_SECONDS:.0f} s: is Kafka well?")
+            watch.look(moved=position > before)
+            before = position
             for record in (await self._consumer.getmany(timeout_ms=200)).get(place, []):
                 if record.offset < end:
                     yield record

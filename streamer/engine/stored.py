@@ -15,10 +15,10 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streamer.definitions import parse
 from streamer.engine.checkpoint import TopicNames, Transactions
-from streamer.engine.committed import STALLED_SECONDS
 from streamer.engine.kafka import kafka_errors
 from streamer.engine.opening import topic_names, transactional_id
 from streamer.engine.restore import changelog_reader
+from streamer.engine.stalls import STALLED_SECONDS
 from streamer.engine.topic_admin import MACHINES, connected
 from streamer.errors import InputError, OperatorError
 from streamer.journeys import marker

@@ -16,9 +16,9 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, OffsetOutOfRangeE
 
 from streamer import topics
 from streamer.engine.alert_log import AlertLog
-from streamer.engine.committed import STALLED_SECONDS
 from streamer.engine.kafka import client_options, kafka_errors
 from streamer.engine.opening import topic_names
+from streamer.engine.stalls import STALLED_SECONDS, StallWatch
 from streamer.engine.topic_admin import connected
 from streamer.errors import DataLossError, TopicsError, UnreachableError
 from streamer.journeys import marker
@@ -206,16 +206,13 @@ class TouchpointLog:
         told: set[str] = set()
         wanted = {place: starts[place] for place in places if starts[place] < ends[place]}
         await self._assign(wanted)
-        progress = time.monotonic()
+        watch = StallWatch(self._names.journal, STALLED_SECONDS)
         while any([await self._consumer.position(place) < ends[place] for place in wanted]):
             batches = await self._poll(list(wanted))
             for place, records in batches.items():
                 for record in records:
                     _note(record.value or b"", found[place.partition], told)
-            if batches:
-                progress = time.monotonic()
-            elif time.monotonic() - progress > STALLED_SECONDS:
-                raise UnreachableError(f"reading {self._names.journal} has stalled for {STALLED_SECONDS:.0f} s: is Kafka well?")
+            watch.look(moved=bool(batches))
         notes += sorted(told)
         return {partition: sorted(clocks.items()) for partition, clocks in found.items()}
 

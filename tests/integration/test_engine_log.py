@@ -126,20 +126,14 @@ async def test_another_source_topic_of_the_same_name_is_refused_however_long_it_
         assert "streamer state reset toy --from-start" in refused.log
 
         await until_reset(stage, from_start=False)
-        goes_on = stage.start()
-        await stage.output_reaches(25)
-        goes_on.signal(signal.SIGTERM)
-        assert await goes_on.ended() == Exit.OK
+        await folded_until(stage, 25)
 
         await stage.recreate_source()
         await stage.send(12)
         refused = stage.start()
         assert await refused.ended() == DataLossError.exit_code
         await until_reset(stage, from_start=True)
-        again = stage.start()
-        await stage.output_reaches(37)
-        again.signal(signal.SIGTERM)
-        assert await again.ended() == Exit.OK
+        await folded_until(stage, 37)
         offsets = [orjson.loads(output.value or b"")["offset"] for output in await stage.read(stage.output)]
         assert offsets == [*range(10), *range(10, 25), *range(12)]
 
@@ -173,10 +167,7 @@ async def test_an_offset_moved_without_the_state_is_refused_until_they_are_reset
         assert await stage.nothing_lost_or_doubled() == 15
 
         await until_reset(stage, from_start=True)
-        again = stage.start()
-        await stage.output_reaches(30)
-        again.signal(signal.SIGTERM)
-        assert await again.ended() == Exit.OK
+        await folded_until(stage, 30)
         offsets = [orjson.loads(output.value or b"")["offset"] for output in await stage.read(stage.output)]
         assert offsets == [*range(15), *range(15)]
         assert await stored.rows(stage.settings, "toy", 0, source=topics.TOUCHPOINTS)
@@ -198,6 +189,14 @@ async def test_an_alert_does_not_wait_for_the_interval(kafka: Kafka, unique: str
         worker.signal(signal.SIGTERM)
         assert await worker.ended() == Exit.OK
         assert await stage.nothing_lost_or_doubled() == 2
+
+
+async def folded_until(stage: Stage, outputs: int) -> None:
+    """A worker goes on until there are so many outputs, and ends."""
+    worker = stage.start()
+    await stage.output_reaches(outputs)
+    worker.signal(signal.SIGTERM)
+    assert await worker.ended() == Exit.OK
 
 
 async def until_committed(stage: Stage, offset: int) -> None:
