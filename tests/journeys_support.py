@@ -116,6 +116,7 @@ class Run:
         self.log: list[LogRecord] = []
         self.refolded = 0
         self.changelog: dict[bytes, bytes] = {}
+        self.writes: Counter[bytes] = Counter()  # of each changelog key, tombstones not counted
         self.alerts: list[Alert] = []
         self.alert_bytes: list[bytes] = []
         self.ticks: Counter[tuple[Booking, int]] = Counter()
@@ -163,6 +164,7 @@ class Run:
                 self.changelog.pop(key, None)
             else:
                 self.changelog[key] = row
+                self.writes[key] += 1
         for output in outputs:
             if output.topic == topics.ALERTS:
                 self.alert_bytes.append(output.value or b"")

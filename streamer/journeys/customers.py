@@ -1,8 +1,8 @@
 """The customers of a partition: in use, or packed as their rows.
 
 A customer in use takes several times the memory of a row. Beyond a limit, those in use for longest are packed; one that comes back is
-unpacked, and its retained events are folded again. What has to be written to the changelog does not depend on it: a packed customer's row
-is written as it is.
+unpacked, and its retained events are folded again. A packed one has the row that the changelog has, or is about to have: what changed is
+written when it is packed, while row and customer are at hand.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ROW_BEGINS: Final = 0x80
 
 @final
 class Customers:
-    """changed: the keys of those whose rows have to be written, since the boundary (`write_behind.py`); one in use has `dirty` set.
+    """changed: the keys of those in use whose rows have to be written, of what changed since the boundary (`write_behind.py`).
 
     in_use_max: how many are in use, about; at most twice as many.
 
@@ -37,7 +37,6 @@ class Customers:
         self.changed: dict[bytes, None] = {}
         self._in_use_max = in_use_max
         self._all: dict[bytes, Customer | bytes] = {}
-        self._unwritten: set[bytes] = set()  # packed, and the changelog has no row of this life
         self._in_use: deque[Customer] = deque()  # the longest first, perhaps with some that are dropped
 
     def load(self, rows: Mapping[bytes, bytes]) -> None:
@@ -55,10 +54,6 @@ class Customers:
             queued, row = split_time(found)
             customer = Customer.of_row(key, row)
             customer.queued = queued
-        customer.dirty = key in self.changed
-        if key in self._unwritten:
-            self._unwritten.remove(key)
-            customer.written = False
         self.add(customer)
         return customer
 
@@ -105,22 +100,10 @@ class Customers:
         del self._all[customer.key]
         self.changed.pop(customer.key, None)
 
-    def begin_boundary(self) -> dict[bytes, None]:
-        """Nothing has changed from now on; gives what had."""
-        changed, self.changed = self.changed, {}
-        for key in changed:
-            customer = self._all[key]
-            if isinstance(customer, Customer):
-                customer.dirty = False
-        return changed
-
     def row_to_write(self, key: bytes, now: Boundary, settle: Callable[[Customer], None]) -> bytes:
-        """The row of a customer, with everything so far in it; it counts as written."""
-        self.changed.pop(key, None)
+        """The row of a customer in use, with everything so far in it; it counts as written."""
         customer = self._all[key]
-        if not isinstance(customer, Customer):
-            self._unwritten.discard(key)
-            return _row_of(customer)
+        assert isinstance(customer, Customer)  # noqa: S101  one that is packed has been written
         customer.dirty, customer.written = False, True
         settle(customer)
         return customer.row(now.offset, now.clock)
@@ -128,18 +111,19 @@ class Customers:
     def has_row(self, key: bytes) -> bool:
         """Whether the changelog has a row of this life of the customer."""
         customer = self._all.get(key)
-        return customer is not None and (customer.written if isinstance(customer, Customer) else key not in self._unwritten)
+        return customer is not None and (not isinstance(customer, Customer) or customer.written)
 
     @property
     def too_many(self) -> bool:
         """Whether more are in use than are wanted to be."""
         return len(self._in_use) > self._in_use_max
 
-    def pack(self, now: Boundary, is_needed: Callable[[Customer], bool], prepare: Callable[[Customer], None]) -> None:
-        """Pack some customers if too many are in use.
+    def pack(self, now: Boundary, is_needed: Callable[[Customer], bool], prepare: Callable[[Customer], None]) -> list[tuple[bytes, bytes]]:
+        """Pack some customers if too many are in use; gives the keys and rows of those that have changed, which count as written.
 
         is_needed: whether it is likely to be needed again soon; prepare: makes it ready.
         """
+        changed: list[tuple[bytes, bytes]] = []
         over = len(self._in_use) - self._in_use_max
         looks = min(over // _LOOKED_AT_SHARE + _LOOKED_AT_MAX, len(self._in_use))
         while over > 0 and looks > 0:
@@ -155,8 +139,9 @@ class Customers:
             prepare(customer)
             row = customer.row(now.offset, now.clock)
             self._all[customer.key] = row if customer.queued == customer.due else time_bytes(customer.queued) + row
-            if not customer.written:
-                self._unwritten.add(customer.key)
+            if customer.dirty:
+                changed.append((customer.key, row))
+        return changed
 
 
 def _row_of(packed: bytes) -> bytes:

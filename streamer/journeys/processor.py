@@ -177,7 +177,7 @@ class JourneysProcessor:
         state.next_offset = end
         # While the way to the goal is folded again, a row may be ahead of it: packed, it would count as of here.
         if self._customers.too_many and self._goal is None:
-            self._customers.pack(state.boundary(end), self._is_needed, self._prepare)
+            self._behind.pack(state.boundary(end), self._is_needed, self._prepare)
 
     def advance(self, clock_ms: int) -> None:
         """Move the clock without a record; the journal says after which offset."""
@@ -201,8 +201,8 @@ class JourneysProcessor:
             rows += [(marker.DEFINITIONS_PREFIX + b"%d" % r, f.definitions.text.encode()) for r, f in self._folds.items()]
             self._new_definitions = False
         now = at.boundary(at.next_offset or 0)
+        self._behind.pack(now, self._is_needed, self._prepare)
         changed, state.replay = self._behind.take(now, self._events, self._settle, everything=self._write_all)
-        self._customers.pack(now, self._is_needed, self._prepare)
         rows += changed
         self._write_all = False
         state.accounting = dict(self.accounting)

@@ -4,7 +4,8 @@ The source is a log already and the fold is deterministic, so a customer's row n
 producing one costs about as much as folding an event. Changed rows are collected up to a *boundary*, an offset with the partition's
 time as of then, and written a few with each drain, each as it is by then. When the last of them is written, a restore folds again
 from that boundary only; a row written later than the boundary names the offset it is of, and what lies before is skipped for that
-customer. While little happens, everything that changed is written with each drain, and nothing has to be folded again.
+customer. While little happens, everything that changed is written with each drain, and nothing has to be folded again. Who changed and is
+packed is written then, of that moment (`customers.py`).
 
 In the same transaction as a boundary moves on, the rows of customers forgotten before it are deleted: one left behind would be of a
 moment that is not folded again. The moves of the idle clock since the boundary are rows too, because they influence the fold and
@@ -57,6 +58,7 @@ class WriteBehind:
         self._boundary: Boundary | None = None
         self._events = 0  # since the boundary
         self._writing: dict[bytes, None] = {}  # what changed before the boundary
+        self._packed: Rows = []  # of customers packed since the last drain
         self._began: Boundary | None = None  # where that began to change
         self._pace = 0.0  # rows to write per event, for the writing to take half of the time until the next boundary
         self._gone: dict[bytes, None] = {}
@@ -94,7 +96,17 @@ class WriteBehind:
     @property
     def size_bytes(self) -> int:
         """Of the rows that the next drain writes, about."""
-        return min(len(self._customers.changed) + len(self._writing), self._rows_per_drain) * _ROW_SIZE_BYTES
+        changed = min(len(self._customers.changed) + len(self._writing), self._rows_per_drain)
+        return (changed + len(self._packed)) * _ROW_SIZE_BYTES
+
+    def pack(self, now: Boundary, is_needed: Callable[[Customer], bool], prepare: Callable[[Customer], None]) -> None:
+        """Pack some customers if too many are in use (`Customers.pack`)."""
+        for key, row in self._customers.pack(now, is_needed, prepare):
+            self._packed.append((ROW_PREFIX + key, row))
+            if key in self._writing:
+                del self._writing[key]
+            else:
+                del self._customers.changed[key]
 
     def take(self, now: Boundary, events: int, settle: Callable[[Customer], None], *, everything: bool) -> tuple[Rows, Boundary | None]:
         """The rows to write with a drain that brought so many events, and from where to fold again, None if all rows are of now.
@@ -106,7 +118,7 @@ class WriteBehind:
         if everything or is_time or not self._customers.changed:
             self._move_boundary(now)
         count = len(self._writing) if everything else max(self._rows_per_drain, int(self._pace * events) + 1)
-        rows: Rows = []
+        rows, self._packed = self._packed, []
         self._write(count, now, rows, settle)
         if not self._writing:
             self._delete_gone(rows)
@@ -125,7 +137,8 @@ class WriteBehind:
         if not self._writing:
             self._began = self._boundary
         # `popitem` takes the last: who changed longest ago is written first, and who changed last may be packed by the time, as written.
-        self._writing.update(dict.fromkeys(reversed(self._customers.begin_boundary())))
+        self._writing.update(dict.fromkeys(reversed(self._customers.changed)))
+        self._customers.changed = {}
         self._gone_before.update(self._gone)
         self._gone = {}
         self._boundary = now

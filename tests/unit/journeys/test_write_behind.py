@@ -241,16 +241,37 @@ def test_twice_too_many_customers_in_use_are_packed_though_events_may_come_befor
     assert run.total("COMPLETED") == 1
 
 
-def test_a_changed_customer_is_packed_and_its_row_written_when_it_is_its_turn() -> None:
-    run = Run(HASTY, Behind(1, 100, customers_in_use=0))
+def test_who_changed_is_written_when_packed() -> None:
+    run = Run(HASTY, Behind(1, 100, customers_in_use=1))
     run.process([visit(i, f"c{i}", i) for i in range(4)] + [visit(4, "d", 100)])
     run.drain()
-    assert in_use(run) == set()
-    assert rows_of(run) == set(), "written later"
-    for i in range(6):
-        run.process([visit(5 + i, "d", 101 + i, "checkout.step_viewed")])
+    assert in_use(run) == {b"d"}
+    assert rows_of(run) == {b"cc0", b"cc1", b"cc2", b"cc3"}, "d is written later"
+    assert replay_of(run) == 0
+    run.process([visit(5 + i, "d", 101 + i, "checkout.step_viewed") for i in range(4)])
+    run.drain()
+    assert {run.writes[key] for key in rows_of(run)} == {1}, "those who are packed have not changed since"
+    before = run.rows
+    run.crash()
+    assert run.rows == before
+
+
+def test_who_waits_to_be_written_is_so_when_packed_and_then_no_more() -> None:
+    run = Run(HASTY, Behind(rows_per_drain=1, replay_events=100, customers_in_use=3))
+    run.process([visit(i, f"c{i}", i) for i in range(3)])
+    run.drain()
+    run.process([visit(3, "c0", 3, "checkout.step_viewed")])
+    run.drain()
+    assert len(rows_of(run)) == 1, "there was time, for one"
+    run.process([visit(4, "c1", 50, "checkout.step_viewed"), *(visit(5 + i, f"d{i}", 200 + i) for i in range(3))])
+    run.drain()
+    assert in_use(run) == {b"d0", b"d1", b"d2"}
+    assert run.writes.keys() >= {b"cc0", b"cc1", b"cc2"}
+    assert replay_of(run) == 4, "what is folded again are those in use"
+    for i in range(3):
+        run.process([visit(8 + i, "d0", 210 + i, "checkout.step_viewed")])
         run.drain()
-    assert rows_of(run) >= {b"cc0", b"cc1", b"cc2", b"cc3"}
+    assert [run.writes[b"c" + key] for key in (b"c0", b"c1", b"c2")] == [1, 1, 1]
     before = run.rows
     run.crash()
     assert run.rows == before
@@ -310,12 +331,10 @@ def test_too_many_customers_are_packed_between_drains_too() -> None:
 
 
 def test_a_row_ahead_of_the_boundary_is_not_packed_as_of_an_earlier_moment_while_folding_again() -> None:
-    run = Run(HASTY, Behind(rows_per_drain=1, replay_events=1000, customers_in_use=0))
+    run = Run(HASTY, Behind(rows_per_drain=1, replay_events=1000, customers_in_use=1))
     run.process([visit(0, "a", 0), visit(1, "b", 100), visit(2, "a", 400, "payment.failed"), visit(3, "d", 600, "page.viewed")])
     run.drain()
-    run.process([visit(4, "d", 601, "page.viewed")])
-    run.drain()
-    assert rows_of(run) == {b"ca"}
+    assert rows_of(run) == {b"ca", b"cb"}
     assert replay_of(run) == 0
     before = run.rows
     run.crash()
