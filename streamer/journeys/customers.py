@@ -13,7 +13,7 @@ from typing import Final, final
 
 from streamer.journeys.customer import Customer
 from streamer.journeys.row import Boundary, decode_head
-from streamer.journeys.state import NEVER
+from streamer.journeys.state import NEVER, State
 from streamer.journeys.timers import split_time, time_bytes
 
 # How many customers that may be needed again soon are looked at in vain before packing waits for the next time: so many, and of those that
@@ -54,6 +54,13 @@ class Customers:
             queued, row = split_time(found)
             customer = Customer.of_row(key, row)
             customer.queued = queued
+        self.add(customer)
+        return customer
+
+    def begin(self, key: bytes, born: int, revision: int) -> Customer:
+        """Someone of whom nothing is known, in use."""
+        customer = Customer(key, born, revision)
+        customer.state = State()
         self.add(customer)
         return customer
 

@@ -104,11 +104,11 @@ class Fold:
         sink.event, sink.anonymous, sink.levels = event, state.refused, 0
         if self._steps is not None:
             self._steps.moved = False
-        if event.late_completion:
-            self._complete_late(state, plan, event, sink)
+        if event.late_completion or event.late_consent:
+            self._apply_late(state, plan, event, sink)
             return True
         if event.analytics_consent is not None:
-            self._consent(state, event, sink)
+            self._consent(state, event, event.time, sink)
             sink.anonymous = state.refused
         if sink.counting:
             self.count_touchpoint(event, plan, sink)
@@ -260,14 +260,36 @@ class Fold:
             instance.found_tenths += signals.found_tenths
             self.episodes.journey(state, instance, event.time, sink)
 
-    def _consent(self, state: State, event: Touchpoint, sink: Sink) -> None:
-        state.refused = not event.analytics_consent
+    def _consent(self, state: State, event: Touchpoint, happened_ms: int, sink: Sink) -> None:
+        """What was told of consent last counts, by when it was so: what is heard of late may have been overtaken."""
+        if happened_ms < state.consent_at:
+            return
+        state.consent_at, state.refused = happened_ms, not event.analytics_consent
         if state.refused:
             self.episodes.end_all(state, event.time, sink)
 
-    def late_completion(self, state: State, event: Touchpoint) -> bool:
-        """True if the event, though late, ends an abandoned and still recoverable instance."""
-        return bool(self._completed_late(state, self._plans.of(event), event, event.time))
+    def take_late(self, state: State, event: Touchpoint, clock_ms: int) -> list[str]:
+        """Make an event that came late one that counts at the clock, if it ends an abandoned and still recoverable instance, or tells of
+        consent what is not known yet; says which, as notes.
+        """
+        found, happened = [], event.time
+        if self._completed_late(state, self._plans.of(event), event, happened):
+            event.late_completion = happened
+            found.append("late_recoveries")
+        if event.analytics_consent is not None and _is_news(state, event, clock_ms):
+            event.late_consent = happened
+            found.append("late_consents")
+        if found:
+            event.time = clock_ms
+        return found
+
+    def _apply_late(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
+        """Of what came late counts only that it tells of consent or completes something, from the clock on."""
+        if event.late_consent:
+            self._consent(state, event, event.late_consent, sink)
+            sink.anonymous = state.refused
+        if event.late_completion:
+            self._complete_late(state, plan, event, sink)
 
     def _completed_late(self, state: State, plan: Plan, event: Touchpoint, happened_ms: int) -> list[Instance]:
         """What it completes; nothing that began after it, such as the next checkout with the same cart."""
@@ -374,3 +396,10 @@ class Fold:
         for key, episode in list(state.episodes.items()):
             if not episode.firing and episode.wakes_at <= due:
                 self.episodes.wake(state, key, episode, due, sink)
+
+
+def _is_news(state: State, event: Touchpoint, clock_ms: int) -> bool:
+    """Whether what it tells of consent is newer than what is known, or will be until the clock reaches what is."""
+    if event.time == state.consent_at:
+        return state.refused == event.analytics_consent
+    return event.time > state.consent_at or state.consent_at > clock_ms

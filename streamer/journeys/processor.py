@@ -26,7 +26,7 @@ from streamer.journeys.position import Position
 from streamer.journeys.restoring import load
 from streamer.journeys.routing import Router
 from streamer.journeys.sinks import Live
-from streamer.journeys.state import NEVER, Episode, State
+from streamer.journeys.state import NEVER, Episode
 from streamer.journeys.timers import Timers
 from streamer.journeys.write_behind import BEHIND, Behind, WriteBehind
 from streamer.processor import MARKER_KEY, Drained, InForce, Pending, Record
@@ -286,9 +286,7 @@ class JourneysProcessor:
         if customer is None:
             if late:
                 return self._late(record, event, None)
-            customer = Customer(key, event.offset, self._definitions.revision)
-            customer.state = State()
-            self._customers.add(customer)
+            customer = self._customers.begin(key, event.offset, self._definitions.revision)
         if not late and customer.has(event, watermark):
             self._count["duplicate"] += 1
             return 0
@@ -344,15 +342,18 @@ class JourneysProcessor:
             self._quiet.push(customer.quiet_at, customer.key)
 
     def _late(self, record: Record, event: Touchpoint, customer: Customer | None) -> int:
-        """Too late to change a pane. But nobody is to be chased for something they bought: a completion still ends its alert."""
+        """Too late to change a pane. But nobody is to be chased who has bought, or asked not to be: that counts from now on."""
         self._count["late"] += 1
         self._outbox.put_aside(topics.LATE, record, [("reason", b"late")])
         clock = self._at.clock
+        if customer is None and event.analytics_consent is False:
+            customer = self._customers.begin(record.key or b"", event.offset, self._definitions.revision)
         if customer is None or clock < customer.base_time:
             return 0
-        if self._fold.late_completion(customer.live(self._fold, clock), event):
-            event.late_completion, event.time = event.time, clock
-            self._sink.note("late_recoveries")
+        found = self._fold.take_late(customer.live(self._fold, clock), event, clock)
+        for kind in found:
+            self._sink.note(kind)
+        if found:
             self._apply(customer, event, record.timestamp, self._at.high - self._lateness)
         return 0
 

@@ -10,8 +10,8 @@ import msgspec
 # 5: a retained event its account, what chapters keep the events that are evidence. 6: bytes are events kept as
 # evidence, cells, and what each chapter keeps. 7: resolutions are remembered by an issue's id, too. 8: an instance has the effort that
 # chapters have found. 9: a late completion has when it happened in place of a mark, and a case
-# may have its changes of owner as evidence.
-ROW_SCHEMA: Final = 9
+# may have its changes of owner as evidence. 10: a state has since when its consent is as it is.
+ROW_SCHEMA: Final = 10
 
 
 class Emitted(msgspec.Struct, array_like=True):

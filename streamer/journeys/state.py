@@ -264,9 +264,13 @@ class Kept:
 @final
 @mypyc_attr(acyclic=True)
 class State:
-    """The folded state of one customer. fired: the latest deadline that has fired; kept: by chapter."""
+    """The folded state of one customer. fired: the latest deadline that has fired; kept: by chapter; consent_at: when what was last told of
+    consent to analytics was so, whenever that was heard.
+    """
 
-    __slots__ = ("cases", "episodes", "fired", "instances", "issues", "kept", "pruned", "refused", "repeats", "resolved")
+    __slots__ = (
+        "cases", "consent_at", "episodes", "fired", "instances", "issues", "kept", "pruned", "refused", "repeats", "resolved",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -287,7 +291,7 @@ class State:
         self.kept = {} if kept is None else kept
         self.fired = 0
         self.refused = False
-        self.pruned = 0
+        self.pruned = self.consent_at = 0
 
     @property
     def idle(self) -> bool:
@@ -302,7 +306,7 @@ class State:
             [one.packed() for one in self.instances], {key: one.packed() for key, one in self.issues.items()},
             {key: one.packed() for key, one in self.cases.items()}, self.resolved, self.repeats,
             {key: one.packed() for key, one in self.episodes.items()}, self.fired, self.refused, self.pruned,
-            {key: one.packed() for key, one in self.kept.items()},
+            {key: one.packed() for key, one in self.kept.items()}, self.consent_at,
         )  # fmt: skip
 
 
@@ -324,7 +328,7 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
         "waiting", "fired",
     ),
     Kept: ("due", "data", "causes", "cause_count"),
-    State: ("instances", "issues", "cases", "resolved", "repeats", "episodes", "fired", "refused", "pruned", "kept"),
+    State: ("instances", "issues", "cases", "resolved", "repeats", "episodes", "fired", "refused", "pruned", "kept", "consent_at"),
 }  # fmt: skip
 
 # The values of a packed structure, perhaps of an older schema, which has fewer. A list, as they are decoded: the compiled copy takes a
@@ -335,7 +339,7 @@ _INSTANCE_ADDED: Final[Row] = [0, "", 0, 0, 0, 0, 0, 0, "", [], 0, 0, -1, 0, 0]
 _ISSUE_ADDED: Final[Row] = ["", "", "", 0, 0, 0, 0, 0, 0, 0, 0, None, False, [], 0, []]
 _CASE_ADDED: Final[Row] = ["", 0, 0, [], 0]
 _EPISODE_ADDED: Final[Row] = [{}, [], 0, "", False, []]
-_STATE_ADDED: Final[Row] = [[], {}, {}, {}, [], {}, 0, False, 0, {}]
+_STATE_ADDED: Final[Row] = [[], {}, {}, {}, [], {}, 0, False, 0, {}, 0]
 
 
 def state_of(packed: Row, cell_of: CellOf) -> State:
@@ -355,7 +359,7 @@ def state_of(packed: Row, cell_of: CellOf) -> State:
     for key, one in kept.items():
         kept[key] = _kept_of(one)
     state = State([_instance_of(one, cell_of) for one in row[0]], issues, cases, row[3], row[4], episodes, kept)
-    state.fired, state.refused, state.pruned = row[6], row[7], row[8]
+    state.fired, state.refused, state.pruned, state.consent_at = row[6], row[7], row[8], row[10]
     return state
 
 

@@ -87,6 +87,7 @@ class Touchpoint:
     details: Details | None = None
     account_id: str = ""
     due_ms: int | None = None  # by when its case is to be done
+    late_consent: int = 0  # as `late_completion`, of one that tells of consent late
 
     def __init__(self, time: int, offset: int, id_: str, source: str, type_: str, channel: str) -> None:
         self.time = time
@@ -105,6 +106,7 @@ class Touchpoint:
             self.resolved, self.team, self.partner, self.owner, self.initiator, self.from_team, self.to_team, self.handoff_kind,
             self.context_passed, self.currency, self.revenue_minor, self.friction_kind, self.friction_code, self.field,
             self.analytics_consent, self.late_completion, self.value_level, self.details, self.account_id, self.due_ms,
+            self.late_consent,
         )  # fmt: skip
 
     def __eq__(self, other: object) -> bool:
@@ -121,7 +123,7 @@ FIELDS: Final = (
     "journey", "journey_id", "session_id", "checkout_id", "order_id", "cart_id", "issue_id", "case_id", "contact_id", "reason", "severity",
     "resolved", "team", "partner", "owner", "initiator", "from_team", "to_team", "handoff_kind", "context_passed", "currency",
     "revenue_minor", "friction_kind", "friction_code", "field", "analytics_consent", "late_completion", "value_level", "details",
-    "account_id", "due_ms",
+    "account_id", "due_ms", "late_consent",
 )  # fmt: skip
 # The names of the packed form of row schema 1, a map without defaults.
 _SHORT: Final = dict(zip(
@@ -154,7 +156,7 @@ def touchpoint_of(packed: Sequence[Any] | dict[str, Any]) -> Touchpoint:
     one.value_level = row[40]
     if row[41] is not None:
         one.details = msgspec.convert(row[41], Details)
-    one.account_id, one.due_ms = row[42], row[43]
+    one.account_id, one.due_ms, one.late_consent = row[42], row[43], row[44]
     return one
 
 

@@ -146,5 +146,7 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, 
         ),
         {rule.id: holdings(rule, fetched) for rule in known},
         {rule.id: spells(rule, definitions.timezone, fetched) for rule in known},
-        frozenset(key for (key,) in fetched("SELECT DISTINCT key FROM events WHERE NOT analytics")),
+        frozenset(
+            key for (key,) in fetched("SELECT key FROM events WHERE NOT analytics UNION SELECT key FROM late_events WHERE NOT analytics")
+        ),
     )

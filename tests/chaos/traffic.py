@@ -80,7 +80,7 @@ class Customer:
         event["time"] = now_ms - (0 if draw < 0.7 else random.randint(0, 3_000) if draw < 0.9 else random.randint(3_000, 10_000))
         if draw > 0.98:  # beyond the lateness, and nothing that could end an alert
             event |= {"type": "page.viewed", "time": now_ms - random.randint(50_000, 80_000)}
-        if random.random() < 0.01:
+        elif random.random() < 0.01:
             event["analytics_consent"] = random.random() < 0.5
         return event
 

@@ -38,11 +38,24 @@ FROM switches now
 WHERE switch_burst > 0 AND before.t > now.t - switch_within
 GROUP BY ALL;
 
--- From a refusal of analytics until a consent no personal alert fires.
-CREATE TABLE consents AS SELECT key, place, analytics FROM events WHERE analytics IS NOT NULL;
+-- From a refusal of analytics until a consent no personal alert fires. One that is told late counts from the clock on, unless what is known
+-- by then was said after it; it comes after the events of its moment that came before it.
+CREATE TABLE consents AS
+SELECT key, off, t AS happened, analytics, t, place::DOUBLE AS place FROM events WHERE analytics IS NOT NULL
+UNION ALL
+SELECT late.*, 0.5 + (SELECT count(*) FROM events WHERE events.key = late.key AND (events.t, events.off) < (late.t, late.off))
+FROM (
+    SELECT key, off, t AS happened, analytics, greatest(high, idle.clock) AS t
+    FROM late_events
+        ASOF LEFT JOIN (SELECT part, after, max(clock) AS clock FROM idle_clocks GROUP BY ALL) idle
+            ON idle.part = late_events.part AND idle.after < late_events.off
+    WHERE analytics IS NOT NULL
+) late;
 
-CREATE MACRO refuses(who, until) AS
-    coalesce((SELECT arg_max(NOT analytics, place) FROM consents WHERE consents.key = who AND consents.place <= until), false);
+CREATE MACRO refuses(who, moment, until) AS coalesce((
+    SELECT arg_max(NOT analytics, (happened, off)) FROM consents
+    WHERE consents.key = who AND (consents.place <= until OR consents.t < moment)
+), false);
 
 -- An issue after each of its events (and each ping-pong that adds to it), until the next; ends: when it does, if nothing comes.
 CREATE TABLE issue_moments AS
@@ -70,7 +83,7 @@ SELECT now.key, touched.issue, now.t, touched.place,
     coalesce(last_value(nullif(CASE WHEN moved IS NOT NULL THEN now.severity END, '') IGNORE NULLS) OVER so_far, '') AS severity,
     coalesce(first_value(nullif(CASE WHEN moved IS NOT NULL THEN now.reason END, '') IGNORE NULLS) OVER so_far, '') AS reason,
     begun.channel, begun.platform, begun.segment, begun.region,
-    refuses(now.key, touched.place) AS refused,
+    refuses(now.key, now.t, touched.place) AS refused,
     CASE WHEN scope = 'issue' THEN coalesce(nullif(begun.issue_id, ''), nullif(begun.case_id, ''), begun.reason)
          WHEN scope = 'customer' THEN ''
          ELSE (SELECT any_value(subject) FROM subjects WHERE subjects.event = touched.issue) END AS name
@@ -191,7 +204,7 @@ SELECT m.key, m.t, m.place, m.phase, m.looked_at, first_looks,
     coalesce(overdue_shipments, 0) AS overdue_shipments, coalesce(contact_overdue, false) AS contact_overdue,
     coalesce(sacrifice_index, 0) AS sacrifice_index, coalesce(preferences_stated, 0) AS preferences_stated,
     patterns,
-    refuses(m.key, m.place) AS refused
+    refuses(m.key, m.t, m.place) AS refused
 FROM moments m
     LEFT JOIN (
         SELECT m.key, m.t, m.place, m.phase, sum(contacts) AS contacts, sum(channel_switches) AS channel_switches,
@@ -278,7 +291,7 @@ SELECT b.key, journeys.journey, i.instance, b.t, b.place,
     coalesce(last_value(b.step IGNORE NULLS) OVER so_far, '') AS step,
     begun.channel, begun.platform, begun.segment, begun.region,
     coalesce(of_customer.contacts, 0) AS customer_contacts, coalesce(of_customer.channel_switches, 0) AS customer_switches,
-    refuses(b.key, b.place) AS refused,
+    refuses(b.key, b.t, b.place) AS refused,
     role IN ('complete', 'fail', 'linked', 'late completion') AS ends_it, b.phase NOT IN (2, 4) AS by_event, b.phase IN (3, 4) AS of_issues,
     b.phase = 0 AND NOT begins AS own, row_number() OVER so_far AS nth
 FROM befell b

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from streamer.alerts.times import rfc3339
 from streamer.definitions import default_text
-from tests.journeys_support import Story
+from tests.journeys_support import BASE_MS, SECOND, Story
 
 ABANDONED = 1800
 
@@ -89,3 +94,105 @@ def test_who_refused_is_not_forgotten_while_silent() -> None:
     story.event("case.reopened", 400 * 86_400, case_id="q1")
     story.event("case.reopened", 400 * 86_400, case_id="q1")
     assert story.states == []
+
+
+HOURS_LATER = 20_000
+
+
+def told_late(story: Story, happened: float, **fields: Any) -> None:
+    """A statement that comes long after it was made, when time has moved on."""
+    story.customer, before = "c-2", story.customer
+    story.event("page.viewed", HOURS_LATER)
+    story.customer = before
+    story.event("consent.changed", happened, delay=HOURS_LATER - happened, **fields)
+
+
+def test_a_refusal_told_late_counts_from_then_on() -> None:
+    story = Story(default_text())
+    story.event("case.reopened", 0, case_id="q1")
+    told_late(story, 5, analytics_consent=False)
+    assert story.run.processor.accounting["late"] == story.run.processor.accounting["late_consents"] == 1
+    told = len(story.states)
+    for at in range(3):
+        story.event("case.reopened", HOURS_LATER + 10 + at, case_id="q1")
+    assert story.states[told:] == []
+    assert story.run.total("REPEAT_CONTACTS") == 4, "counters go on"
+
+
+def test_a_refusal_told_late_resolves_what_is_in_force_at_the_clock() -> None:
+    story = Story(default_text())
+    for at in range(3):
+        story.event("case.reopened", 10 + at, case_id="q1")
+    assert "repeated-contacts" in {alert.rule.id for alert in story.run.in_force}
+    told_late(story, 5, analytics_consent=False)
+    assert story.run.in_force == []
+    assert "retracted" not in story.states
+    assert story.run.alerts[-1].event_time == rfc3339(BASE_MS + HOURS_LATER * SECOND), "nothing is taken back: it was true when it was told"
+
+
+def test_a_refusal_told_late_of_somebody_not_known_counts_also_after_a_restart() -> None:
+    story = Story(default_text())
+    told_late(story, 5, analytics_consent=False)
+    story.restart()
+    for at in range(3):
+        story.event("case.reopened", HOURS_LATER + 10 + at, case_id="q1")
+    assert story.states == []
+
+
+def test_a_consent_told_late_of_somebody_not_known_keeps_nobody() -> None:
+    story = Story(default_text())
+    told_late(story, 5, analytics_consent=True)
+    assert story.customer.encode() not in story.run.processor.rows()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_was_said_last_counts_whatever_is_told_last(*, restart: bool) -> None:
+    story = Story(default_text())
+    story.event("contact.started", 0, case_id="q1")
+    story.event("consent.changed", 100, analytics_consent=True)
+    told_late(story, 50, analytics_consent=False)
+    assert "late_consents" not in story.run.processor.accounting, "he has changed his mind since"
+    told_late(story, 150, analytics_consent=False)
+    told_late(story, 120, analytics_consent=True)
+    if restart:
+        story.restart()
+    for at in range(3):
+        story.event("case.reopened", HOURS_LATER + 10 + at, case_id="q1")
+    assert story.states == []
+    assert story.run.processor.accounting["late_consents"] == 1
+
+
+def test_a_statement_within_the_lateness_that_was_made_after_one_told_late_overtakes_it() -> None:
+    story = Story(default_text())
+    story.event("case.reopened", 0, case_id="q1")
+    told_late(story, 5, analytics_consent=False)
+    story.event("consent.changed", HOURS_LATER - 600, delay=600, analytics_consent=True)
+    for at in range(3):
+        story.event("case.reopened", HOURS_LATER + 10 + at, case_id="q1")
+    assert "repeated-contacts" in {alert.rule.id for alert in story.run.in_force}
+
+
+def test_a_late_completion_that_also_refuses_does_both() -> None:
+    story = with_alert()
+    story.customer, before = "c-2", story.customer
+    story.event("page.viewed", 5000)
+    story.customer = before
+    story.event("order.completed", 60, delay=4940, checkout_id="k1", analytics_consent=False)
+    assert story.run.total("RECOVERED") == 1
+    assert story.states == ["firing", "resolved"]
+    assert {kind: n for kind, n in story.run.processor.accounting.items() if kind.startswith("late_")} == {
+        "late_consents": 1, "late_recoveries": 1,
+    }  # fmt: skip
+
+
+def test_a_late_statement_leaves_alone_what_it_would_have_completed_in_time() -> None:
+    """Only what is abandoned when it comes is recovered; it is kept for what it says of consent."""
+    story = Story(default_text())
+    story.event("checkout.started", 4000, checkout_id="k1")
+    story.customer = "c-2"
+    story.event("page.viewed", 5000)
+    story.customer = "c-1"
+    story.event("order.completed", 4010, delay=990, checkout_id="k1", analytics_consent=False)
+    assert story.run.total("COMPLETED") == 0
+    story.clock(4000 + ABANDONED)
+    assert story.run.total("ABANDONED") == 1

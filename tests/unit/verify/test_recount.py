@@ -98,7 +98,7 @@ SIGNALS = [
             "THEN false END IGNORE NULLS) OVER so_far, false)",
             "any-abandoned",
         ),
-        ("arg_max(NOT analytics, place)", "arg_max(true, place)", "all-of-issues"),
+        ("arg_max(NOT analytics, (happened, off))", "arg_max(true, (happened, off))", "all-of-issues"),
     ],
     [
         ("r.t + repeat_within + (m.phase < 2)::INT >= m.t", "r.t + repeat_within > m.t", "repeats"),

@@ -17,7 +17,7 @@ from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import Recount, recount, statements
 from tests.chapters.support import SLICES, history, side_by_side, told
 from tests.chapters.test_every_chapter import HISTORIES
-from tests.journeys_support import HOUR, MINUTE
+from tests.journeys_support import BASE_MS, HOUR, MINUTE
 from tests.verify_support import counted
 
 if TYPE_CHECKING:
@@ -238,6 +238,56 @@ def test_who_consents_again_is_told_of_at_any_moment_but_only_of_what_holds_then
     assert case.differing(case.counts._replace(told=[forged]))["watch-preferences_stated"].mismatches == 1
     too_late = firing._replace(holding=firing.holding._replace(time_ms=log[0].timestamp + HOUR + 1))
     assert case.differing(case.counts._replace(told=[too_late]))["watch-preferences_stated"].mismatches == 1
+
+
+REFUSES = {"consent": {"categories": {"analytics": False}}}
+CONSENTS = {"consent": {"categories": {"analytics": True}}}
+
+
+@pytest.mark.parametrize(
+    ("said", "looked_at"),
+    [
+        ([], [0, 120, 180]),
+        ([(1, 0.5, REFUSES)], [0, 180]),
+        ([(1, 0.5, REFUSES), (2, 0.25, CONSENTS)], [0, 180]),
+        ([(1, 0.5, REFUSES), (2, 0.75, CONSENTS)], [0, 120, 180]),
+        ([(0.7, 0.7, CONSENTS), (1, 0.5, REFUSES)], [0, 120, 180]),
+        ([(2, 0.5, REFUSES), (119, 119, CONSENTS)], [0, 120, 180]),
+    ],
+)
+def test_a_refusal_told_late_counts_from_then_on_unless_what_was_said_after_it_is_known(
+    said: list[tuple[float, float, dict[str, Any]]], looked_at: list[int]
+) -> None:
+    """said: (minute of the clock at which it is told, when it was so, what); at 61 minutes the watermark has passed both."""
+    stated = {"preference": {"distance": 1}}
+    happened: list[tuple[float, float, str, dict[str, Any]]] = [
+        (at, at, "preference.stated", {**stated, **(CONSENTS if at == 180 else {})}) for at in (0, 120, 180)
+    ]
+    happened.append((60, 60, "page.viewed", {}))
+    happened += [(told_at if told_at == so_at else 60 + told_at, so_at, "consent.changed", what) for told_at, so_at, what in said]
+    happened.sort(key=lambda one: one[0])
+    times = told(*((so_at, kind, fields) for _, so_at, kind, fields in happened))
+    log = [one._replace(timestamp=BASE_MS + round(at * MINUTE)) for (at, *_), one in zip(happened, times, strict=True)]
+    case = case_of(f'{SLICES}[value]\nsacrifice_within = "1d"\n{watching(["preferences_stated"])}', [log])
+    known = case.recounted.holdings["watch-preferences_stated"]
+    assert {0, 120, 180}.intersection((one.time_ms - BASE_MS) // MINUTE for one in known if one.looked_at) == {*looked_at}
+    assert case.differing() == {}
+    fired = [one.holding.time_ms for one in case.counts.told if one.state in ("firing", "amended")]
+    assert [(time_ms - BASE_MS) // MINUTE for time_ms in fired] == looked_at
+
+
+def test_a_refusal_told_late_counts_at_a_deadline_before_the_next_event() -> None:
+    stated = {"preference": {"distance": 1}}
+    log = told(
+        (0, "preference.stated", stated), (30, "preference.stated", stated), (45, "page.viewed", {}), (0.5, "consent.changed", REFUSES)
+    )
+    log[-1] = log[-1]._replace(timestamp=log[-2].timestamp)
+    once = '\n[[rule]]\nid = "once"\non = "customer"\nwhen = "preferences_stated == 1"\n'
+    case = case_of(f'{SLICES}[value]\nsacrifice_within = "1h"\n{once}', [log])
+    known = {(one.time_ms - BASE_MS) // MINUTE: one.looked_at for one in case.recounted.holdings["once"]}
+    assert known == {0: True, 60: False}, "at 60 minutes the first one is forgotten"
+    assert [one.state for one in case.counts.told] == ["firing"], "and nothing since the refusal"
+    assert case.differing() == {}
 
 
 def test_a_client_may_call_its_signal_what_the_recount_calls_its_facts() -> None:
