@@ -86,8 +86,11 @@ def _last_known(before: CustomerState, key: str, told: Emitted) -> Episode:
     return episode
 
 
-def tell(customer: Customer, transition: Transition, *, draft: bool) -> Emitted:
-    """Note that a transition goes out, or would but for the rule being a draft when it fired; `n` and `transitions` number it."""
+def tell(customer: Customer, transition: Transition, rule: Rule | None) -> Emitted:
+    """Note that a transition goes out, or would but for the rule being a draft when it fired; `n` and `transitions` number it.
+
+    rule: None of one that nobody knows any more.
+    """
     episode = transition.episode
     told = customer.emitted.get(transition.episode_key)
     n = told.n if told is not None and transition.state in ("resolved", "retracted") else episode.n
@@ -102,8 +105,8 @@ def tell(customer: Customer, transition: Transition, *, draft: bool) -> Emitted:
         over = [key for key, kept in customer.emitted.items() if not kept.in_force and kept is not told]
         for key in over[: EMITTED_MAX // 4]:
             del customer.emitted[key]
-    if transition.state == "firing":
-        told.muted = draft
+    if transition.state == "firing" and rule is not None:
+        told.muted, told.severity = rule.mode == "draft", rule.severity
     told.transitions += 1
     told.taken_back = transition.state == "retracted"
     told.in_force = transition.state in ("firing", "amended")
@@ -127,7 +130,7 @@ def alert_of(
         fingerprint=fingerprint,
         schema_version=SCHEMA_VERSION,
         state=transition.state,
-        severity=rule.severity,
+        severity=told.severity or rule.severity,
         rule=RuleRef(id=rule.id, version=rule.version, text=rule.when),
         entity=Entity(
             canonical_id=canonical_id,

@@ -458,7 +458,7 @@ class JourneysProcessor:
         newest_first = (self._folds[revision].episodes.rules for revision in sorted(self._folds, reverse=True))
         rule = next((rules[transition.episode.rule] for rules in newest_first if transition.episode.rule in rules), None)
         assert customer is not None  # noqa: S101  transitions come out of a customer's fold only
-        told = notices.tell(customer, transition, draft=rule is not None and rule.rule.mode == "draft")
+        told = notices.tell(customer, transition, rule.rule if rule is not None else None)
         if rule is None:
             return
         if told.muted:

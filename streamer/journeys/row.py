@@ -10,7 +10,8 @@ import msgspec
 # 5: a retained event its account, what chapters keep the events that are evidence. 6: bytes are events kept as
 # evidence, cells, and what each chapter keeps. 7: resolutions are remembered by an issue's id, too. 8: an instance has the effort that
 # chapters have found. 9: a late completion has when it happened in place of a mark, and a case
-# may have its changes of owner as evidence. 10: a state has since when its consent is as it is.
+# may have its changes of owner as evidence. 10: a state has since when its consent is as it is, what was told its
+# severity.
 ROW_SCHEMA: Final = 10
 
 
@@ -18,7 +19,8 @@ class Emitted(msgspec.Struct, array_like=True):
     """What consumers were told of one episode: how many transitions, whether it is in force, and the numbers told last.
 
     taken_back: it was retracted. muted: nobody was told after all, because the rule was a draft when it fired. newest: the greatest number
-    of any episode told under the same key; highest: the most transitions of any.
+    of any episode told under the same key; highest: the most transitions of any. severity: the rule's when it fired; "": an older row does
+    not say.
     """
 
     n: int
@@ -29,6 +31,7 @@ class Emitted(msgspec.Struct, array_like=True):
     highest: int = 0
     taken_back: bool = False
     muted: bool = False
+    severity: str = ""
 
 
 class Row(msgspec.Struct, array_like=True):

@@ -286,7 +286,7 @@ class Decisions:
             if episode.due is not None and episode.due != before[-1]:
                 heappush(self._timers, (episode.due, case.index))
         if transition is not None and transition.state == "firing":
-            episode.muted = plan.untold
+            episode.muted, episode.severity = plan.untold, plan.rule.severity
         if plan.rule.group_by is not None:
             group = self._groups[plan.index, groups.values_of(case)]
             if transition is not None or group.is_of_another_mode:

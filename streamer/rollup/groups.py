@@ -60,7 +60,7 @@ class Group:
         episode.status, episode.transitions = "firing", 1
         episode.firings += 1
         episode.fired = tick
-        episode.muted = self.is_draft
+        episode.muted, episode.severity = self.is_draft, self.plan.rule.severity
         return Transition("firing", "")
 
 

@@ -99,7 +99,7 @@ def _alert(
         fingerprint=fingerprint,
         schema_version=alert.SCHEMA_VERSION,
         state=state,
-        severity=rule.severity,
+        severity=episode.severity or rule.severity,
         rule=alert.RuleRef(id=rule.id, version=rule.version, text=rule.when),
         entity=alert.Entity(account_id=account) if account else None,
         slice=None if account else dict(labels),

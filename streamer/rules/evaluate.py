@@ -56,7 +56,8 @@ class Episode(msgspec.Struct, array_like=True):
     since: tick the condition began to hold (pending). clean: clean evaluations so far. starved_since: tick from which the
     longest window's sample has been too small. firings, transitions: counted for the ids of alerts. due: the next tick at
     which time alone may change the state. muted: nobody was told that it fires. fired: tick at which it last began to fire.
-    latest: the ticks of its latest firings, of a rule that has a daily maximum.
+    latest: the ticks of its latest firings, of a rule that has a daily maximum. severity: the rule's when it fired; "": an older row does
+    not say.
     """
 
     status: Status = "insufficient"
@@ -69,6 +70,7 @@ class Episode(msgspec.Struct, array_like=True):
     muted: bool = False
     fired: int = 0
     latest: list[int] = []
+    severity: str = ""
 
 
 class Transition(NamedTuple):

@@ -146,6 +146,21 @@ def test_told_and_untold_do_not_mix_when_a_rule_changes_its_mode(before: str, af
     assert [state for state, _ in told(story)] == states
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_an_alert_keeps_the_severity_it_fired_with_until_it_ends(*, restart: bool) -> None:
+    story = ruled("customer", "contacts >= 1", 'severity = "critical"')
+    story.event("contact.started", 0, reason="bill")
+    story.run.upgrade(raised(BARE) + RULE.format(on="customer", when="contacts >= 1", more='severity = "info"'))
+    story.event("contact.started", 60, reason="bill")
+    if restart:
+        story.restart()
+    story.clock(8 * DAY)
+    story.event("contact.started", 9 * DAY, reason="bill")
+    assert [(alert.state, alert.severity) for alert in story.run.alerts] == [
+        ("firing", "critical"), ("amended", "critical"), ("resolved", "critical"), ("firing", "info"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("on", "when", "states"), [
     ("customer", "contacts >= 1", ["firing"]),
     ("customer", "contacts >= 2", ["firing", "resolved"]),

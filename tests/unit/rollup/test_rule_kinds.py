@@ -256,6 +256,13 @@ def test_what_fires_ends_when_its_rule_is_gone_or_told_otherwise(before: str, af
     assert [told.state for told in feed.alerts] == expected, "once only"
 
 
+@pytest.mark.parametrize("text", [ENABLED, GROUPED])
+def test_an_alert_ends_with_the_severity_it_fired_with(text: str) -> None:
+    before = text.replace('mode = "enabled"\n', "") + 'severity = "critical"\n'
+    feed = upgraded(fired(before), before.replace("critical", "info") + 'mode = "draft"\n')
+    assert [(told.state, told.severity) for told in feed.alerts] == [("firing", "critical"), ("resolved", "critical")]
+
+
 @pytest.mark.parametrize("crash", [False, True])
 def test_a_group_whose_series_are_others_now_ends_unless_one_of_them_fires(crash: bool) -> None:
     """By platform one of two fires; by channel, which both share, nothing does."""
