@@ -65,10 +65,26 @@ class Chain:
         found = self.prometheus.query(dashboards.substitute(expr, chosen))
         return [value for value in (float(series["value"][1]) for series in found) if math.isfinite(value)]
 
+    def only(self, expr: str) -> float:
+        """The value of an expression that has one. After a scrape that took longer than the interval, on a busy machine, there is nothing
+        until the next one.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not (values := self.values(expr)):
+            assert time.monotonic() < deadline, f"no value of {expr}; log: {self.log.read_text()[-3000:]}"
+            time.sleep(1)  # the scrape interval
+        (value,) = values
+        return value
+
     def labels(self, target: dashboards.Target) -> set[str]:
-        """What a variable finds now."""
-        found = self.prometheus.query(dashboards.substitute(target.expr, CHOSEN))
-        return {series["metric"][target.ref] for series in found if target.ref in series["metric"]}
+        """What a variable finds, once it finds anything."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            found = self.prometheus.query(dashboards.substitute(target.expr, CHOSEN))
+            labels = {series["metric"][target.ref] for series in found if target.ref in series["metric"]}
+            if labels or time.monotonic() > deadline:
+                return labels
+            time.sleep(1)  # the scrape interval
 
     def wait_for(self, targets: list[dashboards.Target], chosen: dict[str, str] = CHOSEN) -> list[dashboards.Target]:
         """Ask until each has data or the time is over; returns those without."""
@@ -181,9 +197,7 @@ def _judge_an_alert(chain: Chain) -> None:
 def _check_variables(chain: Chain) -> None:
     """What the variables open with is among the values they find."""
     for target in dashboards.variable_queries():
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not (found := chain.labels(target)) and time.monotonic() < deadline:
-            time.sleep(1)  # the scrape interval
+        found = chain.labels(target)
         assert found, str(target)
         if target.ref in ("journey", "window"):
             opened = {"journey": "checkout", "window": "1h"}[target.ref]
@@ -211,13 +225,12 @@ def _check_platforms(chain: Chain) -> None:
     """Choosing a platform narrows what is counted: the parts are each smaller than the whole and add up to it."""
     (started,) = [target for target in dashboards.targets() if (target.panel, target.ref) == ("Funnel in the window", "A")]
     (listing,) = [target for target in dashboards.variable_queries() if target.ref == "platform"]
-    platforms = {series["metric"]["platform"] for series in chain.prometheus.query(dashboards.substitute(listing.expr, CHOSEN))}
+    platforms = chain.labels(listing)
     assert len(platforms) > 1
     # One expression, so that all numbers are of the same scrape.
     parts = " + ".join(f"scalar({dashboards.substitute(started.expr, {**CHOSEN, 'platform': platform})})" for platform in platforms)
     whole = f"scalar({dashboards.substitute(started.expr, CHOSEN)})"
-    (difference,) = chain.values(f"vector({whole} - ({parts}))")
-    assert difference == 0
+    assert chain.only(f"vector({whole} - ({parts}))") == 0
 
 
 def _check_quiet(chain: Chain) -> None:
@@ -238,10 +251,7 @@ def _check_catalogue(chain: Chain) -> None:
 
 def _only(chain: Chain, panel: str) -> float:
     (target,) = [target for target in dashboards.targets() if target.panel == panel]
-    # After a scrape that took longer than the interval, on a busy machine, there is nothing until the next one.
-    assert not chain.wait_for([target]), panel
-    (value,) = chain.values(target.expr)
-    return value
+    return chain.only(target.expr)
 
 
 class Reader:
