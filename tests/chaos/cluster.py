@@ -134,8 +134,8 @@ class Cluster:
             session_timeout_seconds=SESSION_SECONDS, rebalance_timeout_seconds=REBALANCE_SECONDS,
             transaction_timeout_seconds=TRANSACTION_SECONDS, checkpoint_interval_seconds=0.5, checkpoint_events=200,
             fetch_max_records=50, watchdog_seconds=30, log_format="json",
-            # Rows are written late, so that a restore has to fold the source again.
-            state_rows_per_checkpoint=4, state_replay_events=300,
+            # Rows are written late, so that a restore has to fold the source again; most customers are packed between their events.
+            state_rows_per_checkpoint=4, state_replay_events=300, state_customers_in_use=3,
         )  # fmt: skip
         self._environment = {
             f"STREAMER_{name.upper()}": str(getattr(self.settings, name)) for name in sorted(self.settings.model_fields_set)
