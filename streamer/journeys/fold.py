@@ -262,7 +262,7 @@ class Fold:
 
     def _consent(self, state: State, event: Touchpoint, happened_ms: int, sink: Sink) -> None:
         """What was told of consent last counts, by when it was so: what is heard of late may have been overtaken."""
-        if happened_ms < state.consent_at:
+        if event.late_consent and happened_ms < state.consent_at:
             return
         state.consent_at, state.refused = happened_ms, not event.analytics_consent
         if state.refused:
@@ -400,6 +400,10 @@ class Fold:
 
 def _is_news(state: State, event: Touchpoint, clock_ms: int) -> bool:
     """Whether what it tells of consent is newer than what is known, or will be until the clock reaches what is."""
+    if event.time <= 0:
+        return False  # 0 is no time of a late event
+    if state.refused and not state.consent_at and event.analytics_consent:
+        return False  # of a row that does not say since when
     if event.time == state.consent_at:
         return state.refused == event.analytics_consent
     return event.time > state.consent_at or state.consent_at > clock_ms

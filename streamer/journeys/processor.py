@@ -113,7 +113,7 @@ class JourneysProcessor:
             if self._is_in_row(record):
                 event = decode(record.offset, record.timestamp, record.key, record.value, record.headers)
                 if not isinstance(event, Rejected):
-                    self._see(event.time_ms if isinstance(event, Control) else event.time, record.timestamp)
+                    self._see(event.time_ms if isinstance(event, Control) else event.time, record)
             else:
                 self.process((record,), record.offset + 1)
         self._at.next_offset = end
@@ -167,7 +167,7 @@ class JourneysProcessor:
                 time = event.time
                 seen = time if time < arrival else arrival  # noqa: FURB136  a call per event less
                 if seen > high:
-                    self._raise_high(seen, arrival)
+                    self._raise_high(seen, record)
                     high = seen
                 applied += self._touch(record, event, high - self._lateness)
         n = len(records)
@@ -272,7 +272,7 @@ class JourneysProcessor:
     def _other(self, record: Record, event: Control | Rejected) -> None:
         if isinstance(event, Control):
             self._count["ignored"] += 1
-            self._see(event.time_ms, record.timestamp)
+            self._see(event.time_ms, record)
             return
         self._count["dead_lettered"] += 1
         self._sink.note("dead_" + event.reason)
@@ -345,11 +345,11 @@ class JourneysProcessor:
         """Too late to change a pane. But nobody is to be chased who has bought, or asked not to be: that counts from now on."""
         self._count["late"] += 1
         self._outbox.put_aside(topics.LATE, record, [("reason", b"late")])
-        clock = self._at.clock
-        if customer is None and event.analytics_consent is False:
+        if customer is None and event.analytics_consent is False and event.time > 0:
             customer = self._customers.begin(record.key or b"", event.offset, self._definitions.revision)
-        if customer is None or clock < customer.base_time:
+        if customer is None:
             return 0
+        clock = max(self._at.clock, customer.base_time)  # nothing comes before what was folded into the base
         found = self._fold.take_late(customer.live(self._fold, clock), event, clock)
         for kind in found:
             self._sink.note(kind)
@@ -371,19 +371,19 @@ class JourneysProcessor:
             customer.waiting = customer.quiet_at
             self._quiet.push(customer.waiting, customer.key)
 
-    def _see(self, time_ms: int, arrival: int) -> None:
-        if min(time_ms, arrival) > self._at.high:
-            self._raise_high(min(time_ms, arrival), arrival)
+    def _see(self, time_ms: int, record: Record) -> None:
+        if (seen := min(time_ms, record.timestamp)) > self._at.high:
+            self._raise_high(seen, record)
 
-    def _raise_high(self, high: int, arrival: int) -> None:
+    def _raise_high(self, high: int, record: Record) -> None:
         """A record brought newer time."""
         state = self._at
-        state.high, state.arrival = high, arrival
+        state.high, state.arrival = high, record.timestamp
         if high > state.clock:
             self._move_clock(high)
         state.base = state.clock
         if self._quiet.next_ms < high - self._lateness:
-            self._forget_quiet()
+            self._forget_quiet(record.offset)
 
     def _move_idle_clock(self, to: int) -> None:
         if to <= self._at.clock:
@@ -430,8 +430,8 @@ class JourneysProcessor:
             self._ledger.close_tick(self._tick)
             self._tick = tick
 
-    def _forget_quiet(self) -> None:
-        """Drop the customers in whom nothing can matter any more."""
+    def _forget_quiet(self, offset: int) -> None:
+        """Drop the customers in whom nothing can matter any more, before the record of this offset."""
         watermark = self._at.high - self._lateness
         while (since := self._quiet.next_ms) < watermark:
             key = self._quiet.pop()
@@ -446,7 +446,7 @@ class JourneysProcessor:
                 customer.waiting = customer.quiet_at
                 self._quiet.push(customer.waiting, key)
                 continue
-            self._behind.forget(customer)
+            self._behind.forget(customer, self._at.boundary(offset))
 
     def _tell(self, state: alert.State, key: str, episode: Episode, time_ms: int) -> None:
         self._send(notices.Transition(state, key, episode), time_ms)

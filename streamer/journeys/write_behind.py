@@ -5,7 +5,8 @@ producing one costs about as much as folding an event. Changed rows are collecte
 time as of then, and written a few with each drain, each as it is by then. When the last of them is written, a restore folds again
 from that boundary only; a row written later than the boundary names the offset it is of, and what lies before is skipped for that
 customer. While little happens, everything that changed is written with each drain, and nothing has to be folded again. Who changed and is
-packed is written then, of that moment (`customers.py`).
+packed is written then, of that moment (`customers.py`); so is who is forgotten while his row waits to be written, for what he did before
+the boundary would not be folded again.
 
 In the same transaction as a boundary moves on, the rows of customers forgotten before it are deleted: one left behind would be of a
 moment that is not folded again. The moves of the idle clock since the boundary are rows too, because they influence the fold and
@@ -58,7 +59,7 @@ class WriteBehind:
         self._boundary: Boundary | None = None
         self._events = 0  # since the boundary
         self._writing: dict[bytes, None] = {}  # what changed before the boundary
-        self._packed: Rows = []  # of customers packed since the last drain
+        self._made: Rows = []  # of customers packed or forgotten since the last drain
         self._began: Boundary | None = None  # where that began to change
         self._pace = 0.0  # rows to write per event, for the writing to take half of the time until the next boundary
         self._gone: dict[bytes, None] = {}
@@ -86,10 +87,13 @@ class WriteBehind:
             clock = self._clocks_ahead.pop()[1]
         return clock
 
-    def forget(self, customer: Customer) -> None:
+    def forget(self, customer: Customer, now: Boundary) -> None:
         """The customer is dropped: its row is deleted once the boundary has passed this moment."""
+        if customer.key in self._writing:
+            del self._writing[customer.key]
+            self._made.append((ROW_PREFIX + customer.key, customer.row(now.offset, now.clock)))
+            customer.written = True
         self._customers.drop(customer)
-        self._writing.pop(customer.key, None)
         if customer.written:
             self._gone[customer.key] = None
 
@@ -97,12 +101,12 @@ class WriteBehind:
     def size_bytes(self) -> int:
         """Of the rows that the next drain writes, about."""
         changed = min(len(self._customers.changed) + len(self._writing), self._rows_per_drain)
-        return (changed + len(self._packed)) * _ROW_SIZE_BYTES
+        return (changed + len(self._made)) * _ROW_SIZE_BYTES
 
     def pack(self, now: Boundary, is_needed: Callable[[Customer], bool], prepare: Callable[[Customer], None]) -> None:
         """Pack some customers if too many are in use (`Customers.pack`)."""
         for key, row in self._customers.pack(now, is_needed, prepare):
-            self._packed.append((ROW_PREFIX + key, row))
+            self._made.append((ROW_PREFIX + key, row))
             if key in self._writing:
                 del self._writing[key]
             else:
@@ -118,7 +122,7 @@ class WriteBehind:
         if everything or is_time or not self._customers.changed:
             self._move_boundary(now)
         count = len(self._writing) if everything else max(self._rows_per_drain, int(self._pace * events) + 1)
-        rows, self._packed = self._packed, []
+        rows, self._made = self._made, []
         self._write(count, now, rows, settle)
         if not self._writing:
             self._delete_gone(rows)

@@ -14,7 +14,7 @@ from streamer.errors import InputError
 from streamer.metrics.catalogue import CHAPTERS
 from streamer.verify.ranges import WHOLE, Range
 from streamer.verify.raw_log import Clocks, Record, as_columns
-from streamer.verify.rules import Holding, Spell, holdings, obstacle, spells
+from streamer.verify.rules import Holding, Refusal, Spell, holdings, obstacle, refusals, spells
 from streamer.verify.tables import tables, used_dimensions
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Recount(NamedTuple):
 
     dimensions: names of a cell's values. sums: without zeros. records: how many had which outcome, dead letters by reason. holdings:
     by entity rule, where its condition holds; spells: from when until when it fires. refusing: the customers who refused analytics at any
-    time.
+    time, from when until when.
     """
 
     dimensions: tuple[str, ...]
@@ -61,7 +61,7 @@ class Recount(NamedTuple):
     records: Mapping[str, int]
     holdings: Mapping[str, Sequence[Holding]]
     spells: Mapping[str, Sequence[Spell]]
-    refusing: frozenset[str]
+    refusing: Mapping[str, Sequence[Refusal]]
 
 
 def statements(definitions: Definitions) -> list[str]:
@@ -146,7 +146,5 @@ def _result(connection: duckdb.DuckDBPyConnection, definitions: Definitions, *, 
         ),
         {rule.id: holdings(rule, fetched) for rule in known},
         {rule.id: spells(rule, definitions.timezone, fetched) for rule in known},
-        frozenset(
-            key for (key,) in fetched("SELECT key FROM events WHERE NOT analytics UNION SELECT key FROM late_events WHERE NOT analytics")
-        ),
+        refusals(fetched) if signals else {},
     )

@@ -24,7 +24,7 @@ Row = tuple[_Moment, _Answer, _Answer]
 
 
 class OfRule:
-    """The rows of one rule. Not of who refuses: he waits."""
+    """The rows of one rule. Of who refuses only that he is not told of while he does: his firings wait."""
 
     def __init__(self, rule: Rule, counted: Counted, recounted: Recount) -> None:
         self._told = [one for one in counted.told if one.rule == rule.id]
@@ -57,9 +57,14 @@ class OfRule:
             theirs = [one for one in known if one.time_ms == mine.time_ms and one.looked_at]
             if transition.state == "firing" and mine[:4] in held_back:
                 theirs = _held_until(known, mine.time_ms)
+            elif self._refuses(mine.key, mine.time_ms):
+                theirs = []
             elif mine.key in self._refusing:
                 theirs = [one for one in known if one.since <= 2 * mine.time_ms + 1 and one.until >= 2 * mine.time_ms]
             yield (transition.state, mine), mine.signals, _nearest(mine.signals, [one.signals for one in theirs])
+
+    def _refuses(self, key: str, time_ms: int) -> bool:
+        return any(refusal.has(time_ms) for refusal in self._refusing.get(key, ()))
 
     def _spells(self) -> Iterator[Row]:
         """Each firing must be one of the recount, and end when that does, with the same signals; where its entity ended, with those last
@@ -104,8 +109,11 @@ class OfRule:
         mine, theirs = ({one[:3]: one for one in some if one.until_ms is None} for some in (self._mine, self._theirs))
         fires: _Answer = {"fires": True}
         for entity, spell in sorted({**mine, **theirs}.items()):
-            if entity[0] not in self._refusing:
-                about = Holding(*entity, spell.time_ms, {})
+            about = Holding(*entity, spell.time_ms, {})
+            if entity[0] in self._refusing:
+                if entity in mine and self._refusing[entity[0]][-1].until_ms is None:
+                    yield ("in force", about), fires, None
+            else:
                 yield ("in force", about), fires if entity in mine else None, fires if entity in theirs else None
                 if entity in mine and entity in theirs:
                     yield self._told_last(mine[entity], theirs[entity])

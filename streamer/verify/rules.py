@@ -74,6 +74,34 @@ class Spell(NamedTuple):
     taken_back: bool = False
 
 
+class Refusal(NamedTuple):
+    """From when a customer refuses analytics until when, None if still at the end."""
+
+    since_ms: int
+    until_ms: int | None
+
+    def has(self, time_ms: int) -> bool:
+        """Whether it is in force before and after a moment."""
+        return self.since_ms < time_ms and (self.until_ms is None or time_ms < self.until_ms)
+
+
+def refusals(fetched: Callable[[str], Iterable[tuple[Any, ...]]]) -> dict[str, list[Refusal]]:
+    """By customer. Of what was said that is newest which was said last, whenever it was heard."""
+    found: dict[str, list[Refusal]] = {}
+    newest: dict[str, tuple[int, int]] = {}
+    for key, time_ms, consents, *said in fetched("SELECT key, t, analytics, happened, off FROM consents ORDER BY t, place, off"):
+        if tuple(said) < newest.get(key, (-1, -1)):
+            continue
+        newest[key] = (said[0], said[1])
+        spans = found.setdefault(key, [])
+        refuses = bool(spans) and spans[-1].until_ms is None
+        if refuses and consents:
+            spans[-1] = Refusal(spans[-1].since_ms, time_ms)
+        elif not refuses and not consents:
+            spans.append(Refusal(time_ms, None))
+    return {key: spans for key, spans in found.items() if spans}
+
+
 def names_of(rule: Rule) -> list[str]:
     """The signals that an alert of the rule carries."""
     return sorted(in_condition(rule) | set(rule.show))

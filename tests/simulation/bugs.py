@@ -158,7 +158,7 @@ def _deleted_while_kept(write: Callable[..., None]) -> Callable[..., None]:
     return with_early_tombstones
 
 
-def _not_deleted(self: WriteBehind, customer: Customer) -> None:
+def _not_deleted(self: WriteBehind, customer: Customer, _: Any) -> None:
     self._customers.drop(customer)
     self._writing.pop(customer.key, None)
 

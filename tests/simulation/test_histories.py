@@ -103,7 +103,8 @@ def test_the_histories_reach_what_they_are_for() -> None:
             reached.update("aggregate evidence" for alert in world.rollup.alerts if decode_alert(alert).evidence)
             reached["rollup revision"] += len(world.rollup.upgrades) - 1
     wanted = {
-        "folded again", "applied", "duplicate", "late", "dead_lettered", "ignored", "out_of_order", "late_recoveries", "late_consents", "cut_events",
+        "folded again", "applied", "duplicate", "late", "dead_lettered", "ignored", "out_of_order", "late_recoveries",
+        "late_consents", "cut_events",
         "cut_journeys", "cut_issues", "cut_cases", "firing", "amended", "resolved", "retracted", "revision", "idle clock",
         "aggregate firing", "aggregate resolved", "aggregate evidence", "rollup revision",
     }  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from streamer.alerts.times import rfc3339
 from streamer.definitions import default_text
-from tests.journeys_support import BASE_MS, SECOND, Story
+from tests.journeys_support import BASE_MS, SECOND, Story, raised, record
 
 ABANDONED = 1800
 
@@ -196,3 +196,45 @@ def test_a_late_statement_leaves_alone_what_it_would_have_completed_in_time() ->
     assert story.run.total("COMPLETED") == 0
     story.clock(4000 + ABANDONED)
     assert story.run.total("ABANDONED") == 1
+
+
+@pytest.mark.parametrize("upgraded", [False, True])
+def test_a_refusal_counts_though_what_is_folded_is_ahead_of_the_clock(*, upgraded: bool) -> None:
+    """New definitions fold what is there; the latest event is of a producer whose clock is four minutes ahead."""
+    story = Story(default_text())
+    story.event("contact.started", 0, case_id="q1")
+    ahead = {"type": "page.viewed", "id": "ahead", "source": "/test", "channel": "web", "customer": "c-1", "time": BASE_MS + 340 * SECOND}
+    story.send([record({**ahead, "offset": story.offset, "arrival": BASE_MS + 100 * SECOND})])
+    if upgraded:
+        story.run.upgrade(raised(default_text()))
+    story.event("page.viewed", 105)
+    story.event("consent.changed", 110, analytics_consent=False)
+    for at in range(3):
+        story.event("case.reopened", 400 + at, case_id="q1")
+    assert story.states == []
+
+
+def test_a_consent_told_late_does_not_undo_a_refusal_that_does_not_say_when_it_was() -> None:
+    """As of a row that an older build wrote."""
+    story = Story(default_text())
+    story.event("contact.started", 0, case_id="q1")
+    story.event("consent.changed", 100, analytics_consent=False)
+    customer = story.run.processor._customers.get(b"c-1")
+    assert customer is not None
+    assert customer.state is not None
+    customer.settle(story.run.processor._fold, customer.state)
+    customer.state.consent_at = 0
+    told_late(story, 50, analytics_consent=True)
+    assert customer.state.refused
+    told_late(story, 40, analytics_consent=False)
+    assert customer.state.refused
+
+
+@pytest.mark.parametrize("happened", [-BASE_MS / 1000, -BASE_MS / 1000 - 1])
+def test_a_late_statement_of_no_time_after_the_epoch_is_late_and_no_more(happened: float) -> None:
+    story = Story(default_text())
+    told_late(story, happened, analytics_consent=False)
+    assert story.run.processor.accounting["late"] == 1
+    assert "late_consents" not in story.run.processor.accounting
+    assert story.run.total("TOUCHPOINTS") == 1
+    assert story.customer.encode() not in story.run.processor.rows()

@@ -112,6 +112,36 @@ def test_a_customer_forgotten_since_the_boundary_keeps_the_row_until_the_boundar
     assert b"cgone" not in run.written_rows
 
 
+@pytest.mark.parametrize("known_before", [False, True])
+def test_who_is_forgotten_while_his_row_waits_comes_back_as_he_was_then(*, known_before: bool) -> None:
+    """What he did before the boundary is not folded again."""
+    text = 'revision = 1\nallowed_lateness = "60s"\n' + SHORT.replace("ui.clicked", "checkout.started").replace('"1h"', '"1s"')
+    run = Run(text, Behind(rows_per_drain=1, replay_events=50))
+    if known_before:
+        run.process([visit(0, "gone", -20)])
+        run.drain()
+        assert rows_of(run) == {b"cgone"}
+    run.process([visit(1 + i, f"c{i}", i / 100, "page.viewed") for i in range(48)])
+    run.drain()
+    run.process([visit(50, "gone", 1, "order.completed"), visit(51, "d", 1, "page.viewed")])
+    run.drain()
+    assert b"gone" in run.processor._behind._writing
+    run.process([visit(52, "d", 64, "page.viewed"), visit(53, "e", 64, "page.viewed")])
+    run.drain()
+    assert b"gone" not in run.rows
+    for i in range(14):
+        run.process([visit(54 + 2 * i, "d", 65 + i / 10, "page.viewed"), visit(55 + 2 * i, "e", 65 + i / 10, "page.viewed")])
+        run.drain()
+    assert not run.processor._behind._writing
+    assert (replay_of(run) or 0) > 50
+    run.crash()
+    assert b"gone" not in run.rows
+    run.advance(BASE_MS + 60 * MINUTE)
+    run.drain()
+    assert run.total("ABANDONED") == 0
+    assert run.total("COMPLETED") == int(known_before)
+
+
 def test_moves_of_the_idle_clock_are_folded_again_in_their_place() -> None:
     run = Run(default_text(), Behind(rows_per_drain=1, replay_events=1000))
     run.process([visit(0, "a", 0), visit(1, "b", 1)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,7 +10,10 @@ from streamer.definitions import Rule
 from streamer.verify.counted import Counted
 from streamer.verify.recount import Recount
 from streamer.verify.rule_rows import OfRule
-from streamer.verify.rules import Holding, Spell
+from streamer.verify.rules import Holding, Refusal, Spell, refusals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RULE = Rule(id="busy", on="customer", when="contacts >= 2", show=("handoffs",))
 
@@ -28,8 +31,9 @@ def spell(begin: int, end: int | None, told: dict[str, Any] | None = None, **mor
     return Spell("c", "", "", 1_000 * begin, None if end is None else 1_000 * end, told=told, **more)
 
 
-def rows(mine: list[Spell], theirs: list[Spell], known: list[Holding], refusing: frozenset[str] = frozenset()) -> OfRule:
+def rows(mine: list[Spell], theirs: list[Spell], known: list[Holding], refusals: Sequence[Refusal] = ()) -> OfRule:
     counted = Counted({}, {}, {}, {}, [], {"busy": mine})
+    refusing = {"c": refusals} if refusals else {}
     return OfRule(RULE, counted, Recount((), {}, {}, {}, {"busy": known}, {"busy": theirs}, refusing))
 
 
@@ -85,7 +89,7 @@ def test_a_firing_that_was_not_taken_back_has_happened() -> None:
     assert different(rows([ended], [], []), in_order=False) == [("not taken back", {"fired": True}, None)]
     assert different(rows([ended], [spell(2, 3)], []), in_order=False) == []
     assert different(rows([taken_back], [], []), in_order=False) == []
-    assert different(rows([ended], [], [], frozenset({"c"})), in_order=False) == []
+    assert different(rows([ended], [], [], [Refusal(1, 2)]), in_order=False) == []
     assert different(rows([spell(0, 0), taken_back], [], []), in_order=False) == [], "only of what was told last it is said"
 
 
@@ -94,3 +98,22 @@ def test_who_fires_at_last_fires_in_the_recount() -> None:
     fires = {"fires": True}
     assert different(rows([spell(1, None, shown(2))], [], known), in_order=False) == [("in force", fires, None)]
     assert different(rows([], [spell(1, None)], known), in_order=False) == [("in force", None, fires)]
+
+
+def test_who_refuses_at_last_is_not_told_of() -> None:
+    fires, known = {"fires": True}, [holding(1, shown(2))]
+    ours = [spell(1, None, shown(2))]
+    assert different(rows(ours, [], known, [Refusal(1, None)]), in_order=False) == [("in force", fires, None)]
+    assert different(rows(ours, [], known, [Refusal(1, 2)]), in_order=False) == [], "he has consented since"
+    assert different(rows([], [spell(1, None)], known, [Refusal(1, None)]), in_order=False) == []
+
+
+def test_a_refusal_is_from_when_it_counts_until_a_consent_that_was_said_after_it() -> None:
+    """(customer, when it counts, whether he consents, when he said so, offset)."""
+    said = [
+        ("a", 10, False, 10, 1), ("a", 20, False, 20, 2), ("a", 30, True, 30, 3), ("a", 40, False, 5, 4), ("a", 50, False, 35, 5),
+        ("b", 10, True, 10, 6), ("c", 10, False, 10, 7), ("c", 20, True, 9, 8),
+    ]  # fmt: skip
+    assert refusals(lambda _: said) == {"a": [Refusal(10, 30), Refusal(50, None)], "c": [Refusal(10, None)]}
+    assert [Refusal(10, 30).has(at) for at in (10, 11, 29, 30)] == [False, True, True, False]
+    assert [Refusal(10, None).has(at) for at in (10, 11)] == [False, True]

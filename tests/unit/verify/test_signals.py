@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 from streamer.definitions import Definitions, parse
+from streamer.journeys.fold import Fold
 from streamer.metrics.catalogue import SIGNALS
 from streamer.verify import compare
 from streamer.verify.ranges import Range
@@ -274,6 +275,21 @@ def test_a_refusal_told_late_counts_from_then_on_unless_what_was_said_after_it_i
     assert case.differing() == {}
     fired = [one.holding.time_ms for one in case.counts.told if one.state in ("firing", "amended")]
     assert [(time_ms - BASE_MS) // MINUTE for time_ms in fired] == looked_at
+
+
+def test_who_is_told_of_though_he_refuses_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = {"preference": {"distance": 1}}
+    text = f'{SLICES}[value]\nsacrifice_within = "1d"\n{watching(["preferences_stated"])}'
+    log = told(
+        (0, "preference.stated", stated), (60, "page.viewed", {}), (0.5, "consent.changed", REFUSES), (120, "preference.stated", stated)
+    )
+    log[2] = log[2]._replace(timestamp=log[1].timestamp)
+    assert case_of(text, [log]).differing() == {}
+    monkeypatch.setattr(Fold, "take_late", lambda *_: [])
+    assert case_of(text, [log]).differing()["watch-preferences_stated"].mismatches == 1
+    log = told((0, "preference.stated", stated), (0.5, "consent.changed", REFUSES), (1, "preference.stated", stated))
+    monkeypatch.setattr(Fold, "_consent", lambda *_: None)
+    assert case_of(text, [log]).differing()["watch-preferences_stated"].mismatches == 1
 
 
 def test_a_refusal_told_late_counts_at_a_deadline_before_the_next_event() -> None:
