@@ -248,4 +248,8 @@ ALTER TABLE records DROP COLUMN value;
 UPDATE touchpoints SET details = NULL WHERE type NOT IN (FROM detailed_types);
 
 CREATE TABLE events AS SELECT *, row_number() OVER (PARTITION BY key ORDER BY t, off) AS place FROM touchpoints WHERE outcome = 'applied';
-CREATE TABLE late_events AS SELECT * FROM touchpoints WHERE outcome = 'late';
+-- clock: of the partition when it came, at which counts what counts of it.
+CREATE TABLE late_events AS
+SELECT late.*, greatest(high, idle.clock) AS clock
+FROM (FROM touchpoints WHERE outcome = 'late') late
+    ASOF LEFT JOIN (SELECT part, after, max(clock) AS clock FROM idle_clocks GROUP BY ALL) idle ON idle.part = late.part AND idle.after < late.off;

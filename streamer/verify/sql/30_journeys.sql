@@ -74,9 +74,9 @@ WHERE (event, journey_no) NOT IN (SELECT (event, journey_no) FROM roles)
 -- What comes late and would complete an instance counts at the clock, if by what was known then there was one to recover that had begun
 -- by its own time.
 CREATE TABLE late_completions AS
-SELECT event, key, greatest(high, idle.clock) AS t, late.t AS happened, late.off, type, ids, journey_no, 'late completion' AS role
-FROM (FROM late_events JOIN roles USING (event) WHERE role = 'complete') late
-    ASOF LEFT JOIN (SELECT part, after, max(clock) AS clock FROM idle_clocks GROUP BY ALL) idle ON idle.part = late.part AND idle.after < late.off;
+SELECT event, key, clock AS t, t AS happened, off, type, ids, journey_no, 'late completion' AS role
+FROM late_events JOIN roles USING (event)
+WHERE role = 'complete';
 
 CREATE MACRO in_order(relation) AS TABLE
 SELECT world, event, key, t, happened, type, role, journey_no, deadline, recoverable_for,

@@ -43,14 +43,9 @@ GROUP BY ALL;
 CREATE TABLE consents AS
 SELECT key, off, t AS happened, analytics, t, place::DOUBLE AS place FROM events WHERE analytics IS NOT NULL
 UNION ALL
-SELECT late.*, 0.5 + (SELECT count(*) FROM events WHERE events.key = late.key AND (events.t, events.off) < (late.t, late.off))
-FROM (
-    SELECT key, off, t AS happened, analytics, greatest(high, idle.clock) AS t
-    FROM late_events
-        ASOF LEFT JOIN (SELECT part, after, max(clock) AS clock FROM idle_clocks GROUP BY ALL) idle
-            ON idle.part = late_events.part AND idle.after < late_events.off
-    WHERE analytics IS NOT NULL
-) late;
+SELECT key, off, t, analytics, clock,
+    0.5 + (SELECT count(*) FROM events WHERE events.key = late.key AND (events.t, events.off) < (late.clock, late.off))
+FROM late_events late WHERE analytics IS NOT NULL;
 
 CREATE MACRO refuses(who, moment, until) AS coalesce((
     SELECT arg_max(NOT analytics, (happened, off)) FROM consents

@@ -88,9 +88,7 @@ def test_another_customers_refusal_is_their_own() -> None:
 def test_who_refused_is_not_forgotten_while_silent() -> None:
     story = Story(default_text())
     story.event("consent.changed", 0, analytics_consent=False)
-    story.customer = "c-2"
-    story.event("page.viewed", 400 * 86_400)
-    story.customer = "c-1"
+    time_moves(story, 400 * 86_400)
     story.event("case.reopened", 400 * 86_400, case_id="q1")
     story.event("case.reopened", 400 * 86_400, case_id="q1")
     assert story.states == []
@@ -99,11 +97,16 @@ def test_who_refused_is_not_forgotten_while_silent() -> None:
 HOURS_LATER = 20_000
 
 
+def time_moves(story: Story, seconds: float) -> None:
+    """Somebody else does something."""
+    story.customer, before = "c-2", story.customer
+    story.event("page.viewed", seconds)
+    story.customer = before
+
+
 def told_late(story: Story, happened: float, **fields: Any) -> None:
     """A statement that comes long after it was made, when time has moved on."""
-    story.customer, before = "c-2", story.customer
-    story.event("page.viewed", HOURS_LATER)
-    story.customer = before
+    time_moves(story, HOURS_LATER)
     story.event("consent.changed", happened, delay=HOURS_LATER - happened, **fields)
 
 
@@ -174,9 +177,7 @@ def test_a_statement_within_the_lateness_that_was_made_after_one_told_late_overt
 
 def test_a_late_completion_that_also_refuses_does_both() -> None:
     story = with_alert()
-    story.customer, before = "c-2", story.customer
-    story.event("page.viewed", 5000)
-    story.customer = before
+    time_moves(story, 5000)
     story.event("order.completed", 60, delay=4940, checkout_id="k1", analytics_consent=False)
     assert story.run.total("RECOVERED") == 1
     assert story.states == ["firing", "resolved"]
@@ -189,9 +190,7 @@ def test_a_late_statement_leaves_alone_what_it_would_have_completed_in_time() ->
     """Only what is abandoned when it comes is recovered; it is kept for what it says of consent."""
     story = Story(default_text())
     story.event("checkout.started", 4000, checkout_id="k1")
-    story.customer = "c-2"
-    story.event("page.viewed", 5000)
-    story.customer = "c-1"
+    time_moves(story, 5000)
     story.event("order.completed", 4010, delay=990, checkout_id="k1", analytics_consent=False)
     assert story.run.total("COMPLETED") == 0
     story.clock(4000 + ABANDONED)

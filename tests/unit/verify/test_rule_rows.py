@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from streamer.definitions import Rule
+from streamer.definitions import Rule, parse
 from streamer.verify.counted import Counted
-from streamer.verify.recount import Recount
+from streamer.verify.raw_log import Clocks, Record
+from streamer.verify.recount import Recount, recount
 from streamer.verify.rule_rows import OfRule
-from streamer.verify.rules import Holding, Refusal, Spell, refusals
+from streamer.verify.rules import Holding, Refusal, Spell
+from tests.chapters.support import event_at
+from tests.journeys_support import BASE_MS, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +34,9 @@ def spell(begin: int, end: int | None, told: dict[str, Any] | None = None, **mor
     return Spell("c", "", "", 1_000 * begin, None if end is None else 1_000 * end, told=told, **more)
 
 
-def rows(mine: list[Spell], theirs: list[Spell], known: list[Holding], refusals: Sequence[Refusal] = ()) -> OfRule:
+def rows(mine: list[Spell], theirs: list[Spell], known: list[Holding], refused: Sequence[Refusal] = ()) -> OfRule:
     counted = Counted({}, {}, {}, {}, [], {"busy": mine})
-    refusing = {"c": refusals} if refusals else {}
+    refusing = {"c": refused} if refused else {}
     return OfRule(RULE, counted, Recount((), {}, {}, {}, {"busy": known}, {"busy": theirs}, refusing))
 
 
@@ -109,11 +112,18 @@ def test_who_refuses_at_last_is_not_told_of() -> None:
 
 
 def test_a_refusal_is_from_when_it_counts_until_a_consent_that_was_said_after_it() -> None:
-    """(customer, when it counts, whether he consents, when he said so, offset)."""
-    said = [
-        ("a", 10, False, 10, 1), ("a", 20, False, 20, 2), ("a", 30, True, 30, 3), ("a", 40, False, 5, 4), ("a", 50, False, 35, 5),
-        ("b", 10, True, 10, 6), ("c", 10, False, 10, 7), ("c", 20, True, 9, 8),
+    """told: (customer, whether he consents, minute at which he says so, minute at which that is heard)."""
+    told = [
+        ("a", False, 10, 10), ("b", True, 10, 10), ("c", False, 10, 10), ("a", False, 20, 20), ("a", True, 30, 30),
+        ("b", True, 40, 40), ("a", False, 5, 40), ("b", True, 50, 50), ("a", False, 35, 51), ("c", True, 9, 52),
     ]  # fmt: skip
-    assert refusals(lambda _: said) == {"a": [Refusal(10, 30), Refusal(50, None)], "c": [Refusal(10, None)]}
+    log = []
+    for number, (customer, consents, said, heard) in enumerate(told):
+        event = {"type": "consent.changed", "consent": {"categories": {"analytics": consents}}}
+        value = event_at(BASE_MS + said * MINUTE, customer, number, event)
+        log.append(Record(0, number, BASE_MS + heard * MINUTE, customer.encode(), value))
+    recounted = recount(log, parse('revision = 1\nallowed_lateness = "2m"'), Clocks({0: log[-1].arrival}), signals=True)
+    since, again, late = (BASE_MS + minute * MINUTE for minute in (10, 30, 50))
+    assert recounted.refusing == {"a": [Refusal(since, again), Refusal(late, None)], "c": [Refusal(since, None)]}
     assert [Refusal(10, 30).has(at) for at in (10, 11, 29, 30)] == [False, True, True, False]
     assert [Refusal(10, None).has(at) for at in (10, 11)] == [False, True]

@@ -35,6 +35,9 @@ HOLDS: Final[Mapping[str, str]] = {
     "nps_lowest": "nps_lowest < 10", "csat_lowest": "csat_lowest < 5", "ces_lowest": "ces_lowest < 7", "ces1_highest": "ces1_highest > 1",
     "share_of_wallet": "share_of_wallet < 1", "contact_overdue": "contact_overdue", "slipping": "slipping",
 }  # fmt: skip
+REFUSES: Final = {"consent": {"categories": {"analytics": False}}}
+CONSENTS: Final = {"consent": {"categories": {"analytics": True}}}
+STATED: Final = {"preference": {"distance": 1}}
 WATCH: Final = '\n[[rule]]\nid = "watch-{name}"\non = "customer"\nwhen = "{when}"\nshow = [{show}]\n'
 
 
@@ -50,7 +53,7 @@ def with_consents(make: Maker) -> Maker:
     def made(random: Random, customer: str, time_ms: int) -> dict[str, Any]:
         event = make(random, customer, time_ms)
         if customer == "c-2" and random.random() < 0.15:
-            event["consent"] = {"categories": {"analytics": random.choice([True, False])}}
+            event |= random.choice([CONSENTS, REFUSES])
         return event
 
     return made
@@ -224,11 +227,10 @@ def test_a_forged_number_and_a_firing_that_is_missing_or_too_many_are_difference
 
 def test_who_consents_again_is_told_of_at_any_moment_but_only_of_what_holds_then() -> None:
     """A goal that is forgotten is a moment at which nothing changes that rules can name."""
-    stated = {"preference": {"distance": 1}}
     log = told(
-        (0, "preference.stated", {**stated, "consent": {"categories": {"analytics": False}}}),
+        (0, "preference.stated", {**STATED, **REFUSES}),
         (1, "goal.set", {"goal": {"goal_id": "g"}}),
-        (2, "page.viewed", {"consent": {"categories": {"analytics": True}}}),
+        (2, "page.viewed", CONSENTS),
     )
     text = f'{SLICES}[value]\nsacrifice_within = "1h"\ngoal_within = "10m"\n{watching(["preferences_stated"])}'
     case = case_of(text, [log])
@@ -239,10 +241,6 @@ def test_who_consents_again_is_told_of_at_any_moment_but_only_of_what_holds_then
     assert case.differing(case.counts._replace(told=[forged]))["watch-preferences_stated"].mismatches == 1
     too_late = firing._replace(holding=firing.holding._replace(time_ms=log[0].timestamp + HOUR + 1))
     assert case.differing(case.counts._replace(told=[too_late]))["watch-preferences_stated"].mismatches == 1
-
-
-REFUSES = {"consent": {"categories": {"analytics": False}}}
-CONSENTS = {"consent": {"categories": {"analytics": True}}}
 
 
 @pytest.mark.parametrize(
@@ -260,9 +258,8 @@ def test_a_refusal_told_late_counts_from_then_on_unless_what_was_said_after_it_i
     said: list[tuple[float, float, dict[str, Any]]], looked_at: list[int]
 ) -> None:
     """said: (minute of the clock at which it is told, when it was so, what); at 61 minutes the watermark has passed both."""
-    stated = {"preference": {"distance": 1}}
     happened: list[tuple[float, float, str, dict[str, Any]]] = [
-        (at, at, "preference.stated", {**stated, **(CONSENTS if at == 180 else {})}) for at in (0, 120, 180)
+        (at, at, "preference.stated", {**STATED, **(CONSENTS if at == 180 else {})}) for at in (0, 120, 180)
     ]
     happened.append((60, 60, "page.viewed", {}))
     happened += [(told_at if told_at == so_at else 60 + told_at, so_at, "consent.changed", what) for told_at, so_at, what in said]
@@ -278,24 +275,22 @@ def test_a_refusal_told_late_counts_from_then_on_unless_what_was_said_after_it_i
 
 
 def test_who_is_told_of_though_he_refuses_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    stated = {"preference": {"distance": 1}}
     text = f'{SLICES}[value]\nsacrifice_within = "1d"\n{watching(["preferences_stated"])}'
     log = told(
-        (0, "preference.stated", stated), (60, "page.viewed", {}), (0.5, "consent.changed", REFUSES), (120, "preference.stated", stated)
+        (0, "preference.stated", STATED), (60, "page.viewed", {}), (0.5, "consent.changed", REFUSES), (120, "preference.stated", STATED)
     )
     log[2] = log[2]._replace(timestamp=log[1].timestamp)
     assert case_of(text, [log]).differing() == {}
     monkeypatch.setattr(Fold, "take_late", lambda *_: [])
     assert case_of(text, [log]).differing()["watch-preferences_stated"].mismatches == 1
-    log = told((0, "preference.stated", stated), (0.5, "consent.changed", REFUSES), (1, "preference.stated", stated))
+    log = told((0, "preference.stated", STATED), (0.5, "consent.changed", REFUSES), (1, "preference.stated", STATED))
     monkeypatch.setattr(Fold, "_consent", lambda *_: None)
     assert case_of(text, [log]).differing()["watch-preferences_stated"].mismatches == 1
 
 
 def test_a_refusal_told_late_counts_at_a_deadline_before_the_next_event() -> None:
-    stated = {"preference": {"distance": 1}}
     log = told(
-        (0, "preference.stated", stated), (30, "preference.stated", stated), (45, "page.viewed", {}), (0.5, "consent.changed", REFUSES)
+        (0, "preference.stated", STATED), (30, "preference.stated", STATED), (45, "page.viewed", {}), (0.5, "consent.changed", REFUSES)
     )
     log[-1] = log[-1]._replace(timestamp=log[-2].timestamp)
     once = '\n[[rule]]\nid = "once"\non = "customer"\nwhen = "preferences_stated == 1"\n'
