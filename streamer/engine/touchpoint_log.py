@@ -6,7 +6,6 @@ Read piece by piece, in about the order of arrival over all partitions, so that 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -20,7 +19,7 @@ from streamer.engine.kafka import client_options, kafka_errors
 from streamer.engine.opening import topic_names
 from streamer.engine.stalls import STALLED_SECONDS, StallWatch
 from streamer.engine.topic_admin import connected
-from streamer.errors import DataLossError, TopicsError, UnreachableError
+from streamer.errors import DataLossError, TopicsError
 from streamer.journeys import marker
 
 if TYPE_CHECKING:
@@ -152,24 +151,24 @@ class TouchpointLog:
         wanted = [place for place in self._source if place.partition in extent.bounds]
         open_places = {place for place in wanted if extent.bounds[place.partition][0] < extent.bounds[place.partition][1]}
         await self._assign({place: extent.bounds[place.partition][0] for place in open_places})
-        progress = time.monotonic()
+        watch = StallWatch(self._names.source, STALLED_SECONDS)
         while True:
+            moved = False
             hungry = [place for place in open_places if len(waiting[place.partition]) < BUFFERED_MAX]
             for place, records in (await self._poll(hungry)).items():
                 end = extent.bounds[place.partition][1]
                 waiting[place.partition].extend(record for record in records if record.offset < end)
-                progress = time.monotonic()
+                moved = True
             for place in list(open_places):
                 if await self._consumer.position(place) >= extent.bounds[place.partition][1]:
                     open_places.discard(place)
-                    progress = time.monotonic()
+                    moved = True
             piece = _take(waiting, idle, {place.partition for place in open_places})
             if piece:
                 yield piece
             if not open_places:
                 return
-            if time.monotonic() - progress > STALLED_SECONDS:
-                raise UnreachableError(f"reading {self._names.source} has stalled for {STALLED_SECONDS:.0f} s: is Kafka well?")
+            watch.look(moved=moved)
 
     async def _poll(self, hungry: list[TopicPartition]) -> Mapping[TopicPartition, list[ConsumerRecord]]:
         if not hungry:

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pytest
 import redis
@@ -28,7 +28,7 @@ from tests.chain_support import PROCESSES, port_block
 from tests.unit.grafana import dashboards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from deploy.local.kafka import Kafka
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from tests.servers import PrometheusFactory
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+
+T = TypeVar("T")
 
 # Two hours, so that half an hour of silence has passed for many checkouts; sent before the worker starts, or it would be late.
 PAST: Final = ("simulate", "--hours", "2", "--rate", "8", "--customers", "2000", "--seed", "7")
@@ -69,22 +71,15 @@ class Chain:
         """The value of an expression that has one. After a scrape that took longer than the interval, on a busy machine, there is nothing
         until the next one.
         """
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not (values := self.values(expr)):
-            assert time.monotonic() < deadline, f"no value of {expr}; log: {self.log.read_text()[-3000:]}"
-            time.sleep(1)  # the scrape interval
+        values = _asked_again(lambda: self.values(expr))
+        assert values, f"no value of {expr}; log: {self.log.read_text()[-3000:]}"
         (value,) = values
         return value
 
     def labels(self, target: dashboards.Target) -> set[str]:
         """What a variable finds, once it finds anything."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            found = self.prometheus.query(dashboards.substitute(target.expr, CHOSEN))
-            labels = {series["metric"][target.ref] for series in found if target.ref in series["metric"]}
-            if labels or time.monotonic() > deadline:
-                return labels
-            time.sleep(1)  # the scrape interval
+        expr = dashboards.substitute(target.expr, CHOSEN)
+        return set(_asked_again(lambda: [one["metric"][target.ref] for one in self.prometheus.query(expr) if target.ref in one["metric"]]))
 
     def wait_for(self, targets: list[dashboards.Target], chosen: dict[str, str] = CHOSEN) -> list[dashboards.Target]:
         """Ask until each has data or the time is over; returns those without."""
@@ -93,6 +88,14 @@ class Chain:
             assert self.worker.poll() is None, self.log.read_text()[-3000:]
             time.sleep(1)  # the scrape interval: asking more often cannot show more
         return targets
+
+
+def _asked_again(ask: Callable[[], list[T]]) -> list[T]:
+    """The first answer that has anything in it, or the last one of the time there is."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := ask()) and time.monotonic() < deadline:
+        time.sleep(1)  # the scrape interval: asking more often cannot show more
+    return found
 
 
 @contextmanager
