@@ -50,7 +50,8 @@ DEAD_LENGTH: Final = 10_000
 class Delivery:
     """One alert handed to this consumer.
 
-    id: of the entry in the Redis stream. deliveries: how often it was handed out in this group, 1 the first time.
+    id: of the entry in the Redis stream. deliveries: how often it was handed out in this group. 1: certainly the first time; more: perhaps
+    no body has seen it yet, for what was fetched with another one counts as handed out.
     data: the record's bytes as they stand there, with fields that only newer versions know.
     """
 
@@ -83,6 +84,7 @@ class AlertConsumer:
         max_deliveries: after so many a delivery goes to the dead stream.
         stale_after_seconds: unacknowledged for so long, a delivery goes to another consumer: longer than the longest body.
         on_trimmed: told how many deliveries the stream's bounds removed between being handed out and being handled.
+        on_dead: told how many went to the dead stream without a body's `give_up`.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class AlertConsumer:
         max_deliveries: int = 5,
         stale_after_seconds: float = 60.0,
         on_trimmed: Callable[[int], None] = lambda _count: None,
+        on_dead: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self.keys = Keys(prefix)
         self.group = group
@@ -110,6 +113,7 @@ class AlertConsumer:
         self._max_deliveries = max_deliveries
         self._stale_seconds = stale_after_seconds
         self._on_trimmed = on_trimmed
+        self._on_dead = on_dead
         self._stopping = False
         self._group_exists = False
         self._buffer: deque[Delivery] = deque()
@@ -167,13 +171,16 @@ class AlertConsumer:
         """
         await self._insist(self._renew)
 
-    async def give_up(self, reason: str) -> None:
-        """Move the delivery in hand to the dead stream: no repetition can help. Reason: a word or a few, without secrets."""
+    async def give_up(self, reason: str) -> bool:
+        """Move the delivery in hand to the dead stream: no repetition can help. Reason: a word or a few, without secrets.
+
+        False if stopped while Redis was away: it is still pending.
+        """
         delivery = self._current
         if delivery is None:
             raise RuntimeError("give up a delivery in the body of the loop")
         delivery.retry_later()  # acknowledged in the transaction that moves it; if we are stopped before, by nobody
-        await self._insist(lambda: self._bury(delivery.id.encode(), {b"alert": delivery.data}, delivery.deliveries, reason))
+        return await self._insist(lambda: self._bury(delivery.id.encode(), {b"alert": delivery.data}, delivery.deliveries, reason)) or False
 
     # -- in memory
 
@@ -326,8 +333,10 @@ class AlertConsumer:
             alert = _decode(fields.get(b"alert", b""))
             if alert is None:
                 await self._bury(entry_id, fields, count, "undecodable")
+                self._on_dead(1)
             elif count > self._max_deliveries:
                 await self._bury(entry_id, fields, count - 1, "max_deliveries")
+                self._on_dead(1)
             else:
                 found.append(Delivery(entry_id.decode(), alert, count, fields[b"alert"]))
         return found
@@ -336,8 +345,8 @@ class AlertConsumer:
         self._on_trimmed(1)
         log.warning("alert %s was trimmed before it was handled", entry_id.decode(), extra={"action": "trimmed"})
 
-    async def _bury(self, entry_id: bytes, fields: dict[bytes, bytes], deliveries: int, reason: str) -> None:
-        """Move an entry to the dead stream and acknowledge it, in one transaction."""
+    async def _bury(self, entry_id: bytes, fields: dict[bytes, bytes], deliveries: int, reason: str) -> bool:
+        """Move an entry to the dead stream and acknowledge it, in one transaction; True."""
         dead: dict[Any, Any] = {
             **fields, "entry_id": entry_id, "group": self.group, "consumer": self.name, "deliveries": deliveries, "reason": reason,
         }  # fmt: skip
@@ -346,6 +355,7 @@ class AlertConsumer:
             _ = transaction.xack(self.keys.stream, self.group, entry_id)
             await transaction.execute()
         log.error("gave up alert %s: %s", entry_id.decode(), reason, extra={"action": "dead", "deliveries": deliveries})
+        return True
 
 
 def _decode(data: bytes) -> alerts.Alert | None:

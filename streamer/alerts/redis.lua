@@ -17,9 +17,9 @@ two versions of the publisher work side by side. Commands of Redis 7.0 only. Key
                             `acknowledged_by`, `acknowledged_ms` (the first time), `outcome` (saved, lost, false-alarm; absent until
                             judged), `judged_by`, `judged_ms`, `note`. Times in ms since the epoch. Only here, not in Kafka.
   cx:alerts:outcomes:age zset  episode_id -> ms of the last word on it: finds what is too old or too much.
-  cx:alerts:storms  hash    rule id -> what it has fired lately, JSON: `span` (detected_at divided by the span's length), `count` of firings in
-                            it, `at` (ms of the last one's delivery), `n` storms so far, `summary` (the record that tells of the storm,
-                            while there is one), `held`, `told`.
+  cx:alerts:storms  hash    rule id -> what it has fired lately, JSON: `span` (detected_at divided by the span's length `span_ms`), `count` of
+                            firings in it, `at` (ms of the last one's delivery), `summary` (the record that tells of the storm, while
+                            there is one), `held`, `told`.
   cx:alerts:wake    channel a hint that new entries are in the stream; the message is the id of the last one. At most once.
 
 A call is atomic: nothing else runs in between, and whatever can be refused (types, permissions, memory) is refused before the
@@ -87,10 +87,10 @@ end
 
 local function begin_storm(stream, most, active, expiry, rule, storm, record, limit, span_ms, expires_ms, now)
   local cause = cjson.decode(record)
-  storm.n, storm.held, storm.told = storm.n + 1, 1, 0
+  storm.held, storm.told = 1, 0
   local fingerprint = id_of('storm', rule)
   local summary = {
-    episode_id = id_of(fingerprint, storm.n), fingerprint = fingerprint, schema_version = cause.schema_version,
+    episode_id = id_of(fingerprint, cause.alert_id), fingerprint = fingerprint, schema_version = cause.schema_version,
     severity = cause.severity, rule = cause.rule, owner_team = cause.owner_team, runbook = 'docs/runbooks/alert-storm.md',
     event_time = cause.event_time, detected_at = cause.detected_at, expires_at = cause.expires_at,
     suggested_action = 'Look for one cause behind all of them; the active set has every single one',
@@ -112,17 +112,24 @@ local function end_storm(stream, most, active, expiry, rule, storm, now)
   return id
 end
 
+-- What was counted in spans of another length, or by a clock that was ahead, would be taken for now until that time has come.
+local function is_of_another_time(storm, span_ms, span_now)
+  return storm.span_ms ~= span_ms or storm.span > span_now + 1
+end
+
 --[[ Count a firing. Gives whether a storm holds it back, and the id of the last entry told of the storm, if any. ]]
 local function count_firing(keys, rule, detected_ms, record, expires_ms, most, limit, span_ms, now)
   local stream, active, expiry, _, storms = unpack(keys)
   local stored = redis.call('HGET', storms, rule)
-  local storm = stored and cjson.decode(stored) or {span = 0, count = 0, n = 0, held = 0, told = 0}
-  local span, id = math.floor(detected_ms / span_ms), nil
-  if span > storm.span then
-    if storm.summary and (span > storm.span + 1 or storm.count <= limit) then
+  local storm = stored and cjson.decode(stored) or {span = 0, span_ms = span_ms, count = 0, held = 0, told = 0}
+  local span_now = math.floor(now_ms() / span_ms)
+  local span, id = math.min(math.floor(detected_ms / span_ms), span_now + 1), nil
+  local anew = is_of_another_time(storm, span_ms, span_now)
+  if anew or span > storm.span then
+    if storm.summary and (anew or span > storm.span + 1 or storm.count <= limit) then
       id = end_storm(stream, most, active, expiry, rule, storm, now)
     end
-    storm.span, storm.count = span, 0
+    storm.span, storm.span_ms, storm.count = span, span_ms, 0
   end
   storm.count, storm.at = storm.count + 1, now_ms()
   local over = storm.count > limit
@@ -256,23 +263,28 @@ local function forget(keys, args)
   return removed
 end
 
---[[ Remove what has expired, at most 1,000 entries, and end the storms that nothing has gone on with for a whole span, neither by when it
-was detected nor by when it came: a publisher that catches up delivers what was detected long ago.
+-- Whether nothing has gone on with a storm for a whole span, neither by when it was detected nor by when it came: a publisher that catches
+-- up delivers what was detected long ago. Or whether nothing counts it any more.
+local function is_over(storm, span_ms)
+  local span_now = math.floor(now_ms() / span_ms)
+  return span_ms == 0 or is_of_another_time(storm, span_ms, span_now)
+    or (span_now > storm.span + 1 and now_ms() - (storm.at or 0) > span_ms)
+end
+
+--[[ Remove what has expired, at most 1,000 entries, and end the storms that are over.
 KEYS  active, expiry, stream, storms
-ARGV  most entries of the stream; the span's length in ms, 0 if there are no storms; now, as `published_at`
+ARGV  most entries of the stream; the span's length in ms, 0 if nothing is counted; now, as `published_at`
 Reply how many were removed. ]]
 local function sweep(keys, args)
   local active, expiry, stream, storms = unpack(keys)
   redis.call('HLEN', active)
   local span_ms = tonumber(args[2])
-  if span_ms > 0 then
-    local found = redis.call('HGETALL', storms)
-    for i = 1, #found, 2 do
-      local storm = cjson.decode(found[i + 1])
-      if storm.summary and math.floor(now_ms() / span_ms) > storm.span + 1 and now_ms() - (storm.at or 0) > span_ms then
-        end_storm(stream, args[1], active, expiry, found[i], storm, args[3])
-        redis.call('HSET', storms, found[i], cjson.encode(storm))
-      end
+  local found = redis.call('HGETALL', storms)
+  for i = 1, #found, 2 do
+    local storm = cjson.decode(found[i + 1])
+    if storm.summary and is_over(storm, span_ms) then
+      end_storm(stream, args[1], active, expiry, found[i], storm, args[3])
+      redis.call('HSET', storms, found[i], cjson.encode(storm))
     end
   end
   return drop_expired(active, expiry)

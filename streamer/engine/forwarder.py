@@ -120,6 +120,7 @@ class Forwarder:
             max_deliveries=MAX_DELIVERIES,
             stale_after_seconds=STALE_SECONDS,
             on_trimmed=lambda count: self.metrics.sink_outcome(config.name, "trimmed", count),
+            on_dead=lambda count: self.metrics.sink_outcome(config.name, "dead", count),
         )
         return Forwarding(config, make(sink), consumer, self.metrics, stop, backoff_seconds=self._backoff_seconds)
 

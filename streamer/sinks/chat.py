@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamer.alerts.alert import ENDS
 from streamer.errors import SettingsError
+from streamer.log import printable
 from streamer.network import is_loopback
 from streamer.sinks.sink import Sink, TryAgainError, sentence
 
@@ -75,11 +76,16 @@ def message(alert: Alert, *, ids: bool) -> tuple[str, str]:
         entity = alert.entity
         about = " ".join(part for part in (entity.canonical_id, entity.journey, entity.journey_id, entity.account_id) if part)
     lines = [
-        sentence(alert, ids=ids),
-        f"About: {about}" if about else "",
+        _harmless(sentence(alert, ids=ids)),
+        f"About: {_harmless(about)}" if about else "",
         f"Do: {alert.suggested_action}" if alert.suggested_action and alert.state in ("firing", "amended") else "",
         f"Runbook: {alert.runbook}" if alert.runbook else "",
         f"Since: {alert.event_time}" if alert.state == "firing" else "",
         f"Acknowledge: streamer alerts ack {alert.episode_id} --by NAME" if alert.state == "firing" else "",
     ]
     return f"[{alert.state}] {alert.severity}: {alert.rule.id}", "\n".join(line for line in lines if line)
+
+
+def _harmless(text: str) -> str:
+    """What came with events, on one line and calling nobody: with an invisible space behind it `@` begins no mention."""
+    return printable(text).replace("@", "@\u200b")

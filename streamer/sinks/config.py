@@ -27,7 +27,7 @@ from streamer import toml_places
 from streamer.alerts.alert import State
 from streamer.durations import Duration, parse_duration
 from streamer.errors import SettingsError
-from streamer.network import is_loopback
+from streamer.network import check_name, is_loopback
 
 # Shorter ones can be found by trying.
 SECRET_LENGTH_MIN: Final = 16
@@ -169,6 +169,8 @@ def _checked(config: SinkConfig, directory: Path) -> Configured:
     where = f"sink {config.name}"
     _within(f"{where}: timeout", config.timeout, REQUEST_MS)
     _within(f"{where}: give_up_after", config.give_up_after, GIVE_UP_MS)
+    if not config.states:
+        raise ValueError(f"{where}: states names none, so that it would get no alert: leave it out for all")
     if not isinstance(config, Chat):
         _check_url(config, where)
         if config.ca_file is not None:
@@ -192,6 +194,8 @@ def _checked(config: SinkConfig, directory: Path) -> Configured:
     password = _secret(where, "password", config.password_file, config.password_env, directory)
     if (password is None) != (config.username == ""):
         raise ValueError(f"{where}: username goes with password_file or password_env")
+    if ":" in config.username:
+        raise ValueError(f"{where}: its username has a colon in it, where basic authentication begins the password")
     return Configured(config, password)
 
 
@@ -204,6 +208,8 @@ def _check_url(config: Webhook | Alertmanager, where: str) -> None:
     try:
         url = urlsplit(config.url)
         host = url.hostname or ""
+        _ = url.port  # raises if it is none
+        check_name(host)
     except ValueError as exc:
         raise ValueError(f"{where}: its url cannot be one ({exc})") from exc
     if not host or url.scheme not in ("http", "https"):
@@ -229,6 +235,10 @@ def _secret(where: str, what: str, file: Path | None, variable: str, directory: 
             raise ValueError(f"{where}: {what}_file names {file}, which is not text in UTF-8") from exc
     elif variable:
         found = os.environ.get(variable, "").strip()
+        try:
+            found.encode()
+        except UnicodeEncodeError as exc:  # what Python makes of other bytes
+            raise ValueError(f"{where}: {what}_env names {variable}, which is not text in UTF-8") from exc
     else:
         return None
     if not found:

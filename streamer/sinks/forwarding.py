@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamer.alerts.times import milliseconds
 from streamer.sinks.config import Webhook
-from streamer.sinks.sink import RefusedError, SinkError, TryAgainError, is_at_least
+from streamer.sinks.sink import RefusedError, TryAgainError, attempt, is_at_least
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streamer.alerts.consumer import AlertConsumer, Delivery
     from streamer.metrics.pipeline import Pipeline
     from streamer.sinks.config import SinkConfig
-    from streamer.sinks.sink import Sink
+    from streamer.sinks.sink import Sink, SinkError
 
 log = logging.getLogger(__name__)
 
@@ -165,21 +165,11 @@ class Forwarding:
         return problem
 
     async def _call(self, call: Awaitable[None]) -> SinkError | None:
-        """None if the receiver took it, else why not. Any error of its library counts as one that may pass: other sinks go on."""
-        try:
-            async with asyncio.timeout(self.config.timeout / 1000):
-                await call
-        except SinkError as exc:
-            return exc
-        except TimeoutError:
-            return TryAgainError(f"no answer within {self.config.timeout / 1000:g} s")
-        except Exception as exc:
-            log.exception("sink %s failed in an unexpected way", self.config.name, extra={"action": "sink.error"})
-            return TryAgainError(type(exc).__name__)
-        return None
+        return await attempt(call, self.config.name, self.config.timeout / 1000)
 
     async def _give_up(self, delivery: Delivery, problem: SinkError) -> None:
-        await self._consumer.give_up(problem.reason)
+        if not await self._consumer.give_up(problem.reason):
+            return  # stopped meanwhile: it comes first at the next start
         self._count("dead")
         log.error(
             "sink %s did not take alert %s of rule %s: %s; it is among the dead letters",

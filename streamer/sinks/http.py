@@ -56,5 +56,5 @@ def _seconds(retry_after: str | None, now: float) -> float:
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

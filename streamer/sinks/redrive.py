@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +12,7 @@ from streamer.alerts import dead
 from streamer.alerts.alert import ENDS, decode
 from streamer.alerts.times import milliseconds
 from streamer.sinks.forwarding import group_of, has_expired
-from streamer.sinks.sink import RefusedError, SinkError, TryAgainError
+from streamer.sinks.sink import RefusedError, SinkError, TryAgainError, attempt
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -53,7 +52,7 @@ async def redrive(store: AlertStore, config: SinkConfig, sink: Sink) -> Redriven
             await dead.remove(store, entry)
             past[why] += 1
             continue
-        problem = TryAgainError("not tried") if away else await _attempt(sink, entry, config.timeout / 1000)
+        problem = TryAgainError("not tried") if away else await _attempt(sink, entry, config)
         if problem is None:
             await dead.remove(store, entry)
             delivered += 1
@@ -79,14 +78,7 @@ async def _past(store: AlertStore, config: SinkConfig, alert: Alert, to_end: Con
         return None
 
 
-async def _attempt(sink: Sink, entry: dead.DeadDelivery, timeout_seconds: float) -> SinkError | None:
+async def _attempt(sink: Sink, entry: dead.DeadDelivery, config: SinkConfig) -> SinkError | None:
     if entry.alert is None:
         return RefusedError("it is no alert")
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            await sink.deliver(entry.alert, entry.data)
-    except SinkError as exc:
-        return exc
-    except TimeoutError:
-        return TryAgainError(f"no answer within {timeout_seconds:g} s")
-    return None
+    return await attempt(sink.deliver(entry.alert, entry.data), config.name, config.timeout / 1000)

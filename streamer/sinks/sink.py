@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from streamer.alerts.alert import Alert
+
+log = logging.getLogger(__name__)
 
 _SEVERITIES: Final = ("info", "warning", "critical")
 
@@ -48,6 +52,21 @@ class Sink(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Close the connections."""
+
+
+async def attempt(call: Awaitable[None], name: str, timeout_seconds: float) -> SinkError | None:
+    """None if the sink of this name took it, else why not. Any error of its library counts as one that may pass: other sinks go on."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await call
+    except SinkError as exc:
+        return exc
+    except TimeoutError:
+        return TryAgainError(f"no answer within {timeout_seconds:g} s")
+    except Exception as exc:
+        log.exception("sink %s failed in an unexpected way", name, extra={"action": "sink.error"})
+        return TryAgainError(type(exc).__name__)
+    return None
 
 
 def is_at_least(severity: str, least: str) -> bool:

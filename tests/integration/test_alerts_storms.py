@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,8 @@ def fired(customer: str, span: int = 0, state: str = "firing", transition: int =
 class Feed:
     """Publishes in the order of offsets."""
 
-    def __init__(self, store: AlertStore) -> None:
-        self._store = store
+    def __init__(self, store: AlertStore, topic_id: str = "id") -> None:
+        self._store, self._topic_id = store, topic_id
         self._next = [0, 0]
 
     async def send(self, *alerts: Alert, partition: int = 0) -> int:
@@ -59,7 +60,7 @@ class Feed:
         first = self._next[partition]
         records = [(first + i, encode(one)) for i, one in enumerate(alerts)]
         self._next[partition] += len(records)
-        published = await self._store.publish("id", partition, records, after=first - 1)
+        published = await self._store.publish(self._topic_id, partition, records, after=first - 1)
         assert published.delivered == len(alerts)
         return published.held
 
@@ -152,6 +153,50 @@ async def test_a_storm_of_long_ago_that_is_only_now_delivered_goes_on(
         await feed.send(fired(f"c{i}"))
         await store.sweep()
     assert [entry for entry in told(client, settings) if "storm" in entry] == ["storm firing"]
+
+
+async def test_of_a_span_of_another_length_nothing_is_counted_on(store: AlertStore, settings: Settings, client: redis_client.Redis) -> None:
+    """The number of a longer span is smaller than that of any before: it would not come for centuries."""
+    await Feed(store).send(*[fired(f"c{i}") for i in range(5)])
+    longer = AlertStore(connect(settings.redis_url), prefix=settings.redis_prefix, storm_limit=LIMIT, storm_seconds=2 * SECONDS)
+    await longer.restore("longer", 0, (), expected=None, applied=-1)
+    feed = Feed(longer, "longer")
+    assert [await feed.send(fired(f"d{i}", 4 + 2 * i)) for i in range(LIMIT + 2)] == [0] * (LIMIT + 2)
+    await longer.close()
+    assert told(client, settings)[4:] == ["storm resolved", *(f"d{i} firing" for i in range(LIMIT + 2))]
+
+
+async def test_what_a_clock_that_is_ahead_fires_counts_for_the_next_span_at_most(store: AlertStore, settings: Settings) -> None:
+    quick = AlertStore(connect(settings.redis_url), prefix=settings.redis_prefix, storm_limit=1, storm_seconds=1)
+    feed, began = Feed(quick), int(time.time())
+    await feed.send(alert("tomorrow", "firing", 1, detected_at=rfc3339(datetime.now(UTC) + timedelta(days=1))))
+
+    async def is_after() -> bool:
+        return int(time.time()) > began + 1
+
+    await until(is_after, "the next span has passed")
+    assert await feed.send(alert("today", "firing", 1, detected_at=rfc3339(datetime.now(UTC)))) == 0
+    await quick.close()
+
+
+async def test_housekeeping_ends_a_storm_that_nothing_counts_any_more(
+    store: AlertStore, settings: Settings, client: redis_client.Redis
+) -> None:
+    await Feed(store).send(*[fired(f"c{i}") for i in range(5)])
+    without = AlertStore(connect(settings.redis_url), prefix=settings.redis_prefix)
+    await without.sweep()
+    await without.close()
+    assert told(client, settings)[-1] == "storm resolved"
+    assert "storm" not in await active(store)
+
+
+async def test_a_storm_after_redis_was_emptied_is_another_one(store: AlertStore, settings: Settings, client: redis_client.Redis) -> None:
+    await Feed(store).send(*[fired(f"c{i}") for i in range(5)])
+    client.delete(store.keys.storms, store.keys.active, store.keys.expiry)
+    await Feed(store).send(*[fired(f"d{i}") for i in range(5)], partition=1)
+    storms = [record for record in delivered(client, settings) if "entity" not in record]
+    assert [record["state"] for record in storms] == ["firing", "firing"]
+    assert len({record["episode_id"] for record in storms}) == len({record["alert_id"] for record in storms}) == 2
 
 
 async def test_records_sent_again_are_not_counted_again(store: AlertStore, settings: Settings, client: redis_client.Redis) -> None:

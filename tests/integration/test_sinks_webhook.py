@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from streamer.alerts.alert import encode
 from streamer.alerts.groups import GroupWatch, read
 from streamer.cli import app
+from streamer.engine.forwarder import MAX_DELIVERIES
 from streamer.errors import DeliveryError
 from tests import alert_support
 from tests.alert_support import RedisWriter, alert, until
@@ -394,6 +395,24 @@ async def test_what_the_stream_lost_while_it_was_in_hand_is_counted(
         await until_counted(forwarder, "crm", "delivered", 1, task)
         await until_counted(forwarder, "crm", "trimmed", 2, task)
     assert receiver.customers()[-1] == "carl"
+
+
+async def test_what_was_in_hand_in_too_many_starts_is_given_up_and_counted(
+    settings: Settings, client: redis_client.Redis, receiver: Receiver, writer: RedisWriter, tmp_path: Path
+) -> None:
+    receiver.replies(*[503] * 10_000)
+    await writer.write(alert("ann"), alert("bob"))
+    path = write_config(tmp_path, webhook(receiver))
+    async with forwarding(settings, path, name="one") as (forwarder, task):
+        await until_counted(forwarder, "crm", "failed", 1, task)
+    stream = f"{settings.redis_prefix}alerts"
+    (in_hand,) = client.xpending_range(stream, "sink-crm", "-", "+", 1)
+    client.xclaim(stream, "sink-crm", "one", 0, [in_hand["message_id"]], retrycount=MAX_DELIVERIES, justid=True)
+    receiver.answer = None
+    async with forwarding(settings, path, name="one") as (forwarder, task):
+        await until_counted(forwarder, "crm", "delivered", 1, task)
+        await until_counted(forwarder, "crm", "dead", 1, task)
+    assert receiver.customers()[-1] == "bob"
 
 
 async def test_a_process_that_is_killed_while_it_hands_over_loses_nothing(

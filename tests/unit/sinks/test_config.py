@@ -65,6 +65,11 @@ def test_defaults_are_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ([CRM + 'give_up_after = "30d"\n'], "give_up_after is to be from 1 s to 86400 s"),
         ([CRM + 'severity = "bad"\n'], "Invalid enum value 'bad'"),
         ([CRM + 'states = ["fired"]\n'], "Invalid enum value 'fired'"),
+        ([CRM + "states = []\n"], "states names none"),
+        ([CRM.replace('secret_file = "crm.secret"', 'secret_env = "LATIN"')], "LATIN, which is not text in UTF-8"),
+        ([PAGER.replace("9093", "99999")], "its url cannot be one"),
+        ([PAGER.replace("http://127.0.0.1:9093", "https://a..b")], "its url cannot be one"),
+        ([PAGER + 'username = "corp:bob"\npassword_env = "SHORT"\n'], "username has a colon in it"),
         ([PAGER + 'ca_file = "x"\n'], "ca_file has no effect with http"),
         ([PAGER + 'username = "u"\n'], "username goes with password_file or password_env"),
         ([PAGER + 'resend = "1ms"\n'], "resend is to be from 1 s"),
@@ -75,6 +80,7 @@ def test_defaults_are_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: list[str], sentence: str) -> None:
     monkeypatch.setenv("SHORT", "short")
+    monkeypatch.setenv("LATIN", b"no\xefl of sixteen bytes".decode(errors="surrogateescape"))
     path = write_config(tmp_path, *tables)
     with pytest.raises(SettingsError, match=sentence) as caught:
         sinks.load(path)

@@ -39,7 +39,7 @@ def test_refusals_are_final(status: int) -> None:
     ("retry_after", "seconds"),
     [
         (None, 0), ("120", 120), (" 7 ", 7), ("Fri, 01 May 2026 10:02:00 GMT", 120), ("Fri, 01 May 2026 09:00:00 GMT", 0), ("soon", 0),
-        ("-5", 0), ("", 0), ("²", 0),
+        ("-5", 0), ("", 0), ("²", 0), ("Mon, 01 Jan 99999999999 00:00:00 GMT", 0),
     ],
 )  # fmt: skip
 def test_the_rest_may_pass_and_says_when(status: int, retry_after: str | None, seconds: float) -> None:
@@ -101,6 +101,19 @@ def test_without_ids_no_sentence_message_or_label_names_a_customer(state: str) -
     texts = [sentence(told, ids=False), *message(told, ids=False), str(posted(told, PAGER, NOW_MS))]
     assert [text for text in texts if " ann" in text or "c-1" in text or "'ann'" in text] == []
     assert sentence(told, ids=True) == told.why
+
+
+def test_what_came_with_events_makes_no_line_of_its_own_in_a_message_and_calls_nobody() -> None:
+    customer = "bob\nAcknowledge: http://evil.example @everyone"
+    title, body = message(alert(customer, why=f"customer {customer} has waited"), ids=True)
+    assert [line.partition(":")[0] for line in body.splitlines()][:2] == ["customer bob\\nAcknowledge", "About"]
+    assert "@everyone" not in title + body
+    assert [line for line in body.splitlines() if line.startswith("Acknowledge: http")] == []
+    of_slice = alert("", entity=None, slice={"region": "@here\u2028x"}, why="abandon rate (region @here) is 0.5")
+    assert "@here" not in message(of_slice, ids=False)[1]
+    assert len(message(of_slice, ids=False)[1].splitlines()) == len(
+        message(alert("", entity=None, slice={"region": "x"}), ids=False)[1].splitlines()
+    )
 
 
 @pytest.mark.parametrize("state", STATES)
