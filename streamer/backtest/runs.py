@@ -81,7 +81,8 @@ class Backtest:
         """What came of it, in the span."""
         found = []
         for number, (definitions, alerts) in enumerate(zip(self._versions, self._alerts, strict=True)):
-            firings = firings_of(alerts)
+            # Of a log, what came after the span is folded, too: what had not ended by then lasts, as it does where a file is cut there.
+            firings = firings_of(alert for alert in alerts if span.to_ms is None or event_ms(alert) < span.to_ms)
             began = span.from_ms if span.from_ms is not None else -1
             before = sum(f.start_ms < began and (f.end_ms is None or f.end_ms >= began) for f in firings)
             told = [alert for alert in alerts if span.has(event_ms(alert))]

@@ -38,6 +38,12 @@ class EntityRule(NamedTuple):
     names: frozenset[str]
     sources: Sources
     quiet: QuietHours | None
+    zone: str
+
+    @property
+    def holding_back(self) -> tuple[object, ...]:
+        """What decides when it may fire again."""
+        return (self.rule.cooldown, self.rule.max_per_day, self.rule.quiet, self.zone if self.rule.quiet else "")
 
     def counterfactual(self, signals: Mapping[str, language.Value]) -> str:
         """What would have had to be different for it not to fire."""
@@ -56,6 +62,7 @@ class EpisodeFold:
                 language.names_in(rule.when),
                 sources_of(language.names_in(rule.when)),
                 QuietHours(rule.quiet, zone) if rule.quiet else None,
+                definitions.timezone,
             )
             for rule in definitions.rule
             if rule.entity and rule.mode != "off"
@@ -190,6 +197,7 @@ class EpisodeFold:
         for key, episode in list(state.episodes.items()):
             now, was = self.rules.get(episode.rule), before.rules.get(episode.rule)
             if now is not None and was is not None and now.rule.on == was.rule.on:
+                self._hold_back_anew(state, key, now, was, time_ms, sink)
                 if episode.firing and now.rule.mode != was.rule.mode:
                     self._end(state, key, episode, time_ms, sink)
                 elif episode.firing:
@@ -199,6 +207,19 @@ class EpisodeFold:
                 self._end(state, key, episode, time_ms, sink)
             if key in state.episodes:
                 self._forget(state, key, episode)
+
+    def _hold_back_anew(self, state: State, key: str, now: EntityRule, was: EntityRule, t: int, sink: Sink) -> None:
+        """What holds firings back is that of the definitions in force; what a draft fired, of which nobody was told, holds nothing back."""
+        episode = state.episodes[key]
+        if was.rule.mode == "draft" != now.rule.mode:
+            episode.cooldown_until, episode.fired = 0, []
+        elif now.holding_back != was.holding_back:
+            episode.cooldown_until = episode.since + now.rule.cooldown
+            episode.fired = episode.fired[-now.rule.max_per_day :] if now.rule.max_per_day else []
+        else:
+            return
+        if not episode.firing:
+            self.wake(state, key, episode, t, sink)
 
     def end_entity(self, state: State, entity: str, time_ms: int, sink: Sink) -> None:
         """Nothing is left of the entity: every alert about it ends, and what waits does not wait for another one of its name."""

@@ -235,12 +235,22 @@ class Decisions:
         """Put back what was usual at an hour of the week."""
         self._learning.restore(row, self.case_of(row[0]))
 
-    def look_again(self, tick: int) -> None:
-        """The definitions changed: what fires or is about to is evaluated anew at `tick`."""
+    def look_again(self, tick: int, rules: Mapping[str, Rule]) -> None:
+        """The definitions changed: everything is evaluated anew at `tick`, for its numbers may not change again. rules: those of before.
+
+        How long another condition has held does not count for this one, and what nobody was told of holds nothing back.
+        """
         for case in self._cases:
-            if case.episode.status in ("firing", "pending"):
-                case.episode.due = tick
-                case.dirty = True  # an owner who comes before `tick` is decided must know, too
+            episode, rule = case.episode, case.plan.rule
+            if case.excluded and episode.status not in ("firing", "pending"):
+                continue
+            before = rules.get(rule.id)
+            if before is not None and episode.status == "pending" and _condition(before) != _condition(rule):
+                episode.status = "ok"
+            if before is not None and before.mode == "draft" and not case.plan.untold and episode.muted:
+                episode.fired, episode.latest = 0, []
+            episode.due = tick
+            case.dirty = True  # an owner who comes before `tick` is decided must know, too
 
     def rebuild(self, tick: int | None) -> None:
         """Timers from states, after `restore`; `tick` is the first that is not decided."""
@@ -341,3 +351,8 @@ class Decisions:
                 told.append(Told(telling.of_gone(rule, dict(zip(by, values, strict=True)), episode, tick * TICK_MS), muted=False))
         self._dirty_gone, self._gone = self._dirty_gone + self._gone, []
         return told
+
+
+def _condition(rule: Rule) -> tuple[object, ...]:
+    """What holds or does not."""
+    return (rule.metric, rule.when, rule.windows, rule.min_n, rule.baseline, rule.baseline_weeks)

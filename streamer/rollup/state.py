@@ -15,7 +15,7 @@ from streamer.processor import MARKER_KEY
 from streamer.rollup import learning, rows
 from streamer.rollup.estimates import COUNTER_BITS
 from streamer.rollup.hold import Held
-from streamer.rollup.panes import CHUNK_SERIES, Sums
+from streamer.rollup.panes import CHUNK_SERIES, Sums, panes_of
 from streamer.rollup.series import SeriesTable
 from streamer.rules.exemplars import Evidenced, evidence_of
 
@@ -98,6 +98,8 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
     _settle_definitions(processor, marker, _kept_text(kinds))
     _restore_series(processor, kinds)
     _restore_sums(processor, kinds, marker.schema)
+    of_before = _definitions_of(processor, kinds)
+    _keep_whole(processor, marker, of_before)
     processor.raised = marker.reference
     processor.tally = Tally(marker.accounting)
     processor.table.overflow = Tally(marker.overflow)
@@ -107,15 +109,22 @@ def restore(processor: RollupProcessor, pairs: Iterable[tuple[bytes, bytes]]) ->
     for key, value in sorted(kinds.get(rows.HELD, [])):
         hold.put(Held(rows.held_offset(key), rows.decode_held(value)))
         processor.written.held.add(rows.held_offset(key))
-    _restore_decisions(processor, kinds, marker)
+    _restore_decisions(processor, kinds, marker, of_before)
     if processor.next_tick is not None:
         processor.store.rebuild((processor.next_tick - 1) * TICK_MS)
         processor.watched.rebuild(processor.store, (processor.next_tick - 1) * TICK_MS)
 
 
-def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]], marker: rows.Marker) -> None:
-    decisions, kept = processor.decisions, _kept_text(kinds)
-    of_before = processor.definitions if kept is None else parse(kept.decode(), "the definitions kept with the state")
+def _definitions_of(processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]]) -> Definitions:
+    """The definitions that the rows are of."""
+    kept = _kept_text(kinds)
+    return processor.definitions if kept is None else parse(kept.decode(), "the definitions kept with the state")
+
+
+def _restore_decisions(
+    processor: RollupProcessor, kinds: dict[bytes, list[tuple[bytes, bytes]]], marker: rows.Marker, of_before: Definitions
+) -> None:
+    decisions = processor.decisions
     rules = {rule.id: rule for rule in of_before.rule}
     for key, value in kinds.get(rows.RULE, []):
         decisions.restore(rows.rule_of(key), rows.decode_episode(value), rules)
@@ -133,7 +142,7 @@ def _restore_decisions(processor: RollupProcessor, kinds: dict[bytes, list[tuple
             processor.written.foreign.add(key)
     clock = processor.next_tick
     if clock is not None and marker.revision != processor.definitions.revision:
-        decisions.look_again(clock)
+        decisions.look_again(clock, rules)
     decisions.rebuild(clock)
 
 
@@ -215,6 +224,22 @@ def _restore_sums(processor: RollupProcessor, kinds: dict[bytes, list[tuple[byte
                 panes.dirty.add((start, chunk))
 
 
+def _keep_whole(processor: RollupProcessor, marker: rows.Marker, of_before: Definitions) -> None:
+    """A longer window than before knows nothing of its beginning: a return or a refund of then would be one of nothing."""
+    known = {panes.granularity_ms: panes.longest_ms for panes in panes_of(parse_duration(name) for name in of_before.windows)}
+    for panes in processor.store.panes:
+        granularity = panes.granularity_ms
+        whole_from = marker.whole_from.get(granularity, 0)
+        longest = known.get(granularity, 0)
+        if longest < panes.longest_ms and marker.clock is not None:
+            now_ms = (marker.clock - 1) * TICK_MS
+            whole_from = max(whole_from, now_ms - now_ms % granularity - longest + granularity)
+        panes.whole_from_ms = whole_from
+        for watched in processor.watched.panes:
+            if watched.granularity_ms == granularity:
+                watched.whole_from_ms = whole_from
+
+
 def _chunks(table: SeriesTable) -> int:
     return -(-len(table.series) // CHUNK_SERIES)
 
@@ -269,4 +294,5 @@ def _marker(processor: RollupProcessor) -> rows.Marker:
         digest=processor.definitions.digest,
         build=processor.build,
         since=processor.since,
+        whole_from={panes.granularity_ms: panes.whole_from_ms for panes in processor.store.panes if panes.whole_from_ms},
     )

@@ -170,3 +170,13 @@ def test_pieces_keep_the_order_and_every_clock_stands_before_the_next_record(
         for p, (records, entries) in _take(waiting, idle, {p for p in range(3) if coming[p]}).items():
             found[p] += sorted([(one.offset, 0) for one in records] + [(after, 1) for after, _ in entries])
     assert found == expected
+
+
+def test_what_ends_after_the_span_lasts_at_its_end() -> None:
+    """A log is folded to its end, whatever span is asked for."""
+    run = Backtest([RULES], SHAPE)
+    run.fold_piece(log())
+    ended = next(firing for firing in run.versions(Span())[0].firings if firing.end_ms is not None and firing.end_ms > firing.start_ms)
+    [version] = run.versions(Span(None, ended.end_ms))
+    assert [(firing.end_ms, firing.ended) for firing in version.firings if firing.episode_id == ended.episode_id] == [(None, None)]
+    assert [firing for firing in version.firings if firing.end_ms is not None and firing.end_ms >= (ended.end_ms or 0)] == []

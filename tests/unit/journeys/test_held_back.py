@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from streamer.alerts.times import milliseconds
 from streamer.errors import DefinitionsError
-from tests.journeys_support import Story, raised
+from tests.journeys_support import BASE_MS, Story, raised
 from tests.unit.journeys.test_alerts import BARE, DAY, HOUR, MS
 
 RULE = '[[rule]]\nid = "r"\non = "{on}"\nwhen = "{when}"\n{more}\n'
@@ -144,6 +145,41 @@ def test_told_and_untold_do_not_mix_when_a_rule_changes_its_mode(before: str, af
     story.run.upgrade(file)
     story.event("contact.started", 60, reason="bill")
     assert [state for state, _ in told(story)] == states
+
+
+DAILY = ("max_per_day = 1",)
+LONG = ('cooldown = "5d"',)
+
+
+@pytest.mark.parametrize(("before", "after", "days"), [
+    (LONG, LONG, [0, 5]),
+    (LONG, ('cooldown = "2d"',), [0, 2]),
+    (('cooldown = "2d"',), LONG, [0, 5]),
+    (LONG, (), [0, 1]),
+    (LONG, DAILY, [0, 1]),
+    (DAILY, DAILY, [0, 1]),
+    (DAILY, ('cooldown = "2d"',), [0, 2]),
+    (('mode = "draft"', *LONG), LONG, [1]),
+    (('mode = "draft"', *LONG, *DAILY), (*LONG, *DAILY), [1]),
+    ((*LONG, 'quiet = ["00:00-06:00"]'), (*LONG, 'quiet = ["00:00-07:00"]'), [0, 5]),
+])  # fmt: skip
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_holds_back_is_that_of_the_definitions_in_force(
+    before: tuple[str, ...], after: tuple[str, ...], days: list[int], *, restart: bool
+) -> None:
+    """It holds at 10, not at 20, and again from 30 on; the new definitions reach the customer with an event of the next day."""
+    when = "friction == 1 or friction == 3"
+    story = ruled("journey", when, *before)
+    reopened(story, 10, 20, 30)
+    story.clock(DAY - HOUR)
+    story.run.upgrade(raised(BARE) + RULE.format(on="journey", when=when, more="\n".join(after)))
+    if restart:
+        story.restart()
+    story.event("case.updated", DAY, case_id="q1")
+    for day in range(1, 8):
+        story.clock(day * DAY + HOUR)
+    fired = [milliseconds(alert.event_time) - BASE_MS for alert in story.run.alerts if alert.state == "firing"]
+    assert [round(after_ms / 1000 / DAY) for after_ms in fired] == days
 
 
 @pytest.mark.parametrize("restart", [False, True])
