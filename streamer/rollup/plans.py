@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SLICES_AT_95: Final = 20
 
 UTC: Final = ZoneInfo("UTC")
+_LABELS: Final = frozenset(DIMENSIONS)
 _NO_LABELS: Final[dict[str, language.Value]] = dict.fromkeys(DIMENSIONS, "")
 
 
@@ -57,6 +58,7 @@ class Plan:
             quiet=QuietHours(rule.quiet, zone) if rule.quiet else None,
         )
         self.holds = language.compile_expression(rule.when, language.AGGREGATE_NAMES)
+        self.by_labels = language.foresee(rule.when, _LABELS)
         self.clears = language.compile_expression(rule.clear, language.AGGREGATE_NAMES) if rule.clear else None
         # A count is its own sample, and has no least one.
         self.min_n = max(rule.min_n, 1) if metric.kind in SAMPLED else None
@@ -108,10 +110,8 @@ class Case:
 
     def _excluded_by_labels(self) -> bool:
         """Whether the labels alone decide that the condition never holds, as in `journey == 'checkout' and ...` elsewhere."""
-        try:
-            return not self.plan.holds(self.names)
-        except (KeyError, *language.NO_VALUE):
-            return False
+        found = self.plan.by_labels(self.names)
+        return found is not None and not found
 
     @property
     def identity(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

@@ -32,6 +32,8 @@ class Readable(Protocol):
 
 
 Expression = Callable[[Readable], Value]
+# None: it depends on what is not known yet.
+Foreseen = Callable[[Readable], Value | None]
 
 _SIGNALS: Final = frozenset({"channel_switches", "repeat_contacts", "transfers", "cold_transfers", "effort_index"})
 _WHO: Final = frozenset({"journey", "channel", "platform", "segment", "region"})
@@ -96,6 +98,12 @@ def compile_expression(text: str, names: frozenset[str]) -> Expression:
     if found:
         raise DefinitionsError("; ".join(found))
     return _compile(parse(text))
+
+
+@lru_cache(maxsize=4_096)
+def foresee(text: str, known: frozenset[str]) -> Foreseen:
+    """As `compile_expression`, of these names alone. `text` must have been compiled."""
+    return _foreseen(parse(text), known)
 
 
 def faults(text: str, names: frozenset[str]) -> Iterator[str]:
@@ -220,7 +228,44 @@ def _some(parts: list[Expression]) -> Expression:
     return some
 
 
+def _foreseen(node: ast.expr, known: frozenset[str]) -> Foreseen:
+    match node:
+        case ast.BoolOp(op=op, values=values):
+            return _decided([_foreseen(value, known) for value in values], decisive=isinstance(op, ast.Or))
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            inner = _foreseen(operand, known)
+            return lambda env: None if (value := inner(env)) is None else not value
+        case _:
+            return _if_it_has_one(_compile(node)) if _names(node) <= known else lambda env: None
+
+
+def _decided(parts: list[Foreseen], *, decisive: bool) -> Foreseen:
+    """One false part decides `and`, one true part `or`, wherever it stands."""
+
+    def decided(env: Readable) -> bool | None:
+        values = [part(env) for part in parts]
+        if any(value is not None and bool(value) is decisive for value in values):
+            return decisive
+        return None if None in values else not decisive
+
+    return decided
+
+
+def _if_it_has_one(expression: Expression) -> Foreseen:
+    def value(env: Readable) -> Value | None:
+        try:
+            return expression(env)
+        except NO_VALUE:
+            return None
+
+    return value
+
+
 @lru_cache(maxsize=4_096)
 def names_in(text: str) -> frozenset[str]:
     """The names an expression uses. `text` must have been compiled."""
-    return frozenset(node.id for node in ast.walk(parse(text)) if isinstance(node, ast.Name))
+    return _names(parse(text))
+
+
+def _names(tree: ast.expr) -> frozenset[str]:
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))

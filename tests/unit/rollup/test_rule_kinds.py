@@ -162,6 +162,17 @@ def test_with_many_series_the_bounds_are_wider(series: int, confidence: float | 
     assert ("99 % interval" in told.why) is (confidence is not None)
 
 
+@pytest.mark.parametrize("when", ["journey == 'j00' and lower > 0.5", "lower > 0.5 and journey == 'j00'"])
+def test_series_that_the_labels_exclude_widen_no_bounds_wherever_the_label_stands(when: str) -> None:
+    feed = Feed(rule(when))
+    for number in range(21):
+        feed.send(MONDAY + 1, outcome(MONDAY, 10, 40, (f"j{number:02}", "web")))
+    feed.send(MONDAY + 11, outcome(MONDAY + 10, 70, 80, ("j00", "web")))
+    feed.send(MONDAY + 12)
+    feed.drain()
+    assert [one.metric.confidence for one in feed.alerts] == [None]
+
+
 # --- Groups -----------------------------------------------------------------------------------------------------------------------
 
 GROUPED = rule("lower > 0.5", 'group_by = ["journey"]', by='["journey", "channel"]')

@@ -13,7 +13,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import DefinitionsError
-from streamer.rules.language import AGGREGATE_NAMES, DEPTH_MAX, ENTITY_NAMES, LENGTH_MAX, NO_VALUE, compile_expression, faults, names_in
+from streamer.rules.language import (
+    AGGREGATE_NAMES,
+    DEPTH_MAX,
+    ENTITY_NAMES,
+    LENGTH_MAX,
+    NO_VALUE,
+    compile_expression,
+    faults,
+    foresee,
+    names_in,
+)
 
 NAMES = frozenset({"a", "b", "word", "flag"})
 EXPRESSIVE: Final = (ast.Constant, ast.Name, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare)
@@ -184,6 +194,34 @@ def test_whatever_the_values_it_is_what_python_says_or_has_no_value(both: Both, 
         return
     assert isinstance(found, bool | int | float | str)
     assert str(found) == str(eval(both.python, {}, names))  # noqa: S307  nan is not equal to itself
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("word == 'x' and a > 3", False), ("a > 3 and word == 'x'", False), ("a > 3 and word == 'y'", None), ("word == 'y'", True),
+        ("a > 3 or word == 'y'", True), ("a > 3 or word == 'x'", None), ("not (a > 3 or word == 'y')", False), ("a > 3", None),
+        ("(a > 3 or b > 3) and not word == 'y'", False), ("a > 3 or (b > 3 and word == 'x')", None), ("word > 3 and a > 3", None),
+        ("1 == 0", False),
+    ],
+)  # fmt: skip
+def test_what_the_known_names_alone_decide_is_foreseen_in_any_order(text: str, expected: bool | None) -> None:
+    compile_expression(text, NAMES)
+    assert foresee(text, frozenset({"word"}))({"word": "y"}) == expected
+
+
+@given(EXPRESSIONS, ENVIRONMENTS, st.sets(st.sampled_from(sorted(NAMES))))
+@settings(max_examples=200, deadline=None)
+def test_what_is_foreseen_comes_true_whatever_the_other_names_are(both: Both, names: dict[str, Any], known: set[str]) -> None:
+    if list(faults(both.text, NAMES)):
+        return
+    foreseen = foresee(both.text, frozenset(known))({name: names[name] for name in known})
+    try:
+        found = compile_expression(both.text, NAMES)(names)
+    except NO_VALUE:
+        return
+    assert foreseen is None or bool(foreseen) == bool(found)
+    assert known != NAMES or foreseen is not None
 
 
 def test_every_documented_name_can_be_used() -> None:
