@@ -38,7 +38,7 @@ class AlertmanagerSink(Sink):
         self._headers = {"Content-Type": "application/json"}
         if password is not None:
             self._headers["Authorization"] = aiohttp.encode_basic_auth(config.username, password)
-        self._client = http.session(config.ca_file)
+        self._client = http.session(config.ca_file, config.name)
         self.refresh_seconds = config.resend / 1000
 
     async def deliver(self, alert: Alert, data: bytes) -> None:

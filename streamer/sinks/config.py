@@ -169,6 +169,8 @@ def _checked(config: SinkConfig, directory: Path) -> Configured:
     where = f"sink {config.name}"
     _within(f"{where}: timeout", config.timeout, REQUEST_MS)
     _within(f"{where}: give_up_after", config.give_up_after, GIVE_UP_MS)
+    if "" in config.rules:
+        raise ValueError(f"{where}: rules has an empty name, which no rule has")
     if not config.states:
         raise ValueError(f"{where}: states names none, so that it would get no alert: leave it out for all")
     if not isinstance(config, Chat):
@@ -212,7 +214,7 @@ def _check_url(config: Webhook | Alertmanager, where: str) -> None:
         check_name(host)
     except ValueError as exc:
         raise ValueError(f"{where}: its url cannot be one ({exc})") from exc
-    if not host or url.scheme not in ("http", "https"):
+    if not host or url.scheme not in ("http", "https") or any(char.isspace() or not char.isprintable() for char in config.url):
         raise ValueError(f"{where}: its url is to look like https://host/path")
     if url.username is not None or url.password is not None:
         raise ValueError(f"{where}: its url has a user or password in it, which belong into a file or the environment")

@@ -21,9 +21,9 @@ USER_AGENT: Final = f"journey-streamer/{__version__}"
 PASSING: Final = frozenset({401, 403, 407, 408, 425, 429})
 
 
-def session(ca_file: Path | None) -> aiohttp.ClientSession:
-    """Connections of one sink. Certificates are checked; the time that a request may take is the runner's to bound."""
-    tls = client_context(ca_file, "ca_file")
+def session(ca_file: Path | None, name: str) -> aiohttp.ClientSession:
+    """Connections of the sink of this name. Certificates are checked; the time that a request may take is the runner's to bound."""
+    tls = client_context(ca_file, f"sink {name}: ca_file")
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=tls, limit=4), headers={"User-Agent": USER_AGENT}, timeout=aiohttp.ClientTimeout()
     )

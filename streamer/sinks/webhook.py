@@ -35,7 +35,7 @@ class WebhookSink(Sink):
     def __init__(self, config: Webhook, secret: str) -> None:
         self._url = config.url
         self._secret = secret.encode()
-        self._client = http.session(config.ca_file)
+        self._client = http.session(config.ca_file, config.name)
 
     async def deliver(self, alert: Alert, data: bytes) -> None:
         """Post the record's bytes, signed as of now."""
