@@ -99,7 +99,8 @@ class Marker(msgspec.Struct, kw_only=True):
     """What holds for all rows of one checkpoint. clock: first tick not decided, None before all sources have told one.
 
     since: the offset after which the definitions came into force, None for those it began with. whole_from: granularity -> the first pane
-    that nothing is missing of, of windows that came with other definitions (`Panes.whole_from_ms`).
+    that nothing is missing of, of windows that came with other definitions (`Panes.whole_from_ms`). counted_from: slice -> milliseconds
+    (`SeriesTable.counted_from_ms`).
     """
 
     schema: int = SCHEMA
@@ -116,6 +117,7 @@ class Marker(msgspec.Struct, kw_only=True):
     build: str
     since: int | None = None
     whole_from: dict[int, int] = {}
+    counted_from: dict[str, int] = {}
 
 
 class _Schema(msgspec.Struct):

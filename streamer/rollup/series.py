@@ -16,6 +16,7 @@ from streamer.definitions import Definitions
 from streamer.deltas import slice_partition
 from streamer.metrics.counters import ACCOUNT, CELL_DIMENSIONS, DIMENSIONS_OF, Counter
 from streamer.rollup.estimates import COUNTER_BITS, COUNTER_MASK
+from streamer.rollup.panes import Sums
 
 OTHER: Final = "other"
 
@@ -45,6 +46,7 @@ class SeriesTable:
     """Vocabulary, series, and the cache from cells to series.
 
     known_keys: what `keys` has answered, for those who ask often. overflowed: cell number -> dimensions (or slice) that cut it.
+    counted_from_ms: slice -> since when it has been counted, of those that came with other definitions.
     """
 
     def __init__(self, definitions: Definitions, *, partition: int, partitions: int, series_per_slice: int = SERIES_PER_SLICE) -> None:
@@ -57,6 +59,7 @@ class SeriesTable:
         self.overflow: Tally[str] = Tally()
         self.overflowed: dict[int, tuple[str, ...]] = {}
         self.dirty_dimensions: set[str] = set()
+        self.counted_from_ms: dict[int, int] = {}
         self._values_max = definitions.limits.label_values
         self._series_max = [definitions.limits.accounts if ACCOUNT in by else series_per_slice for by in self.slices]
         self._share = (partition, partitions)
@@ -102,6 +105,11 @@ class SeriesTable:
             series = self._cells[cell_counter >> COUNTER_BITS]
             keys = self.known_keys[cell_counter] = tuple([number << COUNTER_BITS | counter for index, number in series if index in applies])
         return keys
+
+    def counted(self, sums: Sums, pane_ms: int) -> Sums:
+        """The sums of a pane without those of slices that had not been counted when it began: they would correct nothing."""
+        young = {index for index, since_ms in self.counted_from_ms.items() if pane_ms < since_ms}
+        return {key: n for key, n in sums.items() if self.series[key >> COUNTER_BITS].slice not in young} if young else sums
 
     def existing_keys(self, dimensions: tuple[str, ...], values: tuple[str, ...], counter: int) -> tuple[int, ...]:
         """As `keys`, of a cell that may not have been admitted: of the series that it would be in and that are there."""

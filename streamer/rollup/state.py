@@ -225,7 +225,13 @@ def _restore_sums(processor: RollupProcessor, kinds: dict[bytes, list[tuple[byte
 
 
 def _keep_whole(processor: RollupProcessor, marker: rows.Marker, of_before: Definitions) -> None:
-    """A longer window than before knows nothing of its beginning: a return or a refund of then would be one of nothing."""
+    """A longer window than before knows nothing of its beginning, a new slice nothing at all: a refund of then would be one of nothing."""
+    table = processor.table
+    for index, by in enumerate(table.slices):
+        is_new = by not in of_before.slices and marker.clock is not None
+        since_ms = (marker.clock or 0) * TICK_MS if is_new else marker.counted_from.get(",".join(by), 0)
+        if since_ms:
+            table.counted_from_ms[index] = since_ms
     known = {panes.granularity_ms: panes.longest_ms for panes in panes_of(parse_duration(name) for name in of_before.windows)}
     for panes in processor.store.panes:
         granularity = panes.granularity_ms
@@ -295,4 +301,5 @@ def _marker(processor: RollupProcessor) -> rows.Marker:
         build=processor.build,
         since=processor.since,
         whole_from={panes.granularity_ms: panes.whole_from_ms for panes in processor.store.panes if panes.whole_from_ms},
+        counted_from={",".join(processor.table.slices[index]): since for index, since in processor.table.counted_from_ms.items()},
     )

@@ -66,7 +66,7 @@ class Store:
             # Granularities ascend and divide each other: merging before the spread over slices makes the coarse ones cheap.
             groups = _merged(groups, panes.granularity_ms // PANE_MS)
             for number, changes in groups.items():
-                cells = self._cells(changes)
+                cells = self._table.counted(self._cells(changes), number * PANE_MS)
                 if cells:
                     panes.add(number * PANE_MS, self._parts(cells))
         total: Sums = {}
@@ -126,7 +126,8 @@ class Watched:
                         cells[key] = cells.get(key, 0) + n
             if cells:
                 for panes in self.panes:
-                    panes.add(pane * PANE_MS, [(0, cells)])
+                    start_ms = pane * PANE_MS - pane * PANE_MS % panes.granularity_ms
+                    panes.add(start_ms, [(0, self._table.counted(cells, start_ms))])
                     panes.dirty.clear()
                 add_to(self._lifetime, cells)
                 changed.update(cells)

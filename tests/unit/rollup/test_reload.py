@@ -119,6 +119,21 @@ def test_a_longer_window_corrects_nothing_that_it_has_not_counted(owners: int, w
     assert feed.alerts == []
 
 
+@OWNERS
+def test_a_new_slice_corrects_nothing_that_it_has_not_counted(owners: int) -> None:
+    feed = Feed(text(1, HANDOFFS.format("1h"), '["1h"]'))
+    count(feed, 0, Counter.CASES, 1_000)
+    with_slice = HANDOFFS.format("1h") + '\nby = ["channel"]'
+    reload(feed, text(2, with_slice, '["1h"]', '[[slice]]\nby = ["channel"]'), owners)
+    count(feed, 100, Counter.CASES, 40)
+    count(feed, 200, Counter.CASES_HANDED_OFF, 100, pane=0)
+    feed.crash()
+    count(feed, 300, Counter.CASES_HANDED_OFF, 10, pane=100)
+    found, of_all = feed.gauge("handoff_rate", "1h", "phone"), feed.gauge("handoff_rate", "1h")
+    assert ((found.k, found.n), (of_all.k, of_all.n)) == ((10, 40), (110, 1_040))
+    assert feed.alerts == []
+
+
 def test_what_a_shorter_window_has_counted_a_longer_one_corrects() -> None:
     feed = Feed(text(1, HANDOFFS.format("5m")))
     count(feed, 0, Counter.CASES, 40)
