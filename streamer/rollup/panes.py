@@ -48,8 +48,8 @@ class Panes:
     """The panes of one granularity and the windows (lengths in milliseconds) over them.
 
     next_slide_ms: when the next slide changes a sum, infinity for never. dirty: (pane start, chunk) that changed or went. Panes hold no
-    zeros: one that has changed is written as it is, all of it. whole_from_ms: what happened in panes before was not counted here, so that
-    what corrects it later is not either.
+    zeros: one that has changed is written as it is, all of it. whole_from_ms: what happened before was not counted here, so that who adds
+    leaves out what corrects it later.
     """
 
     def __init__(self, granularity: int, windows_ms: Iterable[int]) -> None:
@@ -65,7 +65,7 @@ class Panes:
     def add(self, time_ms: int, parts: Sequence[Part]) -> None:
         """Add `parts` to the pane of `time_ms`: at once in every window that covers it, later if the pane is yet to come."""
         start = time_ms - time_ms % self.granularity_ms
-        if start <= self.floor_ms - self.longest_ms or start < self.whole_from_ms:
+        if start <= self.floor_ms - self.longest_ms:
             return
         pane = self._panes.get(start)
         if pane is None:

@@ -98,8 +98,8 @@ _decode_hour = msgspec.msgpack.Decoder(tuple[Identity, int]).decode
 class Marker(msgspec.Struct, kw_only=True):
     """What holds for all rows of one checkpoint. clock: first tick not decided, None before all sources have told one.
 
-    since: the offset after which the definitions came into force, None for those it began with. whole_from: granularity -> the first pane
-    that nothing is missing of, of windows that came with other definitions (`Panes.whole_from_ms`). counted_from: slice -> milliseconds
+    since: the offset after which the definitions came into force, None for those it began with. whole_from: granularity -> since when
+    nothing is missing of windows that came with other definitions (`Panes.whole_from_ms`). counted_from: slice -> milliseconds
     (`SeriesTable.counted_from_ms`).
     """
 

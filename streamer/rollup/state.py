@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from streamer.definitions import parse
-from streamer.deltas import TICK_MS
+from streamer.deltas import PANE_MS, TICK_MS
 from streamer.durations import parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import METRIC_BY_ID
@@ -227,9 +227,9 @@ def _restore_sums(processor: RollupProcessor, kinds: dict[bytes, list[tuple[byte
 def _keep_whole(processor: RollupProcessor, marker: rows.Marker, of_before: Definitions) -> None:
     """A longer window than before knows nothing of its beginning, a new slice nothing at all: a refund of then would be one of nothing."""
     table = processor.table
+    now_ms = (marker.clock or 0) * TICK_MS // PANE_MS * PANE_MS
     for index, by in enumerate(table.slices):
-        is_new = by not in of_before.slices and marker.clock is not None
-        since_ms = (marker.clock or 0) * TICK_MS if is_new else marker.counted_from.get(",".join(by), 0)
+        since_ms = marker.counted_from.get(",".join(by), 0) if by in of_before.slices else now_ms
         if since_ms:
             table.counted_from_ms[index] = since_ms
     known = {panes.granularity_ms: panes.longest_ms for panes in panes_of(parse_duration(name) for name in of_before.windows)}
@@ -237,9 +237,8 @@ def _keep_whole(processor: RollupProcessor, marker: rows.Marker, of_before: Defi
         granularity = panes.granularity_ms
         whole_from = marker.whole_from.get(granularity, 0)
         longest = known.get(granularity, 0)
-        if longest < panes.longest_ms and marker.clock is not None:
-            now_ms = (marker.clock - 1) * TICK_MS
-            whole_from = max(whole_from, now_ms - now_ms % granularity - longest + granularity)
+        if longest < panes.longest_ms and now_ms:
+            whole_from = max(whole_from, now_ms - now_ms % granularity - longest + granularity if longest else now_ms)
         panes.whole_from_ms = whole_from
         for watched in processor.watched.panes:
             if watched.granularity_ms == granularity:

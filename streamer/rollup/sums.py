@@ -61,21 +61,33 @@ class Store:
             panes.rebuild(now_ms)
 
     def _spread(self) -> None:
-        groups = self.pile
+        groups, total = self.pile, self._correct()
         for panes in self.panes:
             # Granularities ascend and divide each other: merging before the spread over slices makes the coarse ones cheap.
             groups = _merged(groups, panes.granularity_ms // PANE_MS)
             for number, changes in groups.items():
-                cells = self._table.counted(self._cells(changes), number * PANE_MS)
+                cells = self._cells(changes)
                 if cells:
                     panes.add(number * PANE_MS, self._parts(cells))
-        total: Sums = {}
         for changes in groups.values():
             add_to(total, changes)
         for chunk, part in self._parts(self._cells(total)):
             self.dirty_lifetime.add(chunk)
             add_to(self.lifetime, part)
         self.pile.clear()
+
+    def _correct(self) -> Sums:
+        """Add what changes panes of before a window or slice was there, by itself, and take it from the pile; gives its total."""
+        young_ms = max([*self._table.counted_from_ms.values(), *(panes.whole_from_ms for panes in self.panes)], default=0)
+        total: Sums = {}
+        for number in [number for number in self.pile if number * PANE_MS < young_ms]:
+            changes = self.pile.pop(number)
+            cells = self._table.counted(self._cells(changes), number * PANE_MS)
+            for panes in self.panes if cells else ():
+                if number * PANE_MS >= panes.whole_from_ms:
+                    panes.add(number * PANE_MS, self._parts(cells))
+            add_to(total, changes)
+        return total
 
     def _cells(self, changes: Sums) -> Sums:
         """Changes by cell and counter as changes by key: each counts once in every slice it is in."""
@@ -125,10 +137,11 @@ class Watched:
                     if key in self._watch:
                         cells[key] = cells.get(key, 0) + n
             if cells:
+                counted = self._table.counted(cells, pane * PANE_MS)
                 for panes in self.panes:
-                    start_ms = pane * PANE_MS - pane * PANE_MS % panes.granularity_ms
-                    panes.add(start_ms, [(0, self._table.counted(cells, start_ms))])
-                    panes.dirty.clear()
+                    if pane * PANE_MS >= panes.whole_from_ms:
+                        panes.add(pane * PANE_MS, [(0, counted)])
+                        panes.dirty.clear()
                 add_to(self._lifetime, cells)
                 changed.update(cells)
 

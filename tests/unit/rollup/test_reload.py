@@ -123,6 +123,7 @@ def test_a_longer_window_corrects_nothing_that_it_has_not_counted(owners: int, w
 def test_a_new_slice_corrects_nothing_that_it_has_not_counted(owners: int) -> None:
     feed = Feed(text(1, HANDOFFS.format("1h"), '["1h"]'))
     count(feed, 0, Counter.CASES, 1_000)
+    count(feed, 60, Counter.CONTACTS, 1)
     with_slice = HANDOFFS.format("1h") + '\nby = ["channel"]'
     reload(feed, text(2, with_slice, '["1h"]', '[[slice]]\nby = ["channel"]'), owners)
     count(feed, 100, Counter.CASES, 40)
