@@ -56,9 +56,13 @@ class Chapter:
         """The deadline `kept.due` has come: do what is to be done at it, and set the next one."""
         kept.due = NEVER
 
+    @abstractmethod
+    def set_due(self, kept: Kept) -> None:
+        """Set the next deadline by what is kept and the definitions, and drop what is empty."""
+
     def adopt(self, kept: Kept, before: Definitions) -> None:
-        """Drop what was kept under the definitions `before` and means nothing under these."""
-        return  # most chapters keep what any definitions can go on with
+        """Go on with what was kept under the definitions `before`; drop what means nothing under these."""
+        self.set_due(kept)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """The value of a signal of this chapter, for rules on the customer."""

@@ -213,12 +213,20 @@ class ContactFold:
         issue.effort_tenths = after
         sink.count(_EFFORT, issue.cell, issue.started, tenths)
         sink.count(_EFFORT_SQUARED, issue.cell, issue.started, after * after - before * before)
-        was, now = self._band(before), self._band(after)
-        if was != now:
-            if was:
-                sink.count(was, issue.cell, issue.started, -1)
-            if now:
-                sink.count(now, issue.cell, issue.started)
+        _move(issue, self._band(before), self._band(after), sink)
+
+    def adopt(self, issue: Issue, before: ContactFold, sink: Sink) -> None:
+        """Go on with an issue of other definitions: it counts in the band that these put it into, from which it is taken back later."""
+        _move(issue, before._band(issue.effort_tenths), self._band(issue.effort_tenths), sink)
 
     def _band(self, tenths: int) -> int:
         return _EFFORT_HIGH if tenths > self._high else _EFFORT_MEDIUM if tenths >= self._medium else 0
+
+
+def _move(issue: Issue, was: int, now: int, sink: Sink) -> None:
+    """From one band of effort to another, 0 for none."""
+    if was != now:
+        if was:
+            sink.count(was, issue.cell, issue.started, -1)
+        if now:
+            sink.count(now, issue.cell, issue.started)

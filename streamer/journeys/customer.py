@@ -268,15 +268,15 @@ class Customer:
         self.tails = "".join([event.id[-TAIL_LENGTH:] for event in events])
         self.count = len(events)
 
-    def adopt(self, old: Fold, new: Fold, revision: int, clock_ms: int) -> State:
+    def adopt(self, old: Fold, new: Fold, revision: int, clock_ms: int, sink: Sink) -> State:
         """Go on under new definitions: what was folded under the old ones stays as it was and becomes the base; the live state."""
         state = self.live(old, clock_ms)
         self._move_base_time(self.events(), self.last_time, old.definitions.limits.events_per_customer)
         self.base = old.pack(state)
         self._keep([])
         self.state = new.unpack(self.base)
-        new.adopt(self.state, old.definitions)
         self.revision = revision
+        new.adopt(self.state, old, clock_ms, sink)
         return self.state
 
 

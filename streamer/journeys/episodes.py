@@ -197,10 +197,12 @@ class EpisodeFold:
         for key, episode in list(state.episodes.items()):
             now, was = self.rules.get(episode.rule), before.rules.get(episode.rule)
             if now is not None and was is not None and now.rule.on == was.rule.on:
-                self._hold_back_anew(state, key, now, was, time_ms, sink)
-                if episode.firing and now.rule.mode != was.rule.mode:
+                was_firing = episode.firing
+                if was_firing and now.rule.mode != was.rule.mode:
                     self._end(state, key, episode, time_ms, sink)
-                elif episode.firing:
+                if key in state.episodes:
+                    self._hold_back_anew(state, key, now, was, time_ms, sink)
+                if was_firing and episode.firing:
                     self._again(state, now, episode.entity, time_ms, sink)
                 continue
             if episode.firing:
@@ -215,7 +217,8 @@ class EpisodeFold:
             episode.cooldown_until, episode.fired = 0, []
         elif now.holding_back != was.holding_back:
             episode.cooldown_until = episode.since + now.rule.cooldown
-            episode.fired = episode.fired[-now.rule.max_per_day :] if now.rule.max_per_day else []
+            fired = episode.fired or ([episode.since] if episode.since else [])
+            episode.fired = fired[-now.rule.max_per_day :] if now.rule.max_per_day else []
         else:
             return
         if not episode.firing:

@@ -71,12 +71,24 @@ class Fold:
             del state.kept[gone]
         return state
 
-    def adopt(self, state: State, before: Definitions) -> None:
-        """Go on with a state that was folded under other definitions: chapters drop what means nothing under these."""
+    def adopt(self, state: State, before: Fold, time_ms: int, sink: Sink) -> None:
+        """Go on with a state that was folded under other definitions: what means nothing under these ends."""
+        sink.anonymous = state.refused
+        sink.at_deadline()
         for name, kept in list(state.kept.items()):
-            self.chapters[name].adopt(kept, before)
+            self.chapters[name].adopt(kept, before.definitions)
             if not kept.data:
                 del state.kept[name]
+        for issue in state.issues.values():
+            self._contacts.adopt(issue, before._contacts, sink)
+        known = {journey.id for journey in self.definitions.journey}
+        self._suppress(state, [instance for instance in state.instances if instance.journey not in known], time_ms, sink)
+        self.episodes.end_changed(state, before.episodes, time_ms, sink)
+
+    def _suppress(self, state: State, those: list[Instance], time_ms: int, sink: Sink) -> None:
+        for instance in [instance for instance in those if not instance.abandoned_at]:
+            instances.suppress(state, instance, time_ms, sink)
+            self._gone(state, instance, time_ms, sink)
 
     def pack(self, state: State) -> bytes:
         """The state as bytes, cells by name."""
@@ -124,8 +136,7 @@ class Fold:
         if plan.journeys:
             self._journeys(state, plan, event, sink)
         if plan.links:
-            for instance in instances.suppress_open(state, event.time, sink):
-                self._gone(state, instance, event.time, sink)
+            self._suppress(state, list(state.instances), event.time, sink)
         friction = found_tenths = 0
         if plan.chapters:
             friction, found_tenths = self._chapters(state, plan, event, sink)
@@ -350,7 +361,8 @@ class Fold:
         """Fire every deadline <= `until_ms`, each at its own time; returns the next one."""
         while (due := self.next_due(state)) <= until_ms:
             self._fire_at(state, due, sink)
-            state.fired = due
+            # A shorter span of new definitions may be over since before what has fired already.
+            state.fired = max(state.fired, due)
         return due
 
     def _fire_at(self, state: State, due: int, sink: Sink) -> None:

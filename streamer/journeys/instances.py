@@ -141,14 +141,11 @@ def fire(state: State, instance: Instance, sink: Sink) -> None:
     instance.due = due + instance.recoverable_ms
 
 
-def suppress_open(state: State, time_ms: int, sink: Sink) -> list[Instance]:
-    """An anonymous id was linked to a customer: its open instances go on elsewhere and must not look abandoned."""
-    ended = [instance for instance in state.instances if not instance.abandoned_at]
-    for instance in ended:
-        _count_open(instance, time_ms, -1, sink)
-        sink.count(_SUPPRESSED, instance.cell, time_ms)
-        state.instances.remove(instance)
-    return ended
+def suppress(state: State, instance: Instance, time_ms: int, sink: Sink) -> None:
+    """What becomes of the open instance cannot be seen any more: it must not look abandoned."""
+    _count_open(instance, time_ms, -1, sink)
+    sink.count(_SUPPRESSED, instance.cell, time_ms)
+    state.instances.remove(instance)
 
 
 def add_friction(instance: Instance, signals: int, event: Touchpoint, sink: Sink, limit: int) -> None:

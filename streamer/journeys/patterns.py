@@ -73,7 +73,7 @@ class Patterns(Chapter):
                 found[_WAITING].pop(value, None)
             if places:
                 self._go_on(plan, found, places, value, event.time, sink)
-        self._settle(kept)
+        self.set_due(kept)
         return 0
 
     def _roles(self, kind: str) -> list[tuple[_Plan, list[int], bool]]:
@@ -132,16 +132,16 @@ class Patterns(Chapter):
             found[_SEEN] = [at for at in found[_SEEN] if at + plan.counts_for > due]
             for value in [value for value, begun in found[_BEGUN].items() if max(begun) + plan.within < due]:
                 del found[_BEGUN][value]
-        self._settle(kept)
+        self.set_due(kept)
 
     def adopt(self, kept: Kept, before: Definitions) -> None:
         """A pattern that is changed begins anew, and one that is gone leaves nothing: what is kept has the shape of the one it was of."""
         same = {pattern.id for pattern in self.definitions.pattern if pattern in before.pattern}
         for gone in [id_ for id_ in kept.data if id_ not in same]:
             del kept.data[gone]
-        self._settle(kept)
+        self.set_due(kept)
 
-    def _settle(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
         """Set the next deadline, and drop what is empty."""
         due = NEVER
         for plan in self._plans:

@@ -57,7 +57,7 @@ class JourneysProcessor:
         self._build = build
         self._definitions = definitions
         self._folds = {definitions.revision: Fold(definitions)}
-        self._fold = self._folds[definitions.revision]
+        self._fold = self._left = self._folds[definitions.revision]
         self._router = Router(definitions, self._fold.cells.dimensions, rollup_partitions)
         self._lateness = int(definitions.allowed_lateness)
         self._limit = definitions.limits.events_per_customer
@@ -454,9 +454,9 @@ class JourneysProcessor:
     def _send(self, transition: notices.Transition, event_ms: int) -> None:
         """Tell a transition of the customer at hand."""
         customer = self._customer
-        # A rule that was removed has its text in the definitions it came from.
-        newest_first = (self._folds[revision].episodes.rules for revision in sorted(self._folds, reverse=True))
-        rule = next((rules[transition.episode.rule] for rules in newest_first if transition.episode.rule in rules), None)
+        # A rule that was removed has its text in the definitions that the customer comes from.
+        name = transition.episode.rule
+        rule = self._fold.episodes.rules.get(name) or self._left.episodes.rules.get(name)
         assert customer is not None  # noqa: S101  transitions come out of a customer's fold only
         told = notices.tell(customer, transition, rule.rule if rule is not None else None)
         if rule is None:
@@ -471,10 +471,9 @@ class JourneysProcessor:
 
     def _adopt(self, customer: Customer, clock: int) -> None:
         """Let a customer go on under the definitions in force: their deadlines may be due already, and rules may be gone."""
-        before = self._folds[customer.revision]
-        state = customer.adopt(before, self._fold, self._definitions.revision, clock)
+        before = self._left = self._folds[customer.revision]
         self._customer, self._detected, self._silent = customer, clock, False
-        self._fold.episodes.end_changed(state, before.episodes, clock, self._sink)
+        state = customer.adopt(before, self._fold, self._definitions.revision, clock, self._sink)
         customer.base = self._fold.pack(state)
         customer.due = self._fold.fire(state, clock, self._sink)
         self._changed(customer)

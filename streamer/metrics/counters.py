@@ -38,7 +38,7 @@ class Counter(IntEnum):
     RECOVERED = 14  # * completed after having been abandoned
     FAILED = 15  # * cancelled or failed
     FRICTION_INSTANCES = 16  # start: instances with at least one friction signal
-    SUPPRESSED = 17  # * open instances ended by identity.linked
+    SUPPRESSED = 17  # * open instances ended by identity.linked, or because the definitions no longer have their journey
     CONTACTS = 20  # * customer-initiated contacts
     REPEAT_CONTACTS = 21  # * of these: same reason within the repeat window of another issue's resolution, or the issue reopened
     CONTACTS_TRANSFERRED = 22  # contact's start: contacts with at least one transfer

@@ -73,9 +73,13 @@ class Browsing(Chapter):
             long = session[_LAST] - session[_BEGUN] >= self._dwell
             if not session[_TAKEN] and (session[_VIEWS] >= self._views or long):
                 sink.count(_HESITATED, cell, due)
-        kept.due = next_end(sessions, _LAST, self._gap)
         if not sessions:
             del kept.data["sessions"]
+        self.set_due(kept)
+
+    def set_due(self, kept: Kept) -> None:
+        """When the first session ends."""
+        kept.due = next_end(kept.data.get("sessions", {}), _LAST, self._gap)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """`product_views`."""

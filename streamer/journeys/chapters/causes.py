@@ -63,7 +63,7 @@ class Causes(Chapter):
                     cause["events"][span] = packed_cause_of(event)
                 sink.count(_CUSTOMERS[span], cell, t)
             cause["due"][span] = t + causes.SPANS_MS[span]
-        self._set_due(kept)
+        self.set_due(kept)
         return 0
 
     def _cut(self, kept: Kept, time_ms: int, sink: Sink) -> None:
@@ -88,13 +88,14 @@ class Causes(Chapter):
                     self._leave(cause, span, due, sink)
             if not any(cause["due"]):
                 del kept.data[name]
-        self._set_due(kept)
+        self.set_due(kept)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """`repeated_cause`."""
         return max((cause["n"] for cause in kept.data.values()), default=0)
 
-    def _set_due(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
+        """When the first of what is kept is over."""
         kept.due = min((due for cause in kept.data.values() for due in cause["due"] if due), default=NEVER)
 
 

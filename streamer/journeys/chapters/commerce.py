@@ -95,7 +95,7 @@ class Commerce(Chapter):
             sink.count(_SENT, self.cells.own(event), event.time)
         elif kind == "referral.converted":
             sink.count(_CONVERTED, self.cells.own(event), event.time)
-        self._set_due(kept)
+        self.set_due(kept)
         return 0
 
     def _completed(self, data: dict[str, Any], event: Touchpoint, sink: Sink) -> None:
@@ -238,7 +238,8 @@ class Commerce(Chapter):
         offer[3] = True
         sink.count(_ACCEPTED, self.cells.unpack(offer[2]), offer[1])
 
-    def _set_due(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
+        """When the first of what is kept is over."""
         due = kept.data["last"] + self._customer_for if "last" in kept.data else NEVER
         for order in kept.data.get("orders", ()):
             due = min(due, order["at"] + (self._correct_within if order["decided"] else self._horizon))
@@ -268,7 +269,7 @@ class Commerce(Chapter):
             self._rhythm.forget(data)
             self._retention.forget(data)
             data.pop("settled", None)
-        self._set_due(kept)
+        self.set_due(kept)
 
     def _decide(self, order: _Order, sink: Sink, *, followed: bool) -> None:
         order["decided"] = True

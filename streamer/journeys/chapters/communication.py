@@ -84,7 +84,7 @@ class Communication(Chapter):
             if case is not None:
                 self._close(case, event.time, sink)
                 del kept.data[key]
-            self._set_due(kept)
+            self.set_due(kept)
             return 0
         hears = role.tells or (role.starts_contact and event.initiator == "company")
         owner = next((name for read in self._owners if (name := read(event))), "") if role.of_case else ""
@@ -99,7 +99,7 @@ class Communication(Chapter):
         if hears:
             for told in [kept.data[key]] if key in kept.data else [] if key else kept.data.values():
                 self._hear(told, event, sink)
-        self._set_due(kept)
+        self.set_due(kept)
         return 0
 
     def _role_of(self, event_type: str) -> _Role:
@@ -224,7 +224,7 @@ class Communication(Chapter):
                 sink.count(_UNTOLD, of_change, due)
             if case["touched"] + self._forget_after == due:
                 del kept.data[key]
-        self._set_due(kept)
+        self.set_due(kept)
 
     def _come_due(self, case: _Case, cell: Cell, sink: Sink) -> None:
         sink.at_deadline(kept_cause(case.get("promised")))
@@ -239,7 +239,8 @@ class Communication(Chapter):
         flag = name.removesuffix("_cases")
         return sum(1 for case in kept.data.values() if case.get(flag))
 
-    def _set_due(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
+        """When the first of what is kept is over."""
         kept.due = min((self._due_of(case) for case in kept.data.values()), default=NEVER)
 
     def _due_of(self, case: _Case) -> int:

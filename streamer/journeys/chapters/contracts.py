@@ -59,7 +59,7 @@ class Contracts(Chapter):
                 del renewed[next(iter(renewed))]
                 sink.note("cut_contracts")
             renewed[contract] = event.time
-        self._set_due(kept)
+        self.set_due(kept)
         return 0
 
     def _note(self, kept: Kept, contract: str, event: Touchpoint, sink: Sink) -> None:
@@ -91,6 +91,14 @@ class Contracts(Chapter):
             sink.note("cut_contracts")
         insort(decided, [due + self._grace, contract, renewed, packed, *notice])
 
+    def adopt(self, kept: Kept, before: Definitions) -> None:
+        """What is decided counts when the grace of these definitions is over."""
+        if before.contracts is not None:
+            longer = self._grace - int(before.contracts.grace)
+            for one in kept.data.get("decided", ()):
+                one[_KNOWN] += longer
+        super().adopt(kept, before)
+
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """The grace is over: what is not decided is not renewed, and all of it counts. Or a renewal is too old for a due date to come."""
         open_: dict[str, list[Any]] = kept.data.get("contracts", {})
@@ -109,9 +117,10 @@ class Contracts(Chapter):
         renewed: dict[str, int] = kept.data.get("renewed", {})
         for name in [name for name, time in renewed.items() if time + self._early <= due]:
             del renewed[name]
-        self._set_due(kept)
+        self.set_due(kept)
 
-    def _set_due(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
+        """When the first of what is kept is over."""
         for name in [name for name, those in kept.data.items() if not those]:
             del kept.data[name]
         due = min([noted[0] + self._grace for noted in kept.data.get("contracts", {}).values()], default=NEVER)

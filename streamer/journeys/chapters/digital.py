@@ -237,9 +237,13 @@ class Digital(Chapter):
         for id_ in [id_ for id_, session in sessions.items() if session["last"] + self._gap_ms <= due]:
             self.moved = self.moved or bool(sessions[id_].get("counts"))  # most had no signal
             del sessions[id_]
-        kept.due = next_end(sessions, "last", self._gap_ms)
         if not sessions:
             del kept.data["sessions"]
+        self.set_due(kept)
+
+    def set_due(self, kept: Kept) -> None:
+        """When the first session ends."""
+        kept.due = next_end(kept.data.get("sessions", {}), "last", self._gap_ms)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """Of the open sessions."""

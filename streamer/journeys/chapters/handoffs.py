@@ -68,7 +68,7 @@ class Handoffs(Chapter):
                     handoff["due"] += self._forget_after
                 self._fail(handoff, event.time, sink)
                 handoff["rejected"] = True
-        self._set_due(kept)
+        self.set_due(kept)
         return 0
 
     def _initiate(self, kept: Kept, case: str, event: Touchpoint, sink: Sink) -> None:
@@ -115,12 +115,13 @@ class Handoffs(Chapter):
                 sink.at_deadline(kept_cause(handoff.get("cause")))
                 self._fail(handoff, due, sink)
                 handoff["due"] = due + self._forget_after
-        self._set_due(kept)
+        self.set_due(kept)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """`handoffs_waiting` and `handoffs_failed`."""
         failed = name == "handoffs_failed"
         return sum(1 for handoff in kept.data.values() if handoff["failed"] == failed)
 
-    def _set_due(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
+        """When the first of what is kept is over."""
         kept.due = min((handoff["due"] for handoff in kept.data.values()), default=NEVER)

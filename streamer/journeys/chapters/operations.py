@@ -58,7 +58,7 @@ class Operations(Chapter):
             self._open(kept, event, sink)
         else:
             self._shipments.apply(kept.data.setdefault("shipments", {}), event, sink)
-        self._tidy(kept)
+        self.set_due(kept)
         return 0
 
     def _contact(self, kept: Kept, event: Touchpoint, sink: Sink) -> None:
@@ -100,7 +100,7 @@ class Operations(Chapter):
         if message is not None:
             sink.count(_OPENED, self.cells.unpack(message[1]), message[0])
 
-    def _tidy(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
         """Drop what is empty, and set the next deadline."""
         data = kept.data
         for name in ("shipments", "messages"):
@@ -130,7 +130,7 @@ class Operations(Chapter):
                 del data["contact"]
         if "informed" in data and data["informed"][0] + self._per_customer <= due:
             del data["informed"]
-        self._tidy(kept)
+        self.set_due(kept)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """`overdue_shipments`, `contact_overdue`."""

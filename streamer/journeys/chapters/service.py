@@ -152,7 +152,7 @@ class Service(Chapter):
             self._ask_again(issue, again + asked, sink)
         if handles:
             friction += self._handle(issue, event, sink)
-        self._set_due(kept)
+        self.set_due(kept)
         self.effort_tenths = asked * self._asked_tenths + friction * self._generic_tenths
         return friction + asked
 
@@ -264,7 +264,8 @@ class Service(Chapter):
             templates.append([event.time, cell.packed])
         return 0
 
-    def _set_due(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
+        """When the first of what is kept is over."""
         due = next_end(kept.data.get("issues", {}), "last", self._window_ms)
         for wait, within in self._within.items():
             if waiting := kept.data.get(wait):
@@ -291,7 +292,7 @@ class Service(Chapter):
             kept.data.pop("issues", None)
             kept.data.pop("latest", None)
             kept.causes, kept.cause_count = [], 0
-        self._set_due(kept)
+        self.set_due(kept)
 
     def _keep_late(self, kept: Kept, wait: str, contact: list[Any], sink: Sink) -> None:
         """Its deadline has passed. It may still get what it waits for, while the issue that it began or belongs to is open."""

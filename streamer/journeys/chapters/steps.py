@@ -78,7 +78,7 @@ class Steps(Chapter):
             sink.count(_WITH_STEPS, cell, instance.started)
         self._touch(instance, record, sink)
         self._come_to(instance, record, event, sink)
-        self._set_due(kept)
+        self.set_due(kept)
 
     def went_on(self, state: State, instance: Instance, role: int, event: Touchpoint, abandoned_at: int, sink: Sink) -> None:
         """The event has been folded into the instance with its role; abandoned_at: as it was before."""
@@ -101,7 +101,7 @@ class Steps(Chapter):
         if role in (COMPLETE, FAIL):
             self.dropped(state, instance)
         else:
-            self._set_due(kept)
+            self.set_due(kept)
 
     def completed_late(self, state: State, instance: Instance, time_ms: int, abandoned_at: int, sink: Sink) -> None:
         """A late event has completed the instance at the clock; of such an event nothing else counts."""
@@ -119,7 +119,7 @@ class Steps(Chapter):
         if record["on"]:
             sink.count(_ABANDONED, self._cell_of_step(record), instance.abandoned_at)
         record["due"], record["stalled"] = 0, False
-        self._set_due(kept)
+        self.set_due(kept)
 
     def met_friction(self, state: State, instance: Instance, sink: Sink) -> None:
         """A friction signal in the instance."""
@@ -138,7 +138,7 @@ class Steps(Chapter):
         if kept is None or record is None:
             return
         self.moved = self.moved or record["stalled"]
-        self._set_due(kept)
+        self.set_due(kept)
         if not kept.data:
             del state.kept[self.id]
 
@@ -154,7 +154,7 @@ class Steps(Chapter):
                 sink.at_deadline(last.get(key))
                 record["due"], record["stalled"] = 0, True
                 sink.count(_STALLS, self._cell_of_step(record), due)
-        self._set_due(kept)
+        self.set_due(kept)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """`stalled`."""
@@ -224,7 +224,8 @@ class Steps(Chapter):
     def _cell_of_step(self, record: _Record) -> Cell:
         return self.cells.unpack(record["steps"][record["on"]][2])
 
-    def _set_due(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
+        """When the first of what is kept is over."""
         kept.due = min((record["due"] for record in kept.data.values() if record["due"]), default=NEVER)
 
 

@@ -84,7 +84,7 @@ class Surveys(Chapter):
             self._invite(kept, event, event.details or _NOTHING, sink)
         else:
             self._see(kept, event, sink)
-        self._set_due(kept)
+        self.set_due(kept)
         return 0
 
     def _see(self, kept: Kept, event: Touchpoint, sink: Sink) -> None:
@@ -222,7 +222,8 @@ class Surveys(Chapter):
         sink.count(_LOYALTY_POINTS, cell, time, points)
         sink.count(_LOYALTY_SQUARED, cell, time, points * points)
 
-    def _set_due(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
+        """When the first of what is kept is over."""
         due = NEVER
         for name in _LATEST:
             for answer in kept.data.get(name, {}).values():
@@ -251,7 +252,7 @@ class Surveys(Chapter):
                     del kept.data[name]
         if not any(name in kept.data for name in _LATEST):
             kept.causes, kept.cause_count = [], 0
-        self._set_due(kept)
+        self.set_due(kept)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """Of the latest answers."""

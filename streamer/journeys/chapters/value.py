@@ -76,7 +76,7 @@ class Value(Chapter):
             self._state(kept, event, sink)
         else:
             self._goal(kept, event, sink)
-        self._set_due(kept)
+        self.set_due(kept)
         return 0
 
     def _state(self, kept: Kept, event: Touchpoint, sink: Sink) -> None:
@@ -124,7 +124,8 @@ class Value(Chapter):
         if not goals:
             del kept.data["goals"]
 
-    def _set_due(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
+        """When the first of what is kept is over."""
         due = NEVER
         if "preferences" in kept.data:
             due = kept.data["preferences"][0][0] + self._sacrifice_within
@@ -140,7 +141,7 @@ class Value(Chapter):
             kept.data["preferences"] = stated
         if goals:
             kept.data["goals"] = goals
-        self._set_due(kept)
+        self.set_due(kept)
 
     def signal(self, kept: Kept, name: str) -> Number:
         """`sacrifice_index`, `preferences_stated`."""

@@ -55,7 +55,7 @@ class Wallet(Chapter):
             self._count(kind, before, -1, sink)
         kept.data[kind] = [event.time, share, self.cells.own(event).packed]
         self._count(kind, kept.data[kind], 1, sink)
-        self._set_due(kept)
+        self.set_due(kept)
 
     def _count(self, kind: str, answer: list[Any], n: int, sink: Sink) -> None:
         time, share, packed = answer
@@ -65,14 +65,15 @@ class Wallet(Chapter):
         sink.count(total, cell, time, n * share)
         sink.count(squares, cell, time, n * share * share)
 
-    def _set_due(self, kept: Kept) -> None:
+    def set_due(self, kept: Kept) -> None:
+        """When the first of what is kept is over."""
         kept.due = min((answer[0] + self._latest_within for answer in kept.data.values()), default=NEVER)
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """Forget answers that no later one can replace any more."""
         for kind in [kind for kind, answer in kept.data.items() if answer[0] + self._latest_within <= due]:
             del kept.data[kind]
-        self._set_due(kept)
+        self.set_due(kept)
 
     def signal(self, kept: Kept, name: str) -> Value:
         """`share_of_wallet`."""

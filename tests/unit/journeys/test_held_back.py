@@ -159,6 +159,7 @@ LONG = ('cooldown = "5d"',)
     (LONG, DAILY, [0, 1]),
     (DAILY, DAILY, [0, 1]),
     (DAILY, ('cooldown = "2d"',), [0, 2]),
+    (('cooldown = "1h"', 'quiet = ["11:00-10:00"]'), DAILY, [0, 1]),
     (('mode = "draft"', *LONG), LONG, [1]),
     (('mode = "draft"', *LONG, *DAILY), (*LONG, *DAILY), [1]),
     ((*LONG, 'quiet = ["00:00-06:00"]'), (*LONG, 'quiet = ["00:00-07:00"]'), [0, 5]),
@@ -180,6 +181,8 @@ def test_what_holds_back_is_that_of_the_definitions_in_force(
         story.clock(day * DAY + HOUR)
     fired = [milliseconds(alert.event_time) - BASE_MS for alert in story.run.alerts if alert.state == "firing"]
     assert [round(after_ms / 1000 / DAY) for after_ms in fired] == days
+    ended = [milliseconds(alert.event_time) - BASE_MS for alert in story.run.alerts if alert.state == "resolved"]
+    assert set(fired).isdisjoint(ended)
 
 
 @pytest.mark.parametrize("restart", [False, True])
