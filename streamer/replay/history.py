@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from streamer.errors import InputError
-from streamer.replay.mapping import LAST_MS, Event, HistoryMapping, format_time
+from streamer.replay.mapping import LAST_MS, Event, HistoryMapping
 from streamer.replay.sources import is_stdin, kind_of, read_lines, read_rows
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.key import key_of
@@ -67,8 +67,6 @@ def read_history(path: Path, mapping: HistoryMapping | None = None) -> History:
     if not history.events:
         raise InputError(f"{path}: makes no touchpoints ({history.rows} rows read)")
     history.events.sort(key=_by_time)
-    if history.end_ms > LAST_MS:
-        raise InputError(f"{path}: its last event is of {format_time(history.end_ms)}: correct its time, there is none after the year 9000")
     return history
 
 
@@ -102,9 +100,11 @@ def _canonical(path: Path) -> History:
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors; the processor says what is wrong with it
             if time_ms is None:
                 unplaced += 1
+        if time_ms is not None and time_ms > LAST_MS:
+            raise InputError(f"{path}:{number}: the event's `time` is after the year 9000: correct it")
         events.append(Event(time_ms or 0, (number, 0), key.encode() if key else None, line))
     if events and unplaced == len(events):
-        raise InputError(f"{path}: no line is an event with a `time`")
+        raise InputError(f"{path}: no line is an event with a `time` that can be read: `streamer events check` says what is wrong")
     first = events[unplaced].time_ms if unplaced else 0
     head_lines = [msgspec.structs.replace(event, time_ms=first) for event in events[:unplaced]]
     return History(head_lines + events[unplaced:], len(events), 0)

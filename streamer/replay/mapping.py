@@ -17,11 +17,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from streamer import toml_places
+from streamer.alerts.times import rfc3339
 from streamer.errors import InputError
 from streamer.replay.sources import CsvFormat, Row
 from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.key import key_of
 from streamer.touchpoints.model import Data
+from streamer.touchpoints.times import TIME_MIN_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +49,6 @@ FIELDS: Final = frozenset(_names(Data)) | {"handoff.context_passed"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_FIRST_MS: Final = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 LAST_MS: Final = (datetime(9000, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 # Not orjson: what it returns keeps its whole 4 KiB buffer allocated, which a history of a million events would feel.
 _encode = msgspec.json.Encoder().encode
@@ -255,7 +256,7 @@ def load(path: Path) -> HistoryMapping:
 
 def format_time(time_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds."""
-    return (_EPOCH + time_ms * _MILLISECOND).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03d}Z"
+    return rfc3339(time_ms)
 
 
 def _leaves(fields: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -295,6 +296,6 @@ def _time_parser(time: Time) -> Callable[[str], int]:
 
 def _writable(time_ms: int) -> int:
     """A time that RFC 3339 can write, with room for the longest deadline. Raises ValueError for others."""
-    if not _FIRST_MS <= time_ms <= LAST_MS:
+    if not TIME_MIN_MS <= time_ms <= LAST_MS:
         raise ValueError("it is not within the years 1 to 9000: are its units those of `format`?")
     return time_ms

@@ -6,13 +6,11 @@ from typing import Final, Literal
 
 import msgspec
 
+from streamer.touchpoints.times import TIME_MAX_MS
 from streamer.touchpoints.touchpoint import Control, Reason, Rejected
 
 HEADER: Final = "cx-control"
 KINDS: Final = ("begin", "end")
-
-# The last millisecond of the year 9999, the last one RFC 3339 can write.
-_TIME_MAX_MS: Final = 253_402_300_799_999
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -38,6 +36,6 @@ def decode_control(kind: bytes | None, value: bytes | None) -> Control | Rejecte
         return Rejected(Reason.WRONG_TYPE, f"control record: {exc}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Rejected(Reason.INVALID_JSON, "control record: not valid JSON")
-    if not -_TIME_MAX_MS <= time_ms <= _TIME_MAX_MS:
+    if not -TIME_MAX_MS <= time_ms <= TIME_MAX_MS:
         return Rejected(Reason.INVALID_TIME, "control record: time_ms is out of range")
     return Control(name, time_ms)

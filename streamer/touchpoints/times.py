@@ -12,6 +12,10 @@ _TIMESTAMP = re.compile(
 )
 _LENGTH_MAX: Final = 64
 
+# The first and the last millisecond that RFC 3339 can write, of the years 1 and 9999 in UTC.
+TIME_MIN_MS: Final = -62_135_596_800_000
+TIME_MAX_MS: Final = 253_402_300_799_999
+
 # The usual form `2026-11-21T10:15:03.120Z` is three look-ups, of the minute (filled as they come), the second and the rest. Events of
 # neighbouring records lie in the same few minutes, which stay in the processor's cache; all seconds of the last hours would not.
 _MINUTES: dict[str, int] = {}
@@ -47,7 +51,10 @@ def _parse(text: str) -> int:
         if hours > 23 or minutes > 59:
             raise ValueError("the offset is out of range")
         offset_ms = (hours * 60 + minutes) * (-60_000 if match[8] == "-" else 60_000)
-    return minute_ms + second_ms + int((match[7] or "0")[:3].ljust(3, "0")) - offset_ms
+    time_ms = minute_ms + second_ms + int((match[7] or "0")[:3].ljust(3, "0")) - offset_ms
+    if not TIME_MIN_MS <= time_ms <= TIME_MAX_MS:
+        raise ValueError("in UTC it is not within the years 1 to 9999")
+    return time_ms
 
 
 def _minute(match: re.Match[str]) -> int:

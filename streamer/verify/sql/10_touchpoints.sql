@@ -3,17 +3,20 @@
 -- In:  raw (one row a record), settings, event_types.
 -- Out: records (with outcome and reason), events (what is applied, in event order), late_events.
 
+-- The years 1 to 9999.
+CREATE MACRO writable(ms) AS CASE WHEN ms BETWEEN -62135596800000 AND 253402300799999 THEN ms END;
+
 CREATE MACRO rfc3339_ms(text) AS
     CASE
         WHEN length(text) <= 64
             AND regexp_full_match(text, '[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})')
             AND text[1:4] <> '0000' AND text[12:13] <= '23' AND text[18:19] <= '60'
             AND (right(text, 1) IN ('Z', 'z') OR (text[-5:-4] <= '23' AND text[-2:] <= '59'))
-        THEN epoch_ms(try_cast(text[1:10] || ' ' || text[12:16] || ':00' AS TIMESTAMP))
+        THEN writable(epoch_ms(try_cast(text[1:10] || ' ' || text[12:16] || ':00' AS TIMESTAMP))
             + text[18:19]::BIGINT * 1000
             + rpad(left(regexp_extract(text, '\.([0-9]+)', 1), 3), 3, '0')::BIGINT
             - CASE WHEN right(text, 1) IN ('Z', 'z') THEN 0
-                   ELSE (text[-5:-4]::BIGINT * 60 + text[-2:]::BIGINT) * 60000 * CASE text[-6:-6] WHEN '-' THEN -1 ELSE 1 END END
+                   ELSE (text[-5:-4]::BIGINT * 60 + text[-2:]::BIGINT) * 60000 * CASE text[-6:-6] WHEN '-' THEN -1 ELSE 1 END END)
     END;
 
 CREATE MACRO dimension(text) AS

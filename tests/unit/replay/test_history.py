@@ -89,9 +89,16 @@ def test_a_canonical_line_that_is_no_event_keeps_its_place_for_the_dead_letters(
     assert [e.value.decode() for e in read_history(tmp_path / "h.jsonl").events] == [lines[3], lines[0], lines[1], lines[2]]
 
 
-@pytest.mark.parametrize(("name", "text", "said"), [("h.jsonl", "", "makes no touchpoints"), ("h.jsonl", "{", "no line is an event"),
-                                                    ("h.csv", "a\n1\n", "needs --mapping"),
-                                                    ("h.jsonl", '{"time":"9000-01-01T00:00:00.001Z"}', "after the year 9000")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("h.jsonl", "", "makes no touchpoints"),
+        ("h.jsonl", "{", "no line is an event"),
+        ("h.csv", "a\n1\n", "needs --mapping"),
+        ("h.jsonl", '\n{"time":"9999-12-31T23:59:59Z"}\n{', r"h\.jsonl:2: .* after the year 9000"),
+        ("h.jsonl", '{"time":"9999-12-31T23:59:59-05:00"}', "no line is an event"),
+    ],
+)
 def test_a_file_without_events_that_can_be_folded_is_an_error(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=said):

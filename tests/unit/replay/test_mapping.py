@@ -100,6 +100,7 @@ def test_tables_translate_values_with_a_default(tmp_path: Path) -> None:
         ('{ column = "at", format = "epoch_s" }', "1336222467.5", "2012-05-05T12:54:27.500Z"),
         ('{ column = "at", format = "epoch_ms" }', "1336222467500", "2012-05-05T12:54:27.500Z"),
         ('{ column = "at" }', "1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
+        ('{ column = "at" }', "0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
     ],
 )
 def test_times_are_read_in_their_format_and_zone(tmp_path: Path, time: str, text: str, expected: str) -> None:
@@ -110,7 +111,13 @@ def test_times_are_read_in_their_format_and_zone(tmp_path: Path, time: str, text
 
 @pytest.mark.parametrize(
     ("time", "text"),
-    [("epoch_s", "1336229667000"), ("epoch_ms", "1336229667000000000"), ("epoch_s", "nan"), ("iso", "9999-12-31T00:00:00Z")],
+    [
+        ("epoch_s", "1336229667000"),
+        ("epoch_ms", "1336229667000000000"),
+        ("epoch_s", "nan"),
+        ("iso", "0001-01-01T00:00:00+01:00"),
+        ("iso", "9999-12-31T00:00:00Z"),
+    ],
 )
 def test_a_time_in_other_units_or_without_meaning_is_one_sentence(tmp_path: Path, time: str, text: str) -> None:
     spec = mapping(tmp_path, f'source = "/crm"\ntime = {{ column = "at", format = "{time}" }}\n{BLOCK}')

@@ -203,6 +203,8 @@ def test_label_values_beyond_their_limit_are_named_and_are_no_mismatch(small: st
     [
         (["--metric", "happiness"], "no such metric"),
         (["--from", "yesterday"], "--from"),
+        (["--from", "0001-01-01T00:00:00+10:00"], "--from '0001-01-01T00:00:00+10:00': in UTC it is not within the years 1 to 9999"),
+        (["--to", "9999-12-31T23:59:59-10:00"], "--to"),
         (["--from", f"{START}1:00:00Z", "--to", f"{START}0:30:00Z"], "--from is not before --to"),
         (["--from", "2027-01-01T00:00:00Z"], "the log is from 2026-01-01T00:00:00.000Z to 2026-01-01T01:00:00.000Z"),
         (["--to", "2025-01-01T00:00:00Z", "--metric", "touchpoints"], "between --from and --to there is nothing"),
