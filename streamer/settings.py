@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 import warnings
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,10 +17,10 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 from pydantic_settings import (
     SettingsError as SourceError,
@@ -169,7 +168,7 @@ class Settings(BaseSettings):
         """Init, environment, TOML file, secrets directory."""
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if file := os.environ.get(SETTINGS_FILE):
-            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=file))
+            sources.append(InitSettingsSource(settings_cls, toml_places.parse_toml(_text(file))))
         if directory := os.environ.get(SECRETS_DIR):
             sources.append(SecretsSettingsSource(settings_cls, secrets_dir=directory))
         return tuple(sources)
@@ -248,6 +247,10 @@ def attempt(**values: Any) -> Settings | list[str]:
         return [_unreadable(exc, SETTINGS_FILE)]
 
 
+def _text(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")
+
+
 def _unreadable(error: BaseException, place: str) -> str:
     """One sentence, without the content: it may be a secret."""
     if isinstance(error, OSError):
@@ -258,7 +261,7 @@ def _unreadable(error: BaseException, place: str) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"{os.environ.get(place)}: not text in UTF-8 ({error.reason})"
     if isinstance(error, ValueError) and place == SETTINGS_FILE:
-        return toml_places.sentence(os.environ[place], Path(os.environ[place]).read_text(encoding="utf-8"), error)
+        return toml_places.sentence(os.environ[place], _text(os.environ[place]), error)
     return f"{os.environ.get(place)}: {error}"
 
 
@@ -285,7 +288,7 @@ def _lines() -> dict[str, str]:
     if not file:
         return {}
     environment = {name.lower() for name in os.environ}
-    places = toml_places.locate(Path(file).read_text(encoding="utf-8"))
+    places = toml_places.locate(_text(file))
     return {
         str(path[0]): f"{file}:{place.line}: "
         for path, place in places.items()
@@ -302,7 +305,7 @@ def origins() -> dict[str, str]:
     """Setting -> where its value comes from: `environment`, `file`, `secret` or `default`. Call it when `load` succeeds."""
     environment = {name.lower() for name in os.environ}
     file, directory = os.environ.get(SETTINGS_FILE), os.environ.get(SECRETS_DIR)
-    in_file = set(tomllib.loads(Path(file).read_text(encoding="utf-8"))) if file else set()
+    in_file = set(toml_places.parse_toml(_text(file))) if file else set()
     secrets = {path.name.lower() for path in Path(directory).iterdir()} if directory else set()
     found = {}
     for field in Settings.model_fields:

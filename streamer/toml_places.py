@@ -1,6 +1,6 @@
-"""Where the keys of a TOML text stand. The standard parser does not say, and messages need it.
+"""TOML texts, and where their keys stand. The standard parser does not say, and messages need it.
 
-`locate` needs a text that `tomllib` accepts: then a small scan is enough, because nothing in it has to be judged.
+`locate` needs a text that `parse_toml` accepts: then a small scan is enough, because nothing in it has to be judged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ import tomllib
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+# Some editors begin a file with it, to say that it is UTF-8.
+_BYTE_ORDER_MARK: Final = "\ufeff"
+# Nobody writes so many tables or lists into each other, and what walks through them by calling itself gets to their end.
+_DEPTH_MAX: Final = 100
+_TOO_DEEP: Final = "no TOML that can be read: it is nested too deeply"
 
 # From the root: keys of tables, indexes of lists. `("rule", 3, "when")` is the key `when` of the fourth [[rule]].
 Path = tuple[str | int, ...]
@@ -39,9 +45,40 @@ class Place(NamedTuple):
     column: int
 
 
+class UnreadableError(ValueError):
+    """A text is no TOML, or none that can be read; from `place` on."""
+
+    def __init__(self, message: str, place: Place) -> None:
+        self.place = place
+        super().__init__(message)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The content of a TOML text, which a byte order mark may precede. Raises UnreadableError."""
+    text = text.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        content = tomllib.loads(text)
+    except RecursionError as exc:
+        raise UnreadableError(_TOO_DEEP, Place(1, 1)) from exc
+    except ValueError as exc:
+        raise _unreadable(text, exc) from exc
+    if _is_deep(content):
+        raise UnreadableError(_TOO_DEEP, Place(1, 1))
+    return content
+
+
+def _is_deep(content: dict[str, Any]) -> bool:
+    level: list[Any] = [content]
+    for _ in range(_DEPTH_MAX):
+        level = [
+            part for value in level for part in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+        ]
+    return bool(level)
+
+
 def locate(text: str) -> dict[Path, Place]:
-    """The places of all tables, keys and elements of lists. `text` must have been accepted by `tomllib`."""
-    scan = _Scan(text)
+    """The places of all tables, keys and elements of lists. `text` must have been accepted by `parse_toml`."""
+    scan = _Scan(text.removeprefix(_BYTE_ORDER_MARK))
     scan.document()
     return scan.found
 
@@ -74,31 +111,25 @@ def at(*path: str | int) -> Iterator[None]:
 
 
 def sentence(file: object, text: str, error: ValueError) -> str:
-    """`file:line: what is wrong`, of an error of `tomllib`, of msgspec, or of `at`."""
-    if isinstance(error, tomllib.TOMLDecodeError) or _has_too_long_a_number(error):
-        place, message = no_toml(text, error)
-        return f"{file}:{place.line}: {message}"
+    """`file:line: what is wrong`, of an error of `parse_toml`, of msgspec, or of `at`."""
+    if isinstance(error, UnreadableError):
+        return f"{file}:{error.place.line}: {error}"
     path = error.path if isinstance(error, PlacedError) else _stated(str(error))
     return f"{file}:{nearest_place(locate(text), path).line}: {error}"
 
 
-def _has_too_long_a_number(error: ValueError) -> bool:
-    """The parser passes on what `int` says of more digits than Python reads."""
-    return "integer string conversion" in str(error)
-
-
-def no_toml(text: str, error: ValueError) -> tuple[Place, str]:
-    """The place that the parser's message has in its end, and the message for people."""
-    if _has_too_long_a_number(error):
+def _unreadable(text: str, error: ValueError) -> UnreadableError:
+    """The parser's error, which has the place in the end of its message, for people."""
+    if "integer string conversion" in str(error):  # the parser passes on what `int` says of more digits than Python reads
         digits = re.search(rf"[0-9_]{{{sys.get_int_max_str_digits()},}}", text)
         line = text.count("\n", 0, digits.start()) + 1 if digits else 1
-        return Place(line, 1), "no TOML that can be read: a number has thousands of digits"
+        return UnreadableError("no TOML that can be read: a number has thousands of digits", Place(line, 1))
     found = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.DOTALL)
     if found is None:
-        return Place(1, 1), f"no TOML: {error}"
+        return UnreadableError(f"no TOML: {error}", Place(1, 1))
     line = int(found[2] or text.count("\n") + 1)
     column = int(found[3] or len(text) - text.rfind("\n"))
-    return Place(line, column), f"no TOML: {found[1][:1].lower()}{found[1][1:]}"
+    return UnreadableError(f"no TOML: {found[1][:1].lower()}{found[1][1:]}", Place(line, column))
 
 
 def _stated(message: str) -> Path:

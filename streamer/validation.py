@@ -7,7 +7,6 @@ one of its keys.
 from __future__ import annotations
 
 import math
-import tomllib
 import types
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -18,7 +17,7 @@ import msgspec
 from streamer.durations import Duration, Part, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.suggestions import hint, quoted
-from streamer.toml_places import Path, locate, nearest_place, no_toml
+from streamer.toml_places import Path, UnreadableError, locate, nearest_place, parse_toml
 
 P = TypeVar("P", bound=Part)
 _WRONG: Final = object()  # in place of a value
@@ -183,12 +182,9 @@ def read(kind: type[P], text: str, *, given: dict[str, Any] | None = None, meanw
     contradict is said as well.
     """
     try:
-        raw = tomllib.loads(text)
-    except ValueError as exc:
-        place, message = no_toml(text, exc)
-        return [Problem(*place, message)]
-    except RecursionError:
-        return [Problem(1, 1, "no TOML that can be read: it is nested too deeply")]
+        raw = parse_toml(text)
+    except UnreadableError as exc:
+        return [Problem(*exc.place, str(exc))]
     reader = Reader()
     values = {**(meanwhile or {}), **reader.fields(kind, raw, hidden=tuple(given or ())), **(given or {})}
     if all(field.name in values for field in _fields(kind) if field.required):

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 import typing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from streamer import toml_places
 from streamer.alerts.times import rfc3339
-from streamer.errors import InputError
+from streamer.errors import DefinitionsError, InputError
 from streamer.replay.sources import CsvFormat, Row
+from streamer.rules.quiet import zone_of
 from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.key import key_of
 from streamer.touchpoints.model import Data
@@ -249,7 +248,7 @@ def load(path: Path) -> HistoryMapping:
     except UnicodeDecodeError as exc:
         raise InputError(f"{path}: is not UTF-8") from exc
     try:
-        return HistoryMapping(msgspec.convert(tomllib.loads(text), MappingFile))
+        return HistoryMapping(msgspec.convert(toml_places.parse_toml(text), MappingFile))
     except ValueError as exc:  # msgspec's own errors are ValueErrors
         raise InputError(toml_places.sentence(path, text, exc)) from exc
 
@@ -278,9 +277,9 @@ def _time_parser(time: Time) -> Callable[[str], int]:
         factor = 1000 if time.format == "epoch_s" else 1
         return lambda text: _writable(round(float(text) * factor))
     try:
-        zone = ZoneInfo(time.zone) if time.zone else None
-    except (ZoneInfoNotFoundError, ValueError) as exc:
-        raise ValueError(f"time: unknown zone {time.zone!r}") from exc
+        zone = zone_of(time.zone) if time.zone else None
+    except DefinitionsError as exc:
+        raise ValueError(f"time: {exc}") from exc
     pattern = time.format
 
     def parse(text: str) -> int:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from streamer.errors import DefinitionsError
+from streamer.suggestions import quoted
 
 _SPAN: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _DAY_MINUTES: Final = 24 * 60
@@ -40,7 +41,7 @@ def zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        raise DefinitionsError(f"unknown time zone {name!r}: use an IANA name such as Europe/Berlin") from exc
+        raise DefinitionsError(f"unknown time zone {quoted(name)}: use an IANA name such as Europe/Berlin") from exc
 
 
 class QuietHours:

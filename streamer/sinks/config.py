@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -139,7 +138,7 @@ def load(path: Path) -> list[Configured]:
     except UnicodeDecodeError as exc:
         raise SettingsError(f"{path}: is not UTF-8") from exc
     try:
-        found = msgspec.convert(tomllib.loads(text), _File, dec_hook=_hook, strict=True)
+        found = msgspec.convert(toml_places.parse_toml(text), _File, dec_hook=_hook, strict=True)
         if not found.sink:
             raise ValueError("names no sink: add one as [[sink]]")
         return [_only(number, found, path.parent) for number in range(len(found.sink))]

@@ -6,11 +6,12 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.definitions import default_text
-from streamer.toml_places import Path, Place, locate, nearest_place
+from streamer.toml_places import Path, Place, UnreadableError, locate, nearest_place, parse_toml
 
 ODD = """\
 a.b."c.d" = [1, # x ] , "
@@ -55,6 +56,26 @@ def test_it_is_not_misled_by_brackets_and_quotes() -> None:
     assert places["q", "r", 0, "m"].line == 7
     assert places["q", "r", 1].line == 12
     assert places["q", "w", "last"].line == 16
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    assert parse_toml("\ufeffa = 1\nb = 2") == {"a": 1, "b": 2}
+    assert locate("\ufeffa = 1\nb = 2") == {("a",): Place(1, 1), ("b",): Place(2, 1)}
+    with pytest.raises(UnreadableError) as caught:
+        parse_toml("\ufeffa = ")
+    assert caught.value.place == Place(1, 5)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 99 + "]" * 99, "a." * 98 + "b = 1", "a = " + "{b = " * 98 + "1" + "}" * 98])
+def test_what_is_nested_as_deep_as_anybody_may_is_found(text: str) -> None:
+    assert set(locate(text)) == set(paths(parse_toml(text)))
+
+
+@pytest.mark.parametrize("depth", [150, 470, 3_000])
+def test_what_is_nested_deeper_is_refused(depth: int) -> None:
+    for text in ("a = " + "[" * depth + "]" * depth, "a." * depth + "b = 1"):
+        with pytest.raises(UnreadableError, match="nested too deeply"):
+            parse_toml(text)
 
 
 def test_of_what_was_not_written_it_is_the_nearest_table_around() -> None:

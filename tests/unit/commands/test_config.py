@@ -264,7 +264,13 @@ def test_a_wrong_value_is_told_with_its_line_if_it_comes_from_the_file(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"\npartitions = = 4\n", ":2: no TOML: invalid value"), (b"\xff\xfe", ": not text in UTF-8")]
+    ("content", "said"),
+    [
+        (b"\npartitions = = 4\n", ":2: no TOML: invalid value"),
+        (b"\xff\xfe", ": not text in UTF-8"),
+        (b"x = " + b"[" * 3_000 + b"]" * 3_000, ":1: no TOML that can be read: it is nested too deeply"),
+        (b"\xef\xbb\xbf\npartitions = 0\n", ":2: partitions: "),
+    ],
 )
 def test_a_file_that_is_no_toml_is_one_sentence(content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "streamer.toml").write_bytes(content)

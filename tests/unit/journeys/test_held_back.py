@@ -256,5 +256,5 @@ def test_settings_that_make_no_sense_are_refused(more: str, why: str) -> None:
 
 
 def test_an_unknown_time_zone_is_refused() -> None:
-    with pytest.raises(DefinitionsError, match="unknown time zone 'Berlin'"):
+    with pytest.raises(DefinitionsError, match='unknown time zone "Berlin"'):
         ruled("customer", "contacts >= 1", file='timezone = "Berlin"\n')

@@ -145,7 +145,11 @@ def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
         (HEAD + BLOCK + 'step = { column = "a", table = "steps" }\n', "unknown table 'steps'"),
         (HEAD + BLOCK + "step = ['a']\n", "expected text, a number"),
         (HEAD + BLOCK.replace('"case.updated"', '"case.opened"\nfirst_of_case = true'), "needs `case`"),
-        (HEAD.replace('"at"', '"at", zone = "Mars/Olympus"') + BLOCK, "unknown zone 'Mars/Olympus'"),
+        (HEAD.replace('"at"', '"at", zone = "Mars/Olympus"') + BLOCK, 'unknown time zone "Mars/Olympus": use an IANA name'),
+        (HEAD.replace('"at"', '"at", zone = "Europe"') + BLOCK, 'unknown time zone "Europe"'),
+        (HEAD.replace('"at"', f'"at", zone = "{"x" * 5_000}"') + BLOCK, r'unknown time zone "x{57}\.\.\."'),
+        (HEAD + BLOCK + "step = " + "[" * 3_000 + "]" * 3_000, "nested too deeply"),
+        (HEAD + BLOCK + "a." * 3_000 + "step = 1", "nested too deeply"),
         (HEAD + 'csv.delimiter = "||"\n' + BLOCK, "`delimiter` is one character, not '||'"),
         (HEAD + "csv.delimiter = '\\t'\n" + BLOCK, "`delimiter` is one character"),
     ],
@@ -155,6 +159,12 @@ def test_a_mistake_in_the_file_is_one_sentence_with_the_files_name(tmp_path: Pat
         mapping(tmp_path, text)
     assert re.match(r".*/m\.toml:[0-9]+: ", str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+def test_the_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert values(mapping(tmp_path, "\ufeff" + HEAD + BLOCK))[0]["customer_id"] == "c1"
+    with pytest.raises(InputError, match=r"m\.toml:3: "):
+        mapping(tmp_path, "\ufeff" + HEAD + "extra = 1\n" + BLOCK)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_defaults_are_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [
         ([], "names no sink|missing required field `sink`"),
         ([CRM, CRM], "two sinks are called crm"),
+        ([CRM + "rules = " + "[" * 3_000 + "]" * 3_000], "sinks.toml:1: no TOML that can be read: it is nested too deeply"),
         ([CRM + 'urll = "x"\n'], "unknown field `urll` - at `\\$.sink\\[0\\]`"),
         ([CRM.replace("webhook", "web")], "Invalid value 'web' - at `\\$.sink\\[0\\].kind`"),
         ([CRM.replace('"crm"', '"Crm x"')], "matching regex .* at `\\$.sink\\[0\\].name`"),
