@@ -71,27 +71,27 @@ def read(path: Path) -> Scores:
     for row in read_rows(path):
         missing = [name for name in _COLUMNS if name not in row.columns]
         if missing:
-            raise InputError(f"{path}: row {row.position}: has no {' and no '.join(missing)}; expected {', '.join(_COLUMNS)}")
+            raise InputError(f"{row.place}: has no {' and no '.join(missing)}; expected {', '.join(_COLUMNS)}")
         team, month, score = (row.columns[name].strip() for name in _COLUMNS)
         match = _MONTH.fullmatch(month)
         if match is None:
-            raise InputError(f"{path}: row {row.position}: expected a month such as 2026-01")
+            raise InputError(f"{row.place}: expected a month such as 2026-01")
         at = (team, int(match[1]) * 12 + int(match[2]) - 1)
         if at in found:
-            raise InputError(f"{path}: row {row.position}: there is a score of {team} in {month} already")
-        found[at] = _number(path, row.position, score)
+            raise InputError(f"{row.place}: there is a score of {team} in {month} already")
+        found[at] = _number(row.place, score)
     if not found:
         raise InputError(f"{path}: has no scores")
     return found
 
 
-def _number(path: Path, position: int, text: str) -> float:
+def _number(place: str, text: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = float("nan")
     if not isfinite(number):
-        raise InputError(f"{path}: row {position}: expected a number as score")
+        raise InputError(f"{place}: expected a number as score")
     return number
 
 

@@ -113,24 +113,19 @@ def _canonical(path: Path) -> History:
 def _mapped(path: Path, mapping: HistoryMapping) -> History:
     if mapping.needs_first and is_stdin(path):
         raise InputError("standard input can be read once, and `first_of_case` of the mapping needs it twice: write it to a file first")
-    try:
-        firsts = _first_rows(path, mapping) if mapping.needs_first else frozenset[int]()
-        events: list[Event] = []
-        rows = unmapped = 0
-        unseen = set(mapping.columns)
-        for row in read_rows(path, mapping.csv_format):
-            rows += 1
-            if unseen:
-                unseen.difference_update(row.columns)
-            before = len(events)
-            events.extend(mapping.events(row, first_of_case=row.position in firsts))
-            unmapped += before == len(events)
-    except InputError:
-        raise
-    except ValueError as exc:
-        raise InputError(f"{path}: {exc}") from exc
+    firsts = _first_rows(path, mapping) if mapping.needs_first else frozenset[int]()
+    events: list[Event] = []
+    rows = unmapped = 0
+    unseen = set(mapping.columns)
+    for row in read_rows(path, mapping.csv_format):
+        rows += 1
+        if unseen:
+            unseen.difference_update(row.columns)
+        before = len(events)
+        events.extend(mapping.events(row, first_of_case=row.position in firsts))
+        unmapped += before == len(events)
     if unseen and rows:
-        raise InputError(f"{path}: no row has the column {min(unseen)!r}, which the mapping names")
+        raise InputError(f"{path}: no row has the column {min(unseen)!r}, which the mapping names; the last has {row.names}")
     return History(events, rows, unmapped)
 
 

@@ -7,6 +7,7 @@ the row's place in the file and the block's, so that reading a file twice gives 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import typing
 from datetime import UTC, datetime, timedelta
@@ -19,13 +20,14 @@ from streamer.alerts.times import rfc3339
 from streamer.errors import DefinitionsError, InputError
 from streamer.replay.sources import CsvFormat, Row
 from streamer.rules.quiet import zone_of
+from streamer.suggestions import quoted
 from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.key import key_of
 from streamer.touchpoints.model import Data
 from streamer.touchpoints.times import TIME_MIN_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 Scalar = str | int | float | bool
@@ -147,17 +149,22 @@ class HistoryMapping:
             raise ValueError("there is no [[touchpoint]] block")
 
     def time_ms(self, row: Row) -> int:
-        """Event time of a row in milliseconds since the epoch. Raises ValueError."""
+        """Event time of a row in milliseconds since the epoch. Raises InputError."""
         text = row.columns.get(self._time_column)
+        if text is None:
+            raise InputError(
+                f"{row.place}: no column {self._time_column!r}, which is to have the time, among {row.names}:"
+                " correct the mapping's `time`, or of a CSV file `csv.delimiter`"
+            )
         if not text:
-            raise ValueError(f"row {row.position} has no time: the column {self._time_column!r} is empty or absent")
+            raise InputError(f"{row.place}: the column {self._time_column!r}, which is to have the time, is empty")
         try:
             return self._parse_time(text)
         except (ValueError, OverflowError) as exc:
-            raise ValueError(f"row {row.position}: the time {text!r} cannot be read: {exc}") from exc
+            raise InputError(f"{row.place}: the time {text!r} cannot be read: {exc}") from exc
 
     def events(self, row: Row, *, first_of_case: bool = False) -> Iterator[Event]:
-        """The touchpoints of one row. Raises ValueError for a time that cannot be read."""
+        """The touchpoints of one row. Raises InputError for a time that cannot be read."""
         time_ms: int | None = None
         columns = row.columns
         for number, block in enumerate(self._blocks):
@@ -214,16 +221,20 @@ class HistoryMapping:
                 raise ValueError(f"{where}: unknown table {lookup.table!r}{_suggestion(lookup.table, spec.tables)}")
             self.columns.add(lookup.column)
             table, column, default = spec.tables[lookup.table], lookup.column, lookup.default
+            _check_finite((*table.values(), default), where)
             return lambda columns: table.get(columns.get(column, ""), default)
         if isinstance(value, str):
-            return self._template(value)
+            return self._template(value, where)
         if isinstance(value, (bool, int, float)):
+            _check_finite((value,), where)
             return lambda _: value
         raise ValueError(f"{where}: expected text, a number, true, false or {{ column, table }}")
 
-    def _template(self, text: str) -> Callable[[Mapping[str, str]], str | None]:
+    def _template(self, text: str, where: str) -> Callable[[Mapping[str, str]], str | None]:
         """Text with `{column}` replaced; the field is left out when one of its columns is empty or absent."""
         names = _PLACEHOLDER.findall(text)
+        if re.search(r"[{}]", _PLACEHOLDER.sub("", text)):
+            raise ValueError(f"{where}: {quoted(text)} has a brace that is not of a pair around a column's name, as in {{column}}")
         self.columns.update(names)
         if not names:
             return lambda _: text
@@ -265,6 +276,13 @@ def _leaves(fields: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator
             yield from _leaves(value, (*prefix, name))
         else:
             yield (*prefix, name), value
+
+
+def _check_finite(values: Iterable[Scalar | None], where: str) -> None:
+    """Raises ValueError for a number that JSON cannot write."""
+    for value in values:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{where}: expected a finite number, got {value}")
 
 
 def _suggestion(name: str, known: Any) -> str:

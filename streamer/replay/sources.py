@@ -6,18 +6,22 @@ Columns of JSON lines: nested objects joined with dots. Rows come in the file's 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import sys
 import zlib
+from collections import Counter
 from contextlib import contextmanager
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import orjson
 from lxml import etree
 
 from streamer.errors import InputError
+from streamer.suggestions import LISTED_MAX, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +34,16 @@ _VALUE_TAGS: Final = frozenset({"string", "date", "int", "float", "boolean", "id
 
 
 class Row(NamedTuple):
-    """One row of a history file. position: its place in the file, from 1."""
+    """One row of a history file. position: its number, from 1. place: for messages: file and line, of XES file and number."""
 
     position: int
     columns: dict[str, str]
+    place: str
+
+    @property
+    def names(self) -> str:
+        """Its columns, for messages."""
+        return ", ".join(map(quoted, islice(self.columns, LISTED_MAX))) + (", ..." if len(self.columns) > LISTED_MAX else "")
 
 
 class CsvFormat(NamedTuple):
@@ -74,13 +84,15 @@ def read_rows(path: Path, csv_format: CsvFormat | None = None) -> Iterator[Row]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, line without its end) of each line that is not blank. Raises InputError."""
+    """(line number from 1, line without its end) of each line that is not blank; a byte order mark is no part of it. Raises InputError."""
     with _opened(path) as file:
         number = 0
         while line := file.readline(LINE_BYTES_MAX + 1):
             number += 1
             if len(line) > LINE_BYTES_MAX:
                 raise InputError(f"{path}:{number}: the line is longer than {LINE_BYTES_MAX >> 20} MiB")
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
             if stripped := line.strip():
                 yield number, stripped
 
@@ -108,7 +120,7 @@ def _flat_row(path: Path, number: int, line: bytes) -> Row:
         raise InputError(f"{path}:{number}: expected a JSON object per line")
     columns: dict[str, str] = {}
     _flatten(value, "", columns)
-    return Row(number, columns)
+    return Row(number, columns, f"{path}:{number}")
 
 
 def _flatten(value: dict[str, Any], prefix: str, columns: dict[str, str]) -> None:
@@ -126,20 +138,30 @@ def _csv_rows(path: Path, csv_format: CsvFormat) -> Iterator[Row]:
     with _opened(path) as file, _text(path, file, csv_format.encoding) as lines:
         reader = csv.DictReader(lines, delimiter=csv_format.delimiter, strict=True)
         try:
+            _check_header(path, reader)
             for number, columns in enumerate(reader, start=1):
                 if None in columns or None in columns.values():
                     raise InputError(f"{path}:{reader.line_num}: the row has not as many fields as the header")
-                yield Row(number, columns)
+                yield Row(number, columns, f"{path}:{reader.line_num}")
         except csv.Error as exc:
             raise InputError(f"{path}:{reader.line_num}: {exc}") from exc
         except UnicodeDecodeError as exc:
             raise InputError(f"{path}: is not {exc.encoding} (after line {reader.line_num}): name its encoding in the mapping") from exc
 
 
+def _check_header(path: Path, reader: csv.DictReader[str]) -> None:
+    """Columns without a name, which separators at the end of lines make, may be several: nothing can refer to them."""
+    twice = [name for name, times in Counter(reader.fieldnames).items() if name and times > 1]
+    if twice:
+        raise InputError(
+            f"{path}:{reader.line_num}: the header has the column {quoted(twice[0])} more than once: give each a name of its own"
+        )
+
+
 def _text(path: Path, file: IO[bytes], encoding: str) -> io.TextIOWrapper:
     try:
         return io.TextIOWrapper(file, encoding=encoding, newline="")
-    except LookupError as exc:
+    except (LookupError, ValueError) as exc:
         raise InputError(f"{path}: unknown encoding {encoding!r}") from exc
 
 
@@ -159,7 +181,7 @@ def _xes_rows(path: Path) -> Iterator[Row]:
                     raise InputError(f"{path}: a document type declaration is not accepted in an XES file")
                 for columns in _trace_rows(trace):
                     position += 1
-                    yield Row(position, columns)
+                    yield Row(position, columns, f"{path}: row {position}")
                 trace.clear()
                 while trace.getprevious() is not None:  # what the parser has left behind may go, the current element may not
                     del log[0]

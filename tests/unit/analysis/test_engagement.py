@@ -91,11 +91,11 @@ def test_teams_that_nobody_knows_are_an_error_that_names_those_there_are(tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("team,month,score\nbilling,2024-13,7\n", "row 1: expected a month such as 2026-01"),
-        ("team,month,score\nbilling,2024-12,7\nbilling,2024-12,8\n", "row 2: there is a score of billing in 2024-12 already"),
-        ("team,month,score\nbilling,2024-12,good\n", "row 1: expected a number as score"),
-        ("team,month,score\nbilling,2024-12,nan\n", "row 1: expected a number as score"),
-        ("team,value\nbilling,7\n", "row 1: has no month and no score; expected team, month, score"),
+        ("team,month,score\nbilling,2024-13,7\n", r"teams\.csv:2: expected a month such as 2026-01"),
+        ("team,month,score\nbilling,2024-12,7\nbilling,2024-12,8\n", r"teams\.csv:3: there is a score of billing in 2024-12 already"),
+        ("team,month,score\nbilling,2024-12,good\n", r"teams\.csv:2: expected a number as score"),
+        ("team,month,score\nbilling,2024-12,nan\n", r"teams\.csv:2: expected a number as score"),
+        ("team,value\nbilling,7\n", r"teams\.csv:2: has no month and no score; expected team, month, score"),
         ("team,month,score\n", "has no scores"),
     ],
 )

@@ -55,13 +55,28 @@ def test_rows_without_touchpoints_are_counted(tmp_path: Path) -> None:
 def test_a_column_that_occurs_nowhere_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(MAPPING)
     (tmp_path / "h.csv").write_text("case,at,who\na,2026-01-02T00:00:00Z,c\n")
-    with pytest.raises(InputError, match="no row has the column 'what'"):
+    with pytest.raises(InputError, match=r'no row has the column \'what\', which the mapping names; the last has "case", "at", "who"$'):
         read_history(tmp_path / "h.csv", load(tmp_path / "m.toml"))
 
 
 def test_a_bad_time_names_file_and_row(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"h\.csv: row 2: the time 'soon' cannot be read"):
+    with pytest.raises(InputError, match=r"h\.csv:3: the time 'soon' cannot be read"):
         mapped(tmp_path, "a,2026-01-02T00:00:00Z,c,x\nb,soon,c,x\n")
+
+
+def test_a_row_without_its_time_says_whether_the_column_is_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"h\.csv:2: the column 'at', which is to have the time, is empty"):
+        mapped(tmp_path, "a,,c,done\n")
+    (tmp_path / "h.csv").write_text("case;at;who;what\na;2026-01-02T00:00:00Z;c;done\n")
+    (tmp_path / "m.toml").write_text(MAPPING.replace('when = { what = "done" }', ""))
+    with pytest.raises(InputError, match=r"""h\.csv:2: no column 'at', .* among "case;at;who;what": .* `csv.delimiter`"""):
+        read_history(tmp_path / "h.csv", load(tmp_path / "m.toml"))
+
+
+def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path) -> None:
+    line = '{"type":"a","time":"2026-01-01T00:00:02Z","customer_id":"c"}'
+    (tmp_path / "h.jsonl").write_text(f"\ufeff{line}\n\ufeff{line}", encoding="utf-8")
+    assert [e.value.decode() for e in read_history(tmp_path / "h.jsonl").events] == [line, f"\ufeff{line}"]
 
 
 def test_canonical_lines_are_sorted_unchanged_and_keyed(tmp_path: Path) -> None:

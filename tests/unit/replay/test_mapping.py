@@ -27,7 +27,7 @@ def mapping(directory: Path, text: str) -> HistoryMapping:
 
 
 def values(spec: HistoryMapping, *, first_of_case: bool = False, **columns: str) -> list[dict[str, Any]]:
-    row = Row(7, {"at": "2026-11-21T10:15:03.120+01:00", "who": "c1"} | columns)
+    row = Row(7, {"at": "2026-11-21T10:15:03.120+01:00", "who": "c1"} | columns, "h.csv:8")
     return [json.loads(event.value) for event in spec.events(row, first_of_case=first_of_case)]
 
 
@@ -51,14 +51,14 @@ def test_a_row_becomes_a_flat_touchpoint_with_its_place_as_id(tmp_path: Path) ->
 def test_the_key_is_the_customer_else_the_anonymous_id(tmp_path: Path) -> None:
     spec = mapping(tmp_path, HEAD + BLOCK + 'anonymous_id = "{device}"\n')
     at = "2026-11-21T10:15:03Z"
-    keys = [next(spec.events(Row(1, {"at": at, **who}))).key for who in ({"who": "c", "device": "d"}, {"device": "d"}, {})]
+    keys = [next(spec.events(Row(1, {"at": at, **who}, "h.csv:2"))).key for who in ({"who": "c", "device": "d"}, {"device": "d"}, {})]
     assert keys == [b"c", b"d", None]
 
 
 def test_a_link_comes_under_the_visitor_whose_journeys_it_ends(tmp_path: Path) -> None:
     spec = mapping(tmp_path, HEAD + BLOCK.replace("case.updated", "identity.linked") + 'anonymous_id = "{device}"\n')
     at = "2026-11-21T10:15:03Z"
-    keys = [next(spec.events(Row(1, {"at": at, **who}))).key for who in ({"who": "c", "device": "d"}, {"who": "c"}, {})]
+    keys = [next(spec.events(Row(1, {"at": at, **who}, "h.csv:2"))).key for who in ({"who": "c", "device": "d"}, {"who": "c"}, {})]
     assert keys == [b"d", b"c", None]
 
 
@@ -106,7 +106,7 @@ def test_tables_translate_values_with_a_default(tmp_path: Path) -> None:
 def test_times_are_read_in_their_format_and_zone(tmp_path: Path, time: str, text: str, expected: str) -> None:
     spec = mapping(tmp_path, f'source = "/crm"\ntime = {time}\n{BLOCK}')
     assert values(spec, at=text)[0]["time"] == expected
-    assert format_time(spec.time_ms(Row(1, {"at": text}))) == expected
+    assert format_time(spec.time_ms(Row(1, {"at": text}, "h.csv:2"))) == expected
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ def test_times_are_read_in_their_format_and_zone(tmp_path: Path, time: str, text
 )
 def test_a_time_in_other_units_or_without_meaning_is_one_sentence(tmp_path: Path, time: str, text: str) -> None:
     spec = mapping(tmp_path, f'source = "/crm"\ntime = {{ column = "at", format = "{time}" }}\n{BLOCK}')
-    with pytest.raises(ValueError, match=r"row 7: the time '.*' cannot be read: "):
+    with pytest.raises(InputError, match=r"h\.csv:8: the time '.*' cannot be read: "):
         values(spec, at=text)
 
 
 def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"row 7.*names no `zone`"):
+    with pytest.raises(InputError, match=r"h\.csv:8: .*names no `zone`"):
         values(mapping(tmp_path, HEAD + BLOCK), at="2012-05-05T14:54:27")
 
 
@@ -143,6 +143,11 @@ def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
         (HEAD + BLOCK.replace('channel = "other"\n', ""), "channel must be one of web"),
         (HEAD + BLOCK.replace('"other"', '"fax"'), "channel must be one of web"),
         (HEAD + BLOCK + 'step = { column = "a", table = "steps" }\n', "unknown table 'steps'"),
+        (HEAD + BLOCK + 'step = "{a"\n', 'step: "{a" has a brace that is not of a pair'),
+        (HEAD + BLOCK + 'step = "{}"\n', 'step: "{}" has a brace'),
+        (HEAD + BLOCK + 'step = "{a}-{{b}}"\n', 'step: "{a}-{{b}}" has a brace'),
+        (HEAD + BLOCK + "commerce.revenue = inf\n", "commerce.revenue: expected a finite number, got inf"),
+        (HEAD + "[tables.t]\na = nan\n" + BLOCK + 'step = { column = "a", table = "t" }\n', "step: expected a finite number, got nan"),
         (HEAD + BLOCK + "step = ['a']\n", "expected text, a number"),
         (HEAD + BLOCK.replace('"case.updated"', '"case.opened"\nfirst_of_case = true'), "needs `case`"),
         (HEAD.replace('"at"', '"at", zone = "Mars/Olympus"') + BLOCK, 'unknown time zone "Mars/Olympus": use an IANA name'),
@@ -188,7 +193,7 @@ def test_the_example_and_the_field_names_of_the_reference_are_true(tmp_path: Pat
     page = Path("docs/reference/mapping.md").read_text(encoding="utf-8")
     example = page.split("## Example")[1].split("```toml\n")[1].split("```")[0]
     columns = {"ticket": "7", "at": "2026-07-01 12:00", "company": "acme", "via": "Portal", "product": "till", "status": "Closed"}
-    started, ended = mapping(tmp_path, example).events(Row(1, columns), first_of_case=True)
+    started, ended = mapping(tmp_path, example).events(Row(1, columns, "h.csv:2"), first_of_case=True)
     assert json.loads(started.value)["channel"] == "web"
     assert (json.loads(ended.value)["time"], json.loads(ended.value)["issue"]["resolved"]) == ("2026-07-01T10:00:00.000Z", True)
     how_to = Path("docs/how-to/ingest-history.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]

@@ -89,6 +89,21 @@ def test_csv_rows_of_another_length_than_the_header_are_named_by_line(tmp_path: 
         list(read_rows(path))
 
 
+def test_a_csv_column_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r'h\.csv:1: the header has the column "at" more than once'):
+        list(read_rows(write(tmp_path / "h.csv", "at,who,at\n1,2,3\n")))
+    assert [row.columns for row in read_rows(write(tmp_path / "h.csv", "at,,\n1,,\n"))] == [{"at": "1", "": ""}]
+
+
+def test_rows_know_their_place(tmp_path: Path) -> None:
+    path = write(tmp_path / "h.csv", 'a\n"x\ny"\nz\n')
+    assert [row.place for row in read_rows(path)] == [f"{path}:3", f"{path}:4"]
+    path = write(tmp_path / "h.jsonl", '\n{"a":1}\n')
+    assert [row.place for row in read_rows(path)] == [f"{path}:2"]
+    path = write(tmp_path / "log.xes", XES.format(traces=TRACE.format(case=1)))
+    assert [row.place for row in read_rows(path)] == [f"{path}: row 1", f"{path}: row 2"]
+
+
 def test_csv_in_another_encoding_than_said_is_an_input_error(tmp_path: Path) -> None:
     path = tmp_path / "h.csv"
     path.write_bytes("a\nMüller\n".encode("latin-1"))
