@@ -14,6 +14,8 @@ from streamer.errors import SettingsError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from streamer.settings import Settings
+
 # Only whether it is the right kind of server is still open: one that is frozen must not hold up for long.
 PROBE_SECONDS: Final = 2.0
 _ADDRESS: Final = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[\w.-]+))(?::(?P<port>[0-9]{1,5}))?")
@@ -63,13 +65,42 @@ def client_context(ca_file: Path | None, setting: str) -> ssl.SSLContext:
         SettingsError: the file that the setting names cannot be used.
     """
     logging.getLogger("asyncio").addFilter(_LATE_RECORDS)
+    return _trusting(ssl.Purpose.SERVER_AUTH, ca_file, setting)
+
+
+def endpoint_context(config: Settings, purpose: ssl.Purpose) -> ssl.SSLContext:
+    """TLS of the health and metrics endpoint, for itself or for who asks it: its certificate, and the authority of the others'.
+
+    Raises:
+        SettingsError: one of its three files is not there or cannot be used.
+    """
+    context = _trusting(purpose, config.metrics_ca_file, "metrics_ca_file")
+    certificate, key = config.metrics_cert_file, config.metrics_key_file
+    _check_readable(certificate, "metrics_cert_file")
+    _check_readable(key, "metrics_key_file")
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context.load_cert_chain(str(certificate), str(key))
+    except ssl.SSLError as exc:
+        raise SettingsError(f"metrics_cert_file {certificate} and metrics_key_file {key} are no certificate in PEM and its key") from exc
+    return context
+
+
+def _trusting(purpose: ssl.Purpose, ca_file: Path | None, setting: str) -> ssl.SSLContext:
+    _check_readable(ca_file, setting)
+    try:
+        return ssl.create_default_context(purpose, cafile=ca_file)
     except ssl.SSLError as exc:
         raise SettingsError(f"{setting} names {ca_file}, which holds no certificate in PEM") from exc
+
+
+def _check_readable(file: Path | None, setting: str) -> None:
+    """The library's own errors name no file. Raises SettingsError."""
+    try:
+        if file is not None:
+            file.open("rb").close()
     except OSError as exc:
         reason = "which is not there" if isinstance(exc, FileNotFoundError) else f"which cannot be read ({exc.strerror})"
-        raise SettingsError(f"{setting} names {ca_file}, {reason}") from exc
+        raise SettingsError(f"{setting} names {file}, {reason}") from exc
 
 
 async def speaks_tls(host: str, port: int) -> bool:

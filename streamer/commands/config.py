@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, get_args, get_origin
 
 import typer
@@ -16,6 +17,8 @@ from streamer.errors import DefinitionsError, DeliveryError, SettingsError
 from streamer.network import client_context
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic.fields import FieldInfo
 
 group = typer.Typer(no_args_is_help=True, help="Show and check the settings.")
@@ -67,11 +70,18 @@ def check(*, as_json: Json = False) -> None:
 
 
 def _unusable(loaded: settings.Settings) -> list[str]:
-    """A sentence for each file of CA certificates, and each option of Redis' URL, that a connection would be refused for."""
+    """A sentence for each file of certificates, each option of Redis' URL and each address that a worker would refuse to start with."""
+    from streamer.engine.endpoint import tls_context  # an HTTP server takes a moment to load
+
     found = []
-    for name in ("kafka_ca_file", "redis_ca_file"):
+    looks: list[Callable[[], object]] = [
+        partial(client_context, loaded.kafka_ca_file, "kafka_ca_file"),
+        partial(client_context, loaded.redis_ca_file, "redis_ca_file"),
+        partial(tls_context, loaded),
+    ]
+    for look in looks:
         try:
-            client_context(getattr(loaded, name), name)
+            look()
         except SettingsError as exc:
             found.append(str(exc))
     with contextlib.suppress(SettingsError):  # of the certificates, told above

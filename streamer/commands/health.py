@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from streamer import settings
-from streamer.errors import SettingsError, UnreachableError
+from streamer.errors import UnreachableError
+from streamer.network import endpoint_context
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 # Shorter than what container engines give a health check.
@@ -96,15 +97,8 @@ def _client_tls(config: settings.Settings) -> ssl.SSLContext:
     Raises:
         SettingsError: one of the files cannot be used.
     """
-    try:
-        context = ssl.create_default_context(cafile=str(config.metrics_ca_file))
-        context.check_hostname = False  # it is this machine
-        context.load_cert_chain(str(config.metrics_cert_file), str(config.metrics_key_file))
-    except OSError as exc:  # ssl.SSLError is one
-        raise SettingsError(
-            f"the certificate files of the metrics endpoint cannot be used ({exc.strerror}):"
-            " look at metrics_cert_file, metrics_key_file and metrics_ca_file"
-        ) from exc
+    context = endpoint_context(config, ssl.Purpose.SERVER_AUTH)
+    context.check_hostname = False  # it is this machine
     return context
 
 
@@ -117,9 +111,7 @@ def doctor(*, as_json: Json = False) -> None:
     from streamer.errors import DefinitionsError
 
     config = settings.load()
-    findings = [
-        checks.Finding("settings", "warning", f"{name} is no setting", "correct or remove it") for name in settings.without_effect()
-    ] or [checks.Finding("settings", "ok", "hold together")]
+    findings = checks.together(config)
     try:
         parsed = load_definitions(config.definitions)
         findings.append(checks.Finding("definitions", "ok", f"revision {parsed.revision}, {len(parsed.rule)} rules"))

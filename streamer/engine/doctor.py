@@ -11,8 +11,10 @@ from redis.exceptions import RedisError
 
 from streamer.alerts.connection import connect_as, diagnose
 from streamer.engine import topic_admin
-from streamer.errors import StreamerError
+from streamer.engine.endpoint import tls_context
+from streamer.errors import SettingsError, StreamerError
 from streamer.metrics.families import ROLES, SUPERVISOR
+from streamer.settings import without_effect
 
 if TYPE_CHECKING:
     from aiokafka.admin import AIOKafkaAdminClient
@@ -30,6 +32,16 @@ class Finding(NamedTuple):
     status: Literal["ok", "warning", "failed"]
     detail: str
     fix: str = ""
+
+
+def together(settings: Settings) -> list[Finding]:
+    """The settings: names that are none, and an endpoint that no worker would open."""
+    findings = [Finding("settings", "warning", f"{name} is no setting", "correct or remove it") for name in without_effect()]
+    try:
+        tls_context(settings)
+    except SettingsError as exc:
+        findings.append(_failed("settings", exc))
+    return findings or [Finding("settings", "ok", "hold together")]
 
 
 async def kafka(settings: Settings) -> list[Finding]:
@@ -70,7 +82,9 @@ def share(machine: str, partitions: int, workers: int) -> Finding:
 def _failed(name: str, problem: StreamerError) -> Finding:
     """A sentence says behind its last colon what to do; of what passes by itself there is nothing to be done."""
     sentence, colon, fix = str(problem).rpartition(": ")
-    return Finding(name, "failed", sentence, fix) if colon else Finding(name, "failed", fix, "look again in a while")
+    if colon:
+        return Finding(name, "failed", sentence, fix)
+    return Finding(name, "failed", fix, "correct the setting" if isinstance(problem, SettingsError) else "look again in a while")
 
 
 async def _members(admin: AIOKafkaAdminClient, group: str) -> int:

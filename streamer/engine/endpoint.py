@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from streamer.errors import SettingsError
-from streamer.network import is_loopback
+from streamer.network import endpoint_context, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,11 +59,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         return None
     if not all(files):
         raise SettingsError("metrics_cert_file, metrics_key_file and metrics_ca_file go together: set all three or none")
-    try:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(settings.metrics_ca_file))
-        context.load_cert_chain(str(settings.metrics_cert_file), str(settings.metrics_key_file))
-    except OSError as exc:  # ssl.SSLError is one
-        raise SettingsError(f"the certificate files of the metrics endpoint cannot be used: {exc}") from exc
+    context = endpoint_context(settings, ssl.Purpose.CLIENT_AUTH)
     context.verify_mode = ssl.CERT_REQUIRED
     return context
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
 
+METRICS_FILES = ("metrics_cert_file", "metrics_key_file", "metrics_ca_file")
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
@@ -141,6 +144,9 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
             ({"redis_url": url}, "redis_url is no address of a Redis: it begins with redis://, rediss:// or unix://")
             for url in ("", "foo", "http://u:canary@redis:6379/0", "redis:canary@redis", "REDISS://u:canary@redis/0")
         ),
+        ({"metrics_cert_file": "/cert.pem"}, "metrics_cert_file, metrics_key_file and metrics_ca_file go together"),
+        (dict.fromkeys(METRICS_FILES, "/absent.pem"), "metrics_ca_file names /absent.pem, which is not there"),
+        ({"metrics_host": "0.0.0.0"}, "metrics_host 0.0.0.0 can be reached from other machines"),  # noqa: S104
         ({"redis_url": "rediss://u:canary@redis/0?ssl_cert_reqs=none"}, "redis_url sets ssl_cert_reqs"),
         ({"redis_url": "rediss://u:canary@redis/0?ssl_check_hostname=false"}, "redis_url sets ssl_check_hostname"),
         *(

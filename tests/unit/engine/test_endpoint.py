@@ -12,7 +12,7 @@ import trustme
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from streamer.engine.endpoint import Endpoint
+from streamer.engine.endpoint import Endpoint, tls_context
 from streamer.errors import SettingsError
 from streamer.metrics.pipeline import Pipeline
 from streamer.network import is_loopback
@@ -144,11 +144,29 @@ async def test_half_a_certificate_is_refused_and_never_plain(tmp_path: Path) -> 
         await Endpoint(settings, Pipeline("journeys"), ready=lambda: None).start()
 
 
-async def test_unusable_certificate_files_are_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "x.pem").write_text("no certificate")
-    files = dict.fromkeys(("metrics_cert_file", "metrics_key_file", "metrics_ca_file"), tmp_path / "x.pem")
-    with pytest.raises(SettingsError, match="cannot be used"):
-        await Endpoint(Settings.model_validate({"metrics_port": 0, **files}), Pipeline("journeys"), ready=lambda: None).start()
+@pytest.mark.parametrize(
+    ("wrong", "content", "sentence"),
+    [
+        ("ca", None, "^metrics_ca_file names .*/ca.pem, which is not there$"),
+        ("ca", "nonsense", "^metrics_ca_file names .*/ca.pem, which holds no certificate in PEM$"),
+        ("cert", None, "^metrics_cert_file names .*/cert.pem, which is not there$"),
+        ("key", None, "^metrics_key_file names .*/key.pem, which is not there$"),
+        ("key", "nonsense", "^metrics_cert_file .*/cert.pem and metrics_key_file .*/key.pem are no certificate in PEM and its key$"),
+    ],
+)
+def test_an_unusable_certificate_file_is_one_sentence_with_its_name(wrong: str, content: str | None, sentence: str, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    files = {f"metrics_{name}_file": tmp_path / f"{name}.pem" for name in ("ca", "cert", "key")}
+    assert tls_context(Settings.model_validate(files)) is not None
+    (tmp_path / f"{wrong}.pem").unlink()
+    if content is not None:
+        (tmp_path / f"{wrong}.pem").write_text(content)
+    with pytest.raises(SettingsError, match=sentence):
+        tls_context(Settings.model_validate(files))
 
 
 async def test_with_mtls_only_a_known_client_is_answered(tmp_path: Path) -> None:
