@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -35,6 +35,10 @@ PREFIX: Final = "STREAMER_"
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
 SECRETS_DIR: Final = f"{PREFIX}SECRETS_DIR"
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+# What Kafka's 249 characters leave beside the longest names: `aggregate-alerts.v1` and `-journeys-changelog`.
+_PREFIX_LENGTH_MAX: Final = 230
+# Where a password is whole: nothing before the @ ends it too early.
+_WHOLE_PASSWORD: Final = re.compile(r"[a-z]+://(?:[^/?#\[\]@]*@)?[^@]*")
 
 
 class Settings(BaseSettings):
@@ -46,8 +50,14 @@ class Settings(BaseSettings):
         "cx",
         description="Name of the application: prefix of consumer groups, changelogs and transactional ids.",
         pattern=r"^[a-z][a-z0-9_-]*$",
+        max_length=_PREFIX_LENGTH_MAX,
     )
-    topic_prefix: str = Field("cx.", description="Prefix of the topics that producers and consumers share.")
+    topic_prefix: str = Field(
+        "cx.",
+        description="Prefix of the topics that producers and consumers share: letters, digits, `.`, `_` and `-`.",
+        pattern=r"^[A-Za-z0-9._-]*$",
+        max_length=_PREFIX_LENGTH_MAX,
+    )
     definitions: Path | None = Field(
         None, description="Definitions file, looked at again while a worker runs; without it the documented default is in force."
     )
@@ -123,6 +133,14 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="Log entries as JSON or as readable lines; auto: readable on a terminal."
     )
+
+    @field_validator(
+        "definitions", "kafka_ca_file", "redis_ca_file", "metrics_cert_file", "metrics_key_file", "metrics_ca_file", mode="before"
+    )
+    @classmethod
+    def _set_to_nothing(cls, value: Any) -> Any:
+        """Compose sets a variable that is not there to nothing, which as a path would be the working directory."""
+        return None if value == "" else value
 
     @model_validator(mode="after")
     def _fail_closed(self) -> Settings:
@@ -214,6 +232,10 @@ def _redis_parts(text: str) -> SplitResult:
             return url
     except ValueError:  # says what it took for the port
         pass
+    if _WHOLE_PASSWORD.fullmatch(text):
+        raise ValueError(
+            "redis_url is no address: it looks like redis://host:6379/0, with a port from 1 to 65535 and the number of a database"
+        )
     raise ValueError("redis_url is no address: percent-encode what is special in its password (/ ? # [ ] @), or use redis_password")
 
 

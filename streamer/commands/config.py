@@ -142,6 +142,12 @@ def _default(info: FieldInfo) -> str:
 
 def _bounds(info: FieldInfo) -> str:
     """The limits a value must keep to."""
-    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-    found = [f"{words[key]} {getattr(entry, key):g}" for entry in info.metadata for key in words if hasattr(entry, key)]
+    words = {
+        "ge": "at least {:g}",
+        "gt": "more than {:g}",
+        "le": "at most {:g}",
+        "lt": "less than {:g}",
+        "max_length": "at most {} characters",
+    }
+    found = [words[key].format(getattr(entry, key)) for entry in info.metadata for key in words if hasattr(entry, key)]
     return f" ({', '.join(found)})" if found else ""

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from streamer import cli, settings
+from streamer.engine import topic_admin
 from streamer.errors import SettingsError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typer.testing import Result
 
 
@@ -138,6 +138,24 @@ def test_an_insecure_combination_is_refused_in_one_sentence(monkeypatch: pytest.
             for scheme in ("redis", "rediss")
             for special in "/?#[]"
         ),
+        *(
+            (
+                {"redis_url": f"{scheme}://{place}"},
+                "redis_url is no address: it looks like redis://host:6379/0, with a port from 1 to 65535",
+            )
+            for scheme in ("redis", "rediss")
+            for place in (
+                "127.0.0.1:99999/0",
+                "127.0.0.1:0/0",
+                "127.0.0.1:6379/x",
+                "127.0.0.1:x",
+                "u:canary@127.0.0.1:99999/0",
+                "[::1/0",
+                "h#0",
+            )
+        ),
+        *(({"topic_prefix": prefix}, "topic_prefix: string should match pattern") for prefix in ("a b", "a/", "ä.")),
+        *(({name: "x" * 231}, f"{name}: string should have at most 230 characters") for name in ("topic_prefix", "app")),
         ({"redis_url": "rediss://?canary@redis:6379/0"}, "redis_url is no address: percent-encode what is special"),
         ({"redis_url": "rediss://u:12?canary@redis:6379/0"}, "redis_url is no address: percent-encode what is special"),
         *(
@@ -219,6 +237,21 @@ def test_an_option_of_redis_that_there_is_not_is_found_before_anything_connects(
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error: {sentence}")
     assert "canary" not in result.output
+
+
+def test_the_longest_names_of_topics_are_as_long_as_kafka_takes() -> None:
+    names = [spec.name for spec in topic_admin.specs(settings.Settings(app="x" * 230, topic_prefix="X" * 230))]
+    assert max(len(name) for name in names if name.startswith("x")) == 249
+    assert max(len(name) for name in names if name.startswith("X")) == 249
+
+
+def test_a_path_that_is_set_to_nothing_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    optional = [name for name, info in settings.Settings.model_fields.items() if info.annotation == Path | None]
+    assert "definitions" in optional
+    for name in optional:
+        monkeypatch.setenv(f"STREAMER_{name.upper()}", "")
+    assert run("check").exit_code == 0
+    assert [getattr(settings.load(), name) for name in optional] == [None] * len(optional)
 
 
 def test_a_secret_that_may_not_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
