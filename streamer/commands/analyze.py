@@ -12,8 +12,8 @@ from rich import box
 from rich.table import Table
 
 from streamer.commands.console import console
-from streamer.commands.pictures import drawable
 from streamer.commands.replay import DefinitionsFile, chosen_definitions
+from streamer.commands.written_files import drawable
 from streamer.errors import InputError
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import History, read_history

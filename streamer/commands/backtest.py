@@ -19,10 +19,10 @@ from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
 from streamer.commands.console import console
-from streamer.commands.pictures import drawable
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
 from streamer.commands.times import nothing_between, range_options
+from streamer.commands.written_files import drawable
 from streamer.errors import InputError
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import read_history

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import orjson
 import typer
@@ -16,6 +17,7 @@ import typer
 from streamer import settings
 from streamer.alerts.times import rfc3339
 from streamer.commands.progress import progress_bar
+from streamer.commands.written_files import real, writable
 from streamer.durations import DURATION_MAX_MS
 from streamer.engine import ingest as kafka
 from streamer.errors import InputError
@@ -63,12 +65,19 @@ def simulate(
             f"Kinds: {', '.join(KINDS)}."
         ),
     ] = None,
-    labels: Annotated[Path | None, typer.Option(help="Write the incidents' ground truth here, JSON lines.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(callback=writable("--labels"), help="Write the incidents' ground truth here, JSON lines.")
+    ] = None,
     seasonal: Annotated[bool, typer.Option("--seasonal", help="Busy and quiet hours and weekdays; the rates are a week's means.")] = False,
     poison: Annotated[
         bool, typer.Option("--poison", help="Add records of every dead-letter reason, in turn: one in about 1,000 events.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write JSON lines to a file instead of Kafka; - is standard output.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            callback=writable("--out"), help="Write JSON lines to a file instead of Kafka, zipped if it ends in .gz; - is standard output."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     """Simulate customers with realistic base rates. Into Kafka: start it before the first worker, so that the past is not late.
@@ -78,6 +87,8 @@ def simulate(
     """
     if out is not None and live:
         raise InputError("--out and --live exclude each other: a file has no now")
+    if out is not None and labels is not None and real(out) == real(labels):
+        raise InputError(f"--out and --labels both name {out}: give them a file each")
     if seconds is not None and not live:
         raise InputError("--seconds says how long --live goes on: add --live, or say --hours for a longer past")
     now_ms = time.time_ns() // 1_000_000
@@ -155,7 +166,12 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         return
     try:
-        with path.open("wb") as file:
-            yield file
+        with path.open("wb") as file, _zipped(file) if path.suffix.lower() == ".gz" else nullcontext(file) as written:
+            yield cast("BinaryIO", written)
     except OSError as exc:
         raise InputError(f"{path}: cannot be written: {exc.strerror}") from exc
+
+
+def _zipped(file: BinaryIO) -> gzip.GzipFile:
+    """Without name and time, so that the same simulation gives the same bytes."""
+    return gzip.GzipFile("", "wb", fileobj=file, mtime=0)

@@ -12,6 +12,7 @@ from streamer.alerts.times import rfc3339
 from streamer.commands.console import console
 from streamer.commands.replay import DefinitionsFile, chosen_definitions, load_definitions
 from streamer.commands.times import nothing_between, range_options
+from streamer.commands.written_files import replaceable
 from streamer.errors import InputError
 from streamer.metrics.catalogue import LIFETIME, METRIC_BY_ID, METRICS
 from streamer.replay import mapping as mapping_file
@@ -71,7 +72,9 @@ def verify(
         bool, typer.Option("--open", help="Stop at the last event instead of letting every deadline fall due: windows are as of then.")
     ] = False,
     differences: Annotated[int, typer.Option(min=0, help="How many differences of each counter and metric to name.")] = 20,
-    metrics_file: Annotated[Path | None, typer.Option(help="Write the number of mismatches here, for Prometheus.")] = None,
+    metrics_file: Annotated[
+        Path | None, typer.Option(callback=replaceable("--metrics-file"), help="Write the number of mismatches here, for Prometheus.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
 ) -> None:
     """Recount a history in SQL, from the raw events, and compare with what the processors make of it, exactly.

@@ -66,7 +66,7 @@ def test_without_a_question_the_questions_are_listed() -> None:
         (["initiative", "{history}", "--id", "x", "--margin", "0.4"], "there is welcome-call"),
         (["spend", "missing.jsonl", "--plot", "plot.gif"], r"--plot plot.gif: give it a name that ends in .png, .svg or .pdf"),
         (["spend", "missing.jsonl", "--plot", "."], r"--plot . is a directory: name a file"),
-        (["spend", "{history}", "--plot", "/nowhere/plot.png"], "cannot be written"),
+        (["spend", "missing.jsonl", "--plot", "/nowhere/plot.png"], "--plot /nowhere/plot.png: there is no directory /nowhere"),
         (["drivers", "{history}", "--measure", "weather"], "known are contacts"),
         (["value", "{history}", "--currency", "usd"], "no orders in USD; there are EUR"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -111,6 +112,25 @@ def test_a_simulated_file_is_the_same_on_every_day_and_replays(tmp_path: Path) -
     assert told["events"] == len(first.read_bytes().splitlines())
     replayed = json.loads(run("replay", str(first), "--json").stdout)
     assert replayed["accounting"]["applied"] + replayed["accounting"]["duplicate"] == told["events"]
+
+
+def test_a_simulated_file_that_is_called_zipped_is_zipped_the_same_way_every_time(tmp_path: Path) -> None:
+    plain, zipped = tmp_path / "x.jsonl", tmp_path / "x.jsonl.gz"
+    for file in (plain, zipped):
+        assert run("simulate", "--hours", "0.1", "--rate", "1", "--out", str(file)).exit_code == 0
+    assert gzip.decompress(zipped.read_bytes()) == plain.read_bytes()
+    assert zipped.read_bytes()[3:8] == bytes(5)  # no name, no time
+    assert run("events", "check", str(zipped)).exit_code == 0
+
+
+def test_the_places_of_events_and_labels_are_looked_at_before_either_is_written(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.jsonl"
+    (tmp_path / "link.jsonl").symlink_to("labels.jsonl")
+    for out, reason in ((tmp_path / "absent" / "x.jsonl", "there is no directory"), (tmp_path / "link.jsonl", "give them a file each")):
+        error = run("simulate", "--hours", "0.1", "--out", str(out), "--labels", str(labels)).exception
+        assert isinstance(error, InputError)
+        assert reason in str(error)
+        assert not labels.exists()
 
 
 def test_labels_are_written_as_json_lines(tmp_path: Path) -> None:

@@ -209,10 +209,24 @@ def test_label_values_beyond_their_limit_are_named_and_are_no_mismatch(small: st
         (["--from", "2027-01-01T00:00:00Z"], "the log is from 2026-01-01T00:00:00.000Z to 2026-01-01T01:00:00.000Z"),
         (["--to", "2025-01-01T00:00:00Z", "--metric", "touchpoints"], "between --from and --to there is nothing"),
         (["--as-written", "--shuffle", "1"], "exclude each other"),
-        (["--metrics-file", "/absent/verify.prom"], "cannot be written"),
+        (["--metrics-file", ""], "--metrics-file . is a directory"),
     ],
 )
 def test_options_that_cannot_be_used_are_one_sentence(small: str, options: list[str], says: str) -> None:
     error = run("verify", small, *options).exception
     assert isinstance(error, InputError)
     assert says in str(error)
+
+
+def test_the_place_of_the_metrics_is_looked_at_before_the_history() -> None:
+    error = run("verify", "absent.jsonl", "--metrics-file", "/absent/verify.prom").exception
+    assert isinstance(error, InputError)
+    assert str(error).startswith("--metrics-file /absent/verify.prom: there is no directory /absent: ")
+
+
+def test_metrics_are_written_where_a_link_leads_to(small: str, tmp_path: Path) -> None:
+    link = tmp_path / "link.prom"
+    link.symlink_to("verify.prom")
+    assert run("verify", small, "--metrics-file", str(link)).exit_code == 0
+    assert link.is_symlink()
+    assert "streamer_verify_mismatches_total" in (tmp_path / "verify.prom").read_text()
