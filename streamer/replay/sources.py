@@ -101,6 +101,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unzipped. Errors of the operating system and of gzip become InputError."""
     if is_stdin(path):
+        if sys.stdin is None:
+            raise InputError("-: standard input is closed: name a file, or send the lines there")
         yield sys.stdin.buffer
         return
     try:
