@@ -11,7 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from streamer.commands.console import console
+from streamer.commands.console import as_text, console
 from streamer.commands.replay import DefinitionsFile, chosen_definitions
 from streamer.commands.written_files import drawable
 from streamer.errors import InputError
@@ -116,7 +116,7 @@ def trajectory(
 
 def initiative(
     file: File,
-    name: Annotated[str, typer.Option("--id", help="Its initiative_id in the events of type initiative.started.")],
+    name: Annotated[str, typer.Option("--id", callback=as_text, help="Its initiative_id in the events of type initiative.started.")],
     margin: Annotated[float, typer.Option(min=0.0001, max=1, help="What of spend is margin: 0.4 is 40 %.")],
     mapping: Mapping = None, currency: Currency = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="Span before and after the start.")] = 90,

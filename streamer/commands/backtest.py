@@ -18,7 +18,7 @@ from streamer.backtest import report
 from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
-from streamer.commands.console import console
+from streamer.commands.console import as_name, console
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
 from streamer.commands.times import nothing_between, range_options
@@ -120,7 +120,7 @@ def _of_file(
     run = Backtest(versions, Shape(), observed=observed)
     with progress_bar("backtest", len(history.events)) as progress:
         run.fold_history(history, to_ms, progress, close=close)
-    return report.Log(file.name, len(history.events), history.begin_ms, history.end_ms), run
+    return report.Log(as_name(file.name), len(history.events), history.begin_ms, history.end_ms), run
 
 
 def _of_topic(versions: Sequence[Definitions], *, observed: bool) -> tuple[report.Log, Backtest]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
 from streamer.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Wider than any table: one row a line for whatever reads it.
 _UNCUT: Final = 1 << 16
@@ -21,6 +24,11 @@ def console(width_in_a_file: int = _UNCUT, **options: Any) -> Console:
     if not found.is_terminal:
         found.width = width_in_a_file
     return found
+
+
+def as_name(path: Path | str) -> str:
+    """A file's name, or what is said of the file, where only text may stand: bytes of it that are not UTF-8 as escapes."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def as_text(value: str) -> str:

@@ -15,7 +15,7 @@ from streamer.alerts.times import milliseconds as alert_time
 from streamer.backtest.firings import Span
 from streamer.backtest.runs import Backtest
 from streamer.commands.alerts import STYLES, printable
-from streamer.commands.console import as_text
+from streamer.commands.console import as_name, as_text
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import DefinitionsFile, chosen_definitions, load_definitions
 from streamer.commands.times import time_option
@@ -96,7 +96,7 @@ def explain(
     else:
         wanted = chosen_definitions(definitions)
         history = read_history(file, None if mapping is None else mapping_file.load(mapping))
-        told = _explained(what, wanted, _file_log(file.name, history, wanted), at_ms)
+        told = _explained(what, wanted, _file_log(as_name(file.name), history, wanted), at_ms)
     if as_json:
         typer.echo(orjson.dumps(told))
     else:

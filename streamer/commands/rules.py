@@ -14,6 +14,7 @@ from streamer import settings
 from streamer.authoring import advice, rule_tests
 from streamer.authoring.definitions_schema import schema_text
 from streamer.commands import rules_status
+from streamer.commands.console import as_name
 from streamer.commands.replay import load_definitions
 from streamer.definitions import Definitions, examine
 from streamer.errors import DefinitionsError, InputError
@@ -51,7 +52,7 @@ def check(
     found = examine(read(file))
     errors, warnings = (found, []) if isinstance(found, list) else ([], advice.warnings(found))
     if as_json:
-        report = {"ok": not errors, "file": str(file), "errors": [one._asdict() for one in errors]}
+        report = {"ok": not errors, "file": as_name(file), "errors": [one._asdict() for one in errors]}
         report["warnings"] = [one._asdict() for one in warnings]
         if isinstance(found, Definitions):
             report |= {"revision": found.revision, "digest": found.digest, "rules": len(found.rule)}
@@ -83,7 +84,7 @@ def run_tests(
     tested = [(file, *one) for file, text, tests in found for one in _tested(file, text, tests, definitions, name)]
     failed = sum(not outcome.ok for _, _, outcome in tested)
     if as_json:
-        tests = [{"file": str(file), "line": line, "ok": outcome.ok, **_plain(outcome)} for file, line, outcome in tested]
+        tests = [{"file": as_name(file), "line": line, "ok": outcome.ok, **_plain(outcome)} for file, line, outcome in tested]
         typer.echo(orjson.dumps({"ok": not failed, "tests": tests}))
     else:
         for file, line, outcome in tested:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from streamer.commands.console import as_name
 from streamer.commands.health import answer_of
 from streamer.commands.replay import load_definitions
 from streamer.errors import DefinitionsError, UnreachableError
@@ -28,11 +29,11 @@ def report(config: Settings, roles: Iterable[str]) -> dict[str, Any]:
 
 
 def _file(config: Settings) -> dict[str, Any]:
-    path = None if config.definitions is None else str(config.definitions)
+    path = None if config.definitions is None else as_name(config.definitions)
     try:
         found = load_definitions(config.definitions)
     except DefinitionsError as exc:
-        return {"path": path, "revision": None, "digest": None, "problem": str(exc)}
+        return {"path": path, "revision": None, "digest": None, "problem": as_name(str(exc))}
     return {"path": path, "revision": found.revision, "digest": found.digest, "problem": None}
 
 

@@ -26,6 +26,7 @@ def test_what_comes_from_outside_is_printed_as_it_is(value: str, capsys: pytest.
         ["state", "get", "c-\udcff"],
         ["explain", "c-\udcff", "--topic"],
         ["alerts", "ack", "c-\udcff", "--by", "ann"],
+        ["analyze", "initiative", "h.jsonl", "--id", "c-\udcff", "--margin", "0.4"],
         ["alerts", "ack", "id", "--by", "c-\udcff"],
         ["alerts", "ack", "id", "--by", "ann", "--note", "c-\udcff"],
     ],

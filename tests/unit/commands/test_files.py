@@ -70,6 +70,34 @@ def test_a_dash_is_standard_input(command: str, tmp_path: Path) -> None:
     assert str(piped.exception) == str(of_file.exception)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        (["backtest", "a rules", "a jsonl", "--json"], 0),
+        (["backtest", "a rules", "a jsonl", "--json", "--picture", "a png"], 0),
+        (["explain", "anna", "a jsonl", "--json"], 0),
+        (["rules", "check", "a rules", "--json"], 0),
+        (["rules", "test", "a tests", "--json"], 0),
+        (["rules", "status", "--definitions", "a rules", "--json"], 1),
+        (["rules", "status", "--definitions", "a absent", "--json"], 1),
+    ],
+)
+def test_a_name_that_is_not_utf_8_is_told_with_escapes(
+    arguments: list[str], exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, history = map(Path, history_support.write(tmp_path))
+    tests = "definitions = 'rules.toml'\n[[test]]\nname = 'none'\nevents = ['10:00:00 c-1 contact.started']\nnone = ['many-leave']\n"
+    names = {f"a {name}": tmp_path / f"c-\udcff.{name}" for name in ("rules", "jsonl", "tests", "png", "absent")}
+    names["a rules"].write_bytes(rules.read_bytes())
+    names["a jsonl"].write_bytes(history.read_bytes())
+    names["a tests"].write_text(tests)
+    monkeypatch.setenv("STREAMER_METRICS_PORT", "0")
+    result = run(*(str(names.get(argument, argument)) for argument in arguments))
+    assert result.exit_code == exit_code, result.exception
+    assert r"c-\\udcff" in result.stdout
+    assert isinstance(json.loads(result.stdout), dict)
+
+
 def test_what_has_to_be_read_twice_is_no_standard_input(tmp_path: Path) -> None:
     mapping = tmp_path / "m.toml"
     mapping.write_text(
