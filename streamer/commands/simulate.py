@@ -85,12 +85,7 @@ def simulate(
     Exit code 0: done, or ended by a signal with everything acknowledged. 2: an option cannot be used, or the topic's time is past the
     start. 3: the topic is missing or has another shape. 8: Kafka does not answer.
     """
-    if out is not None and live:
-        raise InputError("--out and --live exclude each other: a file has no now")
-    if out is not None and labels is not None and real(out) == real(labels):
-        raise InputError(f"--out and --labels both name {out}: give them a file each")
-    if seconds is not None and not live:
-        raise InputError("--seconds says how long --live goes on: add --live, or say --hours for a longer past")
+    _check(out, labels, seconds, live=live)
     now_ms = time.time_ns() // 1_000_000
     start_ms, past_end_ms = _span(start, hours, FILE_START_MS if out is not None else now_ms - round(hours * HOUR_MS), now_ms, live=live)
     end_ms = past_end_ms if not live else None if seconds is None else past_end_ms + round(seconds * 1000)
@@ -118,6 +113,16 @@ def simulate(
     told |= {"seconds": round(time.monotonic() - begun, 3), "made": dict(sorted(simulation.tally.items()))}
     report = orjson.dumps(told) if as_json else f"{told['events']} events in {told['seconds']} s".encode()
     typer.echo(report, err=out == Path("-"))
+
+
+def _check(out: Path | None, labels: Path | None, seconds: float | None, *, live: bool) -> None:
+    """Raises InputError for options that contradict each other."""
+    if out is not None and live:
+        raise InputError("--out and --live exclude each other: a file has no now")
+    if out is not None and labels is not None and real(out) == real(labels):
+        raise InputError(f"--out and --labels both name {out}: give them a file each")
+    if seconds is not None and not live:
+        raise InputError("--seconds says how long --live goes on: add --live, or say --hours for a longer past")
 
 
 def _span(start: str | None, hours: float, default_ms: int, now_ms: int, *, live: bool) -> tuple[int, int]:
