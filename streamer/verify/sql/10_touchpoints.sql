@@ -164,11 +164,12 @@ FROM forms;
 
 DROP TABLE forms;
 
--- high: the greatest min(event time, arrival) so far, of events and control records; what is below high - allowed lateness is late.
+-- high: the greatest min(event time, arrival) so far, of events and control records; what is below high - allowed lateness is late,
+-- and so is what is of a time before 1970.
 CREATE TABLE heard AS
 SELECT judged.*,
     max(CASE WHEN reason IS NULL THEN least(coalesce(control_ms, event_time), arrival) END) OVER (PARTITION BY part ORDER BY off) AS high,
-    reason IS NULL AND control_ms IS NULL AND event_time < high - allowed_lateness AS is_late,
+    reason IS NULL AND control_ms IS NULL AND event_time < greatest(high - allowed_lateness, -1) AS is_late,
     id(coalesce(nullif(told_id, ''), 'content ' || content)) AS event_id,
     CASE WHEN coalesce(told_source, '') = '' THEN 'lite' ELSE label(told_source) END AS event_source
 FROM judged, settings;

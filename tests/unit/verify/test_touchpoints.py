@@ -123,3 +123,14 @@ def test_every_record_is_taken_for_the_same() -> None:
     }
     assert {f"dead_{reason}" for reason in reasons} <= set(mine.records)
     assert mine.records["applied"] > 40
+
+
+def test_a_log_begins_in_1970_for_both() -> None:
+    """What is older is late, though it is the first that comes."""
+    base = {"customer_id": "c", "channel": "web", "type": "contact.started", "source": "s"}
+    times = ["0001-01-01T00:00:00Z", "1950-01-01T00:00:00Z", "1969-12-31T23:59:30Z", "1970-01-01T00:00:10Z", "2026-01-01T00:00:00Z"]
+    log = [Record(0, n, ARRIVAL_MS, b"c", json.dumps({**base, "id": str(n), "time": time}).encode()) for n, time in enumerate(times)]
+    end_ms = ARRIVAL_MS + 10**9
+    mine = count(log, DEFINITIONS, used_dimensions(DEFINITIONS), begin_ms=0, end_ms=end_ms)
+    assert differing(mine, log, DEFINITIONS, end_ms) == {}
+    assert (mine.records["late"], mine.records["applied"]) == (3, 2)
