@@ -19,7 +19,7 @@ two versions of the publisher work side by side. Commands of Redis 7.0 only. Key
   cx:alerts:outcomes:age zset  episode_id -> ms of the last word on it: finds what is too old or too much.
   cx:alerts:storms  hash    rule id -> what it has fired lately, JSON: `span` (detected_at divided by the span's length `span_ms`), `count` of
                             firings in it, `at` (ms of the last one's delivery), `summary` (the record that tells of the storm, while
-                            there is one), `held`, `told`.
+                            there is one), `held`, `told`; `n` for earlier versions.
   cx:alerts:wake    channel a hint that new entries are in the stream; the message is the id of the last one. At most once.
 
 A call is atomic: nothing else runs in between, and whatever can be refused (types, permissions, memory) is refused before the
@@ -114,14 +114,14 @@ end
 
 -- What was counted in spans of another length, or by a clock that was ahead, would be taken for now until that time has come.
 local function is_of_another_time(storm, span_ms, span_now)
-  return storm.span_ms ~= span_ms or storm.span > span_now + 1
+  return (storm.span_ms and storm.span_ms ~= span_ms) or storm.span > span_now + 1
 end
 
 --[[ Count a firing. Gives whether a storm holds it back, and the id of the last entry told of the storm, if any. ]]
 local function count_firing(keys, rule, detected_ms, record, expires_ms, most, limit, span_ms, now)
   local stream, active, expiry, _, storms = unpack(keys)
   local stored = redis.call('HGET', storms, rule)
-  local storm = stored and cjson.decode(stored) or {span = 0, span_ms = span_ms, count = 0, held = 0, told = 0}
+  local storm = stored and cjson.decode(stored) or {span = 0, span_ms = span_ms, count = 0, n = 0, held = 0, told = 0}
   local span_now = math.floor(now_ms() / span_ms)
   local span, id = math.min(math.floor(detected_ms / span_ms), span_now + 1), nil
   local anew = is_of_another_time(storm, span_ms, span_now)

@@ -200,8 +200,7 @@ class EpisodeFold:
                 was_firing = episode.firing
                 if was_firing and now.rule.mode != was.rule.mode:
                     self._end(state, key, episode, time_ms, sink)
-                if key in state.episodes:
-                    self._hold_back_anew(state, key, now, was, time_ms, sink)
+                _hold_back_anew(episode, now, was, time_ms)
                 if was_firing and episode.firing:
                     self._again(state, now, episode.entity, time_ms, sink)
                 continue
@@ -209,20 +208,6 @@ class EpisodeFold:
                 self._end(state, key, episode, time_ms, sink)
             if key in state.episodes:
                 self._forget(state, key, episode)
-
-    def _hold_back_anew(self, state: State, key: str, now: EntityRule, was: EntityRule, t: int, sink: Sink) -> None:
-        """What holds firings back is that of the definitions in force; what a draft fired, of which nobody was told, holds nothing back."""
-        episode = state.episodes[key]
-        if was.rule.mode == "draft" != now.rule.mode:
-            episode.cooldown_until, episode.fired = 0, []
-        elif now.holding_back != was.holding_back:
-            episode.cooldown_until = episode.since + now.rule.cooldown
-            fired = episode.fired or ([episode.since] if episode.since else [])
-            episode.fired = fired[-now.rule.max_per_day :] if now.rule.max_per_day else []
-        else:
-            return
-        if not episode.firing:
-            self.wake(state, key, episode, t, sink)
 
     def end_entity(self, state: State, entity: str, time_ms: int, sink: Sink) -> None:
         """Nothing is left of the entity: every alert about it ends, and what waits does not wait for another one of its name."""
@@ -240,7 +225,8 @@ class EpisodeFold:
 
     def _end(self, state: State, key: str, episode: Episode, t: int, sink: Sink) -> None:
         episode.firing = False
-        sink.transition("resolved", key, episode, t)
+        # A deadline that new definitions move may lie before the firing.
+        sink.transition("resolved", key, episode, max(t, episode.since))
         if episode.wakes_at <= t:
             self._forget(state, key, episode)
 
@@ -262,6 +248,20 @@ def _begin(entry: EntityRule, episode: Episode, t: int) -> bool:
     if rule.max_per_day:
         episode.fired = [*episode.fired, t][-rule.max_per_day :]
     return True
+
+
+def _hold_back_anew(episode: Episode, now: EntityRule, was: EntityRule, t: int) -> None:
+    """What holds firings back is that of the definitions in force; what a draft fired, of which nobody was told, holds nothing back."""
+    if was.rule.mode == "draft" != now.rule.mode:
+        episode.cooldown_until, episode.fired = 0, []
+    elif now.holding_back != was.holding_back:
+        episode.cooldown_until = episode.since + now.rule.cooldown
+        fired = episode.fired or ([episode.since] if episode.since else [])
+        episode.fired = fired[-now.rule.max_per_day :] if now.rule.max_per_day else []
+    else:
+        return
+    if episode.waiting:  # is looked at after what happens at this moment: that may be the end of its condition
+        episode.cooldown_until = max(episode.cooldown_until, t + 1)
 
 
 def _is_touched(entry: EntityRule, chapters: Sequence[str], *, core: bool) -> bool:

@@ -70,6 +70,7 @@ class Decisions:
         self.watch: dict[int, tuple[Case, ...]] = {}
         self.evidence = Evidence(definitions.limits, topic)
         self.errors = 0
+        self.unlooked: set[str] = set()  # ids of rules of which everything is to be evaluated with the next tick
         self.looks = 0  # at ticks, and at rules on series, so far
         self._cases: list[Case] = []
         self._by_identity: dict[Identity, Case | Group] = {}
@@ -137,6 +138,7 @@ class Decisions:
     def evaluate(self, tick: int, changed: Iterable[int]) -> list[Told]:
         """Decide every case that looks at a changed key or is due; in the order of rules and label values."""
         self._tick = tick
+        self.unlooked.clear()
         told = self._end_gone(tick) if self._gone else []
         watch = self.watch
         cases = {case for key in changed for case in watch.get(key, ())}
@@ -236,21 +238,26 @@ class Decisions:
         self._learning.restore(row, self.case_of(row[0]))
 
     def look_again(self, tick: int, rules: Mapping[str, Rule]) -> None:
-        """The definitions changed: everything is evaluated anew at `tick`, for its numbers may not change again. rules: those of before.
+        """The definitions changed: what fires or is about to, and all of the rules that are others now, is evaluated anew at `tick`.
 
-        How long another condition has held does not count for this one, and what nobody was told of holds nothing back.
+        rules: those of before. A number may not change again; how long another condition has held does not count for this one; and what
+        nobody was told of holds nothing back.
         """
+        self.unlooked.update(plan.rule.id for plan in self.plans if rules.get(plan.rule.id) != plan.rule)
         for case in self._cases:
             episode, rule = case.episode, case.plan.rule
-            if case.excluded and episode.status not in ("firing", "pending"):
+            is_on = episode.status in ("firing", "pending")
+            if not is_on and (case.excluded or rule.id not in self.unlooked):
                 continue
             before = rules.get(rule.id)
             if before is not None and episode.status == "pending" and _condition(before) != _condition(rule):
                 episode.status = "ok"
-            if before is not None and before.mode == "draft" and not case.plan.untold and episode.muted:
+            is_untold = episode.muted and not case.plan.untold
+            if is_untold:
                 episode.fired, episode.latest = 0, []
             episode.due = tick
-            case.dirty = True  # an owner who comes before `tick` is decided must know, too
+            # An owner who comes before `tick` is decided must know, too; of the many in which nothing is on, `unlooked` tells.
+            case.dirty = case.dirty or is_on or is_untold
 
     def rebuild(self, tick: int | None) -> None:
         """Timers from states, after `restore`; `tick` is the first that is not decided."""

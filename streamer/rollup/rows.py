@@ -100,7 +100,7 @@ class Marker(msgspec.Struct, kw_only=True):
 
     since: the offset after which the definitions came into force, None for those it began with. whole_from: granularity -> since when
     nothing is missing of windows that came with other definitions (`Panes.whole_from_ms`). counted_from: slice -> milliseconds
-    (`SeriesTable.counted_from_ms`).
+    (`SeriesTable.counted_from_ms`), accounts_from: of the accounts' slice, counter -> milliseconds. unlooked: `Decisions.unlooked`.
     """
 
     schema: int = SCHEMA
@@ -118,6 +118,8 @@ class Marker(msgspec.Struct, kw_only=True):
     since: int | None = None
     whole_from: dict[int, int] = {}
     counted_from: dict[str, int] = {}
+    accounts_from: dict[int, int] = {}
+    unlooked: list[str] = []
 
 
 class _Schema(msgspec.Struct):

@@ -46,7 +46,8 @@ class SeriesTable:
     """Vocabulary, series, and the cache from cells to series.
 
     known_keys: what `keys` has answered, for those who ask often. overflowed: cell number -> dimensions (or slice) that cut it.
-    counted_from_ms: slice -> since when it has been counted, of those that came with other definitions.
+    counted_from_ms: slice -> since when it has been counted, of those that came with other definitions; accounts_from_ms: the same of the
+    counters that are counted for accounts.
     """
 
     def __init__(self, definitions: Definitions, *, partition: int, partitions: int, series_per_slice: int = SERIES_PER_SLICE) -> None:
@@ -60,6 +61,7 @@ class SeriesTable:
         self.overflowed: dict[int, tuple[str, ...]] = {}
         self.dirty_dimensions: set[str] = set()
         self.counted_from_ms: dict[int, int] = {}
+        self.accounts_from_ms: dict[int, int] = {}
         self._values_max = definitions.limits.label_values
         self._series_max = [definitions.limits.accounts if ACCOUNT in by else series_per_slice for by in self.slices]
         self._share = (partition, partitions)
@@ -109,7 +111,20 @@ class SeriesTable:
     def counted(self, sums: Sums, pane_ms: int) -> Sums:
         """The sums of a pane without those of slices that had not been counted when it began: they would correct nothing."""
         young = {index for index, since_ms in self.counted_from_ms.items() if pane_ms < since_ms}
-        return {key: n for key, n in sums.items() if self.series[key >> COUNTER_BITS].slice not in young} if young else sums
+        counters = {counter for counter, since_ms in self.accounts_from_ms.items() if pane_ms < since_ms}
+        if not (young or counters):
+            return sums
+        found = {}
+        for key, n in sums.items():
+            index = self.series[key >> COUNTER_BITS].slice
+            if index not in young and not (index in self._accounts and key & COUNTER_MASK in counters):
+                found[key] = n
+        return found
+
+    @property
+    def young_until_ms(self) -> int:
+        """From when on everything has been counted."""
+        return max([*self.counted_from_ms.values(), *self.accounts_from_ms.values()], default=0)
 
     def existing_keys(self, dimensions: tuple[str, ...], values: tuple[str, ...], counter: int) -> tuple[int, ...]:
         """As `keys`, of a cell that may not have been admitted: of the series that it would be in and that are there."""

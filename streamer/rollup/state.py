@@ -141,7 +141,8 @@ def _restore_decisions(
         if not decisions.evidence.restore(decisions.case_of(identity), rows.decode_evidence(value), same=before == now):
             processor.written.foreign.add(key)
     clock = processor.next_tick
-    if clock is not None and marker.revision != processor.definitions.revision:
+    if clock is not None and (marker.revision != processor.definitions.revision or marker.unlooked):
+        decisions.unlooked.update(marker.unlooked)
         decisions.look_again(clock, rules)
     decisions.rebuild(clock)
 
@@ -232,13 +233,19 @@ def _keep_whole(processor: RollupProcessor, marker: rows.Marker, of_before: Defi
         since_ms = marker.counted_from.get(",".join(by), 0) if by in of_before.slices else now_ms
         if since_ms:
             table.counted_from_ms[index] = since_ms
+    counters = processor.definitions.account_counters
+    table.accounts_from_ms = {counter: since for counter, since in marker.accounts_from.items() if counter in counters}
+    if now_ms:
+        table.accounts_from_ms |= {counter: now_ms for counter in counters if counter not in of_before.account_counters}
     known = {panes.granularity_ms: panes.longest_ms for panes in panes_of(parse_duration(name) for name in of_before.windows)}
     for panes in processor.store.panes:
         granularity = panes.granularity_ms
         whole_from = marker.whole_from.get(granularity, 0)
         longest = known.get(granularity, 0)
         if longest < panes.longest_ms and now_ms:
-            whole_from = max(whole_from, now_ms - now_ms % granularity - longest + granularity if longest else now_ms)
+            whole_from = max(
+                whole_from, now_ms - now_ms % granularity - (-(-longest // granularity) - 1) * granularity if longest else now_ms
+            )
         panes.whole_from_ms = whole_from
         for watched in processor.watched.panes:
             if watched.granularity_ms == granularity:
@@ -300,5 +307,7 @@ def _marker(processor: RollupProcessor) -> rows.Marker:
         build=processor.build,
         since=processor.since,
         whole_from={panes.granularity_ms: panes.whole_from_ms for panes in processor.store.panes if panes.whole_from_ms},
+        accounts_from=processor.table.accounts_from_ms,
+        unlooked=sorted(processor.decisions.unlooked),
         counted_from={",".join(processor.table.slices[index]): since for index, since in processor.table.counted_from_ms.items()},
     )

@@ -78,7 +78,7 @@ class Store:
 
     def _correct(self) -> Sums:
         """Add what changes panes of before a window or slice was there, by itself, and take it from the pile; gives its total."""
-        young_ms = max([*self._table.counted_from_ms.values(), *(panes.whole_from_ms for panes in self.panes)], default=0)
+        young_ms = max([self._table.young_until_ms, *(panes.whole_from_ms for panes in self.panes)])
         total: Sums = {}
         for number in [number for number in self.pile if number * PANE_MS < young_ms]:
             changes = self.pile.pop(number)

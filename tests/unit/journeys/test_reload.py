@@ -147,3 +147,41 @@ def test_what_ends_because_its_rule_is_gone_says_what_the_customer_was_told(*, r
     last = history.run.alerts[-1]
     assert (last.state, last.entity and last.entity.canonical_id) == ("resolved", "c-1")
     assert (last.rule.text, last.owner_team) == ("contacts >= 1", "care")
+
+
+HELD = SLICES + '[contacts]\nwindow = "20h"\n[[rule]]\nid = "r"\non = "customer"\nwhen = "contacts == 1 or contacts == 3"\n{}\n'
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ('cooldown = "30h"', 'cooldown = "2h"'), ('mode = "draft"\ncooldown = "30h"', 'cooldown = "30h"'), ("max_per_day = 1", ""),
+])  # fmt: skip
+def test_what_ends_with_the_deadline_that_brings_new_definitions_is_not_told_before(before: str, after: str) -> None:
+    """The third contact waits; nothing else happens to the customer until the window is over."""
+    history = History(HELD.format(before))
+    for minutes in range(3):
+        history.event(minutes, "contact.started", issue={"id": "i1"})
+    told = [alert.state for alert in history.run.alerts]
+    history.reload(HELD.format(after))
+    for hours in range(1, 50):
+        history.clock(hours * 60)
+    assert [alert.state for alert in history.run.alerts] == told
+
+
+OPERATIONS = SLICES + (
+    '[operations]\ncadence = "{}"\nkeep_for = "{}"\nper_customer = "5d"\n[contacts]\n'
+    '[[rule]]\nid = "r"\non = "customer"\nwhen = "contact_overdue"\n'
+)
+
+
+def test_nothing_ends_before_it_began() -> None:
+    """By the shorter spans what was overdue had been forgotten before it was."""
+    day = 24 * 60
+    history = History(OPERATIONS.format("10d", "60d"))
+    history.event(0, "contact.started", actor={"initiator": "company"})
+    history.clock(20 * day)
+    history.reload(OPERATIONS.format("4d", "13d"))
+    history.event(20 * day + 1, "page.viewed")
+    history.clock(20 * day + 10)
+    fired, resolved = history.run.alerts
+    assert (fired.state, resolved.state) == ("firing", "resolved")
+    assert resolved.event_time >= fired.event_time

@@ -135,6 +135,55 @@ def test_a_new_slice_corrects_nothing_that_it_has_not_counted(owners: int) -> No
     assert feed.alerts == []
 
 
+@OWNERS
+def test_what_an_account_was_not_counted_for_is_not_corrected(owners: int) -> None:
+    """The slice of the accounts is there, for a rule on something else."""
+    feed = Feed(text(1, BUSY.format("enabled")))
+    count(feed, 0, Counter.CASES, 1_000, account="acme")
+    count(feed, 60, Counter.CONTACTS, 1, account="acme")
+    of_cases = '[[rule]]\nid = "cases"\non = "account"\nmetric = "handoff_rate"\nwindows = ["5m"]\nwhen = "value > 0.5"'
+    reload(feed, text(2, BUSY.format("enabled") + "\n" + of_cases), owners)
+    count(feed, 100, Counter.CASES, 40, account="acme")
+    count(feed, 110, Counter.CASES_HANDED_OFF, 100, account="acme", pane=0)
+    count(feed, 120, Counter.CASES_HANDED_OFF, 30, account="acme", pane=100)
+    (fired,) = feed.alerts
+    assert (fired.rule.id, fired.metric.k, fired.metric.n) == ("cases", 30, 40)
+
+
+@pytest.mark.parametrize(
+    ("window", "at", "longer"), [("5m", 290, "30m"), ("61m", 3_650, "24h"), ("90m", 5_000, "24h"), ("25h", 86_000, "7d")]
+)
+def test_a_window_that_was_there_before_corrects_all_that_it_has(window: str, at: int, longer: str) -> None:
+    feed = Feed(text(1, HANDOFFS.format(window), f'["{window}"]'))
+    count(feed, 0, Counter.CASES, 40)
+    count(feed, at - 10, Counter.CONTACTS, 1)
+    before = feed.gauge("handoff_rate", window).n
+    reload(feed, text(2, HANDOFFS.format(window), f'["{window}", "{longer}"]'))
+    count(feed, at, Counter.CASES_HANDED_OFF, 10, pane=0)
+    assert (before, feed.gauge("handoff_rate", window).k) == (40, 10)
+
+
+def test_a_reload_writes_nothing_of_rules_that_are_as_they_were() -> None:
+    feed = Feed(text(1, BUSY.format("enabled")))
+    for number in range(20):
+        count(feed, number, Counter.CONTACTS, 1, account=f"a{number}")
+    feed.definitions = definitions.parse(text(2, BUSY.format("enabled")) + "# another comment")
+    feed.crash()
+    assert len(feed.drain()) == 2, "the definitions and the marker"
+
+
+@pytest.mark.parametrize("modes", [["draft", "off", "enabled"], ["draft", "draft", "enabled"]])
+def test_what_nobody_was_told_of_holds_nothing_back_however_it_is_enabled(modes: list[str]) -> None:
+    feed = Feed(text(1, BUSY.format(modes[0])))
+    count(feed, 0, Counter.CONTACTS, 9, account="acme")
+    count(feed, 3_600, Counter.CONTACTS, 1)
+    for revision, mode in enumerate(modes[1:], 2):
+        reload(feed, text(revision, BUSY.format(mode)))
+    count(feed, DAY, Counter.CONTACTS, 9, account="acme")
+    count(feed, DAY + 3_600, Counter.CONTACTS, 1)
+    assert [second // DAY for state, second in told(feed) if state == "firing"] == [1]
+
+
 def test_what_a_shorter_window_has_counted_a_longer_one_corrects() -> None:
     feed = Feed(text(1, HANDOFFS.format("5m")))
     count(feed, 0, Counter.CASES, 40)
