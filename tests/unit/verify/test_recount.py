@@ -226,7 +226,7 @@ def test_drafts_are_compared_as_if_they_were_told_and_nobody_is() -> None:
 
 # The same for counters and metrics.
 CLAUSES = [
-    [("event_time < high - allowed_lateness", "event_time <= high - allowed_lateness", "TOUCHPOINTS")],
+    [("event_time < greatest(high - allowed_lateness, -1)", "event_time <= greatest(high - allowed_lateness, -1)", "TOUCHPOINTS")],
     [("WHERE is_duplicate", "WHERE false", "records")],
     [
         ("lambda i: e.t < i.last + e.deadline + e.recoverable_for", "lambda i: e.t < i.last + e.deadline", "RECOVERED"),
