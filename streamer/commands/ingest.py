@@ -10,12 +10,12 @@ import orjson
 import typer
 
 from streamer import settings
+from streamer.alerts.times import rfc3339
 from streamer.commands.progress import progress_bar
 from streamer.commands.replay import load_definitions
 from streamer.engine import ingest as kafka
 from streamer.replay import mapping as mapping_file
 from streamer.replay.history import read_history, rejects
-from streamer.replay.mapping import format_time
 from streamer.replay.pipeline import end_of
 
 
@@ -48,9 +48,9 @@ def ingest(
         "unmapped_rows": history.unmapped,
         "events": len(history.events),
         "rejected": rejects(history),
-        "begin": format_time(history.begin_ms),
-        "end": format_time(history.end_ms),
-        "closed_at": None if end_ms is None else format_time(end_ms),
+        "begin": rfc3339(history.begin_ms),
+        "end": rfc3339(history.end_ms),
+        "closed_at": None if end_ms is None else rfc3339(end_ms),
         "sent": not dry_run,
     }
     if not dry_run:

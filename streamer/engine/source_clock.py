@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamer import topics
+from streamer.alerts.times import rfc3339
 from streamer.engine.kafka import client_options, kafka_errors
 from streamer.engine.stalls import STALLED_SECONDS, StallWatch
 from streamer.errors import InputError
 from streamer.journeys import marker
 from streamer.processor import MARKER_KEY
-from streamer.replay.mapping import format_time
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Control, Rejected
 
@@ -35,8 +35,8 @@ async def require_clock_before(settings: Settings, begin_ms: int) -> None:
     for partition, clock_ms in enumerate(await clocks(settings)):
         if clock_ms is not None and clock_ms > begin_ms:
             raise InputError(
-                f"{settings.topic(topics.TOUCHPOINTS)} is already at {format_time(clock_ms)} (partition {partition}),"
-                f" the history begins at {format_time(begin_ms)}: use topics of its own (another topic_prefix and app), or"
+                f"{settings.topic(topics.TOUCHPOINTS)} is already at {rfc3339(clock_ms)} (partition {partition}),"
+                f" the history begins at {rfc3339(begin_ms)}: use topics of its own (another topic_prefix and app), or"
                 " `streamer replay`"
             )
 

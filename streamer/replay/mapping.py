@@ -181,7 +181,7 @@ class HistoryMapping:
             "id": f"{row.position}.{number + 1}",
             "source": self.source,
             "type": block.type,
-            "time": format_time(time_ms),
+            "time": rfc3339(time_ms),
             "sequence": row.position * len(self._blocks) + number,
         }
         for path, value_of in block.fields:
@@ -262,11 +262,6 @@ def load(path: Path) -> HistoryMapping:
         return HistoryMapping(msgspec.convert(toml_places.parse_toml(text), MappingFile))
     except ValueError as exc:  # msgspec's own errors are ValueErrors
         raise InputError(toml_places.sentence(path, text, exc)) from exc
-
-
-def format_time(time_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return rfc3339(time_ms)
 
 
 def _leaves(fields: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from streamer import deltas, topics
 from streamer.alerts import alert
+from streamer.alerts.times import rfc3339
 from streamer.definitions import Definitions
 from streamer.deltas import TICK_MS, DeltaBatch
 from streamer.errors import InputError
@@ -23,7 +24,7 @@ from streamer.metrics.counters import Counter
 from streamer.metrics.readings import Gauge
 from streamer.processor import Headers, LogRecord, Output, Record
 from streamer.replay.history import History
-from streamer.replay.mapping import LAST_MS, format_time
+from streamer.replay.mapping import LAST_MS
 from streamer.replay.partitions import partition_of
 from streamer.rollup.decisions import Decisions
 from streamer.rollup.hold import HELD_ENTRIES_MAX
@@ -96,7 +97,7 @@ def end_of(end_ms: int, definitions: Definitions) -> int:
     """
     closed_ms = end_ms + definitions.longest_deadline_ms + TICK_MS
     if closed_ms > LAST_MS:
-        last = format_time(end_ms)
+        last = rfc3339(end_ms)
         raise InputError(
             f"the file's last event is of {last}, and no deadline after that can be written: correct its time, or use --open"
             " (backtest: leave --close out)"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from streamer.alerts.times import rfc3339
 from streamer.metrics.counters import Counter
-from streamer.replay.mapping import format_time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,9 +29,9 @@ def summary(history: History, definitions: Definitions, result: Result) -> dict[
         "rows": history.rows,
         "unmapped_rows": history.unmapped,
         "events": len(history.events),
-        "begin": format_time(history.begin_ms),
-        "end": format_time(history.end_ms),
-        "clock": format_time(result.clock_ms),
+        "begin": rfc3339(history.begin_ms),
+        "end": rfc3339(history.end_ms),
+        "clock": rfc3339(result.clock_ms),
         "definitions": {"revision": definitions.revision, "digest": definitions.digest},
         "accounting": dict(result.accounting),
         "put_aside": dict(sorted(reasons.items())),

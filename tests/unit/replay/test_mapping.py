@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streamer.alerts.times import rfc3339
 from streamer.errors import InputError
-from streamer.replay.mapping import format_time, load
+from streamer.replay.mapping import load
 from streamer.replay.sources import Row
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def test_tables_translate_values_with_a_default(tmp_path: Path) -> None:
 def test_times_are_read_in_their_format_and_zone(tmp_path: Path, time: str, text: str, expected: str) -> None:
     spec = mapping(tmp_path, f'source = "/crm"\ntime = {time}\n{BLOCK}')
     assert values(spec, at=text)[0]["time"] == expected
-    assert format_time(spec.time_ms(Row(1, {"at": text}, "h.csv:2"))) == expected
+    assert rfc3339(spec.time_ms(Row(1, {"at": text}, "h.csv:2"))) == expected
 
 
 @pytest.mark.parametrize(
