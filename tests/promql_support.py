@@ -33,6 +33,7 @@ class Reading:
     def __init__(self, expr: str) -> None:
         self.selectors: list[tuple[str, set[str]]] = []
         self.labels: set[str] = set()
+        self.joined: set[str] = set()  # made by the expression itself
         promql_parser.walk(promql_parser.parse(expr), self._visit)
 
     def _visit(self, node: promql_parser.Expr) -> None:
@@ -41,6 +42,8 @@ class Reading:
         if isinstance(node, promql_parser.VectorSelector):
             assert node.name
             self.selectors.append((node.name, {matcher.name for matcher in node.matchers.matchers}))
+        elif isinstance(node, promql_parser.Call) and node.func.name == "label_join":
+            self.joined.add(node.args[1].val)
         elif isinstance(node, promql_parser.AggregateExpr) and node.modifier:
             self.labels |= set(node.modifier.labels)
         elif isinstance(node, promql_parser.BinaryExpr) and node.modifier:
@@ -51,7 +54,7 @@ class Reading:
     def check(self) -> None:
         """Every name is exported, with every label that is used of it."""
         assert self.selectors
-        known = set(SCRAPE_LABELS)
+        known = SCRAPE_LABELS | self.joined
         for name, matched in self.selectors:
             assert name in DECLARED, f"nobody exports {name}"
             assert matched <= DECLARED[name] | SCRAPE_LABELS, f"{name} has no label {matched - DECLARED[name] - SCRAPE_LABELS}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grafana.src import common, frame
+from grafana.src import breakdown, common, frame
 from grafana.src.business import EVERYBODY, band_style, queries_of
 from grafana.src.common import BLUE, GREEN, RED
 from streamer.metrics.catalogue import CHAPTERS, CORE
@@ -25,7 +25,8 @@ _UNITS: Final = {"": "short", "seconds": "s", "hours": "h", "days": "d"}
 
 PURPOSE: Final = """\
 **Every metric of the chapters that the definitions file switches on**, over all customers, in the rolling *Window* of event time.
-The shaded area is the 95 % interval; grey and dashed is a sample too small to be relied on. What each number is, with a worked
+The shaded area is the 95 % interval; grey and dashed is a sample too small to be relied on. *Where?* breaks the chosen *Metric*
+down *By* a slice of the definitions file: journey and channel, step, team, cause. What each number is, with a worked
 example: `docs/reference/catalogue.md`. **Owner:** customer experience · **Runbooks:** `docs/runbooks/checkout-abandonment.md` and
 those named by the rules that fire."""
 
@@ -57,7 +58,6 @@ def _confidence(panel_id: int) -> sdk.stat.Panel:
         height=7,
         texts={"0": ("enough answer", GREEN), "1": ("low: few answer", RED)},
         missing="too few invited",
-        graph=False,
     )
 
 
@@ -89,7 +89,8 @@ def build() -> models.Dashboard:
                 description="Length of the rolling window, in event time. `lifetime` counts since the beginning.",
                 current="1h",
             ),
+            *breakdown.variables(),
         ],
-        [_HOW, *(_row(number, chapter) for number, chapter in enumerate(name for name in CHAPTERS if name not in CORE))],
+        [_HOW, breakdown.row(), *(_row(number, chapter) for number, chapter in enumerate(name for name in CHAPTERS if name not in CORE))],
         since="now-24h",
     )

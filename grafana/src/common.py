@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 DATASOURCE: Final = common_models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
-# Said instead of an empty plot: silence must never look like good news.
+# Said instead of an empty plot: silence must never look like good news. For the same reason a single number is asked for now: of a
+# range Grafana would show the last value that there was, though nobody has exported one since.
 NO_DATA: Final = "no data: is the worker running?"
 # For breakdowns, which leave small samples out.
 NONE_SUFFICIENT: Final = "no data, or no sample large enough in this window"
@@ -26,7 +27,7 @@ Properties = dict[str, object]
 class Query(NamedTuple):
     """One PromQL expression of a panel.
 
-    legend: Grafana's legend format. instant: only the value now (tables and bars). ref: the letter other parts of the panel use.
+    legend: Grafana's legend format. instant: only the value now; stats and bars always are. ref: the letter other parts of the panel use.
     """
 
     expr: str
@@ -141,9 +142,8 @@ def stat(
     texts: dict[str, tuple[str, str]] | None = None,
     missing: str = "no data",
     decimals: int | None = None,
-    graph: bool = True,
 ) -> sdk.stat.Panel:
-    """The latest value, large. `texts`: value to (text, colour) shown in its place; `missing`: said of a value that is not a number."""
+    """The value now, large. `texts`: value to (text, colour) shown in its place; `missing`: said of a value that is not a number."""
     panel = (
         sdk.stat.Panel()
         .id(panel_id)
@@ -157,7 +157,7 @@ def stat(
         .thresholds(_thresholds(steps))
         .mappings(_mappings(texts or {}, missing))
         .color_mode(common_models.BigValueColorMode.VALUE)
-        .graph_mode(common_models.BigValueGraphMode.AREA if graph else common_models.BigValueGraphMode.NONE)
+        .graph_mode(common_models.BigValueGraphMode.NONE)
         .color_scheme(sdk.dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
         .justify_mode(common_models.BigValueJustifyMode.CENTER)
         .text(sdk.common.VizTextDisplayOptions().value_size(30))
@@ -166,7 +166,7 @@ def stat(
     if decimals is not None:
         panel = panel.decimals(decimals)
     for target in targets:
-        panel = panel.with_target(_target(target))
+        panel = panel.with_target(_target(target._replace(instant=True)))
     return panel
 
 
@@ -223,7 +223,7 @@ def bars(
     if decimals is not None:
         panel = panel.decimals(decimals)
     for target in targets:
-        panel = panel.with_target(_target(target))
+        panel = panel.with_target(_target(target._replace(instant=True)))
     return panel
 
 
@@ -247,8 +247,12 @@ def table(
     columns: Sequence[Column],
     width: int = 12,
     height: int = 8,
+    sort_by: str = "",
 ) -> sdk.table.Panel:
-    """Instant queries joined on their labels. `labels`: label to column heading, in order; every other label must be aggregated away."""
+    """Instant queries joined on their labels. `labels`: label to column heading, in order; every other label must be aggregated away.
+
+    sort_by: the column whose greatest value comes first.
+    """
     names = {**labels, **{f"Value #{column.ref}": column.name for column in columns}}
     panel = (
         sdk.table.Panel()
@@ -273,6 +277,8 @@ def table(
     )
     for target in targets:
         panel = panel.with_target(_target(target, table=True))
+    if sort_by:
+        panel = panel.sort_by([sdk.common.TableSortByFieldState().display_name(sort_by).desc(True)])
     for column in columns:
         properties: Properties = {"unit": column.unit}
         if column.decimals is not None:

@@ -88,8 +88,12 @@ def _annotation(name: str, expr: str, title: str, color: str) -> sdk.dashboard.A
 def changes() -> list[sdk.dashboard.AnnotationQuery]:
     """What was changed or happened while the lines moved: deploys, reloaded definitions, rebalances, alerts to operators."""
     return [
+        # Asked of the process itself: between the scrapes of the one before and of this one, more than the interval may have passed.
         _annotation(
-            "Process started", 'changes(process_start_time_seconds{job=~"$job"}[$__rate_interval]) > 0', "{{instance}} started", "blue"
+            "Process started",
+            'time() - process_start_time_seconds{job=~"$job"} < 30 and on (job, instance) streamer_build_info{job=~"$job"}',
+            "{{instance}} started",
+            "blue",
         ),
         _annotation(
             "Definitions reloaded",

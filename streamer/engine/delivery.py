@@ -116,7 +116,6 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         for partition in self._assigned:
             self._consumer.pause(partition)
             self._consumer.seek(partition, 0)  # any valid position: keeps aiokafka from looking for one itself
-            self._lag.open(partition)
         self._metrics.owned(len(self._assigned))
         self._metrics.rebalanced(time.monotonic() - self._rebalance_began)
 
@@ -320,14 +319,19 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         partitions = list(self._assigned or ())
         if not partitions:
             return
-        for partition, (_, end) in (await self._log.ranges(partitions)).items():
-            position = await self._position(partition)
-            if position is not None:
-                self._lag.measure(partition, position=position, end=end, expected_to_move=self._problem is None)
+        for partition, (start, end) in (await self._log.ranges(partitions)).items():
+            position = await self._position(partition, start, end)
+            self._lag.measure(partition, position=position, end=end, expected_to_move=self._problem is None)
 
-    async def _position(self, partition: TopicPartition) -> int | None:
-        """Where delivery stands: what was read, or, while the partition is closed, what was delivered; None if it is not known."""
+    async def _position(self, partition: TopicPartition, start: int, end: int) -> int:
+        """Where delivery stands: what was read, or, while the partition is closed, what was delivered; of a partition that this process
+        has not opened yet, because Redis is away, what the group has committed.
+        """
         if partition in self._after:
             with contextlib.suppress(IllegalStateError):
                 return int(await self._consumer.position(partition))
-        return self._delivered.get((self._ids[partition.topic], partition.partition))
+        topic_id = self._ids[partition.topic]
+        delivered = self._delivered.get((topic_id, partition.partition))
+        if delivered is not None:
+            return delivered
+        return boundary((await self._log.committed([partition])).get(partition), topic_id, start, end)

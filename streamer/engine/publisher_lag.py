@@ -30,10 +30,6 @@ class LagWatch:
         self._patience_seconds = patience_seconds
         self._moved: dict[TopicPartition, tuple[int, float]] = {}  # position, and when it was first seen there
 
-    def open(self, partition: TopicPartition) -> None:
-        """The partition is ours from now on."""
-        self._export(partition, 0)
-
     def close(self, partition: TopicPartition) -> None:
         """Another process exports the partition from now on."""
         self._moved.pop(partition, None)
@@ -47,7 +43,7 @@ class LagWatch:
         Raises DeliveryError after too long without progress: a parked coordinator or a lost fetch, which a new process has not.
         """
         lag = max(0, end - position)
-        self._export(partition, lag)
+        self._metrics.publish_lag(self._logical[partition.topic], partition.partition, lag)
         now = time.monotonic()
         seen, since = self._moved.get(partition, (-1, now))
         if seen != position or lag == 0 or not expected_to_move:
@@ -58,6 +54,3 @@ class LagWatch:
                 f"{partition.topic} partition {partition.partition} stands at offset {position}, {lag} behind,"
                 f" for {now - since:.0f} s: the publisher ends so that a new one takes over"
             )
-
-    def _export(self, partition: TopicPartition, lag: int) -> None:
-        self._metrics.publish_lag(self._logical[partition.topic], partition.partition, lag)

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from streamer import __version__, topics
 from streamer.metrics.families import CONSUMED, FAMILIES, OUTCOMES, TRANSITIONS, Family
+from streamer.touchpoints.touchpoint import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,8 +48,10 @@ _RULE_GAUGES: Final = (
     "streamer_rule_outcomes", "streamer_rule_precision_ratio", "streamer_rule_saved_ratio", "streamer_rule_noisy",
     "streamer_alert_acknowledge_seconds",
 )  # fmt: skip
+_DEAD: Final = ("streamer_dead_letters_total", "reason", tuple(reason.value for reason in Reason))
+_MOVED: Final = ("streamer_rebalances_total", "streamer_fenced_reopenings_total")  # of no label but the role
 _KNOWN: Final = {
-    "journeys": (_CHECKPOINTS, _RELOADS, _WRITTEN),
+    "journeys": (_CHECKPOINTS, _RELOADS, _WRITTEN, _DEAD),
     "rollup": (_CHECKPOINTS, _RELOADS, _WRITTEN),
     "publisher": (
         ("streamer_alerts_delivered_total", "outcome", ("delivered", "held", "skipped", "failed")),
@@ -92,8 +95,11 @@ class Pipeline:
         self._definitions: tuple[str, str] | None = None
         self.gauge("streamer_build_info", version=__version__, python=platform.python_version()).set(1)
         for name, label, values in _KNOWN.get(role, ()):
+            self._values_seen.setdefault(label, set()).update(values)
             for value in values:
                 self.counter(name, **{label: value})
+        for name in _MOVED if role in _KNOWN else ():
+            self.counter(name)
 
     def _declare(self, family: Family) -> None:
         if family.kind == "counter":
@@ -372,7 +378,7 @@ class PartitionMetrics:
         self._gauge("streamer_source_lag_records").set(records)
 
     def silence(self, seconds: float) -> None:
-        """Time since the last record arrived, while caught up."""
+        """Time since the record arrived that brought the greatest event time: long too while a backlog is worked off."""
         self._gauge("streamer_source_silence_seconds").set(seconds)
 
     def entries(self, rows: int) -> None:

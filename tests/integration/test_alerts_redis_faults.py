@@ -80,15 +80,20 @@ async def test_redis_down_at_the_start_is_waited_for(
     settings: Settings, client: redis_client.Redis, redis_server: Redis, publishers: list[Publisher]
 ) -> None:
     await create_topics(settings)
-    await write(settings, [alert("ann")])
+    await write(settings, [alert("ann"), alert("bob")])
+    async with publishing(settings) as task:
+        await until(lambda: len(delivered(client, settings)) == 2, "the alerts before", task=task)
+        await until_committed(settings, 2)
     await asyncio.to_thread(redis_server.stop)
+    await write(settings, [alert("carl"), alert("dora"), alert("eve")])
+    metrics = Pipeline("publisher")
     try:
-        async with publishing(settings) as task:
-            await until(
-                lambda: bool(publishers) and "cannot be reached" in (publishers[0].ready() or ""), "the publisher to say so", task=task
-            )
+        async with publishing(settings, metrics) as task:
+            await until(lambda: "cannot be reached" in (publishers[-1].ready() or ""), "the publisher to say so", task=task)
+            await until(lambda: lag(metrics) >= 3, "the lag to show what waits, though no partition could be opened yet", task=task)
             await asyncio.to_thread(redis_server.start)
-            await until(lambda: customers(client, settings) == ["ann"], "the alert", task=task)
+            await until(lambda: customers(client, settings) == ["ann", "bob", "carl", "dora", "eve"], "the alerts", task=task)
+            await until(lambda: lag(metrics) == 0, "the lag to be gone", task=task)
     finally:
         if not redis_server.is_running:
             redis_server.start()

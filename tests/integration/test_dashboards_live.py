@@ -44,11 +44,18 @@ PAST: Final = ("simulate", "--hours", "2", "--rate", "8", "--customers", "2000",
 PRESENT: Final = ("simulate", "--hours", "0", "--live", "--rate", "80", "--customers", "2000", "--seed", "8", "--poison")
 WAIT_SECONDS: Final = 150
 CATALOGUE: Final = "Catalogue"
-CHOSEN: Final = {"job": ".+", "instance": ".+", "journey": "checkout", "window": "24h", "platform": "^$"}
+CHOSEN: Final = {
+    "job": ".+",
+    "instance": ".+",
+    "journey": "checkout",
+    "window": "24h",
+    "platform": "^$",
+    "metric": "cx_abandon_ratio",
+    "by": "journey,channel",
+}
 # Empty as long as all is well, each with the panel's other expression that has data.
 QUIET: Final = {
     "Pipeline / Cut by a limit / B": "no label value was too many; `none` draws the zero",
-    "Pipeline / Partitions and rebalances / C": "nobody was fenced; the others show partitions and rebalances",
 }
 
 
@@ -250,6 +257,21 @@ def _check_catalogue(chain: Chain) -> None:
     filled = {target.panel for target in shown if chain.values(target.expr)}
     every = {target.panel for target in shown}
     assert len(filled) > len(every) / 2, sorted(every - filled)
+    _check_breakdown(chain, [target for target in shown if target.panel in ("Now", "Over time")])
+
+
+def _check_breakdown(chain: Chain, targets: list[dashboards.Target]) -> None:
+    """A rate, a count, a stock, each by a slice that it has; the values are those of the gauges."""
+    (table, *_) = targets
+    for metric, by, name in (
+        ("cx_abandon_ratio", "journey", "checkout"),
+        ("cx_touchpoints", "journey,channel", "checkout web"),
+        ("cx_journeys_open", "journey", "checkout"),
+    ):
+        chosen = {**CHOSEN, "metric": metric, "by": by}
+        found = {one["metric"].get("of"): one["value"][1] for one in chain.prometheus.query(dashboards.substitute(table.expr, chosen))}
+        assert {" ".join(of.split()) for of in found} >= {name}, (metric, found)
+        assert chain.wait_for([target for target in targets if target.ref == "A"], chosen) == []
 
 
 def _only(chain: Chain, panel: str) -> float:

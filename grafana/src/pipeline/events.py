@@ -52,7 +52,7 @@ def row() -> Row:
             common.timeseries(
                 204,
                 "Source silence by partition",
-                "Seconds since the last record arrived, while caught up. All rising together: a producer's outage, not mass abandonment.",
+                "Seconds since the newest record read arrived. All rising without lag: a producer's outage, not mass abandonment.",
                 common.queries((total("streamer_source_silence_seconds", "partition", JOURNEYS, how="max"), "partition {{partition}}")),
                 unit="s",
             ),

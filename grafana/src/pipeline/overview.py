@@ -140,7 +140,6 @@ def _waiting() -> Panels:
             steps=((None, GREEN), (1, RED)),
             texts={"0": ("complete", GREEN), "1": ("partial", RED)},
             width=4,
-            graph=False,
         ),
     ]
 

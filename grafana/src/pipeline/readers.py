@@ -68,7 +68,7 @@ def _sinks() -> Panels:
             "Waiting by sink, and how long one takes",
             "Alerts a sink has not taken yet, and the p99 of one that was taken.",
             common.queries(
-                (total("streamer_sink_lag_records", "sink"), "{{sink}} waiting"),
+                (total("streamer_sink_lag_records", "sink", how="max"), "{{sink}} waiting"),
                 (quantile(0.99, "streamer_sink_delivery_duration_seconds", "sink"), "{{sink}} p99"),
             ),
             unit="short",

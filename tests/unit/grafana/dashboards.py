@@ -15,6 +15,8 @@ Json = dict[str, Any]
 
 # What Grafana puts in place of its own variables.
 BUILT_IN: Final = {"__rate_interval": "20s", "__interval": "5s", "__range": "1800s"}
+# Anything that a variable may hold: matchers take what is like it, a metric must be one.
+ANYTHING: Final = {**dict.fromkeys(("job", "journey", "window", "platform", "instance", "by"), ".+"), "metric": "cx_abandon_ratio"}
 
 
 class Target(NamedTuple):
@@ -74,7 +76,7 @@ def variable_queries() -> list[Target]:
 
 def substitute(expr: str, values: dict[str, str]) -> str:
     """The expression with its variables replaced; an unknown one is an error."""
-    return re.sub(r"\$(\w+)", lambda match: {**BUILT_IN, **values}[match[1]], expr)
+    return re.sub(r"\$\{?(\w+)\}?", lambda match: {**BUILT_IN, **values}[match[1]], expr)
 
 
 def chosen(model: Json) -> dict[str, str]:
