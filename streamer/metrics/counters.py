@@ -318,10 +318,10 @@ class Counter(IntEnum):
     CASES_OWNER_DUE = 292  # when that is certain: cases that had an owner in time, were closed before, or had none for too long
     HANDOFFS_DECIDED = 293  # when that is certain: handoffs accepted in time, or failed
     # 294-297 service again
-    RESOLUTIONS = 294  # * what was resolved, once until the customer comes back about it
-    RESOLUTIONS_STANDING = 295  # resolution: of these, about which he has not come back; taken back if he does
-    FIRST_CONTACTS_DUE = 296  # `repeat_within` after the resolution: what was resolved
-    FIRST_CONTACTS_RESOLVED = 297  # the same: of these, about which he has not come back by then
+    RESOLUTIONS = 294  # * what a contact or case ended about, resolved or not, once until the customer comes back about it
+    RESOLUTIONS_STANDING = 295  # that end: of these, what was resolved and he has not come back about; taken back if he does
+    FIRST_CONTACTS_DUE = 296  # `repeat_within` after the end: what ended
+    FIRST_CONTACTS_RESOLVED = 297  # the same: of these, what was resolved and he has not come back about by then
     # 298-299 commerce again
     CUSTOMERS_PERIODS = 298  # end of the customer's next period: those of his periods in which he has ordered
     CUSTOMERS_RETAINED = 299  # the same: of these, after which he has ordered in the next one, too

@@ -129,7 +129,7 @@ class Service(Chapter):
         resolves = roles.resolves and event.resolved is not False
         field = details.info_field if details is not None and event.type == "info.captured" else ""
         verifies, handles = event.type == "auth.verified", event.type == "contact.handled"
-        if not (contact or roles.moves or responds or resolves or field or verifies or handles):
+        if not (contact or roles.moves or responds or roles.resolves or field or verifies or handles):
             return 0
         name = self._name(kept, event)
         issue = self._issue(kept, name, event, sink)
@@ -137,7 +137,8 @@ class Service(Chapter):
             self._served(kept, "unanswered", name, event.time, sink)
         if resolves:
             self._served(kept, "unresolved", name, event.time, sink)
-            self._first_contact.resolved(kept.data, name, issue["reason"], event, sink)
+        if roles.resolves:
+            self._first_contact.ended(kept.data, name, issue["reason"], event, sink)
         friction = self._contact(kept, issue, name, event, sink) if contact else 0
         again = 0
         if roles.moves:

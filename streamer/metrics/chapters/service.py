@@ -102,11 +102,12 @@ METRICS: Final = (
         "ratio",
         (C.FIRST_CONTACTS_RESOLVED,),
         (C.FIRST_CONTACTS_DUE,),
-        "what was resolved and the customer did not come back about within `repeat_within` / what was resolved, of that for which this"
-        " time ends in the window",
+        "what was resolved and the customer did not come back about within `repeat_within` / what contacts and cases ended about, resolved"
+        " or not, of that for which this time ends in the window",
         False,
         "E5 FCR",
         at_once=True,
+        version=2,
     ),
     Metric(
         "fcr_provisional",
@@ -114,9 +115,11 @@ METRICS: Final = (
         "ratio",
         (C.RESOLUTIONS_STANDING,),
         (C.RESOLUTIONS,),
-        "what was resolved in the window and the customer has not come back about so far / what was resolved in it",
+        "what was resolved and the customer has not come back about so far / what contacts and cases ended about in the window, resolved"
+        " or not",
         True,
         "E5 FCR before `repeat_within` is over",
+        version=2,
     ),
     *_times(
         "first_response",

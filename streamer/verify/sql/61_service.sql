@@ -18,7 +18,7 @@ FROM (
                 coalesce(is_contact, false) AS contact,
                 coalesce(transfers, false) OR list_contains(list_transform(handed_over, lambda p: matches(type, p)), true) AS moves,
                 moves AND (handoff_kind = 'cold' OR (handoff_kind <> 'warm' AND context_passed IS NOT DISTINCT FROM false)) AS cold,
-                coalesce(resolves, false) AS resolves,
+                coalesce(ends, false) AS ends, coalesce(resolves, false) AS resolves,
                 NOT contact AND list_contains(list_transform(responded, lambda p: matches(type, p)), true) AND initiator <> 'system'
                     AND details ->> '$.message.human' IS DISTINCT FROM 'false' AS answers,
                 CASE WHEN type = 'info.captured' THEN dimension(details ->> '$.info.field') ELSE '' END AS captured,
@@ -33,7 +33,7 @@ FROM (
                     from_json(setting('service', 'responded'), '["VARCHAR"]') AS responded
             )
         )
-        WHERE contact OR moves OR resolves OR answers OR captured <> '' OR verifies OR handles
+        WHERE contact OR moves OR ends OR answers OR captured <> '' OR verifies OR handles
     )
 ) e, (
     SELECT setting('service', 'template_within')::BIGINT AS template_within, setting('service', 'response_within')::BIGINT AS response_within,
@@ -133,24 +133,26 @@ SELECT due_counter, 1, due, event, NULL FROM service_waits JOIN ends USING (part
 INSERT INTO undecided_chapter_changes
 SELECT due_counter, 1, due, event, NULL FROM service_waits JOIN ends USING (part), settings WHERE NOT in_time AND due <= ends.clock AND due >= decided + 1000;
 
--- First contact resolution. What is resolved again, in time and before the customer has come back about it, is the same once more.
-CREATE TABLE resolved_things AS
-SELECT event, key, part, place, t, repeat_within AS within, subject, told_reason FROM service_issues, settings WHERE resolves AND subject <> '';
+-- First contact resolution. What ends again, in time and before the customer has come back about it, is the same once more; it is resolved
+-- if one of its ends says so, or does not deny it.
+CREATE TABLE ended_things AS
+SELECT event, key, part, place, t, repeat_within AS within, subject, told_reason, resolves FROM service_issues, settings WHERE ends AND subject <> '';
 
 CREATE TABLE first_contacts AS
-SELECT any_value(part) AS part, min_by(event, place) AS event, min(t) AS t, max(t) + any_value(within) AS over, bool_or(fails) AS failed
+SELECT any_value(part) AS part, min_by(event, place) AS event, min(t) AS t, max(t) + any_value(within) AS over,
+    bool_or(fails) OR NOT bool_or(resolves) AS failed
 FROM (
     SELECT *, sum((NOT coalesce(before_goes_on, false))::INT) OVER (PARTITION BY key, subject ORDER BY place) AS nth
     FROM (
         SELECT *, lag(NOT fails AND next_t <= t + within) OVER (PARTITION BY key, subject ORDER BY place) AS before_goes_on
         FROM (
-            -- An event that resolves it again and comes back about it first resolves it.
+            -- An event that ends it again and comes back about it first ends it.
             SELECT *, coalesce(came < coalesce(next_place, came + 1), false) AS fails
             FROM (
                 SELECT r.*, lead(place) OVER same AS next_place, lead(t) OVER same AS next_t,
                     (SELECT min(c.place) FROM service_issues c WHERE c.contact AND c.key = r.key AND c.place >= r.place
                         AND c.t <= r.t + r.within AND (c.subject = r.subject OR c.told_reason = r.told_reason)) AS came
-                FROM resolved_things r
+                FROM ended_things r
                 WINDOW same AS (PARTITION BY key, subject ORDER BY place)
             )
         )
