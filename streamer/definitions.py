@@ -78,7 +78,8 @@ class Contacts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     scope: what an effort signal belongs to: the `issue` (issue_id, case_id, else reason), the `journey` instance, or the `customer`.
     started: types that begin a customer-initiated contact. resolved: types that resolve an issue when `resolved` is true or absent.
-    transferred: types that move a contact. switch_on: types whose channel group is compared. window: an issue ends this long
+    transferred: types that move a contact, unless from one of the `routing` channels (its channel or team): an IVR passes on to the first
+    person, and that is no transfer. switch_on: types whose channel group is compared. window: an issue ends this long
     after its last contact. repeat_within: R of E5. switch_within, switch_burst: `recent_switches` counts the switches no older than
     `switch_within`, and begins again after it has reached `switch_burst`; 0 counts none.
     """
@@ -88,6 +89,7 @@ class Contacts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resolved: tuple[str, ...] = ("contact.ended", "case.resolved", "case.closed")
     reopened: tuple[str, ...] = ("case.reopened",)
     transferred: tuple[str, ...] = ("contact.transferred",)
+    routing: tuple[str, ...] = ("ivr",)
     switch_on: tuple[str, ...] = ("contact.started", "knowledge.searched")
     window: Duration = Duration(72 * 3_600_000)
     repeat_within: Duration = Duration(7 * 86_400_000)

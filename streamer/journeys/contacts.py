@@ -60,6 +60,11 @@ NONE: Final = Signals()
 QUIET: Final = Signals()
 
 
+def is_routed(event: Touchpoint, routing: frozenset[str]) -> bool:
+    """Whether a machine passes the contact on to the first person, which is no transfer (E4)."""
+    return event.channel in routing or event.from_team in routing
+
+
 class ContactFold:
     """Folds contact events into a customer's issues."""
 
@@ -67,6 +72,7 @@ class ContactFold:
         contacts, limits = definitions.contacts, definitions.limits
         self._scope: str = contacts.scope
         self._groups: dict[str, str] = contacts.channel_groups
+        self._routing = frozenset(contacts.routing)
         self._window_ms, self._repeat_within_ms = int(contacts.window), int(contacts.repeat_within)
         self._burst, self._switch_within_ms = contacts.switch_burst, int(contacts.switch_within)
         self._issue_limit, self._repeat_limit = limits.issues_per_customer, limits.events_per_customer
@@ -92,7 +98,8 @@ class ContactFold:
         issue = state.issues.get(key)
         if plan.resolves:
             self._resolve(state, issue, key, event, sink)
-        begins = plan.transfers or plan.reopens or (by_customer and (plan.starts_contact or plan.switches))
+        transferred = plan.transfers and not is_routed(event, self._routing)
+        begins = transferred or plan.reopens or (by_customer and (plan.starts_contact or plan.switches))
         if not begins:
             return issue, NONE
         if issue is None:
@@ -104,7 +111,7 @@ class ContactFold:
             repeats = self._contact(state, issue, event, cell, sink, reopened=plan.reopens)
         if plan.switches and by_customer:
             switches = self._switched(issue, event, cell, sink)
-        if plan.transfers:
+        if transferred:
             transfers = 1
             cold = self._transfer(issue, event, cell, sink)
         signals = QUIET

@@ -103,7 +103,7 @@ def _settings(definitions: Definitions, clock_ms: int, within: Range) -> list[An
     return [
         clock_ms, decided_ms, *within, within.windows_at if within.limited else decided_ms,
         int(definitions.allowed_lateness), contacts.scope, int(contacts.window), int(contacts.repeat_within),
-        int(contacts.switch_within), contacts.switch_burst,
+        int(contacts.switch_within), contacts.switch_burst, list(contacts.routing),
         round(effort.medium * 10), round(effort.high * 10),
         cases.journey, list(cases.owner), int(cases.retention), list(used_dimensions(definitions)),
     ]  # fmt: skip

@@ -149,8 +149,13 @@ def _kinds(event: Event, plan: Plan) -> tuple[bool, bool, bool, bool]:
         by_customer and matches(event["type"], plan.contacts["started"]),
         matches(event["type"], plan.contacts["reopened"]),
         by_customer and matches(event["type"], plan.contacts["switch_on"]),
-        matches(event["type"], plan.contacts["transferred"]),
+        matches(event["type"], plan.contacts["transferred"]) and not _is_routed(event, plan),
     )
+
+
+def _is_routed(event: Event, plan: Plan) -> bool:
+    machines = plan.contacts["routing"]
+    return event["channel"] in machines or text(event, "from_team") in machines
 
 
 def _reason(issue: Group | None) -> str:

@@ -63,6 +63,7 @@ def plan_of(definitions: Mapping[str, Any]) -> Plan:
         "resolved": ["contact.ended", "case.resolved", "case.closed"],
         "reopened": ["case.reopened"],
         "transferred": ["contact.transferred"],
+        "routing": ["ivr"],
         "switch_on": ["contact.started", "knowledge.searched"],
         "window": "72h",
         "repeat_within": "7d",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from grafana.src import common, sdk
-from grafana.src.business import EVERYBODY, band, band_style, gauge
+from grafana.src.business import EVERYBODY, band, band_style, gauge, queries_of
 from grafana.src.common import BLUE, RED, YELLOW
 from grafana.src.frame import Panels, Row
+from streamer.metrics.catalogue import METRIC_BY_ID
 
 
 def _signal(panel_id: int, title: str, description: str, metric_id: str, name: str, color: str) -> sdk.timeseries.Panel:
@@ -69,7 +70,7 @@ def _weight() -> Panels:
             "high above 5. Observed behaviour, not the surveyed CES.",
             band("effort_mean", EVERYBODY, "effort"),
             unit="short",
-            width=8,
+            width=6,
             decimals=2,
             overrides=band_style("effort", "#FADE2A"),
             steps=((None, "transparent"), (2, YELLOW), (5, RED)),
@@ -80,8 +81,17 @@ def _weight() -> Panels:
             "Transfers without context passed on, of all transfers: the customer starts again. Twenty per cent is a common limit.",
             band("cold_transfer_share", EVERYBODY, "cold"),
             unit="percentunit",
-            width=8,
+            width=6,
             overrides=band_style("cold", "#8AB8FF"),
+        ),
+        common.timeseries(
+            308,
+            "Transfers per contact",
+            "Transfers in the window by contacts begun in it. What an IVR passes on to the first person is none.",
+            queries_of(METRIC_BY_ID["transfers_per_contact"], interval=False),
+            unit="short",
+            width=6,
+            decimals=2,
         ),
         common.bars(
             307,
@@ -93,7 +103,7 @@ def _weight() -> Panels:
                 (gauge("web_to_phone", EVERYBODY), "of these self-service to phone"),
             ),
             unit="short",
-            width=8,
+            width=6,
             steps=((None, BLUE),),
         ),
     ]

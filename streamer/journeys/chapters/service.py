@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.chapter import Chapter, next_end
 from streamer.journeys.chapters.first_contact import FirstContact
+from streamer.journeys.contacts import is_routed
 from streamer.journeys.exemplars import cause_in, evidence
 from streamer.journeys.plan import PLANS_MAX, matches
 from streamer.metrics.chapters import service
@@ -83,7 +84,7 @@ class Service(Chapter):
         settings, contacts = definitions.service, definitions.contacts
         assert settings is not None  # noqa: S101  otherwise the chapter is off
         self._contacts = contacts
-        self._moved = (*contacts.transferred, *settings.handed_over)
+        self._moved, self._routing = (*contacts.transferred, *settings.handed_over), frozenset(contacts.routing)
         self._responded = settings.responded
         own = ("info.captured", "auth.verified", "contact.handled")
         self._own = frozenset(own)
@@ -127,9 +128,10 @@ class Service(Chapter):
         machine = event.initiator == "system" or (details is not None and details.human is False)
         responds = roles.responds and not contact and not machine
         resolves = roles.resolves and event.resolved is not False
+        moves = roles.moves and not is_routed(event, self._routing)
         field = details.info_field if details is not None and event.type == "info.captured" else ""
         verifies, handles = event.type == "auth.verified", event.type == "contact.handled"
-        if not (contact or roles.moves or responds or roles.resolves or field or verifies or handles):
+        if not (contact or moves or responds or roles.resolves or field or verifies or handles):
             return 0
         name = self._name(kept, event)
         issue = self._issue(kept, name, event, sink)
@@ -141,7 +143,7 @@ class Service(Chapter):
             self._first_contact.ended(kept.data, name, issue["reason"], event, sink)
         friction = self._contact(kept, issue, name, event, sink) if contact else 0
         again = 0
-        if roles.moves:
+        if moves:
             again += self._move(issue, event, sink)
         asked = self._capture(issue, field, sink) if field else 0
         if verifies:

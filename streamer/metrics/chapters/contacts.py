@@ -22,6 +22,17 @@ METRICS: Final = (
         (C.CONTACTS,),
         "contacts with a transfer / contacts",
         True,
+        "E4; of all contacts, connected or not [H]",
+        version=2,
+    ),
+    Metric(
+        "transfers_per_contact",
+        "cx_transfers_per_contact",
+        "mean",
+        (C.TRANSFERS,),
+        (C.CONTACTS,),
+        "transfers in the window / contacts begun in it",
+        True,
         "E4",
     ),
     Metric(
@@ -33,6 +44,7 @@ METRICS: Final = (
         "transfers without context / transfers",
         True,
         "E4",
+        version=2,
     ),
     Metric(
         "switch_rate",

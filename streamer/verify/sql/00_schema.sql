@@ -16,7 +16,7 @@ CREATE TABLE settings (
     range_from BIGINT, range_to BIGINT,  -- of a part of it: both NULL if the whole is, range_from if it has no begin of its own
     windows_at BIGINT,               -- the second that windows are as of
     allowed_lateness BIGINT, scope VARCHAR, contact_window BIGINT, repeat_within BIGINT,
-    switch_within BIGINT, switch_burst BIGINT,
+    switch_within BIGINT, switch_burst BIGINT, routing VARCHAR[],
     medium_tenths BIGINT, high_tenths BIGINT,
     cases_journey VARCHAR, owner_fields VARCHAR[], retention BIGINT,
     used_dimensions VARCHAR[]        -- that any slice breaks down by

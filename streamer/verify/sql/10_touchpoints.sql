@@ -225,7 +225,8 @@ SELECT row_number() OVER (ORDER BY part, off) AS event, part, off, outcome, high
     dimension(document ->> '$.friction.kind') AS friction_kind, dimension(document ->> '$.friction.code') AS friction_code,
     dimension(document ->> '$.actor.team') AS team, dimension(document ->> '$.actor.owner') AS owner,
     dimension(document ->> '$.actor.initiator') AS initiator,
-    dimension(document ->> '$.handoff.to_team') AS to_team, dimension(document ->> '$.handoff.kind') AS handoff_kind,
+    dimension(document ->> '$.handoff.from_team') AS from_team, dimension(document ->> '$.handoff.to_team') AS to_team,
+    dimension(document ->> '$.handoff.kind') AS handoff_kind,
     dimension(coalesce(nullif(document ->> '$.handoff.partner', ''), document ->> '$.actor.partner')) AS partner,
     CASE json_type(document, '$.handoff.context_passed')
         WHEN 'BOOLEAN' THEN (document ->> '$.handoff.context_passed')::BOOLEAN

@@ -15,19 +15,22 @@ FROM (SELECT event, type, journey FROM events UNION ALL SELECT event, type, jour
 WHERE NOT starts_with(type, 'journey.') OR e.journey = journeys.journey
 GROUP BY event, journey_no;
 
+-- A machine passes it on to the first person: no transfer.
+CREATE MACRO routed(at_channel, by_team, machines) AS list_contains(machines, at_channel) OR list_contains(machines, by_team);
+
 CREATE TABLE kinds AS
 WITH matched AS (SELECT event, list(DISTINCT kind) AS kinds FROM events JOIN kind_patterns ON matches(type, pattern) GROUP BY event)
 SELECT event,
     initiator NOT IN ('company', 'system') AND list_contains(kinds, 'started') AS starts,
     initiator NOT IN ('company', 'system') AND list_contains(kinds, 'switch_on') AS switches,
     list_contains(kinds, 'reopened') AS reopens,
-    list_contains(kinds, 'transferred') AS transfers,
+    list_contains(kinds, 'transferred') AND NOT routed(channel, from_team, routing) AS transfers,
     list_contains(kinds, 'resolved') AS ends,
     ends AND resolved IS DISTINCT FROM false AS resolves,
     list_contains(kinds, 'case') AS of_case,
     starts OR switches OR reopens OR transfers AS of_issue,
     starts OR reopens AS is_contact
-FROM matched JOIN events USING (event);
+FROM matched JOIN events USING (event), settings;
 
 -- Every change of a counter: n in the pane of t, with the dimensions of an event; journey and team replace the event's own.
 CREATE TABLE changes (counter VARCHAR, n BIGINT, t BIGINT, event BIGINT, journey VARCHAR, team VARCHAR);

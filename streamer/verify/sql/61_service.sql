@@ -16,7 +16,8 @@ FROM (
                 CASE WHEN issue_id <> '' THEN 'i:' || issue_id WHEN case_id <> '' THEN 'i:' || case_id
                      WHEN e.reason <> '' THEN 'r:' || e.reason END AS name,
                 coalesce(is_contact, false) AS contact,
-                coalesce(transfers, false) OR list_contains(list_transform(handed_over, lambda p: matches(type, p)), true) AS moves,
+                (coalesce(transfers, false) OR list_contains(list_transform(handed_over, lambda p: matches(type, p)), true))
+                    AND NOT routed(channel, from_team, routing) AS moves,
                 moves AND (handoff_kind = 'cold' OR (handoff_kind <> 'warm' AND context_passed IS NOT DISTINCT FROM false)) AS cold,
                 coalesce(ends, false) AS ends, coalesce(resolves, false) AS resolves,
                 NOT contact AND list_contains(list_transform(responded, lambda p: matches(type, p)), true) AND initiator <> 'system'

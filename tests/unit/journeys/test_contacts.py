@@ -228,6 +228,26 @@ def test_several_transfers_of_a_contact_count_once_in_its_rate_and_in_the_pane_o
     assert one.run.total("TRANSFERS", channel="email", team="back") == 3
 
 
+@pytest.mark.parametrize(
+    ("fields", "transfers"),
+    [
+        ({"channel": "ivr", "to_team": "front"}, 0),
+        ({"channel": "phone", "from_team": "ivr", "to_team": "front"}, 0),
+        ({"channel": "phone", "from_team": "front", "to_team": "back"}, 1),
+        ({"channel": "bot", "to_team": "front"}, 1),
+    ],
+)
+def test_a_machine_that_passes_on_to_the_first_person_is_no_transfer(fields: dict[str, Any], transfers: int) -> None:
+    one = story()
+    one.event("contact.started", 0, reason="bill", channel="ivr")
+    one.event("contact.transferred", 30, reason="bill", handoff_kind="cold", **fields)
+    names = ("CONTACTS", "TRANSFERS", "COLD_TRANSFERS", "CONTACTS_TRANSFERRED", "CONTACTS_INFORMED", "ISSUES")
+    assert totals(one, *names) == [1, transfers, transfers, transfers, transfers, 1]
+    alone = story()
+    alone.event("contact.transferred", 30, reason="bill", **fields)
+    assert totals(alone, "CONTACTS", "ISSUES") == [transfers, transfers], "nor does it begin an issue, or stand for a contact"
+
+
 def test_a_transfer_belongs_to_the_latest_contact() -> None:
     one = story()
     one.event("contact.started", 0, reason="bill")
