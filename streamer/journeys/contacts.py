@@ -33,8 +33,11 @@ _EFFORT: Final = int(Counter.EFFORT_TENTHS)
 _EFFORT_SQUARED: Final = int(Counter.EFFORT_TENTHS_SQUARED)
 
 
-# Begins the key of an issue that is named by an id.
+# Begins the key of an issue that is named by an id, and of one by a reason.
 _ID: Final = "i:"
+_REASON: Final = "r:"
+# Contacts of an issue that are remembered by their ids; beyond these the one told longest ago goes.
+CONTACT_IDS_MAX: Final = 20
 # Resolutions are remembered by reason, and by the key of such an issue after this, which is in no reason.
 _BY_KEY: Final = "\x1f"
 
@@ -85,12 +88,40 @@ class ContactFold:
         self.ping_pong_tenths = round(effort.ping_pong * 10)
         self._medium, self._high = round(effort.medium * 10), round(effort.high * 10)
 
-    def key_of(self, event: Touchpoint, instance_key: str) -> str:
+    def key_of(self, state: State, event: Touchpoint, instance_key: str) -> str:
         """What the event's effort belongs to, by the scope: an id is prefixed `i:`, a reason `r:`."""
         if self._scope == "issue":
-            named = event.issue_id or event.case_id
-            return _ID + named if named else "r:" + event.reason
+            if named := event.issue_id or event.case_id:
+                return _ID + named
+            if event.contact_id:
+                return (
+                    self._key_of_contact(state, _ID, event)
+                    or (_REASON + event.reason if event.reason else self._key_of_contact(state, _REASON, event))
+                    or _REASON
+                )
+            return _REASON + event.reason
         return "j:" + instance_key if self._scope == "journey" else ""
+
+    def _key_of_contact(self, state: State, named_by: str, event: Touchpoint) -> str:
+        """The issue named in such a way that the event's contact was told to be about, less than `window` ago; "" if there is none."""
+        for key, issue in state.issues.items():
+            told = issue.contact_ids.get(event.contact_id, -self._window_ms)
+            if event.time - told < self._window_ms and key.startswith(named_by):
+                return key
+        return ""
+
+    def _tell_contact(self, state: State, issue: Issue, event: Touchpoint, sink: Sink) -> None:
+        """The event says by itself what its contact is about: others of the contact need not. The latest that does counts."""
+        if self._scope != "issue" or not (event.issue_id or event.case_id or (event.reason and issue.key == _REASON + event.reason)):
+            return
+        for other in state.issues.values():
+            if other is not issue and other.key[:2] == issue.key[:2]:
+                other.contact_ids.pop(event.contact_id, None)
+        issue.contact_ids.pop(event.contact_id, None)
+        issue.contact_ids[event.contact_id] = event.time
+        if len(issue.contact_ids) > CONTACT_IDS_MAX:
+            del issue.contact_ids[next(iter(issue.contact_ids))]
+            sink.note("cut_contact_ids")
 
     def apply(self, state: State, plan: Plan, event: Touchpoint, key: str, cell: Cell, sink: Sink) -> tuple[Issue | None, Signals]:
         """Fold one contact event; returns the issue it belongs to and the signals it gave."""
@@ -106,6 +137,8 @@ class ContactFold:
             issue = self._begin(state, key, event, cell, sink)
         issue.last, issue.due = event.time, event.time + self._window_ms
         issue.severity, issue.reason = event.severity or issue.severity, issue.reason or event.reason
+        if event.contact_id:
+            self._tell_contact(state, issue, event, sink)
         repeats = switches = transfers = cold = 0
         if plan.reopens or (plan.starts_contact and by_customer):
             repeats = self._contact(state, issue, event, cell, sink, reopened=plan.reopens)

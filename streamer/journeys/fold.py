@@ -201,7 +201,7 @@ class Fold:
     def _issue_key(self, state: State, event: Touchpoint) -> str:
         """What the event's effort belongs to; only the scope `journey` needs its instance looked up."""
         belongs = self._instances_of(state, event) if self._by_journey else ()
-        return self._contacts.key_of(event, instance_id(belongs[0]) if belongs else "")
+        return self._contacts.key_of(state, event, instance_id(belongs[0]) if belongs else "")
 
     def _journeys(self, state: State, plan: Plan, event: Touchpoint, sink: Sink) -> None:
         for journey, role in plan.journeys:

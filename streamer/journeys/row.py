@@ -11,8 +11,8 @@ import msgspec
 # evidence, cells, and what each chapter keeps. 7: resolutions are remembered by an issue's id, too. 8: an instance has the effort that
 # chapters have found. 9: a late completion has when it happened in place of a mark, and a case
 # may have its changes of owner as evidence. 10: a state has since when its consent is as it is, what was told its
-# severity.
-ROW_SCHEMA: Final = 10
+# severity. 11: an issue has the contacts that are about it.
+ROW_SCHEMA: Final = 11
 
 
 class Emitted(msgspec.Struct, array_like=True):

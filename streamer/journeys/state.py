@@ -117,10 +117,13 @@ class Instance:
 @final
 @mypyc_attr(acyclic=True)
 class Issue:
-    """What effort signals belong to. `contact_*` describe the contact going on; `group` is the channel group of the last one."""
+    """What effort signals belong to. `contact_*` describe the contact going on; `group` is the channel group of the last one.
+
+    contact_ids: contacts that an event told to be about it, and when one last did.
+    """
 
     __slots__ = (
-        "cause_count", "causes", "cell", "cold", "contact_cell", "contact_started", "contact_transferred", "contacts", "due",
+        "cause_count", "causes", "cell", "cold", "contact_cell", "contact_ids", "contact_started", "contact_transferred", "contacts", "due",
         "effort_tenths", "group", "key", "last", "reason", "recent_switches", "repeats", "resolved_at", "severity", "started",
         "switches", "transfers",
     )  # fmt: skip
@@ -141,6 +144,7 @@ class Issue:
         self.causes: list[bytes] = []
         self.cause_count = 0
         self.recent_switches: list[int] = []
+        self.contact_ids: dict[str, int] = {}
 
     def packed(self) -> tuple[object, ...]:
         """As the values of a row, in its order."""
@@ -148,7 +152,7 @@ class Issue:
         return (
             self.key, self.started, self.last, self.due, self.cell.packed, self.reason, self.severity, self.group, self.resolved_at,
             self.contacts, self.repeats, self.switches, self.transfers, self.cold, self.effort_tenths, self.contact_started,
-            contact_cell, self.contact_transferred, self.causes, self.cause_count, self.recent_switches,
+            contact_cell, self.contact_transferred, self.causes, self.cause_count, self.recent_switches, self.contact_ids,
         )  # fmt: skip
 
 
@@ -320,7 +324,7 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
     Issue: (
         "key", "started", "last", "due", "cell", "reason", "severity", "group", "resolved_at", "contacts", "repeats", "switches",
         "transfers", "cold", "effort_tenths", "contact_started", "contact_cell", "contact_transferred", "causes", "cause_count",
-        "recent_switches",
+        "recent_switches", "contact_ids",
     ),
     Case: ("key", "started", "due", "cell", "owner", "previous", "handoffs", "ping_pongs", "causes", "cause_count"),
     Episode: (
@@ -336,7 +340,7 @@ FIELDS: Final[dict[type, tuple[str, ...]]] = {
 Row = list[Any]
 
 _INSTANCE_ADDED: Final[Row] = [0, "", 0, 0, 0, 0, 0, 0, "", [], 0, 0, -1, 0, 0]
-_ISSUE_ADDED: Final[Row] = ["", "", "", 0, 0, 0, 0, 0, 0, 0, 0, None, False, [], 0, []]
+_ISSUE_ADDED: Final[Row] = ["", "", "", 0, 0, 0, 0, 0, 0, 0, 0, None, False, [], 0, [], {}]
 _CASE_ADDED: Final[Row] = ["", 0, 0, [], 0]
 _EPISODE_ADDED: Final[Row] = [{}, [], 0, "", False, []]
 _STATE_ADDED: Final[Row] = [[], {}, {}, {}, [], {}, 0, False, 0, {}, 0]
@@ -394,7 +398,7 @@ def _issue_of(packed: Row, cell_of: CellOf) -> Issue:
     one.switches, one.transfers, one.cold, one.effort_tenths, one.contact_started = row[11], row[12], row[13], row[14], row[15]
     one.contact_cell = None if row[16] is None else cell_of(row[16])
     one.contact_transferred, one.causes, one.cause_count = row[17], _causes_of(row[18]), row[19]
-    one.recent_switches = row[20]
+    one.recent_switches, one.contact_ids = row[20], row[21]
     return one
 
 

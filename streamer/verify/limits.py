@@ -41,6 +41,7 @@ _SURVEYS: Final = frozenset(c for c in Counter if Counter.NPS_EXPERIENCE_ANSWERS
 _LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_journeys": _JOURNEYS | _of_chapter("steps") | _of_chapter("value"),
     "cut_issues": _ISSUES | {Counter.FRICTION_INSTANCES},
+    "cut_contact_ids": _ISSUES | {Counter.FRICTION_INSTANCES},
     "cut_cases": _CASES | _EFFORT,
     "cut_orders": _COMMERCE | _LEVELS | _RETURNING,
     "cut_contracts": _of_chapter("contracts"),

@@ -94,7 +94,7 @@ def service(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
     }  # fmt: skip
     if random.random() < 0.5:
         event["handoff"] = {"kind": random.choice(["", "warm", "cold"]), "context_passed": random.choice([[], ["x"], None])}
-        event["handoff"]["from_team"] = ("", "front", "ivr")[time_ms // 7_000 % 3]
+        event["handoff"]["from_team"] = "ivr" if time_ms // 7_000 % 9 == 0 else "front"
     if random.random() < 0.5:
         event["handling"] = {
             "bot_fallbacks": random.choice([None, 0, 0, 1, 3]), "profile_viewed": random.choice([None, True, True, False]),

@@ -95,7 +95,7 @@ def issues_of(events: list[Event], plan: Plan, cases: list[Group]) -> list[Group
     resolutions: list[tuple[int, Group | None, str, tuple[str, str]]] = []  # (time, issue, reason, key)
     contacts: dict[int, list[tuple[Event, bool]]] = {}  # by issue: (event that began it, transferred)
     for position, event in enumerate(events):
-        time, key = event["time"], _key(event, plan)
+        time, key = event["time"], _key(events[: position + 1], plan)
         issue = find(issues, key, time, plan.window)
         if matches(event["type"], plan.contacts["resolved"]) and event.get("resolved") is not False:
             resolutions.append((time, issue, text(event, "reason") or _reason(issue), key))
@@ -135,11 +135,40 @@ def effort_tenths(signals: list[str], plan: Plan) -> int:
     return sum(plan.tenths[WEIGHTS[kind]] for kind in signals if kind in WEIGHTS)
 
 
-def _key(event: Event, plan: Plan) -> tuple[str, str]:
+def _key(events: list[Event], plan: Plan) -> tuple[str, str]:
+    """Of the last of the events: as it says itself, or as an event of its contact has said not too long ago."""
     if plan.contacts["scope"] == "customer":
         return ("customer", "")
-    told = text(event, "issue_id") or text(event, "case_id")
-    return ("id", told) if told else ("reason", text(event, "reason"))
+    event = events[-1]
+    if told := _named(events, plan):
+        return ("id", told)
+    if not (told := text(event, "reason")):
+        before = [
+            text(other, "reason") for n, other in _of_contact(events, plan) if text(other, "reason") and not _named(events[: n + 1], plan)
+        ]
+        told = before[-1] if before else ""
+    return ("reason", told)
+
+
+def _named(events: list[Event], plan: Plan) -> str:
+    """The id that the last event's issue has."""
+    if told := _own_id(events[-1]):
+        return told
+    before = [_own_id(other) for _, other in _of_contact(events, plan) if _own_id(other)]
+    return before[-1] if before else ""
+
+
+def _own_id(event: Event) -> str:
+    return text(event, "issue_id") or text(event, "case_id")
+
+
+def _of_contact(events: list[Event], plan: Plan) -> list[tuple[int, Event]]:
+    """Earlier events of the last one's contact which begin or go on with an issue, as long as that issue is sure to be open."""
+    *earlier, event = events
+    if not text(event, "contact_id"):
+        return []
+    same = [(n, other) for n, other in enumerate(earlier) if text(other, "contact_id") == text(event, "contact_id")]
+    return [(n, other) for n, other in same if any(_kinds(other, plan)) and event["time"] - other["time"] < plan.window]
 
 
 def _kinds(event: Event, plan: Plan) -> tuple[bool, bool, bool, bool]:

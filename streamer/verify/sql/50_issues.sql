@@ -1,6 +1,23 @@
 -- Issues: contacts, switches, transfers, repetitions. Definitions: docs/reference/journeys.md (Issues).
 -- In: events, kinds, named, instances, ping_pongs, settings, channel_groups, chapter_friction. Out: changes, signals, friction.
 
+-- What an event's issue is called: by an id, else by that which an event of the same contact told less than `window` before, else by a
+-- reason, again its own or that of the contact. An event of an issue tells it if it needs none other for that itself.
+CREATE TABLE called AS
+WITH own AS (
+    SELECT event, key, place, t, contact_id, coalesce(of_issue, false) AS of_issue, nullif('reason ' || reason, 'reason ') AS by_reason,
+        CASE WHEN issue_id <> '' THEN 'id ' || issue_id WHEN case_id <> '' THEN 'id ' || case_id END AS by_id
+    FROM events LEFT JOIN kinds USING (event)
+), by_ids AS (
+    SELECT own.*, coalesce(own.by_id, CASE WHEN own.t - told.t < contact_window THEN told.by_id END) AS id_told
+    FROM own ASOF LEFT JOIN (FROM own WHERE of_issue AND by_id IS NOT NULL AND contact_id <> '') told
+        ON told.key = own.key AND told.contact_id = own.contact_id AND told.place < own.place, settings
+)
+SELECT by_ids.event,
+    coalesce(by_ids.id_told, by_ids.by_reason, CASE WHEN by_ids.t - told.t < contact_window THEN told.by_reason END, 'reason ') AS subject
+FROM by_ids ASOF LEFT JOIN (FROM by_ids WHERE of_issue AND id_told IS NULL AND by_reason IS NOT NULL AND contact_id <> '') told
+    ON told.key = by_ids.key AND told.contact_id = by_ids.contact_id AND told.place < by_ids.place, settings;
+
 -- What the effort of an event belongs to, by the scope.
 CREATE TABLE subjects AS
 SELECT event, key, place, t, events.reason, kinds.* EXCLUDE (event), kinds.event IS NOT NULL AS of_core,
@@ -11,9 +28,9 @@ SELECT event, key, place, t, events.reason, kinds.* EXCLUDE (event), kinds.event
                     || coalesce(list_filter(told, lambda value: value IS NOT NULL)[1], journey_events.t::VARCHAR), journey_no)
             FROM named JOIN journey_events USING (key, journey_no) JOIN journeys USING (journey_no)
             WHERE named.event = events.event AND journey_events.n = named.named_before), '')
-        ELSE CASE WHEN issue_id <> '' THEN 'id ' || issue_id WHEN case_id <> '' THEN 'id ' || case_id ELSE 'reason ' || events.reason END
+        ELSE called.subject
     END AS subject
-FROM events LEFT JOIN kinds USING (event), settings;
+FROM events JOIN called USING (event) LEFT JOIN kinds USING (event), settings;
 
 -- An issue ends `window` after its last contact, search, reopening or transfer: where the gap reaches that, another begins.
 CREATE TABLE issue_events AS

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streamer.definitions import default_text
+from streamer.journeys.contacts import CONTACT_IDS_MAX
 from tests.journeys_support import BASE_MS, Story
 
 HOUR = 3600
@@ -20,6 +21,71 @@ def story(scope: str = "issue") -> Story:
 
 def totals(one: Story, *names: str) -> list[int]:
     return [one.run.total(name) for name in names]
+
+
+# --- What an event is about ------------------------------------------------------------------------------------------------------
+
+
+def test_what_names_only_its_contact_is_about_what_the_contact_was_told_to_be_about() -> None:
+    one = story()
+    one.event("contact.started", 0, issue_id="i1", contact_id="x1", reason="bill")
+    one.event("contact.transferred", 60, contact_id="x1", handoff_kind="cold")
+    one.event("contact.ended", 120, contact_id="x1", resolved=True)
+    one.event("contact.started", DAY, issue_id="i1", contact_id="x2", reason="bill")
+    assert totals(one, "CONTACTS", "ISSUES", "CONTACTS_TRANSFERRED", "REPEAT_CONTACTS") == [2, 1, 1, 1]
+    assert one.run.total("EFFORT_TENTHS") == 50, "a cold transfer and a repetition, of one issue"
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "issues"),
+    [
+        ({"issue_id": "i1"}, {"contact_id": "x1"}, 1),
+        ({"case_id": "k1"}, {"contact_id": "x1"}, 1),
+        ({"reason": "bill"}, {"contact_id": "x1"}, 1),
+        ({"issue_id": "i1"}, {"contact_id": "x1", "reason": "bill"}, 1),  # an id goes before a reason
+        ({"reason": "bill"}, {"contact_id": "x1", "reason": "delivery"}, 2),  # its own goes before the contact's
+        ({"issue_id": "i1"}, {"contact_id": "x1", "issue_id": "i2"}, 2),
+        ({"issue_id": "i1"}, {"contact_id": "x2"}, 2),
+        ({}, {"contact_id": "x1"}, 1),
+        ({"issue_id": "i1"}, {}, 2),
+    ],
+)
+def test_what_a_contact_is_about_is_told_by_any_of_its_events(first: dict[str, Any], later: dict[str, Any], issues: int) -> None:
+    one = story()
+    one.event("contact.started", 0, contact_id="x1", **first)
+    one.event("contact.transferred", 60, **later)
+    assert totals(one, "ISSUES") == [issues]
+
+
+def test_a_contact_is_about_what_was_told_last_and_not_too_long_ago() -> None:
+    one = story()
+    one.event("contact.started", 0, contact_id="x1", issue_id="i1")
+    one.event("contact.transferred", 60, contact_id="x1", issue_id="i2")
+    one.event("contact.transferred", 120, contact_id="x1")
+    assert totals(one, "ISSUES", "CONTACTS_TRANSFERRED") == [2, 1], (
+        "both transfers are of the contact that the second issue's first stood for"
+    )
+    for gap, issues in ((3 * DAY - MS, 1), (3 * DAY, 2)):
+        one = story()
+        one.event("contact.started", 0, contact_id="x1", issue_id="i1")
+        one.event("contact.transferred", gap, contact_id="x1")
+        assert totals(one, "ISSUES") == [issues], gap
+    one = story()
+    one.event("contact.started", 0, contact_id="x1", issue_id="i1")
+    one.event("contact.transferred", 2 * DAY, contact_id="x1")
+    one.event("contact.transferred", 4 * DAY, contact_id="x1")
+    assert totals(one, "ISSUES") == [2], "only what says it by itself tells it"
+
+
+def test_of_contacts_the_latest_are_remembered() -> None:
+    one = story()
+    for number in range(CONTACT_IDS_MAX + 1):
+        one.event("contact.started", number, contact_id=f"x{number}", issue_id="i1")
+    assert one.run.processor.accounting["cut_contact_ids"] == 1
+    one.event("contact.transferred", 60, contact_id="x1")
+    assert totals(one, "ISSUES") == [1]
+    one.event("contact.transferred", 60, contact_id="x0")
+    assert totals(one, "ISSUES") == [2]
 
 
 # --- Repetitions (E5) ----------------------------------------------------------------------------------------------------------
