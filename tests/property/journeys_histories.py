@@ -158,6 +158,7 @@ _issue_ids = {
     "issue_id": _maybe(["", "i1", "i2"]),
     "case_id": _maybe(["", "", "q1"]),
     "reason": _maybe(["", "r1", "r1", "r2"]),
+    "contact_id": _maybe(["", "", "x1", "x1", "x2"]),
 }
 _actors = {
     "owner": _maybe(["", "A", "A", "B", "B", "C"]),
@@ -165,6 +166,7 @@ _actors = {
     "to_team": _maybe(["", "", "B"]),
     "initiator": _maybe(["", "", "customer", "company", "system"]),
     "handoff_kind": _maybe(["", "cold", "warm", "escalation"]),
+    "from_team": _maybe(["", "", "B", "ivr"]),
     "context_passed": _maybe([None, [], ["history"]]),
     "resolved": _maybe([None, None, True, False]),
 }
