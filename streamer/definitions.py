@@ -28,7 +28,7 @@ from streamer.chapter_settings import (
     Value,
     Wallet,
 )
-from streamer.durations import Duration, Part, parse_duration
+from streamer.durations import Duration, Part, durations_in, parse_duration
 from streamer.errors import DefinitionsError
 from streamer.metrics.catalogue import CHAPTER_OF, CHAPTERS, CORE, METRIC_BY_ID, PATTERN_PREFIX, PATTERNS, chapter_of_signal
 from streamer.metrics.chapters.causes import SPANS_MS as CAUSE_SPANS_MS
@@ -443,21 +443,22 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def longest_deadline_ms(self) -> int:
-        """After this long without events every open end is closed; `ingest` ends a finished history with it."""
-        spans: list[int] = [j.deadline + j.recoverable_for for j in self.journey]
-        if self.service is not None:
-            spans += [self.service.response_within, self.service.resolution_within]
-        if self.steps is not None:
-            spans += [self.stall_after_ms(journey) for journey in self.journey]
+        """After this long without events every open end is closed; `ingest` ends a finished history with it.
+
+        The longest span of the file, or of those that follow one another. No date that an event names is awaited for longer.
+        """
+        chains: list[int] = [j.deadline + j.recoverable_for for j in self.journey]
+        chains += [pattern.absence_ms + pattern.counts_for for pattern in self.pattern]
         if (handoffs := self.handoffs) is not None:
-            spans += [handoffs.accept_within, handoffs.partner_accept_within]
-        if (care := self.communication) is not None:
-            spans += [care.silent_after, care.silent_after_high, care.owner_within, care.notice_within]
+            chains.append(max(handoffs.accept_within, handoffs.partner_accept_within) + handoffs.forget_after)
+        if self.contracts is not None:
+            chains.append(self.contracts.ahead + self.contracts.grace)
+        if self.commerce is not None:
+            chains.append(2 * self.commerce.retention_period)
         if self.causes is not None:
-            spans.append(CAUSE_SPANS_MS[-1])
-        ends = ((self.commerce, "horizon"), (self.browsing, "gap"), (self.operations, "keep_for"), (self.contracts, "grace"))
-        spans += [getattr(chapter, name) for chapter, name in ends if chapter is not None]
-        return max([*spans, *(pattern.absence_ms for pattern in self.pattern), self.contacts.window, self.contacts.repeat_within])
+            chains.append(CAUSE_SPANS_MS[-1])
+        # What an aggregate rule has told ends when its window has been empty for its own length.
+        return max([*chains, *durations_in(self), *(2 * parse_duration(window) for window in self.windows)])
 
     def stall_after_ms(self, journey: Journey) -> int:
         """How long an instance of the journey may be in one step, where the chapter `steps` is on."""

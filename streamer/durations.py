@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -39,3 +40,14 @@ def written(duration: Duration) -> str:
 
 class Part(msgspec.Struct, frozen=True):
     """A part of the file: closed, so that a misspelt key is an error."""
+
+
+def durations_in(part: Part) -> Iterator[Duration]:
+    """Every duration of a part of the file and of the parts in it."""
+    for name in part.__struct_fields__:
+        value = getattr(part, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Duration):
+                yield one
+            elif isinstance(one, Part):
+                yield from durations_in(one)

@@ -9,7 +9,7 @@ from typing import Final
 
 from streamer.definitions import Definitions, Journey, Rule
 from streamer.deltas import PANE_MS
-from streamer.durations import parse_duration
+from streamer.durations import parse_duration, written
 from streamer.metrics.catalogue import METRIC_BY_ID
 from streamer.metrics.counters import DIMENSIONS
 from streamer.metrics.metric import BOUNDED, SAMPLED
@@ -28,7 +28,7 @@ _TEXTS: Final = frozenset({*DIMENSIONS, "severity", "reason"})
 def warnings(definitions: Definitions) -> list[Problem]:
     """What to look at again, from top to bottom. `definitions` must hold together."""
     places = locate(definitions.text)
-    found = [*_of_windows(definitions)]
+    found = [*_of_windows(definitions), *_of_latest(definitions)]
     found += _of_slices(definitions)
     for index, journey in enumerate(definitions.journey):
         found += [((*("journey", index), *path), f"journey {quoted(journey.id)}: {text}") for path, text in _of_journey(journey)]
@@ -41,6 +41,16 @@ def _of_windows(definitions: Definitions) -> Iterator[tuple[Path, str]]:
     for index, window in enumerate(definitions.windows):
         if parse_duration(window) < PANE_MS:
             yield ("windows", index), f"the window {quoted(window)} is shorter than a pane of {PANE_MS // 1000} s: nothing is ever in it"
+
+
+def _of_latest(definitions: Definitions) -> Iterator[tuple[Path, str]]:
+    """Of whom only the latest answer counts, it does so for a while; two in a window that is longer both do."""
+    named = [(name, chapter.latest_within) for name in ("surveys", "wallet") if (chapter := getattr(definitions, name)) is not None]
+    for index, window in enumerate(definitions.windows):
+        for name, within in named:
+            if parse_duration(window) > within:
+                text = f"the window {quoted(window)} is longer than `{name}.latest_within` ({written(within)})"
+                yield ("windows", index), f"{text}: of a customer whose answers are further apart it counts more than the latest"
 
 
 def _of_slices(definitions: Definitions) -> Iterator[tuple[Path, str]]:
@@ -89,17 +99,19 @@ def _of_condition(rule: Rule, definitions: Definitions) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             terms = [node.left, *node.comparators]
-            for left, right in pairwise(terms):
-                yield from _of_comparison(left, right, rule, definitions)
-                yield from _of_comparison(right, left, rule, definitions)
+            for (left, right), operator in zip(pairwise(terms), node.ops, strict=True):
+                holds = "always" if isinstance(operator, ast.NotEq) else "never"
+                yield from _of_comparison(left, right, holds, rule, definitions)
+                yield from _of_comparison(right, left, holds, rule, definitions)
 
 
-def _of_comparison(name: ast.expr, other: ast.expr, rule: Rule, definitions: Definitions) -> Iterator[str]:
+def _of_comparison(name: ast.expr, other: ast.expr, holds: str, rule: Rule, definitions: Definitions) -> Iterator[str]:
+    """holds: what a comparison with this operator does if one side is a text and the other a number."""
     if not isinstance(name, ast.Name) or not isinstance(other, ast.Constant):
         return
     value = other.value
     if isinstance(value, str) != (name.id in _TEXTS):
-        yield f"compares {quoted(name.id)}, a {'text' if name.id in _TEXTS else 'number'}, with {value!r}: that never holds"
+        yield f"compares {quoted(name.id)}, a {'text' if name.id in _TEXTS else 'number'}, with {value!r}: that {holds} holds"
     elif isinstance(value, str):
         known = {journey.id for journey in definitions.journey}
         if name.id == "journey" and value not in known:

@@ -109,7 +109,7 @@ METRICS: Final = (
     _ratio(
         "repeat_purchase_rate", "cx_repeat_purchase_ratio", C.CUSTOMERS_REPEATED, (C.CUSTOMERS_ORDERED,),
         "customers whose latest order, in the window, is within `repeat_within` (365 d) of the one before / customers with an order in it",
-        "B6; each customer once, by his latest order [H]", leading=False,
+        "B6; each customer once, by his latest order [H]",
     ),
     _count(
         "customers_slipped", (C.CUSTOMERS_SLIPPED,),

@@ -31,7 +31,7 @@ def _nps(scope: str) -> Metric:
         "difference",
         (promoters,),
         (answers,),
-        f"share of 9-10 less share of 0-6, of the customers' latest answers to {scope} surveys in the window, in points",
+        f"share of 9-10 less share of 0-6, of customers' latest answers of `latest_within` to {scope} surveys in the window, in points",
         False,
         "S1 Reichheld 2003; latest answer per customer and scope [H]",
         scale=100,

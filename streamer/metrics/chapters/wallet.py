@@ -28,12 +28,12 @@ def _mean(kind: str, formula: str, source: str) -> Metric:
 METRICS: Final = (
     _mean(
         "declared",
-        "mean of spend with us / (spend with us + with competitors), of the customers' latest declarations in the window",
+        "mean of spend with us / (spend with us + with competitors), of customers' latest declarations of `latest_within` in the window",
         "B5; latest answer per customer [H]",
     ),
     _mean(
         "ranked",
-        "mean of (1 - rank / (brands + 1)) * 2 / brands, of the customers' latest rankings in the window",
+        "mean of (1 - rank / (brands + 1)) * 2 / brands, of customers' latest rankings of `latest_within` in the window",
         "B5 Wallet Allocation Rule, Keiningham et al. 2011; latest answer per customer [H]",
     ),
 )

@@ -12,6 +12,7 @@ import pytest
 
 from streamer import definitions
 from streamer.alerts.alert import Alert
+from streamer.alerts.times import rfc3339
 from streamer.errors import InputError
 from streamer.metrics.counters import Counter
 from streamer.replay.mapping import LAST_MS
@@ -23,6 +24,7 @@ from streamer.touchpoints.touchpoint import Touchpoint
 
 T0 = 1_767_225_600_000
 MINUTE = 60_000
+DAY = 1_440 * MINUTE
 DEFAULT = definitions.default()
 
 
@@ -94,6 +96,47 @@ def event(minute: float, kind: str, customer: str = "c", **fields: Any) -> Arriv
     time_ms = T0 + round(minute * MINUTE)
     value = {"type": kind, "time": f"2026-01-01T00:{int(minute):02}:00Z", "id": f"{minute}{kind}", "source": "s", "channel": "web"}
     return Arrival(time_ms, customer.encode(), json.dumps({**value, "customer_id": customer, **fields}).encode())
+
+
+def far(day: int, kind: str, **fields: Any) -> Arrival:
+    time = rfc3339(T0 + day * DAY)
+    value = {"type": kind, "time": time, "id": f"{day}{kind}", "source": "s", "channel": "web", "customer_id": "c", **fields}
+    return Arrival(T0 + day * DAY, b"c", json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "counter"),
+    [
+        ([far(0, "contract.due", contract={"contract_id": "k", "due_at": rfc3339(T0 + 399 * DAY)})], Counter.CONTRACTS_DUE),
+        ([far(0, "case.opened", issue={"case_id": "k", "due_at": rfc3339(T0 + 89 * DAY)})], Counter.DUE_DATES),
+        ([far(day, "order.completed", commerce={"order_id": str(day)}) for day in (0, 300, 600, 900)], Counter.CUSTOMERS_SLIPPED),
+        ([far(0, "order.completed", commerce={"order_id": "o"})], Counter.CUSTOMERS_PERIODS),
+    ],
+)
+def test_an_end_lets_also_what_is_far_fall_due(arrivals: list[Arrival], counter: Counter) -> None:
+    open_, closed = (
+        run_history(arrivals, DEFAULT, partitions=1, begin_ms=T0, end_ms=end_ms)
+        for end_ms in (None, end_of(arrivals[-1].arrival_ms, DEFAULT))
+    )
+    assert closed.total(counter) == open_.total(counter) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("", 90),  # cases.retention
+        ('windows = ["200d"]', 400),
+        ('[communication]\nforget_after = "300d"', 300),
+        ('[surveys]\nlatest_within = "400d"', 400),
+        ('[commerce]\ncustomer_for = "100d"\nrepeat_within = "100d"\nretention_period = "95d"', 190),
+        ("[contracts]", 430),
+        ('[handoffs]\npartner_accept_within = "100d"\nforget_after = "95d"', 195),
+        ('[[pattern]]\nid = "p"\nevents = ["order.completed"]\nwithin = "100d"\nwithout = ["page.viewed"]\ncounts_for = "50d"', 150),
+        ('[[rule]]\nid = "r"\non = "customer"\nwhen = "contacts > 1"\ncooldown = "99d"', 99),
+    ],
+)
+def test_a_finished_history_is_waited_for_until_the_longest_span_of_the_file(text: str, days: int) -> None:
+    assert definitions.parse(f"revision = 1\n{text}\n").longest_deadline_ms == days * DAY
 
 
 def test_a_checkout_without_an_order_is_abandoned_in_a_partition_that_nobody_else_writes_to() -> None:
