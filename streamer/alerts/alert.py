@@ -96,7 +96,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     event_time: of the cause; detected_at: the arrival of the cause or the journalled clock; expires_at: when a consumer may forget an
     episode that nobody ended. timeline: when it began, and this transition. children: of a group, the series that fire, at most 20 of
-    `children_count`. `published_at` exists in Redis only, and `held` in its active set: a storm kept the alert out of the stream.
+    `children_count`. during_source_silence: a deadline decided it, and nothing newer had come for a minute in the customer's partition
+    of the source. `published_at` exists in Redis only, and `held` in its active set: a storm kept the alert out of the stream.
     """
 
     alert_id: str

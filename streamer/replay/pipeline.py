@@ -1,8 +1,8 @@
 """The same processors as live, over a history in memory: no broker, no clock, no Faust.
 
 Arrivals stand in for the broker's timestamps. Nothing in the result of a sorted history depends on the number of partitions or on
-the size of the chunks, but for places in the log and which of many events an aggregate alert names: tests assert it. (Out of order, the
-neighbours in a partition decide what is late, here as in Kafka.)
+the size of the chunks, but for places in the log, which of many events an aggregate alert names, and `during_source_silence`, which is
+of the customer's partition: tests assert it. (Out of order, the neighbours in a partition decide what is late, here as in Kafka.)
 """
 
 from __future__ import annotations
