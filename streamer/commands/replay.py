@@ -34,7 +34,9 @@ def replay(
         Path | None, typer.Option(help="From the file's columns to touchpoints; not needed for JSON lines of canonical events.")
     ] = None,
     definitions: DefinitionsFile = None,
-    partitions: Annotated[int, typer.Option(min=1, max=1024, help="Partitions to imitate; figures and what fires do not depend on it.")] = 4,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=1024, help="Partitions to imitate; figures and what fires do not depend on it.")
+    ] = 4,
     open_ended: Annotated[
         bool, typer.Option("--open", help="Stop at the last event instead of letting every deadline fall due: windows are as of then.")
     ] = False,

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from deploy.local import certificates
+from streamer.definitions import default_text
 from tests.secured_support import CANARY, Servers, secured_servers
 
 if TYPE_CHECKING:
@@ -218,6 +219,12 @@ async def produce(servers: Servers) -> None:
         await producer.send_and_wait("cx.touchpoints.v1", b"{nonsense", key=b"c1")
 
 
+def rules_file(directory: Path) -> Path:
+    """The default definitions as a file."""
+    (directory / "rules.toml").write_text(default_text())
+    return directory / "rules.toml"
+
+
 async def test_a_producer_may_write_and_nothing_else(servers: Servers) -> None:
     async with AIOKafkaProducer(**client(servers, "cx-producer")) as producer:
         with pytest.raises(TopicAuthorizationFailedError):
@@ -268,6 +275,10 @@ def test_with_the_documented_permissions_the_whole_worker_and_every_command_work
     assert worker.process.wait(timeout=60) == 0, worker.log
     assert "Traceback" not in worker.log
     assert CANARY not in worker.log
+    assert json.loads(output("cx-auditor", "verify", "--topic", "--json"))["equal"]
+    backtest = json.loads(output("cx-auditor", "backtest", str(rules_file(tmp_path)), "--topic", "--json"))
+    assert any(firing["rule"] == told_of["rule"]["id"] for firing in backtest["firings"])
+    assert json.loads(output("cx-auditor", "explain", told_of["alert_id"], "--topic", "--json"))["kind"] == "alert"
     grown = {"app": "cx2", "topic_prefix": "cx2.", "partitions": "3"}
     output("admin", "topics", "create", **grown)
     assert json.loads(output("admin", "topics", "refill", "--from-prefix", "cx.", "--json", **grown))["records"] > 4
