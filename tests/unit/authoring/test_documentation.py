@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from typer.testing import CliRunner
 
@@ -56,7 +57,7 @@ def test_carts_and_deals_can_be_journeys(tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text(text)
     checked = CliRunner().invoke(cli.application("rules"), ["rules", "check", str(tmp_path / "rules.toml")])
     assert (checked.exit_code, "warning" in checked.stdout) == (0, False)
-    sent = [
+    sent: list[tuple[int, str, dict[str, Any]]] = [
         (0, "cart.item_added", {"commerce": {"cart_id": "k1"}}),
         (1, "cart.item_added", {"commerce": {"cart_id": "k2"}}),
         (2, "opportunity.created", {"journey_id": "d1"}),
