@@ -93,7 +93,7 @@ def screen(random: Random, customer: str, _time_ms: int) -> dict[str, Any]:
         },
         "search": {"results": random.choice([None, 0, 3])},
         "issue": {"reason": random.choice(["", "delivery", "billing"])},
-        "actor": {"initiator": random.choice(["", "customer", "company"])},
+        "actor": {"initiator": random.choice(["", "customer", "company", "", "system"])},
     }  # fmt: skip
 
 
@@ -214,6 +214,20 @@ def test_help_and_then_a_contact_on_its_topic_is_a_sign_that_it_did_not_help() -
     assert signals(folded(*viewed(0, page="help/payments"), contact(5))) == {"help_then_contact": 1}
     assert signals(folded(*viewed(0, page="shop"), contact(5))) == {}
     assert signals(folded(search(0, results=0))) == {"no_results": 1}
+
+
+@pytest.mark.parametrize("initiator", ["company", "system"])
+def test_what_our_own_people_look_up_is_no_confusion_of_the_customer(initiator: str) -> None:
+    searched = {"session_id": "s", "search": {"results": 0}}
+    by_staff: Event = (0, "knowledge.searched", {**searched, "actor": {"initiator": initiator}})
+    called: Event = (5, "contact.started", {"channel": "phone"})
+    wide = PRESET.replace("[digital]", '[digital]\nactivity = ["knowledge.*"]')
+    for definitions in (PRESET, wide):
+        run = folded(by_staff, called, definitions=definitions)
+        assert signals(run) == {}
+        assert run.total("DIGITAL_SESSIONS") == run.total("SESSIONS_CONFUSED") == 0
+    by_both = folded((0, "knowledge.searched", searched), (20, *by_staff[1:]), (31, "knowledge.searched", searched))
+    assert by_both.total("DIGITAL_SESSIONS") == 2, "nor does it keep a session open"
 
 
 def test_what_clients_say_counts_by_its_kind_unless_it_is_ignored() -> None:

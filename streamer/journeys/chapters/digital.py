@@ -39,6 +39,8 @@ _OF_RULES: Final = {
     "confusions": digital.CONFUSING, "digital_signals": ("",),
 }  # fmt: skip
 _COUNTED: Final = frozenset({*_SESSIONS_WITH, *_CONFUSING})
+# What they do is not the customer's doing.
+_STAFF: Final = ("company", "system")
 
 
 class Digital(Chapter):
@@ -89,9 +91,10 @@ class Digital(Chapter):
         self._signalled, self.moved = False, self.first_look and not kept.data
         self.effort_tenths = 0
         in_session, is_contact, looked_for = self._roles_of(event.type)
-        if is_contact and event.initiator not in ("company", "system"):
+        if is_contact and event.initiator not in _STAFF:
             self._after_help(kept, event, sink)
-        if not in_session:
+        # Somebody of ours who looks something up for the customer is neither in a session of the customer's nor confused.
+        if not in_session or (event.type == "knowledge.searched" and event.initiator in _STAFF):
             return 0
         session = self._session(kept, event, sink)
         sessions: dict[str, dict[str, Any]] = kept.data["sessions"]

@@ -23,8 +23,9 @@ CONFUSING: Final = ("page_loop", "step_ping_pong", "field_trouble", "no_results"
 
 def _rate(name: str, counter: Counter, what: str, source: str) -> Metric:
     return Metric(
-        f"{name}_rate", f"cx_{name}_ratio", "ratio", (counter,), (C.DIGITAL_SESSIONS,), f"sessions with {what} / sessions", True, source
-    )
+        f"{name}_rate", f"cx_{name}_ratio", "ratio", (counter,), (C.DIGITAL_SESSIONS,), f"sessions with {what} / sessions", True, source,
+        version=2,
+    )  # fmt: skip
 
 
 METRICS: Final = (
@@ -36,7 +37,7 @@ METRICS: Final = (
     _rate(
         "confusion",
         C.SESSIONS_CONFUSED,
-        "a page loop, steps to and fro, trouble with a field, a search without results, or help and then a contact on its topic",
+        "a page loop, steps to and fro, trouble with a field, a search of theirs without results, or help and then a contact on its topic",
         "H4, the customer's side [H]",
     ),
     Metric(
@@ -48,6 +49,7 @@ METRICS: Final = (
         "signals in the window, those sent by clients and those seen in raw events; by kind in a slice by `cause`",
         True,
         "J4 [H]",
+        version=2,
     ),
     Metric(
         "digital_sessions",
@@ -55,9 +57,10 @@ METRICS: Final = (
         "count",
         (C.DIGITAL_SESSIONS,),
         (),
-        "sessions begun in the window",
+        "sessions of customers begun in the window; a search by staff is no part of one",
         True,
         "J4; 30 min without an event end a session",
+        version=2,
     ),
 )
 

@@ -8,7 +8,7 @@ SELECT setting('digital', 'session_gap')::BIGINT AS session_gap, setting('digita
     from_json(setting('digital', 'ignore_elements'), '["VARCHAR"]') AS ignore_elements,
     from_json(setting('digital', 'ignore_kinds'), '["VARCHAR"]') AS ignore_kinds;
 
--- The events of sessions. A session ends after a pause.
+-- The events of sessions, of which searches by staff are none. A session ends after a pause.
 CREATE TABLE session_events AS
 SELECT *, first_value(event) OVER session AS begun_by, first_value(t) OVER session AS begun
 FROM (
@@ -24,9 +24,10 @@ FROM (
                 type = 'knowledge.searched' OR (type IN ('page.viewed', 'screen.viewed')
                     AND len(list_filter(help_pages, lambda beginning: starts_with(page, beginning))) > 0) AS is_help
             FROM events, digital_settings
-            WHERE type IN ('page.viewed', 'screen.viewed', 'ui.clicked', 'ui.error', 'form.error', 'friction.signal', 'knowledge.searched',
-                           'checkout.step_viewed', 'journey.step_entered')
-                OR len(list_filter(activity, lambda pattern: matches(type, pattern))) > 0
+            WHERE NOT (type = 'knowledge.searched' AND initiator IN ('company', 'system'))
+                AND (type IN ('page.viewed', 'screen.viewed', 'ui.clicked', 'ui.error', 'form.error', 'friction.signal', 'knowledge.searched',
+                              'checkout.step_viewed', 'journey.step_entered')
+                    OR len(list_filter(activity, lambda pattern: matches(type, pattern))) > 0)
         )
     )
 )
