@@ -44,7 +44,7 @@ show = ["severity", "reason", "channel_switches", "repeat_contacts", "cold_trans
 id = "all-of-customers"
 on = "customer"
 when = "contacts + repeat_contacts + handoffs >= 2 or effort_index / 2 > 1 - 0.5"
-show = ["channel_switches", "transfers", "cold_transfers", "ping_pongs"]
+show = ["channel_switches", "transfers", "cold_transfers", "ping_pongs", "ping_pongs_of_case"]
 """
 
 

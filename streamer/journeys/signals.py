@@ -35,11 +35,12 @@ _CUSTOMER_SIGNALS: Final[dict[str, Callable[[State], Value]]] = {
     "effort_index": lambda state: sum(issue.effort_tenths for issue in state.issues.values()) / 10,
     "handoffs": lambda state: sum(case.handoffs for case in state.cases.values()),
     "ping_pongs": lambda state: sum(case.ping_pongs for case in state.cases.values()),
+    "ping_pongs_of_case": lambda state: max([case.ping_pongs for case in state.cases.values()], default=0),
 }
 # Of journeys, what they share with the customer.
 OF_CUSTOMER: Final = {"customer_contacts": "contacts", "customer_switches": "channel_switches"}
 # Of the core's signals those whose events cases keep; those of all others are the issues'.
-_OF_CASES: Final = frozenset({"handoffs", "ping_pongs"})
+_OF_CASES: Final = frozenset({"handoffs", "ping_pongs", "ping_pongs_of_case"})
 
 
 class Entity(NamedTuple):

@@ -44,7 +44,11 @@ _WHO: Final = frozenset({"journey", "channel", "platform", "segment", "region"})
 ENTITY_NAMES: Final[dict[str, frozenset[str]]] = {
     "journey": _SIGNALS | _WHO | {"abandoned", "friction", "value", "step", "customer_contacts", "customer_switches"},
     "issue": _SIGNALS | (_WHO - {"journey"}) | {"contacts", "recent_switches", "severity", "reason"},
-    "customer": _SIGNALS | {"contacts", "recent_switches", "handoffs", "ping_pongs", PATTERN_PREFIX + "*"} | frozenset(CHAPTER_OF_SIGNAL),
+    "customer": (
+        _SIGNALS
+        | {"contacts", "recent_switches", "handoffs", "ping_pongs", "ping_pongs_of_case", PATTERN_PREFIX + "*"}
+        | frozenset(CHAPTER_OF_SIGNAL)
+    ),
 }
 # What only an aggregate rule with a `baseline` may name: what is usual, and the value's distance from it.
 BASELINE_NAMES: Final = frozenset({"baseline", "delta"})

@@ -262,4 +262,5 @@ def _of_customer(world: World, at: Moment) -> Signals:
         "repeat_contacts": repeats,
         "handoffs": sum(case.count(at.seen, "handoff") for case in known),
         "ping_pongs": sum(case.count(at.seen, "ping_pong") for case in known),
+        "ping_pongs_of_case": max((case.count(at.seen, "ping_pong") for case in known), default=0),
     }

@@ -99,6 +99,7 @@ cooldown = "90s"
 id = "moved-around"
 on = "customer"
 when = "handoffs + transfers >= 2 or ping_pongs >= 1"
+show = ["ping_pongs_of_case"]
 """
 # The next revision: other deadlines, rules and break-downs.
 DEFINITIONS_2 = (

@@ -181,6 +181,7 @@ SELECT m.key, m.t, m.place, m.phase, m.looked_at, first_looks,
     coalesce(issues.transfers, 0) AS transfers, coalesce(issues.cold_transfers, 0) AS cold_transfers,
     coalesce(issues.effort_tenths, 0) / 10.0::DOUBLE AS effort_index,
     coalesce(cases.handoffs, 0) AS handoffs, coalesce(cases.ping_pongs, 0) AS ping_pongs,
+    coalesce(cases.ping_pongs_of_case, 0) AS ping_pongs_of_case,
     coalesce(repeated.n, 0) AS repeat_contacts,
     coalesce(contracts_undecided, 0) AS contracts_undecided,
     coalesce(nps_lowest, 10) AS nps_lowest, coalesce(csat_lowest, 5) AS csat_lowest, coalesce(ces_lowest, 7) AS ces_lowest,
@@ -210,7 +211,8 @@ FROM moments m
         GROUP BY ALL
     ) issues USING (key, t, place, phase)
     LEFT JOIN (
-        SELECT m.key, m.t, m.place, m.phase, sum(handoffs) AS handoffs, sum(ping_pongs) AS ping_pongs
+        SELECT m.key, m.t, m.place, m.phase, sum(handoffs) AS handoffs, sum(ping_pongs) AS ping_pongs,
+            max(ping_pongs) AS ping_pongs_of_case
         FROM moments m
             JOIN case_moments c ON c.key = m.key AND c.place <= m.place AND c.next_place > m.place
                 AND (c.ends > m.t OR (c.ends = m.t AND m.phase < 4))

@@ -51,6 +51,16 @@ def test_an_event_with_the_same_owner_keeps_the_case() -> None:
     assert totals(owned("A", "A", "B", gap=60 * DAY)) == [1, 1, 1, 0, 0]
 
 
+@pytest.mark.parametrize(("bounces", "alerts"), [(["q1:ABAB"], [2]), (["q1:ABA", "q2:ABA"], [])])
+def test_the_default_rule_looks_at_the_bounces_of_one_case(bounces: list[str], alerts: list[int]) -> None:
+    story = Story(default_text())
+    owners = [(case, owner) for case, _, history in (told.partition(":") for told in bounces) for owner in history]
+    for at, (case, owner) in enumerate(owners):
+        story.event("case.updated", at, case_id=case, owner=owner)
+    assert story.run.total("PING_PONGS") == 2
+    assert [one.metric.signals["ping_pongs_of_case"] for one in story.run.alerts if one.rule.id == "ping-pong"] == alerts
+
+
 def test_rates_are_in_the_pane_of_the_first_event_and_changes_in_their_own() -> None:
     story = owned("A", "B", "A")
     assert story.run.at("CASES_HANDED_OFF", BASE_MS) == story.run.at("CASES_PING_PONG", BASE_MS) == 1
