@@ -231,12 +231,14 @@ class Value(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Contracts(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Renewals (B7). grace: a contract can still be renewed so long after its due date [H]. ahead: a due date farther away is none [H].
-    early: one that is renewed before its due date has been told is, if that is no later than so long after the renewal [H].
+    early: one that is renewed before its due date has been told is, if that is no later than so long after the renewal [H]. due_soon:
+    `contracts_due_soon` counts a contract from so long before its due date on [H].
     """
 
     grace: Duration = Duration(30 * _DAY)
     ahead: Duration = Duration(400 * _DAY)
     early: Duration = Duration(30 * _DAY)
+    due_soon: Duration = Duration(30 * _DAY)
     contracts_per_customer: AtLeastOne = 50
 
     def __post_init__(self) -> None:

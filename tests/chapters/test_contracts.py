@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streamer.definitions import parse
+from streamer.journeys.cells import Cells
+from streamer.journeys.chapters.contracts import Contracts
+from streamer.journeys.state import Kept
 from streamer.metrics.chapters.contracts import METRICS
+from streamer.metrics.counters import Counter
 from streamer.metrics.metric import counters_of
 from streamer.verify.recount import statements
 from tests.chapters.support import (
@@ -34,12 +38,14 @@ DEFINITIONS = (
 grace = "30m"
 ahead = "2h"
 early = "50m"
+due_soon = "20m"
 [[rule]]
 id = "undecided"
 on = "customer"
 when = "contracts_undecided >= 1"
 """
 )
+SOON = DEFINITIONS.replace("contracts_undecided >= 1", "contracts_due_soon >= 1")
 
 
 def at(time_ms: int) -> str:
@@ -188,6 +194,44 @@ def test_a_due_date_that_was_renewed_early_makes_no_other_go() -> None:
     told(story, "due", 1)
     story.event("contract.due", 120, contract={"contract_id": "k2"})
     assert "cut_contracts" not in story.run.processor.accounting
+
+
+def test_a_contract_is_due_soon_from_exactly_so_long_before_its_due_date_on_without_an_event() -> None:
+    story = Story(SOON)
+    due = at(BASE_MS + 60 * MINUTE)
+    told(story, "due", 0, due_at=due)
+    story.event("contract.due", 60, contract={"contract_id": "k2", "due_at": at(BASE_MS + 100 * MINUTE)})
+    story.clock(40 * 60 - 0.001)
+    assert not story.run.alerts
+    story.restart()
+    story.clock(40 * 60)
+    [alert] = story.run.in_force
+    assert alert.metric.signals == {"contracts_due_soon": 1}
+    told(story, "renewed", 50)
+    assert not story.run.in_force, "the other one has time"
+    story.clock(80 * 60)
+    assert len(story.run.in_force) == 1
+    story.clock(129 * 60)
+    assert len(story.run.in_force) == 1, "its date has passed, the grace has not"
+    story.clock(130 * 60)
+    assert not story.run.in_force
+
+
+def test_a_new_date_and_one_that_is_told_late_are_looked_at_anew() -> None:
+    story = Story(SOON)
+    told(story, "due", 0, due_at=at(BASE_MS + 10 * MINUTE))
+    assert len(story.run.in_force) == 1, "due soon when it is told"
+    told(story, "due", 1, due_at=at(BASE_MS + 90 * MINUTE))
+    assert not story.run.in_force
+
+
+def test_a_row_from_before_there_were_contracts_due_soon_is_read() -> None:
+    chapter = Contracts(parse(SOON), Cells(()), bytes(len(Counter)))
+    due, kept = BASE_MS + HOUR, Kept()
+    kept.data["contracts"] = {"k1": [due, b""]}
+    assert chapter.signal(kept, "contracts_due_soon") == 0
+    chapter.set_due(kept)
+    assert kept.due == due - 20 * MINUTE
 
 
 def test_a_renewal_is_forgotten_when_it_is_too_old_for_a_due_date() -> None:

@@ -28,7 +28,7 @@ _CONTRACT: Final = 1
 class Contracts(Chapter):
     """data: `contracts`: contract id -> [due time, packed cell], of those that are not decided; with the notice, if a rule wants it.
     `decided`: [when it counts, contract id, whether renewed, packed cell], with the notice, the next at the beginning. `renewed`: contract
-    id -> when, of those whose due date nobody has told yet.
+    id -> when, of those whose due date nobody has told yet. `seen`: the latest time the chapter knows of, as long as `contracts` has any.
     """
 
     id = "contracts"
@@ -40,6 +40,7 @@ class Contracts(Chapter):
         self._grace = int(definitions.contracts.grace)
         self._ahead = int(definitions.contracts.ahead)
         self._early = int(definitions.contracts.early)
+        self._due_soon = int(definitions.contracts.due_soon)
         self._limit = definitions.contracts.contracts_per_customer
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
@@ -59,6 +60,7 @@ class Contracts(Chapter):
                 del renewed[next(iter(renewed))]
                 sink.note("cut_contracts")
             renewed[contract] = event.time
+        kept.data["seen"] = event.time
         self.set_due(kept)
         return 0
 
@@ -100,7 +102,10 @@ class Contracts(Chapter):
         super().adopt(kept, before)
 
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
-        """The grace is over: what is not decided is not renewed, and all of it counts. Or a renewal is too old for a due date to come."""
+        """The grace is over: what is not decided is not renewed, and all of it counts. Or a renewal is too old for a due date to come, or a
+        contract is due soon, which is a matter of `seen`.
+        """
+        kept.data["seen"] = due
         open_: dict[str, list[Any]] = kept.data.get("contracts", {})
         over = [[noted[0] + self._grace, name, False, *noted[1:]] for name, noted in open_.items() if noted[0] + self._grace <= due]
         for _, name, *_ in over:
@@ -121,9 +126,14 @@ class Contracts(Chapter):
 
     def set_due(self, kept: Kept) -> None:
         """When the first of what is kept is over."""
+        if not kept.data.get("contracts"):
+            kept.data.pop("seen", None)
         for name in [name for name, those in kept.data.items() if not those]:
             del kept.data[name]
-        due = min([noted[0] + self._grace for noted in kept.data.get("contracts", {}).values()], default=NEVER)
+        due, seen = NEVER, kept.data.get("seen", 0)
+        for noted in kept.data.get("contracts", {}).values():
+            soon = noted[0] - self._due_soon
+            due = min(due, soon if soon > seen else noted[0] + self._grace)
         if decided := kept.data.get("decided"):
             due = min(due, decided[0][0])
         if renewed := kept.data.get("renewed"):
@@ -131,5 +141,9 @@ class Contracts(Chapter):
         kept.due = due
 
     def signal(self, kept: Kept, name: str) -> Value:
-        """`contracts_undecided`."""
-        return len(kept.data.get("contracts", {}))
+        """`contracts_undecided`, `contracts_due_soon`."""
+        open_: dict[str, list[Any]] = kept.data.get("contracts", {})
+        if name == "contracts_undecided":
+            return len(open_)
+        soon: int = kept.data.get("seen", 0) + self._due_soon
+        return sum(1 for noted in open_.values() if noted[0] <= soon)

@@ -37,4 +37,5 @@ METRICS: Final = (
 
 SIGNALS: Final = {
     "contracts_undecided": "contracts whose due date is known and that are neither renewed, cancelled, nor past the grace",
+    "contracts_due_soon": "of these the ones whose due date is at most `contracts.due_soon` ahead, or past",
 }

@@ -67,3 +67,15 @@ INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM con
 INSERT INTO facts
 SELECT key, 'contract undecided', 1, at_event(t, place), least(at_event(next_t, next_place), at_deadline(due + grace))
 FROM contract_dates WHERE NOT renewed_early;
+
+-- It is due soon from its own moment on, if it is undecided still.
+INSERT INTO facts
+SELECT key, 'contract due soon', 1, soon, until
+FROM (
+    SELECT key, greatest(since, at_deadline(due - setting('contracts', 'due_soon')::BIGINT)) AS soon, until
+    FROM (
+        SELECT key, due, at_event(t, place) AS since, least(at_event(next_t, next_place), at_deadline(due + grace)) AS until
+        FROM contract_dates WHERE NOT renewed_early
+    )
+)
+WHERE soon < until;
