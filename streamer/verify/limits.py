@@ -51,6 +51,7 @@ _LIMITS: Final[Mapping[str, frozenset[Counter]]] = {
     "cut_resolutions": _EFFORT | {Counter.REPEAT_CONTACTS},
     **{f"cut_{chapter}": _of_chapter(chapter) for chapter in ("steps", "handoffs", "communication", "causes")},
     "cut_shipments": frozenset(c for c in Counter if Counter.SHIPMENTS <= c < Counter.PROACTIVE_CONTACTS),
+    "cut_asked": frozenset({Counter.PROACTIVE_CONTACTS, Counter.CUSTOMERS_CONTACTED}),
     "cut_messages": frozenset({Counter.INFORMATION_OPENED}),
     "cut_goals": frozenset({Counter.GOALS, Counter.GOALS_PROGRESSED, Counter.GOALS_REACHED}),
     "cut_survey_touchpoints": _SURVEYS,

@@ -39,6 +39,8 @@ def looks(definitions: Definitions) -> Mapping[str, Sequence[str]]:
         found["causes"] = [*definitions.causes.types]
     if definitions.digital:
         found["digital"] += [*definitions.digital.activity, *contacts.started]
+    if definitions.operations:
+        found["operations"] += [*contacts.started, *contacts.reopened, "case.opened"]
     if service := definitions.service:
         found["service"] += [*contacts.started, *contacts.reopened, *contacts.resolved, *contacts.transferred]
         found["service"] += [*service.handed_over, *service.responded]

@@ -9,7 +9,11 @@ import pytest
 
 from streamer.definitions import parse
 from streamer.errors import DefinitionsError
+from streamer.journeys.cells import Cells
+from streamer.journeys.chapters.operations import ASKED_MAX, Operations
+from streamer.journeys.state import Kept
 from streamer.metrics.chapters.operations import METRICS
+from streamer.metrics.counters import Counter
 from streamer.metrics.metric import counters_of
 from streamer.processor import LogRecord
 from tests.chapters.support import (
@@ -20,7 +24,7 @@ from tests.chapters.support import (
     event_at,
     single_pass,
 )
-from tests.journeys_support import BASE_MS, HOUR, MINUTE
+from tests.journeys_support import BASE_MS, HOUR, MINUTE, Story
 
 if TYPE_CHECKING:
     from random import Random
@@ -42,12 +46,24 @@ id = "unheard"
 on = "customer"
 when = "contact_overdue"
 """
-DEFINITIONS = SLICES + CHAPTER + RULES
+DEFINITIONS = SLICES + CHAPTER + '[contacts]\nwindow = "1h"\n' + RULES
 TYPES = ["shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed"]
 
 
 def moment(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def about(random: Random) -> dict[str, Any]:
+    """What a contact or a case is about, by one id or another."""
+    ids: list[dict[str, str]] = [
+        {},
+        {"case_id": "1"},
+        {"contact_id": "1"},
+        {"issue_id": "2", "case_id": "1"},
+        {"issue_id": "1", "case_id": "2"},
+    ]
+    return {"issue": {"reason": "billing", **random.choice(ids)}}
 
 
 def dispatch(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
@@ -60,11 +76,14 @@ def dispatch(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
             return {"type": "message.sent", "message": sent | random.choice([{}, {"opened": True}, {"opened": False}])}
         case 2 | 6:
             return {"type": "message.opened", "message": {"message_id": random.choice(["m1", "m2", "m3", ""])}}
-        case 3:
+        case 3 | 7:
             actor = {"initiator": random.choice(["company", "company", "customer"])}
             mores: list[dict[str, Any]] = [{}, {"message": {"human": False}}, {"message": {"human": True}}, {"channel": "bot"}]
             more = random.choice(mores)
-            return {"type": "contact.started", "actor": actor, **more}
+            return {"type": "contact.started", "actor": actor, **more, **about(random)}
+        case 8 if random.random() < 0.5:
+            actor = {"initiator": random.choice(["", "customer", "system", "company"])}
+            return {"type": random.choice(["case.opened", "case.reopened", "case.updated"]), "actor": actor, **about(random)}
     fulfilment = {
         name: moment(time_ms + random.choice([-3 * HOUR, -MINUTE, 0, 1000, 10 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR]))
         for name in ("requested_at", "promised_at", "committed_at", "shipped_at", "delivered_at")
@@ -206,6 +225,84 @@ def test_a_customer_counts_once_however_often_we_call() -> None:
     call = {"actor": {"initiator": "company"}, "channel": "phone"}
     assert totals(*((at, "contact.started", call) for at in (0, 39, 40))) == {"proactive_contacts": 3, "customers_contacted": 1}
     assert totals(*((at, "contact.started", call) for at in (0, 40))) == {"proactive_contacts": 2, "customers_contacted": 2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "called", "proactive"),
+    [
+        ({"issue_id": "i"}, {"issue_id": "i"}, 0),
+        ({"issue_id": "i", "case_id": "k"}, {"case_id": "k"}, 0),
+        ({"contact_id": "n"}, {"contact_id": "n", "issue_id": "i"}, 0),
+        ({"issue_id": "i"}, {"issue_id": "j"}, 1),
+        ({"issue_id": "i"}, {"case_id": "i"}, 1),
+        ({"reason": "billing"}, {"reason": "billing"}, 1),
+        ({}, {}, 1),
+    ],
+)
+def test_who_calls_back_does_not_call_of_our_own_accord(asked: dict[str, str], called: dict[str, str], proactive: int) -> None:
+    by_us = {"actor": {"initiator": "company"}, "channel": "phone", "issue": called}
+    told = totals(
+        (0, "contact.started", {"channel": "phone", "issue": asked}), (5, "contact.started", by_us), (6, "contact.started", by_us)
+    )
+    assert told.get("proactive_contacts", 0) == 2 * proactive
+    assert told.get("customers_contacted", 0) == proactive
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "minutes", "proactive"),
+    [
+        ("contact.started", {}, 29, 0),
+        ("contact.started", {}, 30, 1),
+        ("case.opened", {}, 29, 0),
+        ("case.reopened", {"actor": {"initiator": "customer"}}, 29, 0),
+        ("case.updated", {}, 29, 1),
+        ("case.opened", {"actor": {"initiator": "system"}}, 29, 1),
+    ],
+)
+def test_a_call_back_is_about_what_the_customer_has_asked_within_the_window(
+    kind: str, fields: dict[str, Any], minutes: int, proactive: int
+) -> None:
+    named = {"issue": {"case_id": "k"}}
+    by_us = {"actor": {"initiator": "company"}, "channel": "phone", **named}
+    told = totals((0, kind, {**named, **fields}), (minutes, "contact.started", by_us), more='[contacts]\nwindow = "30m"')
+    assert told.get("proactive_contacts", 0) == proactive
+
+
+def test_a_call_back_is_a_contact_after_which_the_next_one_is_due_anew() -> None:
+    def contact(initiator: str) -> dict[str, Any]:
+        return {"channel": "phone", "issue": {"issue_id": "i"}, "actor": {"initiator": initiator}}
+
+    story = Story(DEFINITIONS)
+    story.event("contact.started", 0, **contact("company"))
+    story.event("contact.started", 40 * 60, **contact("customer"))
+    story.event("contact.started", 44 * 60, **contact("company"))
+    story.restart()
+    story.clock(89 * 60 - 0.001)
+    assert not story.run.in_force
+    story.clock(89 * 60)
+    assert len(story.run.in_force) == 1
+    story.event("contact.started", 90 * 60, **contact("company"))
+    assert not story.run.in_force
+    assert story.run.total("PROACTIVE_CONTACTS") == 1
+    assert story.run.at("CUSTOMERS_CONTACTED", BASE_MS) == 1, "he counts where we last called of our own accord"
+
+
+def test_a_row_from_before_call_backs_were_told_apart_is_read() -> None:
+    definitions = parse(DEFINITIONS)
+    chapter, kept = Operations(definitions, Cells(()), bytes(len(Counter))), Kept()
+    kept.data["contact"] = [BASE_MS, b"", False]
+    chapter.set_due(kept)
+    assert kept.due == BASE_MS + 45 * MINUTE
+
+
+def test_what_customers_ask_is_bounded_and_forgotten() -> None:
+    story = Story(DEFINITIONS)
+    for n in range(ASKED_MAX + 2):
+        story.event("contact.started", n, issue={"issue_id": str(n)})
+    assert story.run.processor.accounting["cut_asked"] == 2
+    story.clock(73 * 3600)
+    [row] = story.run.rows.values()
+    assert b"asked" not in row.state
 
 
 def test_beyond_its_limit_the_oldest_shipment_goes_and_is_counted() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.shipments import ShipmentFold
+from streamer.journeys.plan import matches
 from streamer.journeys.state import NEVER
 from streamer.metrics.counters import Counter
 
@@ -24,10 +25,16 @@ _OPENED: Final = int(Counter.INFORMATION_OPENED)
 _CUSTOMERS_INFORMED: Final = int(Counter.CUSTOMERS_INFORMED)
 # Nobody speaks to the customer there.
 _MACHINES: Final = frozenset({"bot", "ivr"})
+_STAFF: Final = ("company", "system")
+# Beyond these the one longest ago goes.
+ASKED_MAX: Final = 50
+
+_SHIPPING: Final = ("shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed")
 
 
 class Operations(Chapter):
-    """data: `shipments`: key -> shipment; `contact`: [time, packed cell, overdue], `informed`: [time, packed cell] of the latest one;
+    """data: `shipments`: key -> shipment; `contact`: [time, packed cell, overdue, time of the latest that need not be proactive] of the
+    latest proactive one, `informed`: [time, packed cell] of the latest one; `asked`: what the customer has contacted us about -> when last;
     `messages`: id -> [time, packed cell] of those not opened yet.
     """
 
@@ -37,10 +44,10 @@ class Operations(Chapter):
         super().__init__(definitions, cells, evidenced)
         settings = definitions.operations
         assert settings is not None  # noqa: S101  otherwise the chapter is off
-        self.types = (
-            "shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed", "order.cancelled", "contact.started",
-            "message.sent", "message.opened",
-        )  # fmt: skip
+        contacts = definitions.contacts
+        self._asking = (*contacts.started, *contacts.reopened, "case.opened")
+        self._asked_within = int(contacts.window)
+        self.types = (*_SHIPPING, "order.cancelled", "contact.started", "message.sent", "message.opened", *self._asking)
         self._shipments = ShipmentFold(settings, cells, self.evidenced)
         self._keep_for, self._per_customer = int(settings.keep_for), int(settings.per_customer)
         self._overdue_after = int(settings.cadence) * 3 // 2
@@ -48,6 +55,8 @@ class Operations(Chapter):
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event."""
+        if event.initiator not in _STAFF:
+            self._ask(kept, event, sink)
         if event.type == "order.cancelled":
             self._shipments.cancel(kept.data.get("shipments", {}), event.order_id)
         elif event.type == "contact.started":
@@ -56,17 +65,35 @@ class Operations(Chapter):
             self._send(kept, event, sink)
         elif event.type == "message.opened":
             self._open(kept, event, sink)
-        else:
+        elif event.type in _SHIPPING:
             self._shipments.apply(kept.data.setdefault("shipments", {}), event, sink)
         self.set_due(kept)
         return 0
+
+    def _ask(self, kept: Kept, event: Touchpoint, sink: Sink) -> None:
+        """Remember what the customer contacts us about, by every name it has."""
+        names = _names(event)
+        if not names or not matches(event.type, self._asking):
+            return
+        asked: dict[str, int] = kept.data.setdefault("asked", {})
+        for name in names:
+            asked.pop(name, None)
+            if len(asked) >= ASKED_MAX:
+                del asked[next(iter(asked))]
+                sink.note("cut_asked")
+            asked[name] = event.time
 
     def _contact(self, kept: Kept, event: Touchpoint, sink: Sink) -> None:
         by_machine = event.channel in _MACHINES or (event.details is not None and event.details.human is False)
         if event.initiator != "company" or by_machine:
             return
+        before: list[Any] = kept.data.get("contact", [-NEVER, b""])
+        asked = kept.data.get("asked", ())
+        if any(name in asked for name in _names(event)):  # we call back, which is a contact, though not of our own accord
+            kept.data["contact"] = [*before[:2], False, event.time]
+            return
         sink.count(_CONTACTS, self.cells.own(event), event.time)
-        kept.data["contact"] = [*self._latest(_CUSTOMERS_CONTACTED, kept.data.get("contact"), event, sink), False]
+        kept.data["contact"] = [*self._latest(_CUSTOMERS_CONTACTED, before, event, sink), False, event.time]
 
     def _latest(self, counter: int, before: list[Any] | None, event: Touchpoint, sink: Sink) -> list[Any]:
         """Count the customer here instead of where he was counted before, unless that is so long ago that no window has both."""
@@ -103,7 +130,7 @@ class Operations(Chapter):
     def set_due(self, kept: Kept) -> None:
         """Drop what is empty, and set the next deadline."""
         data = kept.data
-        for name in ("shipments", "messages"):
+        for name in ("shipments", "messages", "asked"):
             if name in data and not data[name]:
                 del data[name]
         due = self._shipments.next_due(data.get("shipments", {}))
@@ -111,7 +138,9 @@ class Operations(Chapter):
             due = min(due, message[0] + self._opened_within)
         if "contact" in data:
             contact = data["contact"]
-            due = min(due, contact[0] + (self._keep_for if contact[2] else self._overdue_after))
+            due = min(due, _time_of(contact) + (self._keep_for if contact[2] else self._overdue_after))
+        if "asked" in data:
+            due = min(due, next(iter(data["asked"].values())) + self._asked_within)
         if "informed" in data:
             due = min(due, data["informed"][0] + self._per_customer)
         kept.due = due if data else NEVER
@@ -125,9 +154,12 @@ class Operations(Chapter):
             del messages[key]
         contact = data.get("contact")
         if contact is not None:
-            contact[2] = contact[0] + self._overdue_after <= due
-            if contact[0] + self._keep_for <= due:
+            contact[2] = _time_of(contact) + self._overdue_after <= due
+            if _time_of(contact) + self._keep_for <= due:
                 del data["contact"]
+        asked = data.get("asked", {})
+        for name in [name for name, time in asked.items() if time + self._asked_within <= due]:
+            del asked[name]
         if "informed" in data and data["informed"][0] + self._per_customer <= due:
             del data["informed"]
         self.set_due(kept)
@@ -137,3 +169,15 @@ class Operations(Chapter):
         if name == "overdue_shipments":
             return self._shipments.overdue(kept.data.get("shipments", {}))
         return "contact" in kept.data and bool(kept.data["contact"][2])
+
+
+def _names(event: Touchpoint) -> list[str]:
+    """What a contact may be about, by the ids that tell it from all others; a reason is shared by many."""
+    ids = ("i:" + event.issue_id, "c:" + event.case_id, "t:" + event.contact_id)
+    return [name for name in ids if len(name) > 2]
+
+
+def _time_of(contact: list[Any]) -> int:
+    """When we last contacted the customer; rows from before call backs were told apart have one time."""
+    time: int = contact[3] if len(contact) > 3 else contact[0]
+    return time

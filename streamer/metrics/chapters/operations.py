@@ -63,9 +63,10 @@ METRICS: Final = (
         "count",
         (C.PROACTIVE_CONTACTS,),
         (),
-        "contacts by a person of ours that the customer did not begin, in the window",
+        "contacts by a person of ours that the customer did not begin, and that answer nothing the customer has asked, in the window",
         True,
-        "O3",
+        "O3; what a call back is [H]",
+        version=2,
     ),
     Metric(
         "contact_frequency",
@@ -76,6 +77,7 @@ METRICS: Final = (
         "proactive contacts in the window / customers who had one",
         True,
         "O3; per customer contacted [H]",
+        version=2,
     ),
     Metric("information_sent", "cx_information_sent", "count", (C.INFORMATION,), (), "messages sent in the window that inform", True, "O4"),
     Metric(
@@ -102,5 +104,5 @@ METRICS: Final = (
 
 SIGNALS: Final = {
     "overdue_shipments": "shipments past their target (`operations.target`) and not there, nor cancelled",
-    "contact_overdue": "whether one and a half times the cadence has passed since we last contacted the customer of our own accord",
+    "contact_overdue": "whether one and a half times the cadence has passed since a person of ours last contacted the customer",
 }

@@ -1,5 +1,5 @@
 -- Operations. Definitions: docs/reference/chapters/operations.md.
--- In: events, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, facts.
+-- In: events, kinds, ends, settings, chapter_settings. Out: chapter_changes, undecided_chapter_changes, facts.
 
 -- A shipment is forgotten keep_for after its last event: where the gap reaches that, another begins.
 CREATE TABLE shipment_events AS
@@ -83,12 +83,24 @@ WHERE counter = 'DUE_' OR there <= due;
 INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM on_time WHERE NOT is_undecided;
 INSERT INTO undecided_chapter_changes SELECT counter, 1, t, event, NULL FROM on_time WHERE is_undecided;
 
--- Contacts that a person of ours began, and messages that inform.
-CREATE TABLE outbound AS
-SELECT event, key, place, t, 'PROACTIVE_CONTACTS' AS every, 'CUSTOMERS_CONTACTED' AS latest
-FROM events
+-- Contacts that a person of ours began, and whether they answer: what the customer has contacted us about within the window.
+CREATE TABLE named_contacts AS
+SELECT event, key, place, t, type, channel, initiator, details, initiator NOT IN ('company', 'system') AND (
+        coalesce(starts OR reopens, false) OR type = 'case.opened') AS asks,
+    list_filter([['issue', issue_id], ['case', case_id], ['contact', contact_id]], lambda name: name[2] <> '') AS names
+FROM events LEFT JOIN kinds USING (event);
+
+CREATE TABLE company_contacts AS
+SELECT event, key, place, t, EXISTS (
+        FROM named_contacts a
+        WHERE a.key = c.key AND a.asks AND a.place < c.place AND c.t < a.t + contact_window AND list_has_any(a.names, c.names)) AS answers
+FROM named_contacts c, settings
 WHERE type = 'contact.started' AND initiator = 'company' AND channel NOT IN ('bot', 'ivr')
-    AND (details ->> '$.message.human')::BOOLEAN IS DISTINCT FROM false
+    AND (details ->> '$.message.human')::BOOLEAN IS DISTINCT FROM false;
+
+-- Those of our own accord, and messages that inform.
+CREATE TABLE outbound AS
+SELECT event, key, place, t, 'PROACTIVE_CONTACTS' AS every, 'CUSTOMERS_CONTACTED' AS latest FROM company_contacts WHERE NOT answers
 UNION ALL
 SELECT event, key, place, t, 'INFORMATION', 'CUSTOMERS_INFORMED'
 FROM events
@@ -126,9 +138,9 @@ FROM passed JOIN shipments USING (key, shipment, no)
     LEFT JOIN events arriving ON arriving.key = passed.key AND arriving.place = shipments.arrival
 WHERE target = setting('operations', 'target');
 
--- And a contact from one and a half times the cadence after the latest one until the next, or until it is forgotten.
+-- And a contact from one and a half times the cadence after the latest one, whichever it was, until the next, or until it is forgotten.
 INSERT INTO facts
 SELECT key, 'contact overdue', 1, at_deadline(t + setting('operations', 'cadence')::BIGINT * 3 // 2),
     least(at_event(lead(t) OVER later, lead(place) OVER later), at_deadline(t + setting('operations', 'keep_for')::BIGINT))
-FROM outbound WHERE every = 'PROACTIVE_CONTACTS'
+FROM company_contacts
 WINDOW later AS (PARTITION BY key ORDER BY place);
