@@ -195,11 +195,11 @@ class Wallet(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Operations(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was promised, shipped and said without being asked (O1-O4).
 
-    on_time: what must happen by the target. target: which one `overdue_shipments` looks at. keep_for: a shipment is forgotten so long
-    after its last event, and a target farther away from the event that tells it is none [H]. cadence: how often a customer is to hear from
-    a person of ours; after one and a half times as long `contact_overdue` holds, until the contact is forgotten after `keep_for`.
-    per_customer: numbers per customer count each customer once in so long; windows beyond it count some twice. opened_within: an
-    opening counts for a message no older [H]. shipments_per_customer, messages_per_customer: beyond, the oldest goes and is counted.
+    on_time: what must happen by the target. target: which one `overdue_shipments` looks at. keep_for: a shipment or an order is forgotten
+    so long after its last event, and a target farther away from the event that tells it is none [H]. cadence: how often a customer is to
+    hear from a person of ours; after one and a half times as long `contact_overdue` holds, until the contact is forgotten after `keep_for`.
+    per_customer: numbers per customer count each customer once in so long; windows beyond it count some twice. opened_within: an opening
+    counts for a message no older [H]. shipments_per_customer, messages_per_customer: beyond, the oldest goes and is counted.
     """
 
     on_time: Literal["delivered", "shipped"] = "delivered"

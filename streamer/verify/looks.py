@@ -18,8 +18,8 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "handoffs": ("handoff.initiated", "handoff.accepted", "handoff.rejected"),
     "operations": (
-        "shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed", "order.cancelled", "contact.started",
-        "message.sent", "message.opened",
+        "shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed", "order.completed", "order.updated",
+        "order.cancelled", "contact.started", "message.sent", "message.opened",
     ),
     "service": ("info.captured", "auth.verified", "contact.handled", "contact.ended"),
     "surveys": ("survey.sent", "survey.responded"),

@@ -91,7 +91,11 @@ def dispatch(random: Random, _customer: str, time_ms: int) -> dict[str, Any]:
     }
     fulfilment |= {"service": random.choice(["", "standard", "expedited"]), "requested_by": random.choice(["", "customer", "company"])}
     fulfilment["shipment_id"] = random.choice(["s1", "s2", "", ""])
-    return {"type": random.choice(TYPES), "fulfilment": fulfilment, "commerce": {"order_id": random.choice(["A", "B", ""])}}
+    return {
+        "type": random.choice([*TYPES, "order.completed", "order.updated"]),
+        "fulfilment": fulfilment,
+        "commerce": {"order_id": random.choice(["A", "B", ""])},
+    }
 
 
 HISTORIES = (Histories(DEFINITIONS, dispatch),)
@@ -154,6 +158,100 @@ def test_an_opening_is_of_the_latest_message_of_its_id() -> None:
         (2, "message.opened", {"message": {"message_id": "m"}}),
     )
     assert told == {"information": 2, "information_opened": 1, "customers_informed": 1}
+
+
+def ordered(order: str = "o", **times: int) -> dict[str, Any]:
+    """What an order promises: `promised=10`, ten minutes after the beginning."""
+    return {"fulfilment": {f"{name}_at": moment(BASE_MS + at * MINUTE) for name, at in times.items()}, "commerce": {"order_id": order}}
+
+
+def another(**times: int | str) -> dict[str, Any]:
+    return shipment(shipment_id="t", **times)
+
+
+@pytest.mark.parametrize("kind", ["order.completed", "order.updated"])
+def test_what_is_promised_with_the_order_is_promised_first(kind: str) -> None:
+    events = (0, kind, ordered(promised=30)), (5, "shipment.created", shipment(promised=60)), (45, "shipment.delivered", shipment())
+    told = totals(*events)
+    assert told == {"shipments": 1, "due_promised": 1}, "late for the promise that came with the order"
+    assert totals(*events[1:]) == {"shipments": 1, "due_promised": 1, "on_time_promised": 1}
+    assert totals(events[0], events[1], (20, "shipment.delivered", shipment())) == {
+        "shipments": 1,
+        "due_promised": 1,
+        "on_time_promised": 1,
+    }
+
+
+def test_an_order_without_a_shipment_is_late_at_its_promise() -> None:
+    assert totals((0, "order.completed", ordered(promised=30, requested=20))) == {"due_promised": 1, "due_requested": 1}
+    assert totals((0, "order.completed", ordered("", promised=30))) == {}, "nobody can say which order this is"
+    assert totals((0, "order.completed", ordered(promised=120))) == {}, "too far away"
+
+
+@pytest.mark.parametrize(("delivered", "on_time"), [(30, {"on_time_promised": 1}), (31, {})])
+def test_the_first_shipment_of_an_order_that_was_late_stands_for_it(delivered: int, on_time: dict[str, int]) -> None:
+    told = totals((0, "order.completed", ordered(promised=30)), (40, "shipment.delivered", shipment(promised=60, delivered=delivered)))
+    assert told == {"shipments": 1, "due_promised": 1, **on_time}
+
+
+def test_each_shipment_of_an_order_is_late_by_itself() -> None:
+    events = (0, "order.completed", ordered(promised=30)), (5, "shipment.created", shipment()), (6, "shipment.created", another())
+    assert totals(*events, (29, "shipment.delivered", shipment())) == {"shipments": 2, "due_promised": 2, "on_time_promised": 1}
+    late = (40, "shipment.delivered", shipment(delivered=20)), (41, "shipment.delivered", another(delivered=20))
+    assert totals(events[0], *late) == {"shipments": 2, "due_promised": 2, "on_time_promised": 2}, "the second is due as well"
+
+
+def test_what_comes_with_the_order_after_its_shipment_is_told_of_that() -> None:
+    begun = (0, "shipment.created", shipment())
+    assert totals(begun, (1, "order.completed", ordered(promised=30))) == {"shipments": 1, "due_promised": 1}
+    there = (20, "shipment.delivered", shipment())
+    assert totals(begun, (1, "order.completed", ordered(promised=30)), there)["on_time_promised"] == 1
+    moved = (0, "order.completed", ordered(requested=30)), (1, "shipment.created", shipment()), (2, "order.updated", ordered(requested=50))
+    assert totals(*moved, (40, "shipment.delivered", shipment())) == {"shipments": 1, "due_requested": 1, "on_time_requested": 1}
+
+
+def test_a_shipment_that_names_no_order_is_not_of_it() -> None:
+    nameless = {"fulfilment": {"shipment_id": "s"}}
+    told = totals((0, "order.completed", ordered(promised=30)), (5, "shipment.created", nameless), (20, "shipment.delivered", nameless))
+    assert told == {"shipments": 1, "due_promised": 1}
+    named = totals((0, "order.completed", ordered(promised=30)), (5, "shipment.created", nameless), (20, "shipment.delivered", shipment()))
+    assert named == {"shipments": 1, "due_promised": 1, "on_time_promised": 1}, "as soon as it does"
+
+
+def test_a_cancelled_order_is_not_due_but_stays_late_and_one_that_is_paid_back_is_due() -> None:
+    begun, named = (0, "order.completed", ordered(promised=30)), {"commerce": {"order_id": "o"}}
+    assert totals(begun, (20, "order.cancelled", named)) == {}
+    assert totals(begun, (40, "order.cancelled", named)) == {"due_promised": 1}
+    assert totals(begun, (20, "order.refunded", named)) == {"due_promised": 1}
+    again = (20, "order.cancelled", named), (21, "shipment.created", shipment())
+    assert totals(begun, *again) == {"shipments": 1}, "what was promised is forgotten"
+
+
+def test_an_order_is_overdue_until_its_shipment_is_there() -> None:
+    story = Story(DEFINITIONS)
+    story.event("order.completed", 0, **ordered(promised=30))
+    story.clock(30 * 60)
+    assert not story.run.in_force
+    story.restart()
+    story.clock(30 * 60 + 0.001)
+    [alert] = story.run.in_force
+    assert (alert.metric.signals, [one.type for one in alert.evidence]) == ({"overdue_shipments": 1}, ["order.completed"])
+    story.event("shipment.created", 40 * 60, **shipment(promised=60))
+    assert len(story.run.in_force) == 1
+    story.restart()
+    story.event("shipment.delivered", 50 * 60, **shipment())
+    assert not story.run.in_force
+    story.clock(4 * 3600)
+    [row] = story.run.rows.values()
+    assert b"orders" not in row.state, "and forgotten"
+
+
+def test_beyond_the_limit_an_order_whose_shipment_is_known_makes_room_first() -> None:
+    orders = [(n, "order.completed", ordered(f"o-{n}", promised=30)) for n in range(2)]
+    of_first = {"fulfilment": {"shipment_id": "s"}, "commerce": {"order_id": "o-0"}}
+    events = [orders[0], (0, "shipment.created", of_first), orders[1], (2, "order.completed", ordered("o-2", promised=30))]
+    assert totals(*events, more="shipments_per_customer = 2") == {"shipments": 1, "due_promised": 3}
+    assert totals(*orders, more="shipments_per_customer = 1") == {"due_promised": 1}
 
 
 def test_a_delivery_cannot_be_told_ahead() -> None:

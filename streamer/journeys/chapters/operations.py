@@ -29,13 +29,14 @@ _STAFF: Final = ("company", "system")
 # Beyond these the one longest ago goes.
 ASKED_MAX: Final = 50
 
+_ORDERED: Final = ("order.completed", "order.updated")
 _SHIPPING: Final = ("shipment.created", "shipment.shipped", "shipment.delivered", "shipment.delayed")
 
 
 class Operations(Chapter):
-    """data: `shipments`: key -> shipment; `contact`: [time, packed cell, overdue, time of the latest that need not be proactive] of the
-    latest proactive one, `informed`: [time, packed cell] of the latest one; `asked`: what the customer has contacted us about -> when last;
-    `messages`: id -> [time, packed cell] of those not opened yet.
+    """data: `shipments`: key -> shipment; `orders`: order id -> what was promised with it; `contact`: [time, packed cell, overdue, time of
+    the latest that need not be proactive] of the latest proactive one; `informed`: [time, packed cell] of the latest one; `asked`: what the
+    customer has contacted us about -> when last; `messages`: id -> [time, packed cell] of those not opened yet.
     """
 
     id = "operations"
@@ -47,18 +48,26 @@ class Operations(Chapter):
         contacts = definitions.contacts
         self._asking = (*contacts.started, *contacts.reopened, "case.opened")
         self._asked_within = int(contacts.window)
-        self.types = (*_SHIPPING, "order.cancelled", "contact.started", "message.sent", "message.opened", *self._asking)
+        self.types = (*_SHIPPING, *_ORDERED, "order.cancelled", "contact.started", "message.sent", "message.opened", *self._asking)
         self._shipments = ShipmentFold(settings, cells, self.evidenced)
         self._keep_for, self._per_customer = int(settings.keep_for), int(settings.per_customer)
         self._overdue_after = int(settings.cadence) * 3 // 2
         self._opened_within, self._messages_limit = int(settings.opened_within), int(settings.messages_per_customer)
+        self._tells = False
+
+    def is_evidence(self, event: Touchpoint) -> bool:
+        """What tells of shipments, promises, our contacts or messages; not what the customer only asks about."""
+        return self._tells
 
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event."""
+        self._tells = True
         if event.initiator not in _STAFF:
             self._ask(kept, event, sink)
         if event.type == "order.cancelled":
-            self._shipments.cancel(kept.data.get("shipments", {}), event.order_id)
+            self._shipments.cancel(kept.data, event.order_id)
+        elif event.type in _ORDERED:
+            self._tells = self._shipments.promise(kept.data, event, sink)
         elif event.type == "contact.started":
             self._contact(kept, event, sink)
         elif event.type == "message.sent":
@@ -66,7 +75,9 @@ class Operations(Chapter):
         elif event.type == "message.opened":
             self._open(kept, event, sink)
         elif event.type in _SHIPPING:
-            self._shipments.apply(kept.data.setdefault("shipments", {}), event, sink)
+            self._shipments.apply(kept.data, event, sink)
+        else:
+            self._tells = False
         self.set_due(kept)
         return 0
 
@@ -86,6 +97,7 @@ class Operations(Chapter):
     def _contact(self, kept: Kept, event: Touchpoint, sink: Sink) -> None:
         by_machine = event.channel in _MACHINES or (event.details is not None and event.details.human is False)
         if event.initiator != "company" or by_machine:
+            self._tells = False
             return
         before: list[Any] = kept.data.get("contact", [-NEVER, b""])
         asked = kept.data.get("asked", ())
@@ -130,10 +142,10 @@ class Operations(Chapter):
     def set_due(self, kept: Kept) -> None:
         """Drop what is empty, and set the next deadline."""
         data = kept.data
-        for name in ("shipments", "messages", "asked"):
+        for name in ("shipments", "orders", "messages", "asked"):
             if name in data and not data[name]:
                 del data[name]
-        due = self._shipments.next_due(data.get("shipments", {}))
+        due = self._shipments.next_due(data)
         for message in data.get("messages", {}).values():
             due = min(due, message[0] + self._opened_within)
         if "contact" in data:
@@ -148,7 +160,7 @@ class Operations(Chapter):
     def fire(self, kept: Kept, due: int, state: State, sink: Sink) -> None:
         """Targets pass, the customer has heard nothing for too long, and what nothing can change any more is forgotten."""
         data = kept.data
-        self._shipments.fire(data.get("shipments", {}), due, sink)
+        self._shipments.fire(data, due, sink)
         messages = data.get("messages", {})
         for key in [key for key, message in messages.items() if message[0] + self._opened_within <= due]:
             del messages[key]
@@ -167,7 +179,7 @@ class Operations(Chapter):
     def signal(self, kept: Kept, name: str) -> Value:
         """`overdue_shipments`, `contact_overdue`."""
         if name == "overdue_shipments":
-            return self._shipments.overdue(kept.data.get("shipments", {}))
+            return self._shipments.overdue(kept.data)
         return "contact" in kept.data and bool(kept.data["contact"][2])
 
 

@@ -1,5 +1,6 @@
 """Shipments and their targets (O1, O2), for the chapter `operations`.
 
+What is promised with an order is told of each of its shipments; an order of which nobody has told any shipment yet stands for one.
 Each target of a shipment is settled once, at the first moment that is past it: only then the shipment was due, in the pane of that target.
 If it was there by the target, even if that is told later, it was on time, in the same pane; so on time <= due in every window.
 """
@@ -26,13 +27,16 @@ _EXPEDITED_BY: Final = {"customer": int(Counter.SHIPMENTS_EXPEDITED_CUSTOMER), "
 _TARGETS: Final = {target: (int(due), int(on_time)) for target, (due, on_time) in operations.TARGETS.items()}
 _NO_DETAILS: Final = Details()
 
-# A shipment: `begun`, `last` (times of its first and latest event), `cell`, `order`, `targets` (name -> [time, settled]), and as far as it
-# is so `there` (when), `cancelled`, `expedited`, `cause` (the latest event, if it is wanted as evidence of a target that has passed).
+# A shipment: `begun`, `last` (times of its first and latest event), `cell`, `order`, `targets` (name -> [time, settled], and the cell of
+# its order if that was late before), and as far as it is so `there` (when), `cancelled`, `expedited`, `cause` (the latest event, if it is
+# wanted as evidence of a target that has passed).
 Shipment = dict[str, Any]
+# What is promised with an order: `last`, `cell`, `targets` and `cause` as of a shipment, and `taken` once a shipment names the order.
+Order = dict[str, Any]
 
 
 class ShipmentFold:
-    """Folds shipment events into the shipments of a customer, by key."""
+    """Folds what is told of shipments and orders. data: `shipments`: key -> shipment, `orders`: order id -> what was promised with it."""
 
     def __init__(self, settings: Operations, cells: Cells, evidenced: bytes) -> None:
         self._keeps_cause = any(evidenced[due] for due, _ in _TARGETS.values())
@@ -42,9 +46,10 @@ class ShipmentFold:
         self._shipped_is_enough = settings.on_time == "shipped"
         self._target: str = settings.target
 
-    def apply(self, shipments: dict[str, Shipment], event: Touchpoint, sink: Sink) -> None:
+    def apply(self, data: dict[str, Any], event: Touchpoint, sink: Sink) -> None:
         """Fold a shipment event."""
         details = event.details or _NO_DETAILS
+        shipments: dict[str, Shipment] = data.setdefault("shipments", {})
         if not details.shipment_id and not event.order_id:
             sink.note("shipment_without_id")
             return
@@ -57,17 +62,61 @@ class ShipmentFold:
             shipment["cause"] = packed_cause_of(event)
         if "cancelled" in shipment:
             return
-        if not shipment["order"]:
+        if not shipment["order"] and event.order_id:
             shipment["order"] = event.order_id
+            self._inherit(shipment, data.get("orders", {}).get(event.order_id), sink)
         self._expedite(shipment, details, sink)
-        self._set_targets(shipment, event.time, details)
+        self._set_targets(shipment["targets"], event.time, details)
         self._arrive(shipment, event, details, sink)
         # What is told of a target that has passed is settled at once.
         self._settle(shipment, event.time, sink)
 
-    def cancel(self, shipments: dict[str, Shipment], order_id: str) -> None:
+    def promise(self, data: dict[str, Any], event: Touchpoint, sink: Sink) -> bool:
+        """Fold an event of an order; False if it promises nothing."""
+        details, order_id = event.details or _NO_DETAILS, event.order_id
+        if not order_id or not any(self._is_target(told, event.time) for _, told in _told(details)):
+            return False
+        orders: dict[str, Order] = data.setdefault("orders", {})
+        order = orders.get(order_id)
+        if order is None:
+            if len(orders) >= self._limit:
+                del orders[min(orders, key=lambda key: ("taken" not in orders[key], orders[key]["last"], key))]
+                sink.note("cut_shipments")
+            order = orders[order_id] = {"cell": self._cells.own(event).packed, "targets": {}}
+        order["last"] = event.time
+        if self._keeps_cause:
+            order["cause"] = packed_cause_of(event)
+        self._set_targets(order["targets"], event.time, details)
+        for shipment in data.get("shipments", {}).values():
+            if shipment["order"] == order_id:
+                order["taken"] = True
+                if "cancelled" not in shipment:
+                    self._set_targets(shipment["targets"], event.time, details)
+                    self._settle(shipment, event.time, sink)
+        if "taken" not in order:
+            self._settle(order, event.time, sink)
+        return True
+
+    def _inherit(self, shipment: Shipment, order: Order | None, sink: Sink) -> None:
+        """The shipment is of this order: what was promised with it is told of the shipment, as far as nothing else was told of that yet.
+
+        What the order has been late for is not counted again of its first shipment, which stands for it from now on.
+        """
+        if order is None:
+            return
+        stands_for_it = "taken" not in order
+        order["taken"] = True
+        for name, (time, settled, *_) in order["targets"].items():
+            if name in shipment["targets"]:
+                continue
+            shipment["targets"][name] = [time, True, order["cell"]] if settled and stands_for_it else [time, False]
+            if settled and stands_for_it and shipment.get("there", NEVER) <= time:
+                sink.count(_TARGETS[name][1], self._cells.unpack(order["cell"]), time)
+
+    def cancel(self, data: dict[str, Any], order_id: str) -> None:
         """The order is cancelled: what is not there yet will not be due any more."""
-        for shipment in shipments.values():
+        data.get("orders", {}).pop(order_id, None)
+        for shipment in data.get("shipments", {}).values():
             if order_id and shipment["order"] == order_id and "there" not in shipment:
                 shipment["cancelled"] = True
 
@@ -89,14 +138,17 @@ class ShipmentFold:
         if by is not None:
             sink.count(by, cell, begun)
 
-    def _set_targets(self, shipment: Shipment, time: int, details: Details) -> None:
-        for name, told in (("requested", details.requested_ms), ("promised", details.promised_ms), ("committed", details.committed_ms)):
-            if told is None or not time - self._keep_for < told < time + self._keep_for:
+    def _is_target(self, told: int | None, time: int) -> bool:
+        return told is not None and time - self._keep_for < told < time + self._keep_for
+
+    def _set_targets(self, targets: dict[str, list[Any]], time: int, details: Details) -> None:
+        for name, told in _told(details):
+            if not self._is_target(told, time):
                 continue
-            known = shipment["targets"].get(name)
+            known = targets.get(name)
             if known is None:
-                shipment["targets"][name] = [told, False]
-            elif not known[1] and name != "promised":
+                targets[name] = [told, False]
+            elif known[0] >= time and name != "promised":
                 known[0] = told
 
     def _arrive(self, shipment: Shipment, event: Touchpoint, details: Details, sink: Sink) -> None:
@@ -109,9 +161,9 @@ class ShipmentFold:
         shipment["there"] = there
         for name, target in shipment["targets"].items():
             if target[1] and there <= target[0]:  # it was on time after all
-                sink.count(_TARGETS[name][1], self._cells.unpack(shipment["cell"]), target[0])
+                sink.count(_TARGETS[name][1], self._cells.unpack(target[2] if len(target) > 2 else shipment["cell"]), target[0])
 
-    def _settle(self, shipment: Shipment, now: int, sink: Sink) -> None:
+    def _settle(self, shipment: Shipment | Order, now: int, sink: Sink) -> None:
         """Count the targets that are past."""
         for name, target in shipment["targets"].items():
             if target[1] or target[0] >= now:
@@ -122,34 +174,48 @@ class ShipmentFold:
             if "there" in shipment and shipment["there"] <= target[0]:
                 sink.count(_TARGETS[name][1], cell, target[0])
 
-    def fire(self, shipments: dict[str, Shipment], due: int, sink: Sink) -> None:
+    def fire(self, data: dict[str, Any], due: int, sink: Sink) -> None:
         """Settle what is past at `due`, and forget what has had no event for long."""
-        for key, shipment in list(shipments.items()):
-            if "cancelled" not in shipment:
-                sink.at_deadline(kept_cause(shipment.get("cause")))
-                self._settle(shipment, due, sink)
-            if shipment["last"] + self._keep_for <= due:
-                del shipments[key]
+        for things in (data.get("shipments", {}), data.get("orders", {})):
+            for key, thing in list(things.items()):
+                if _can_be_late(thing):
+                    sink.at_deadline(kept_cause(thing.get("cause")))
+                    self._settle(thing, due, sink)
+                if thing["last"] + self._keep_for <= due:
+                    del things[key]
 
-    def next_due(self, shipments: dict[str, Shipment]) -> int:
+    def next_due(self, data: dict[str, Any]) -> int:
         """When to `fire` next: a target is past one millisecond after it, so that what is there at that very moment is on time."""
         due = NEVER
-        for shipment in shipments.values():
-            due = min(due, shipment["last"] + self._keep_for)
-            if "cancelled" not in shipment:
-                for target in shipment["targets"].values():
+        for thing in _all_of(data):
+            due = min(due, thing["last"] + self._keep_for)
+            if _can_be_late(thing):
+                for target in thing["targets"].values():
                     if not target[1]:
                         due = min(due, target[0] + 1)
         return due
 
-    def overdue(self, shipments: dict[str, Shipment]) -> int:
+    def overdue(self, data: dict[str, Any]) -> int:
         """How many are past the target that the definitions look at, and not there."""
         found = 0
-        for shipment in shipments.values():
-            target = shipment["targets"].get(self._target)
-            if target is not None and target[1] and "there" not in shipment and "cancelled" not in shipment:
+        for thing in _all_of(data):
+            target = thing["targets"].get(self._target)
+            if target is not None and target[1] and "there" not in thing and _can_be_late(thing):
                 found += 1
         return found
+
+
+def _told(details: Details) -> tuple[tuple[str, int | None], ...]:
+    return ("requested", details.requested_ms), ("promised", details.promised_ms), ("committed", details.committed_ms)
+
+
+def _all_of(data: dict[str, Any]) -> list[Shipment | Order]:
+    return [*data.get("shipments", {}).values(), *data.get("orders", {}).values()]
+
+
+def _can_be_late(thing: Shipment | Order) -> bool:
+    """Not of an order whose shipments are known, which are late or not, each by itself."""
+    return "cancelled" not in thing and "taken" not in thing
 
 
 def _is_open(shipment: Shipment) -> bool:

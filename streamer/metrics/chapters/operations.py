@@ -1,4 +1,4 @@
-"""Operations: shipments on time, expedited ones, contacts that customers did not have to ask for, information sent (O1-O4)."""
+"""Operations: shipments and orders on time, expedited ones, contacts that customers did not have to ask for, information sent (O1-O4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TARGETS: Final = {
 }
 _TARGET_WORDS: Final = {
     "requested": "the time the customer asked for last",
-    "promised": "the time promised first, which is how the customer sees it",
+    "promised": "the time promised first, with the order or later, which is how the customer sees it",
     "committed": "the time committed to last",
 }
 
@@ -30,10 +30,11 @@ def _on_time(target: str) -> Metric:
         "ratio",
         (on_time,),
         (due,),
-        f"shipments there by {_TARGET_WORDS[target]} / shipments for which that passed in the window",
+        f"shipments there by {_TARGET_WORDS[target]} / shipments, and orders without any shipment, for which that passed in the window",
         True,
         "O1; late counts when the time passes; a target is settled once [H]",
         at_once=True,
+        version=2,
     )
 
 
@@ -103,6 +104,6 @@ METRICS: Final = (
 )
 
 SIGNALS: Final = {
-    "overdue_shipments": "shipments past their target (`operations.target`) and not there, nor cancelled",
+    "overdue_shipments": "shipments past their target (`operations.target`), not there nor cancelled, and such orders without a shipment",
     "contact_overdue": "whether one and a half times the cadence has passed since a person of ours last contacted the customer",
 }

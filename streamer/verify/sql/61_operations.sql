@@ -26,6 +26,7 @@ CREATE TABLE shipments AS
 WITH told AS (
     SELECT key, part, shipment, no, keep_for, min_by(event, place) AS begun_by, min(t) AS begun, max(t) AS last_event,
         min_by(order_id, place) FILTER (order_id <> '') AS order_id, min(place) FILTER (order_id <> '') AS order_told,
+        min(t) FILTER (order_id <> '') AS order_told_at,
         min(place) FILTER (arrived IS NOT NULL) AS arrival, min_by(arrived, place) FILTER (arrived IS NOT NULL) AS there
     FROM shipment_events
     GROUP BY ALL
@@ -54,30 +55,115 @@ FROM (
 ), (VALUES ('', NULL), ('_CUSTOMER', 'customer'), ('_COMPANY', 'company')) AS kinds (kind, who)
 WHERE who IS NULL OR who = requested_by;
 
--- Targets not too far away. Of the promises the first one; of the others each holds until the next, unless it has passed by then.
-CREATE TABLE targets AS
-WITH told AS (
-    SELECT key, part, shipment, no, place, t, begun, begun_by, there, cancelled_at, target, due
+-- What is told with orders: targets not too far away. An order is forgotten keep_for after the last of these, or when it is cancelled.
+CREATE TABLE promise_events AS
+SELECT *, sum(begins::INT) OVER (PARTITION BY key, order_id ORDER BY place) AS life
+FROM (
+    SELECT *, coalesce(t - lag(t) OVER same >= keep_for OR lag(type) OVER same = 'order.cancelled', true) AS begins
+    FROM (
+        SELECT event, key, part, place, t, type, ids['order_id'] AS order_id, keep_for, list_filter([
+                {'target': 'requested', 'due': rfc3339_ms(details ->> '$.fulfilment.requested_at')},
+                {'target': 'promised', 'due': rfc3339_ms(details ->> '$.fulfilment.promised_at')},
+                {'target': 'committed', 'due': rfc3339_ms(details ->> '$.fulfilment.committed_at')}],
+                lambda one: one.due > t - keep_for AND one.due < t + keep_for) AS told
+        FROM events, (SELECT setting('operations', 'keep_for')::BIGINT AS keep_for)
+        WHERE type IN ('order.completed', 'order.updated', 'order.cancelled') AND ids['order_id'] <> ''
+    )
+    WHERE type = 'order.cancelled' OR len(told) > 0
+    WINDOW same AS (PARTITION BY key, order_id ORDER BY place)
+);
+
+CREATE TABLE promised_orders AS
+SELECT key, part, order_id, life, keep_for, min_by(event, place) AS begun_by, min(place) AS first_place, max(t) AS last_event,
+    any_value(ended) AS ended, any_value(ended_at) AS ended_at
+FROM (
+    SELECT *, min(place) FILTER (type = 'order.cancelled') OVER whole AS ended, min(t) FILTER (type = 'order.cancelled') OVER whole AS ended_at
+    FROM promise_events
+    WINDOW whole AS (PARTITION BY key, order_id, life)
+)
+WHERE type <> 'order.cancelled'
+GROUP BY ALL;
+
+-- Shipments stand for the order from the first one on: when it names the order, or when something is told with the order that it has named.
+CREATE TABLE order_shipments AS
+SELECT o.key, o.order_id, o.life, s.shipment, s.no, s.order_told AS place, s.order_told_at AS t, true AS names
+FROM promised_orders o JOIN shipments s ON s.key = o.key AND s.order_id = o.order_id AND s.order_told > o.first_place
+    AND coalesce(s.order_told < o.ended, true) AND s.order_told_at < o.last_event + o.keep_for
+UNION ALL
+SELECT e.key, e.order_id, e.life, s.shipment, s.no, e.place, e.t, false
+FROM promise_events e JOIN shipments s
+    ON s.key = e.key AND s.order_id = e.order_id AND s.order_told < e.place AND e.t < s.last_event + s.keep_for
+WHERE e.type <> 'order.cancelled';
+
+CREATE TABLE taken_orders AS
+SELECT key, order_id, life, min(place) AS taken, min(t) AS taken_at FROM order_shipments GROUP BY ALL;
+
+-- Of the promises the first one; of the others each holds until the next, unless it has passed by then.
+CREATE TABLE order_targets AS
+SELECT *, lead(t) OVER telling AS told_again, lead(place) OVER telling AS told_again_place, row_number() OVER telling AS nth
+FROM (SELECT key, order_id, life, place, t, unnest(told, recursive := true) FROM promise_events WHERE type <> 'order.cancelled')
+WINDOW telling AS (PARTITION BY key, order_id, life, target ORDER BY place);
+
+-- Told of a shipment: by its own events; when it first names its order, what the order's targets are then, if nothing else is known of them
+-- (settled: the order was late for them by itself, and this shipment stands for it now); and by what comes with the order later.
+CREATE TABLE told_targets AS
+WITH own AS (
+    SELECT key, shipment, no, place, t, target, due, 1 AS sub, false AS settled
     FROM (UNPIVOT told_of_shipments ON requested, promised, committed INTO NAME target VALUE due)
     WHERE due > t - keep_for AND due < t + keep_for
-), followed AS (
-    SELECT *, lead(t) OVER telling AS told_again, row_number() OVER telling AS nth
-    FROM told
-    WINDOW telling AS (PARTITION BY key, shipment, no, target ORDER BY place)
+)
+FROM own
+UNION ALL
+SELECT s.key, s.shipment, s.no, s.place, s.t, o.target, o.due, 0, o.due < s.t AND s.place = taken
+FROM order_shipments s JOIN taken_orders USING (key, order_id, life) JOIN order_targets o USING (key, order_id, life)
+WHERE names AND o.place < s.place
+    AND CASE o.target WHEN 'promised' THEN nth = 1 ELSE coalesce(o.due < told_again OR told_again_place > s.place, true) END
+    AND NOT EXISTS (FROM own WHERE own.key = s.key AND own.shipment = s.shipment AND own.no = s.no AND own.target = o.target AND own.place < s.place)
+QUALIFY nth = min(nth) OVER (PARTITION BY s.key, s.shipment, s.no, o.target)
+UNION ALL
+SELECT key, shipment, no, order_shipments.place, order_shipments.t, target, due, 0, false
+FROM order_shipments JOIN shipments USING (key, shipment, no) JOIN order_targets o ON o.key = shipments.key AND o.order_id = shipments.order_id
+    AND o.place = order_shipments.place
+WHERE NOT names AND coalesce(order_shipments.place < cancellation, true);
+
+CREATE TABLE targets AS
+WITH followed AS (
+    SELECT told_targets.*, part, begun_by, there, cancelled_at, last_event + keep_for AS forgotten, lead(t) OVER telling AS told_again, row_number() OVER telling AS nth
+    FROM told_targets JOIN shipments USING (key, shipment, no)
+    WINDOW telling AS (PARTITION BY key, shipment, no, target ORDER BY place, sub)
 )
 SELECT * FROM followed
 WHERE CASE target WHEN 'promised' THEN nth = 1 ELSE coalesce(due < told_again, true) END
 QUALIFY nth = min(nth) OVER (PARTITION BY key, shipment, no, target);
 
--- It is past with the clock, or with the customer's next event; but not of an order cancelled by then.
+-- It is past with the clock, or with the customer's next event; but not of an order cancelled by then, nor of a shipment forgotten by then.
 CREATE TABLE passed AS
 SELECT targets.*, due + 1 > last_t AND due + 1 >= decided + 1000 AS is_undecided
 FROM targets JOIN (SELECT key, max(t) AS last_t FROM events GROUP BY key) USING (key) JOIN ends USING (part), settings
-WHERE due + 1 <= greatest(last_t, ends.clock) AND coalesce(due + 1 <= cancelled_at, true);
+WHERE due + 1 <= greatest(last_t, ends.clock) AND coalesce(due + 1 <= cancelled_at, true) AND due + 1 <= forgotten;
+
+-- And of an order, before any of its shipments is known.
+CREATE TABLE late_orders AS
+SELECT o.*, begun_by, taken, taken_at, ended, ended_at, last_event + keep_for AS forgotten, there,
+    due + 1 > last_t AND due + 1 >= decided + 1000 AS is_undecided
+FROM (
+    FROM order_targets
+    WHERE CASE target WHEN 'promised' THEN nth = 1 ELSE coalesce(due < told_again, true) END
+    QUALIFY nth = min(nth) OVER (PARTITION BY key, order_id, life, target)
+) o JOIN promised_orders USING (key, order_id, life) LEFT JOIN taken_orders USING (key, order_id, life)
+    LEFT JOIN (
+        SELECT key, order_id, target, due, place AS taken, there FROM told_targets JOIN shipments USING (key, shipment, no) WHERE settled
+    ) USING (key, order_id, target, due, taken)
+    JOIN (SELECT key, max(t) AS last_t FROM events GROUP BY key) USING (key) JOIN ends USING (part), settings
+WHERE due + 1 <= greatest(last_t, ends.clock) AND coalesce(due + 1 <= ended_at, true) AND coalesce(due + 1 <= taken_at AND place < taken, true);
 
 CREATE TABLE on_time AS
 SELECT counter || upper(target) AS counter, due AS t, begun_by AS event, is_undecided
-FROM passed, (VALUES ('DUE_'), ('ON_TIME_')) AS counters (counter)
+FROM (
+    SELECT target, due, begun_by, is_undecided, there FROM passed WHERE NOT settled
+    UNION ALL
+    SELECT target, due, begun_by, is_undecided, there FROM late_orders
+), (VALUES ('DUE_'), ('ON_TIME_')) AS counters (counter)
 WHERE counter = 'DUE_' OR there <= due;
 
 INSERT INTO chapter_changes SELECT counter, 1, t, event, NULL FROM on_time WHERE NOT is_undecided;
@@ -136,6 +222,11 @@ SELECT passed.key, 'shipment overdue', 1, greatest(at_deadline(due + 1), at_even
     least(at_event(arriving.t, arrival), at_event(shipments.cancelled_at, cancellation), at_deadline(last_event + keep_for))
 FROM passed JOIN shipments USING (key, shipment, no)
     LEFT JOIN events arriving ON arriving.key = passed.key AND arriving.place = shipments.arrival
+WHERE target = setting('operations', 'target')
+UNION ALL
+SELECT key, 'shipment overdue', 1, greatest(at_deadline(due + 1), at_event(t, place)),
+    least(at_event(taken_at, taken), at_event(ended_at, ended), at_deadline(forgotten))
+FROM late_orders
 WHERE target = setting('operations', 'target');
 
 -- And a contact from one and a half times the cadence after the latest one, whichever it was, until the next, or until it is forgotten.
