@@ -281,7 +281,8 @@ class Decisions:
         self._next_look = -(-tick // every) * every
 
     def _find_moving(self, tick: int) -> None:
-        self._moving = [case for case in self._usual if self._moves(case, tick)]
+        hours = self._learning.hours_around(tick)
+        self._moving = [case for case in self._usual if not self._learning.is_steady(case, hours) and self._moves(case, tick)]
 
     def _moves(self, case: Case, tick: int) -> bool:
         """Whether what is usual changes in the hour of a tick, its first moment included."""

@@ -43,6 +43,16 @@ class Learning:
             return case.plan.target
         return case.baseline.between(*self._week.hours(tick), (tick % HOUR_TICKS + 1) / HOUR_TICKS)
 
+    def hours_around(self, tick: int) -> tuple[int, int, int]:
+        """The tick's hour as one of the week, after the two before it."""
+        begin = tick - tick % HOUR_TICKS
+        return self._week.hours(begin - 1)[0], *self._week.hours(begin)
+
+    def is_steady(self, case: Case, hours: tuple[int, int, int]) -> bool:
+        """Whether the same is usual in all these hours: then it is at every tick, which need not be reckoned."""
+        baseline = case.baseline
+        return baseline is None or baseline.at(hours[0]) == baseline.at(hours[1]) == baseline.at(hours[2])
+
     def met(self, case: Case, tick: int) -> None:
         """A series comes for the first time. Of a count it is known what was there before: nothing; a new cause must not wait for weeks."""
         since = self._since.get(case.plan.rule.id)
