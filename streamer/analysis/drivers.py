@@ -46,7 +46,7 @@ WITH gone_through AS (
     WHERE named_after IS NOT NULL GROUP BY key, journey_no, named_after
 ), latest AS (
     SELECT key, max(t) AS t, max_by(score, place) AS score FROM answers
-    WHERE instrument = $instrument AND scope = $scope AND score BETWEEN $low AND $high AND t - $span >= $begin
+    WHERE instrument = $instrument AND scope = $scope AND t - $span >= $begin
     GROUP BY key
 )
 SELECT key, score, map_from_entries(list((counter, n)) FILTER (counter IS NOT NULL))
@@ -114,7 +114,6 @@ def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed:
         log.run(f"61_{chapter}.sql")
     rows = log.rows(_BEFORE, {
         "instrument": measure.instrument, "scope": measure.scope, "span": days * DAY_MS, "begin": log.begin_ms,
-        "low": measure.bands[0].low, "high": measure.bands[-1].high,
     })  # fmt: skip
     if len(rows) < len(names) + 2:
         raise InputError(
@@ -129,6 +128,7 @@ def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed:
     if not found.drivers:
         raise InputError(f"nothing that is measured happened to anybody in the {days} days before an answer")
     notes = ["An association: a measure may stand for something that is not measured. It says where to look first, not what will help."]
+    notes += log.off_scale(measure)
     if found.constant:
         notes.append(f"Left out, because the same for everybody: {', '.join(found.constant)}.")
     if found.customers < 10 * len(found.drivers):

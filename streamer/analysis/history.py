@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import duckdb
 
+from streamer.analysis.report import counted
 from streamer.errors import InputError
 from streamer.verify.raw_log import Clocks
 from streamer.verify.recount import SQL, interruptible, load
@@ -63,31 +64,47 @@ SELECT key, t, hundredths / 100 AS amount, currency, true AS is_order FROM stand
 UNION ALL
 SELECT key, t, -hundredths / 100, currency, false FROM refunds
 """
-# Answers by measure. A scope that is not told is `experience`; CES 1.0 has the opposite polarity and is another measure.
+# Answers by measure, as the chapter `surveys` takes them: NPS in whole points of 0-10, CES 2.0 on 1-7, CSAT on any scale, stretched to 1-5.
+# A scope that is not told is `experience`. band: 0 is the worst, 2 the best; None is off the scale, and no answer.
 _ANSWERS: Final = """
-CREATE TABLE answers AS
-SELECT key, t, place, fixed(details ->> '$.survey.score', 2) / 100.0 AS score,
-    CASE WHEN details ->> '$.survey.instrument' = 'ces' AND details ->> '$.survey.ces_version' = '1.0' THEN 'ces-1.0'
-         ELSE details ->> '$.survey.instrument' END AS instrument,
-    coalesce(nullif(dimension(details ->> '$.survey.scope'), ''), 'experience') AS scope
-FROM events
-WHERE type = 'survey.responded' AND details ->> '$.survey.score' IS NOT NULL AND details ->> '$.survey.instrument' IS NOT NULL
+CREATE TABLE told_answers AS
+SELECT key, t, place, instrument, scope, CASE
+        WHEN NOT coalesce(least < most AND least >= -100000 AND most <= 100000 AND hundredths BETWEEN least AND most, false) THEN NULL
+        WHEN instrument = 'nps' AND least = 0 AND most = 1000 AND hundredths % 100 = 0
+            THEN CASE WHEN hundredths >= 900 THEN 2 WHEN hundredths > 600 THEN 1 ELSE 0 END
+        WHEN instrument = 'ces' AND version = '2.0' AND least = 100 AND most = 700
+            THEN CASE WHEN hundredths >= 500 THEN 2 WHEN hundredths > 300 THEN 1 ELSE 0 END
+        WHEN instrument = 'csat' AND least = 100 AND most = 500
+            THEN CASE WHEN hundredths >= 400 THEN 2 WHEN hundredths > 200 THEN 1 ELSE 0 END
+        WHEN instrument = 'csat'
+            THEN CASE WHEN (hundredths - least) * 1000 >= satisfied * (most - least) THEN 2
+                      WHEN (hundredths - least) * 1000 > (1000 - satisfied) * (most - least) THEN 1 ELSE 0 END
+        END AS band,
+    (CASE WHEN instrument = 'csat' THEN 1 + 4.0 * (hundredths - least) / (most - least) ELSE hundredths / 100.0 END)::DOUBLE AS score
+FROM (
+    SELECT *, coalesce(fixed(details ->> '$.survey.scale_min', 2), CASE WHEN instrument = 'nps' THEN 0 ELSE 100 END) AS least,
+        coalesce(fixed(details ->> '$.survey.scale_max', 2),
+                 CASE WHEN instrument = 'nps' THEN 1000 WHEN instrument = 'ces' AND version = '2.0' THEN 700 ELSE 500 END) AS most
+    FROM (
+        SELECT key, t, place, details, fixed(details ->> '$.survey.score', 2) AS hundredths,
+            dimension(details ->> '$.survey.instrument') AS instrument, dimension(details ->> '$.survey.ces_version') AS version,
+            coalesce(nullif(dimension(details ->> '$.survey.scope'), ''), 'experience') AS scope
+        FROM events WHERE type = 'survey.responded' AND details ->> '$.survey.score' IS NOT NULL
+    )
+), (SELECT coalesce(fixed(setting('surveys', 'satisfied_share'), 3), 750) AS satisfied)
+WHERE instrument IN ('nps', 'csat', 'ces');
+
+CREATE TABLE answers AS SELECT * FROM told_answers WHERE band IS NOT NULL;
 """
 
 
-class Band(NamedTuple):
-    """Scores from low to high, both included."""
-
-    name: str
-    low: float
-    high: float
-
-
+# From the worst to the best: what the number of an answer's band means.
 BANDS: Final = {
-    "nps": (Band("Detractors (0-6)", 0, 6), Band("Passives (7-8)", 7, 8), Band("Promoters (9-10)", 9, 10)),
-    "csat": (Band("Dissatisfied (1-2)", 1, 2), Band("Neutral (3)", 3, 3), Band("Satisfied (4-5)", 4, 5)),
-    "ces": (Band("Hard (1-3)", 1, 3), Band("Neutral (4)", 4, 4), Band("Easy (5-7)", 5, 7)),
+    "nps": ("Detractors (0-6)", "Passives (7-8)", "Promoters (9-10)"),
+    "csat": ("Dissatisfied (1-2)", "Neutral (3)", "Satisfied (4-5)"),
+    "ces": ("Hard (1-3)", "Neutral (4)", "Easy (5-7)"),
 }
+_SCALES: Final = {"nps": "whole points of 0-10", "csat": "their own scale", "ces": "1-7 of version 2.0"}
 
 
 class Measure(NamedTuple):
@@ -97,8 +114,8 @@ class Measure(NamedTuple):
     scope: str
 
     @property
-    def bands(self) -> tuple[Band, ...]:
-        """From the worst to the best."""
+    def bands(self) -> tuple[str, ...]:
+        """Their names, from the worst to the best."""
         return BANDS[self.instrument]
 
     def __str__(self) -> str:
@@ -133,7 +150,14 @@ class Log(NamedTuple):
         found = self.rows("SELECT instrument, scope, count(*) FROM answers GROUP BY ALL ORDER BY 3 DESC, 1, 2")
         if measure not in [(instrument, scope) for instrument, scope, _ in found]:
             there = ", ".join(f"--score {instrument} --scope {scope} ({n})" for instrument, scope, n in found)
-            raise InputError(f"no answers to {measure} in this file; it has {there or 'no answers to any survey'}")
+            off = " ".join(["", *self.off_scale(measure)])
+            raise InputError(f"no answers to {measure} in this file; it has {there or 'no answers to any survey'}{off and '.' + off}")
+
+    def off_scale(self, measure: Measure) -> list[str]:
+        """A note of the answers to a measure that are none, if there are any."""
+        ((n,),) = self.rows("SELECT count(*) FROM told_answers WHERE band IS NULL AND instrument = ? AND scope = ?", list(measure))
+        which = f"off the scale, which is {_SCALES[measure.instrument]}"
+        return [f"{counted(n, 'answer')} to {measure} left out: {which}."] if n else []
 
     def currency(self, wanted: str | None) -> tuple[str, str]:
         """The currency that is meant, by default the most frequent; and what was left out, for a note. Raises InputError."""

@@ -11,7 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamer.analysis import pictures
-from streamer.analysis.history import DAY_MS
+from streamer.analysis.history import DAY_MS, Measure
 from streamer.analysis.report import Report, Table, between, counted, percent
 from streamer.errors import InputError
 from streamer.replay.pipeline import arrivals_of, run_history
@@ -37,7 +37,7 @@ OUTCOMES: Final = {
 }
 # Of (customer, when).
 QUERIES: Final = {
-    "detractor": "SELECT key, t FROM answers WHERE instrument = 'nps' AND scope = $scope AND score <= 6",
+    "detractor": "SELECT key, t FROM answers WHERE instrument = 'nps' AND scope = $scope AND band = 0",
     "abandoned": """
         SELECT key, fallen
         FROM (
@@ -129,6 +129,8 @@ def analyse(log: Log, history: History, outcome: str, *, scope: str, days: int, 
         "An alert that was acted on may have prevented its outcome, and then counts as wrong.",
         "Rules on metrics are not judged: they are about nobody in particular.",
     ]
+    if outcome == "detractor":
+        notes += log.off_scale(Measure("nps", scope))
     headline = _headline(rules, outcome)
     return Report(
         headline,

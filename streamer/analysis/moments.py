@@ -166,6 +166,7 @@ def analyse(log: Log, outcome: str, *, scope: str, days: int, least: int) -> Rep
     ]
     if small:
         notes.append(f"{counted(small, 'touchpoint')} with fewer instances on a side cannot be judged.")
+    notes += log.off_scale(Measure("nps", scope))
     headline = _headline(pivotal, outcome)
     return Report(
         headline,

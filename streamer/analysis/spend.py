@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 _FORWARD: Final = """
-SELECT score, coalesce(sum(amount) FILTER (spent.t > first.t AND spent.t <= first.t + $span), 0)::DOUBLE
+SELECT score, band, coalesce(sum(amount) FILTER (spent.t > first.t AND spent.t <= first.t + $span), 0)::DOUBLE
 FROM (
-    SELECT key, min(t) AS t, min_by(score, place) AS score FROM answers
-    WHERE instrument = $instrument AND scope = $scope AND score BETWEEN $low AND $high AND t + $span <= $end
+    SELECT key, min(t) AS t, min_by(score, place) AS score, min_by(band, place) AS band FROM answers
+    WHERE instrument = $instrument AND scope = $scope AND t + $span <= $end
     GROUP BY key
 ) first LEFT JOIN (FROM spent WHERE currency = $currency) spent USING (key)
-GROUP BY key, score
+GROUP BY key, score, band
 ORDER BY key
 """
 
@@ -58,9 +58,9 @@ class Forward(NamedTuple):
     rho_interval: tuple[float, float] | None
 
 
-def forward(scores: Array, spend: Array, measure: Measure, days: int, seed: int) -> Forward:
-    """What follows a score: scores and spend of the same customers."""
-    masks = [(scores >= band.low) & (scores <= band.high) for band in measure.bands]
+def forward(scores: Array, banded: Array, spend: Array, measure: Measure, days: int, seed: int) -> Forward:
+    """What follows a score: scores, the numbers of their bands, and spend of the same customers."""
+    masks = [banded == n for n in range(len(measure.bands))]
 
     def means(drawn: npt.NDArray[np.intp]) -> Array:
         found = [spend[drawn][mask[drawn]] for mask in masks]
@@ -72,7 +72,7 @@ def forward(scores: Array, spend: Array, measure: Measure, days: int, seed: int)
     everybody = means(np.arange(len(scores)))
     limits = bootstrap([len(scores)], means, seed)
     bands = [
-        BandSpend(band.name, int(mask.sum()), _or_none(value), *(_or_none(limit) for limit in limits[n]))
+        BandSpend(band, int(mask.sum()), _or_none(value), *(_or_none(limit) for limit in limits[n]))
         for n, (band, mask, value) in enumerate(zip(measure.bands, masks, everybody, strict=False))
     ]
     ratio, rho = _or_none(everybody[-2]), _or_none(everybody[-1])
@@ -87,16 +87,16 @@ def analyse(log: Log, measure: Measure, *, currency: str | None, days: tuple[int
     unit, left_out = log.currency(currency)
     found: list[Forward] = []
     notes = ["An association: who fares better may differ in other ways too. It does not say what a better score would bring."]
+    notes += log.off_scale(measure)
     for span in days:
         rows = log.rows(_FORWARD, {
             "span": span * DAY_MS, "end": log.end_ms, "instrument": measure.instrument, "scope": measure.scope, "currency": unit,
-            "low": measure.bands[0].low, "high": measure.bands[-1].high,
         })  # fmt: skip
         if len(rows) < 2:
             notes.append(f"{span} days: the history is too short to have so long a span after the answers of two customers.")
             continue
         data = np.array(rows, dtype=np.float64)
-        found.append(forward(data[:, 0], data[:, 1], measure, span, seed))
+        found.append(forward(data[:, 0], data[:, 1], data[:, 2], measure, span, seed))
     if not found:
         raise InputError(
             f"no span of {' or '.join(str(span) for span in days)} days lies after two customers' answers: try a shorter --days"

@@ -7,6 +7,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import scipy.stats  # type: ignore[import-untyped]
 
 from streamer.rollup.estimates import wilson
 
@@ -46,6 +47,13 @@ def slope(x: Array, y: Array) -> float | None:
     dx = x - x.mean()
     spread = float(dx @ dx)
     return None if spread == 0 else float(dx @ (y - y.mean())) / spread
+
+
+def slope_interval(x: Array, y: Array) -> tuple[float, float, float]:
+    """The slope of the least-squares line of three points or more, and its 95 % interval by the scatter about the line."""
+    line = scipy.stats.linregress(x, y)
+    half = float(scipy.stats.t.ppf(0.975, len(x) - 2)) * float(line.stderr)
+    return float(line.slope), float(line.slope) - half, float(line.slope) + half
 
 
 def difference_interval(k1: int, n1: int, k2: int, n2: int) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """F4: where customers' spend is heading, beside where their scores are, and who declines while he has reason to.
 
-A customer's spend of each of the last complete calendar months (UTC), from the month of the first order on, and the least-squares line
-through it; relative to the mean month, per quarter. The same of the scores, over time. Scores of employees, if given: `engagement.py`.
+A customer's spend of each of the last complete calendar months (UTC), from the month after the first order on, and the least-squares line
+through it; relative to the mean month, per quarter. The month of the first order has spend by what it is, so with it every line would
+fall. The same of the scores, over time. Scores of employees, if given: `engagement.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from streamer.analysis import engagement, pictures
-from streamer.analysis.report import Report, Table, counted, money, percent
-from streamer.analysis.statistics import slope
+from streamer.analysis.report import Report, Table, between, counted, money, percent
+from streamer.analysis.statistics import slope, slope_interval
 from streamer.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ _MONTH_MS: Final = 30.4375 * 86_400_000
 _LISTED: Final = 20
 
 _MONTHLY: Final = """
-SELECT key, date_diff('month', make_timestamp_ms($begin), date_trunc('month', make_timestamp_ms(t))) AS month, sum(amount)::DOUBLE
+SELECT key, date_diff('month', make_timestamp_ms($begin), date_trunc('month', make_timestamp_ms(t))) AS month, sum(amount)::DOUBLE,
+    bool_or(is_order)
 FROM spent WHERE currency = $currency AND t < $end
 GROUP BY ALL ORDER BY key, month
 """
 _SCORES: Final = """
-SELECT key, t, score FROM answers
+SELECT key, t, score, band FROM answers
 WHERE instrument = $instrument AND scope = $scope AND t >= $begin AND t < $end ORDER BY key, place
 """
 _EFFORT: Final = """
@@ -46,21 +48,24 @@ WHERE tenths > high_tenths AND begun >= $begin AND begun < $end
 
 
 class Customer(NamedTuple):
-    """change: of spend per quarter, relative to the mean month. score_change: per month, None with fewer than two answers.
+    """change: of spend per quarter, relative to the mean month; change_low, change_high: its 95 % interval, by the scatter of the months.
 
-    reasons: why a decline would not surprise: a bad latest score, an issue of high effort.
+    score_change: per month, None with fewer than two answers. reasons: why a decline would not surprise: a bad latest score, an issue of
+    high effort.
     """
 
     key: str
     mean: float
     change: float
+    change_low: float
+    change_high: float
     score_change: float | None
     reasons: tuple[str, ...]
 
     @property
     def declines_silently(self) -> bool:
-        """Spends much less, and has reason to."""
-        return self.change <= DECLINE and bool(self.reasons)
+        """Spends much less, which the scatter of the months does not explain, and has reason to."""
+        return self.change <= DECLINE and self.change_high < 0 and bool(self.reasons)
 
 
 def months_of(begin_ms: int, end_ms: int) -> list[int]:
@@ -79,13 +84,15 @@ def analyse(log: Log, measure: Measure, *, currency: str | None, employees: enga
         raise InputError(f"a line needs at least {MONTHS_MIN} complete calendar months, and this history has {max(0, len(months) - 1)}")
     customers = _customers(log, measure, unit, months)
     if not customers:
-        raise InputError(f"no customer has had {MONTHS_MIN} complete months since the first order, with spend in them")
+        raise InputError(f"no customer has had {MONTHS_MIN} complete months after that of the first order, with spend in them")
     silent = sorted((one for one in customers if one.declines_silently), key=lambda one: one.change * one.mean)
     notes = [
-        f"Spend of {counted(len(months) - 1, 'complete calendar month')}, from a customer's first order on, if {MONTHS_MIN} are left.",
-        f"Silent decliners: less by {percent(-DECLINE)} of the mean month per quarter or more, and a low score or high effort before.",
-        "Few orders make steep lines by chance: look at the orders before you call.",
+        f"Of {counted(len(months) - 1, 'complete calendar month')} those after a customer's first order, if there are {MONTHS_MIN}, and spend.",
+        f"Silent decliners: less by {percent(-DECLINE)} of the mean month per quarter or more, and the slope's 95 % interval below 0;",
+        "and with reason to: the latest score of these months is low, or an issue of theirs took high effort.",
+        "Of customers whose spend is level about one in forty has such a line by chance: look at the orders before you call.",
     ]
+    notes += log.off_scale(measure)
     if left_out:
         notes.append(left_out)
     tables = [_quadrants(customers), _decliners(silent, unit)]
@@ -110,24 +117,29 @@ def analyse(log: Log, measure: Measure, *, currency: str | None, employees: enga
 def _customers(log: Log, measure: Measure, unit: str, months: list[int]) -> list[Customer]:
     begin, end, count = months[0], months[-1], len(months) - 1
     spent: dict[str, dict[int, float]] = {}
-    for key, month, amount in log.rows(_MONTHLY, {"begin": begin, "end": end, "currency": unit}):
+    ordered: dict[str, int] = {}
+    for key, month, amount, has_order in log.rows(_MONTHLY, {"begin": begin, "end": end, "currency": unit}):
         spent.setdefault(key, {})[month] = amount
+        if has_order:
+            ordered.setdefault(key, month)
     scores: dict[str, list[tuple[float, float]]] = {}
+    latest: dict[str, int] = {}
     window = {"begin": begin, "end": end}
-    for key, t, score in log.rows(_SCORES, {**window, "instrument": measure.instrument, "scope": measure.scope}):
-        scores.setdefault(key, []).append((t / _MONTH_MS, score))
+    for key, t, score, band in log.rows(_SCORES, {**window, "instrument": measure.instrument, "scope": measure.scope}):
+        scores.setdefault(key, []).append((t / _MONTH_MS, float(score)))
+        latest[key] = band
     laboured = {key for (key,) in log.rows(_EFFORT, window)}
     found = []
     for key, by_month in spent.items():
-        first = max(0, min(by_month))
+        first = max(0, ordered.get(key, count) + 1)
         monthly = np.array([by_month.get(month, 0.0) for month in range(first, count)])
         if len(monthly) < MONTHS_MIN or monthly.mean() <= 0:
             continue
-        mean, line = float(monthly.mean()), slope(np.arange(len(monthly), dtype=np.float64), monthly)
+        mean = float(monthly.mean())
+        change, low, high = (3 * one / mean for one in slope_interval(np.arange(len(monthly), dtype=np.float64), monthly))
         answers = scores.get(key, [])
-        low = bool(answers) and answers[-1][1] <= measure.bands[0].high
-        reasons = (*(["low score"] if low else []), *(["high effort"] if key in laboured else []))
-        found.append(Customer(key, mean, 3 * (line or 0.0) / mean, _score_slope(answers), reasons))
+        reasons = (*(["low score"] if latest.get(key) == 0 else []), *(["high effort"] if key in laboured else []))
+        found.append(Customer(key, mean, change, low, high, _score_slope(answers), reasons))
     return found
 
 
@@ -157,9 +169,13 @@ def _quadrants(customers: list[Customer]) -> Table:
 
 
 def _decliners(silent: list[Customer], unit: str) -> Table:
-    rows = [[one.key, money(one.mean, unit), percent(one.change), ", ".join(one.reasons)] for one in silent[:_LISTED]]
+    rows = [[one.key, money(one.mean, unit), percent(one.change), _points(one), ", ".join(one.reasons)] for one in silent[:_LISTED]]
     more = f", the {_LISTED} with most to lose" if len(silent) > _LISTED else ""
-    return Table(f"Silent decliners{more}", ["Customer", "Mean month", "Change per quarter", "Reason"], rows)
+    return Table(f"Silent decliners{more}", ["Customer", "Mean month", "Change per quarter", "95 %", "Reason"], rows)
+
+
+def _points(one: Customer) -> str:
+    return between(100 * one.change_low, 100 * one.change_high, 0)
 
 
 def _draw(figure: Figure, customers: list[Customer], measure: Measure, headline: str) -> None:

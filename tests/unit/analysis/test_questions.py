@@ -178,8 +178,10 @@ def test_a_silent_decliner_spends_less_and_has_reason_to(path: Path) -> None:
     (silent,) = told["silent_decliners"]
     assert silent["key"] == "reason"
     assert silent["reasons"] == ("low score",)
-    assert silent["mean"] == pytest.approx(62.5)
-    assert silent["change"] == pytest.approx(3 * -15 / 62.5)
+    # The month of the first order is not on the line.
+    assert silent["mean"] == pytest.approx(55)
+    assert silent["change"] == pytest.approx(3 * -15 / 55)
+    assert silent["change_low"] == pytest.approx(silent["change"]) == silent["change_high"]
     assert silent["score_change"] == pytest.approx(-7 / (90 / 30.4375))
     assert told["quadrants"] == {
         "spend_up_score_down": 0, "spend_up_score_up": 0, "spend_up_score_unknown": 1,
@@ -200,6 +202,38 @@ def test_high_effort_is_a_reason_too(path: Path) -> None:
     _, log = made.opened(path, "journeys")
     (silent,) = trajectory.analyse(log, NPS, currency=None).result["silent_decliners"]
     assert silent["reasons"] == ("high effort",)
+
+
+def level(path: Path, seed: int, rate: float, customers: int = 400) -> list[dict[str, Any]]:
+    """The silent decliners among customers who order at a rate a month that does not change, and all of whom have reason to leave."""
+    made, random = Maker(), np.random.default_rng(seed)
+    for n in range(customers):
+        for at in np.cumsum(random.exponential(30.4 / rate, size=int(40 * rate) + 10)):
+            if at < 397:
+                made.order(f"c{n}", float(at), 50)
+        made.answer(f"c{n}", 380, 0)
+    made.add("clock", 0, "page.viewed")
+    made.add("clock", 397, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    found: list[dict[str, Any]] = trajectory.analyse(log, NPS, currency=None).result["silent_decliners"]
+    return found
+
+
+@pytest.mark.parametrize("rate", [0.5, 1])
+def test_who_orders_at_random_and_as_ever_is_seldom_a_decliner(path: Path, rate: float) -> None:
+    assert len(level(path, 7, rate)) <= 0.05 * 400
+
+
+def test_a_line_begins_in_the_month_after_the_first_order(path: Path) -> None:
+    made = Maker()
+    for at, amount in ((1, 300), (32, 50), (61, 50), (92, 50), (122, 50)):
+        made.order("a", at, amount)
+    made.answer("a", 100, 0)
+    made.add("clock", 0, "page.viewed")
+    made.add("clock", 155, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    told = trajectory.analyse(log, NPS, currency=None).result
+    assert (told["customers"], told["silent_decliners"]) == (1, [])
 
 
 def test_a_line_needs_three_months(path: Path) -> None:

@@ -42,6 +42,13 @@ def test_a_slope_is_that_of_scipy(seed: int) -> None:
     assert statistics.slope(x[:, 0], x[:, 1]) == pytest.approx(scipy.stats.linregress(x[:, 0], x[:, 1]).slope, **EXACT)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_interval_of_a_slope_is_that_of_statsmodels(seed: int) -> None:
+    x = data(seed, 12)
+    fit = statsmodels.api.OLS(x[:, 1], statsmodels.api.add_constant(x[:, 0])).fit()
+    assert statistics.slope_interval(x[:, 0], x[:, 1]) == pytest.approx((fit.params[1], *fit.conf_int()[1]), **EXACT)
+
+
 @pytest.mark.parametrize(
     ("k1", "n1", "k2", "n2"), [(56, 70, 48, 80), (9, 10, 3, 10), (10, 10, 0, 20), (0, 7, 0, 9), (184, 353, 1443, 1517)]
 )
