@@ -123,7 +123,7 @@ class Measure(NamedTuple):
 
 
 class Log(NamedTuple):
-    """A history ready to be asked. begin_ms, end_ms: its first and last event time."""
+    """A history ready to be asked. begin_ms, end_ms: the first and last event time of what counts."""
 
     connection: duckdb.DuckDBPyConnection
     definitions: Definitions
@@ -177,9 +177,23 @@ def opened(history: History, definitions: Definitions, until: Literal["touchpoin
     """A history in a database of its own, in memory. What the decoder refuses is left out, and duplicates."""
     connection = duckdb.connect(config=dict(_NOTHING_ELSE))
     files = {part.name[:2]: part for part in SQL.iterdir() if part.name[:2] <= _LAST[until] and part.name[2:3] == "_"}
-    schema, *rest = (files[number].read_text(encoding="utf-8") for number in sorted(files))
+    schema, touchpoints, *rest = (files[number].read_text(encoding="utf-8") for number in sorted(files))
     connection.execute(schema)
     load(connection, records_of(history), tables(definitions, Clocks({0: history.end_ms + 1_000})))
+    connection.execute(touchpoints)
+    begin_ms, end_ms = _span(connection)
     for statement in [*rest, _ORDERS, _REFUNDS, _SPENT, _ANSWERS]:
         connection.execute(statement)
-    return Log(connection, definitions, history.begin_ms, history.end_ms)
+    return Log(connection, definitions, begin_ms, end_ms)
+
+
+def _span(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+    """The times of the first and last event that counts; the clock is set by the last, because a line that is refused may be years away."""
+    (begin_ms, end_ms) = connection.execute("SELECT min(t), max(t) FROM events").fetchone() or (None, None)
+    if begin_ms is None:
+        raise InputError("no line of this file is an event that counts: `streamer events check` says what is wrong")
+    clock = end_ms + 1_000
+    connection.execute("UPDATE ends SET clock = ?", [clock])
+    connection.execute("UPDATE settings SET clock = ?, decided = (?::BIGINT // 1000 - 1) * 1000", [clock, clock])
+    connection.execute("UPDATE settings SET windows_at = decided")
+    return int(begin_ms), int(end_ms)

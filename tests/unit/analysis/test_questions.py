@@ -11,7 +11,7 @@ import scipy.stats  # type: ignore[import-untyped]
 from streamer.analysis import drivers, indicators, initiative, moments, spend, trajectory
 from streamer.analysis.history import DAY_MS, Measure
 from streamer.errors import InputError
-from tests.unit.analysis.made import Maker
+from tests.unit.analysis.made import BEGIN_MS, Maker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,6 +150,24 @@ def test_what_is_missing_is_said(path: Path) -> None:
     _, log = made.opened(path)
     with pytest.raises(InputError, match=r"no answers to CSAT \(experience\) in this file; it has --score nps --scope experience \(1\)"):
         spend.analyse(log, Measure("csat", "experience"), currency=None, days=(90,), seed=1)
+
+
+def test_a_line_that_is_refused_is_not_of_the_history(path: Path) -> None:
+    made = Maker()
+    for customer in ("a", "b"):
+        made.answer(customer, 10, 9)
+        made.order(customer, 20, 5)
+    made.add("k", 30, "checkout.started", commerce={"checkout_id": "k"})
+    for at in (-900, 900):
+        made.add("q", at, "page.viewed", channel="")
+    _, log = made.opened(path, "journeys")
+    assert (log.begin_ms, log.end_ms) == (BEGIN_MS + 10 * DAY_MS, BEGIN_MS + 30 * DAY_MS)
+    assert log.rows("SELECT count(*) FROM changes WHERE counter = 'ABANDONED'") == [(0,)]
+    with pytest.raises(InputError, match="no span of 90 days"):
+        spend.analyse(log, NPS, currency=None, days=(90,), seed=1)
+    made.events = [event for event in made.events if not event["channel"]]
+    with pytest.raises(InputError, match="no line of this file is an event that counts"):
+        made.opened(path)
 
 
 # --- trajectory ------------------------------------------------------------------------------------------------------------------------
