@@ -2,6 +2,9 @@
 
 What customers go through comes in bundles (who is transferred also repeats himself), so single correlations all look alike and
 regression coefficients jump. Relative weights share out R² among measures that overlap. Each customer counts once, with the latest answer.
+
+Any measure explains something by chance, and no bootstrap of a weight, which is never below 0, says how much. Permutations do: a measure
+goes with the score beyond chance if the greatest weight of a shuffled score, of whatever measure, seldom is as great.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from matplotlib.patches import Patch
 from streamer.analysis import pictures
 from streamer.analysis.history import DAY_MS
 from streamer.analysis.report import Report, Table, between, counted, percent
-from streamer.analysis.statistics import bootstrap, correlation, r_squared, relative_weights
+from streamer.analysis.statistics import RESAMPLES, bootstrap, chance, correlation, permuted_weights, r_squared, relative_weights
 from streamer.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +36,9 @@ MEASURES: Final = {
     "channel_switches": "CHANNEL_SWITCHES", "abandoned_journeys": "ABANDONED", "completed_journeys": "COMPLETED",
     "journeys_with_friction": "FRICTION_INSTANCES", "handoffs": "HANDOFFS", "ping_pongs": "PING_PONGS",
 }  # fmt: skip
+# Answers for each measure. [H]
+ANSWERS_MIN: Final = 10
+SIGNIFICANT: Final = 0.05
 # Chapters that find friction in what others would not call so.
 _FINDERS: Final = frozenset({"digital", "service"})
 # Journey instances with friction count when the first of it comes, not in the pane of their start as the counter does: what comes after an
@@ -60,22 +66,27 @@ GROUP BY ALL ORDER BY key
 
 
 class Driver(NamedTuple):
-    """weight: the part of R². share: of all of it. r: the correlation, for its sign."""
+    """weight: the part of R². p: how often chance gives any measure as much. share: of all of R². r: the correlation, for its sign."""
 
     name: str
     weight: float
     low: float
     high: float
+    p: float
     share: float
     r: float
 
 
 class Drivers(NamedTuple):
-    """customers: one answer each. r2: of the score's variance explained by all measures. constant: measures that do not vary."""
+    """customers: one answer each. r2: of the score's variance explained by all measures; adjusted: less what chance explains.
+
+    p: how often chance explains as much. constant: measures that do not vary.
+    """
 
     customers: int
     r2: float
-    r2_interval: tuple[float, float]
+    adjusted: float
+    p: float
     drivers: list[Driver]
     constant: list[str]
 
@@ -87,20 +98,23 @@ def rank(predictors: Array, outcome: Array, names: Sequence[str], seed: int) -> 
     x = predictors[:, kept]
 
     def weights(drawn: npt.NDArray[np.intp]) -> Array:
-        found = relative_weights(x[drawn], outcome[drawn])
-        return np.append(found, found.sum())
+        return relative_weights(x[drawn], outcome[drawn])
 
     limits = bootstrap([len(outcome)], weights, seed)
     found, r2 = relative_weights(x, outcome), r_squared(x, outcome)
+    by_chance = permuted_weights(x, outcome, seed)
+    greatest = by_chance.max(axis=1, initial=0.0)
     drivers = [
         Driver(
-            names[column], float(found[n]), float(limits[n][0]), float(limits[n][1]), float(found[n] / r2) if r2 > 0 else 0.0,
-            correlation(x[:, n], outcome) or 0.0,
+            names[column], float(found[n]), float(limits[n][0]), float(limits[n][1]), chance(float(found[n]), greatest),
+            float(found[n] / r2) if r2 > 0 else 0.0, correlation(x[:, n], outcome) or 0.0,
         )
         for n, column in enumerate(kept)
     ]  # fmt: skip
     drivers.sort(key=lambda driver: (-driver.weight, driver.name))
-    return Drivers(len(outcome), r2, (float(limits[-1][0]), float(limits[-1][1])), drivers, constant)
+    free = len(outcome) - 1 - (int(np.linalg.matrix_rank(x - x.mean(axis=0))) if kept else 0)
+    adjusted = 1 - (1 - r2) * (len(outcome) - 1) / free if free > 0 else 0.0
+    return Drivers(len(outcome), r2, adjusted, chance(float(found.sum()), by_chance.sum(axis=1)), drivers, constant)
 
 
 def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed: int) -> Report:
@@ -115,12 +129,14 @@ def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed:
     rows = log.rows(_BEFORE, {
         "instrument": measure.instrument, "scope": measure.scope, "span": days * DAY_MS, "begin": log.begin_ms,
     })  # fmt: skip
-    if len(rows) < len(names) + 2:
-        raise InputError(
-            f"{counted(len(rows), 'customer')} answered {measure} with {days} days of history before: too few for {len(names)} measures"
-        )
     counts = [before or {} for _, _, before in rows]
     predictors = np.array([[before.get(MEASURES[name], 0.0) for name in names] for before in counts], dtype=np.float64)
+    varied = sum(1 for column in predictors.T if len(set(column)) > 1) if len(rows) else 0
+    if len(rows) < ANSWERS_MIN * max(1, varied):
+        raise InputError(
+            f"{counted(len(rows), 'customer')} answered {measure} with {days} days of history before: too few for "
+            f"{counted(max(1, varied), 'measure')}, each of which takes {ANSWERS_MIN} answers; choose with --measure"
+        )
     outcome = np.array([score for _, score, _ in rows], dtype=np.float64)
     if outcome.min() == outcome.max():
         raise InputError(f"every answer to {measure} is the same: there is nothing to explain")
@@ -131,10 +147,11 @@ def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed:
     notes += log.off_scale(measure)
     if found.constant:
         notes.append(f"Left out, because the same for everybody: {', '.join(found.constant)}.")
-    if found.customers < 10 * len(found.drivers):
-        notes.append("Fewer than ten answers for each measure: look at the intervals, not at the order.")
-    first = found.drivers[0]
-    headline = f"{_title(first.name)} go most with {measure}: {percent(first.share, 0)} of what is explained"
+    notes.append(
+        f"p: how often a shuffled score gives any measure as great a weight, of {RESAMPLES:,} times; below {SIGNIFICANT:g} is beyond it. "
+        "The interval says how sure a weight is, not whether it is more than chance."
+    )
+    headline = _headline(found, measure)
     return Report(
         headline,
         [_table(found, measure)],
@@ -147,18 +164,33 @@ def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed:
     )  # fmt: skip
 
 
+def _headline(found: Drivers, measure: Measure) -> str:
+    first = found.drivers[0]
+    if found.p >= SIGNIFICANT:
+        return f"Nothing that is measured goes with {measure} beyond chance"
+    if first.p >= SIGNIFICANT:
+        return f"No measure by itself goes with {measure} beyond chance, only all of them together"
+    return f"{_title(first.name)} go most with {measure}: {percent(first.share, 0)} of what is explained"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
 def _table(found: Drivers, measure: Measure) -> Table:
     rows = [
-        [_title(one.name), f"{one.weight:.4f}", between(one.low, one.high, 4), percent(one.share), f"{one.r:+.3f}"] for one in found.drivers
+        [_title(one.name), f"{one.weight:.4f}", between(one.low, one.high, 4), _p(one.p), percent(one.share), f"{one.r:+.3f}"]
+        for one in found.drivers
     ]
-    rows.append(["All (R²)", f"{found.r2:.4f}", between(*found.r2_interval, 4), "", ""])
+    rows.append(["All (R²)", f"{found.r2:.4f}", "", _p(found.p), "", ""])
+    rows.append(["Adjusted for chance", f"{found.adjusted:.4f}", "", "", "", ""])
     return Table(
         f"What goes with {measure}, of {counted(found.customers, 'customer')}",
-        ["Measure", "Relative weight", "95 % interval", "Share", "Correlation"],
+        ["Measure", "Relative weight", "95 % interval", "p", "Share", "Correlation"],
         rows,
     )
 
@@ -168,10 +200,11 @@ def _draw(figure: Figure, found: Drivers, headline: str, measure: Measure, days:
     ax = figure.subplots()
     shown = found.drivers[::-1]
     at = np.arange(len(shown))
-    colours = [pictures.RED if one.r < 0 else pictures.BLUE for one in shown]
+    colours = [pictures.GREY if max(one.p, found.p) >= SIGNIFICANT else pictures.RED if one.r < 0 else pictures.BLUE for one in shown]
     ax.barh(at, [100 * one.weight for one in shown], color=colours, height=0.62)
-    spread = [[max(0.0, 100 * (one.weight - one.low)) for one in shown], [max(0.0, 100 * (one.high - one.weight)) for one in shown]]
-    ax.errorbar([100 * one.weight for one in shown], at, xerr=spread, fmt="none", ecolor=pictures.INK, elinewidth=1.2, capsize=3)
+    # The interval is drawn by itself: with few answers the weight may lie outside of it, and then that is to be seen.
+    middle, half = ([50 * (one.high + sign * one.low) for one in shown] for sign in (1, -1))
+    ax.errorbar(middle, at, xerr=half, fmt="none", ecolor=pictures.INK, elinewidth=1.2, capsize=3)
     for row, one in enumerate(shown):
         ax.annotate(
             percent(one.share, 0), (100 * max(one.high, one.weight), row), xytext=(7, 0), textcoords="offset points", va="center",
@@ -181,8 +214,8 @@ def _draw(figure: Figure, found: Drivers, headline: str, measure: Measure, days:
     ax.grid(axis="x")
     ax.grid(visible=False, axis="y")
     ax.set_xlim(0, 100 * max(max(one.high, one.weight) for one in shown) * 1.12)
-    ax.set_xlabel(f"Points of R² (all together {100 * found.r2:.0f} of 100)")
-    meanings = {pictures.RED: "more of it, lower score", pictures.BLUE: "more of it, higher score"}
+    ax.set_xlabel(f"Points of R² (all together {100 * found.r2:.0f} of 100, {100 * max(0.0, found.adjusted):.0f} beyond chance)")
+    meanings = {pictures.RED: "more of it, lower score", pictures.BLUE: "more of it, higher score", pictures.GREY: "no more than chance"}
     handles = [Patch(color=colour, label=label) for colour, label in meanings.items() if colour in colours]
     ax.legend(handles=handles, loc="lower right")
     pictures.frame(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 RESAMPLES: Final = 2_000
+# Shuffled outcomes that are in memory at a time.
+_AT_ONCE: Final = 200
 # Eigenvalues of a correlation matrix below this share of the greatest are rounding: the predictors are collinear.
 _RANK_TOLERANCE: Final = 1e-10
 
@@ -70,14 +72,28 @@ def relative_weights(predictors: Array, outcome: Array) -> Array:
     The predictors are replaced by the orthogonal variables nearest to them, whose shares are unambiguous, and these are led back. A column
     that does not vary has weight 0.
     """
-    count = predictors.shape[1]
-    weights = np.zeros(count)
+    weights: Array = _weights(predictors, outcome[:, None])[:, 0]
+    return weights
+
+
+def permuted_weights(predictors: Array, outcome: Array, seed: int, permutations: int = RESAMPLES) -> Array:
+    """Relative weights of outcomes that have been shuffled, a row each: what they are where nothing goes with anything."""
+    random = np.random.default_rng(seed)
+    parts = [min(_AT_ONCE, permutations - done) for done in range(0, permutations, _AT_ONCE)]
+    shuffled = (random.permuted(np.tile(outcome[:, None], count), axis=0) for count in parts)
+    return np.concatenate([_weights(predictors, outcomes).T for outcomes in shuffled])
+
+
+def _weights(predictors: Array, outcomes: Array) -> Array:
+    """A column of weights for each column of outcomes."""
+    weights = np.zeros((predictors.shape[1], outcomes.shape[1]))
     spread = predictors.std(axis=0)
     vary = spread > 1e-12 * np.maximum(1.0, np.abs(predictors).max(axis=0, initial=0.0))
-    if not vary.any() or outcome.std() == 0:
+    moves = outcomes.std(axis=0)
+    if not vary.any() or not moves.all():
         return weights
     x = (predictors[:, vary] - predictors[:, vary].mean(axis=0)) / spread[vary]
-    y = (outcome - outcome.mean()) / outcome.std()
+    y = (outcomes - outcomes.mean(axis=0)) / moves
     among, with_outcome = x.T @ x / len(y), x.T @ y / len(y)
     values, vectors = np.linalg.eigh(among)
     roots = np.sqrt(np.clip(values, 0, None))
@@ -87,6 +103,11 @@ def relative_weights(predictors: Array, outcome: Array) -> Array:
     beta = (vectors * inverse_roots) @ vectors.T @ with_outcome
     weights[vary] = lambda_**2 @ beta**2
     return weights
+
+
+def chance(found: float, by_chance: Array) -> float:
+    """How often chance does as well: the p-value of a permutation test, in which the data themselves count as one permutation."""
+    return float(1 + (by_chance >= found * (1 - 1e-12)).sum()) / (len(by_chance) + 1)
 
 
 def r_squared(predictors: Array, outcome: Array) -> float:

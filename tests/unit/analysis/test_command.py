@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
 COMMANDS = {
-    "spend": [], "trajectory": [], "initiative": ["--id", "welcome-call", "--margin", "0.4"], "drivers": [], "alerts": [], "moments": [],
+    "spend": [], "trajectory": [], "initiative": ["--id", "welcome-call", "--margin", "0.4"],
+    "drivers": ["--measure", "contacts", "--measure", "transfers"], "alerts": [], "moments": [],
     "value": ["--margin", "0.4"], "steps": [],
 }  # fmt: skip
 

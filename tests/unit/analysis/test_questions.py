@@ -10,6 +10,7 @@ import scipy.stats  # type: ignore[import-untyped]
 
 from streamer.analysis import drivers, indicators, initiative, moments, spend, trajectory
 from streamer.analysis.history import DAY_MS, Measure
+from streamer.analysis.statistics import permuted_weights
 from streamer.errors import InputError
 from tests.unit.analysis.made import BEGIN_MS, Maker
 
@@ -342,6 +343,8 @@ def test_transfers_drive_the_score(path: Path) -> None:
     assert first["weight"] > 2 * second["weight"]
     assert first["low"] < first["weight"] < first["high"]
     assert first["r"] < -0.9
+    assert first["p"] == told["p"] == 1 / 2001
+    assert 0 < told["r2"] - told["adjusted"] < 0.01
     assert sum(driver["weight"] for driver in told["drivers"]) == pytest.approx(told["r2"], rel=1e-9)
     assert sum(driver["share"] for driver in told["drivers"]) == pytest.approx(1)
     assert set(told["constant"]) == set(drivers.MEASURES) - {"transfers", "contacts"}
@@ -362,10 +365,37 @@ def test_too_few_answers_are_no_answer(path: Path) -> None:
         made.answer(f"c{n}", 40 + n, n)
     made.add("clock", 0, "page.viewed")
     _, log = made.opened(path, "journeys")
-    with pytest.raises(InputError, match=r"5 customers answered .* too few for 10 measures"):
+    with pytest.raises(InputError, match=r"5 customers answered .* too few for 1 measure, each of which takes 10 answers"):
         drivers.analyse(log, NPS, days=30, only=(), seed=1)
     with pytest.raises(InputError, match="no such measure; known are contacts"):
         drivers.analyse(log, NPS, days=30, only=["weather"], seed=1)
+
+
+def noise(seed: int, n: int = 100) -> drivers.Drivers:
+    random = np.random.default_rng(seed)
+    return drivers.rank(random.poisson(0.5, (n, 5)).astype(float), random.integers(0, 11, n).astype(float), list("abcde"), seed)
+
+
+def test_what_has_nothing_to_do_with_a_score_is_seldom_beyond_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "bootstrap", lambda *_: np.zeros((5, 2)))
+    monkeypatch.setattr(drivers, "permuted_weights", lambda x, y, seed: permuted_weights(x, y, seed, 100))
+    found = [noise(seed) for seed in range(40)]
+    assert sum(one.p < drivers.SIGNIFICANT for one in found) <= 5
+    assert sum(one.drivers[0].p < drivers.SIGNIFICANT for one in found) <= 5
+    assert abs(np.mean([one.adjusted for one in found])) < 0.02 < np.mean([one.r2 for one in found])
+
+
+def test_where_nothing_is_beyond_chance_the_headline_names_no_measure(path: Path) -> None:
+    made, random = Maker(), np.random.default_rng(3)
+    for n in range(40):
+        for contact in range(int(random.integers(0, 3))):
+            made.add(f"c{n}", 50 + contact, "contact.started", issue={"issue_id": f"i{n}"})
+        made.answer(f"c{n}", 60, int(random.integers(0, 11)))
+    made.add("clock", 0, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    report = drivers.analyse(log, NPS, days=30, only=["contacts"], seed=1)
+    assert report.headline == "Nothing that is measured goes with NPS (experience) beyond chance"
+    assert report.result["p"] > 0.05
 
 
 def in_trouble(path: Path, trouble_at: float) -> dict[str, Any]:

@@ -89,6 +89,16 @@ def test_relative_weights_are_those_of_the_matrix_square_root_and_add_up_to_r_sq
     assert weights.sum() == pytest.approx(fit.rsquared, **EXACT)
 
 
+def test_permuted_weights_are_those_of_shuffled_outcomes_and_a_p_value_is_uniform() -> None:
+    x = data(4)
+    weights = statistics.permuted_weights(x[:, :3], x[:, 3], 1, permutations=450)
+    assert weights.shape == (450, 3)
+    assert weights.tolist() == statistics.permuted_weights(x[:, :3], x[:, 3], 1, permutations=450).tolist()
+    # Without any effect R² is beta distributed (Fisher).
+    assert scipy.stats.kstest(weights.sum(axis=1), scipy.stats.beta(3 / 2, (200 - 4) / 2).cdf).pvalue > 0.01
+    assert (statistics.chance(9.0, weights[:, 0]), statistics.chance(-1.0, weights[:, 0])) == (1 / 451, 1)
+
+
 def test_weights_of_uncorrelated_predictors_are_their_squared_correlations() -> None:
     a, b = np.array([1.0, 1, -1, -1] * 25), np.array([1.0, -1, 1, -1] * 25)
     outcome = 3 * a + 4 * b
