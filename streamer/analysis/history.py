@@ -140,11 +140,6 @@ class Log(NamedTuple):
         """Run more of the recount's statements, by the name of their file."""
         self.connection.execute((SQL / statements).read_text(encoding="utf-8"))
 
-    def customers(self) -> int:
-        """How many there are."""
-        ((n,),) = self.rows("SELECT count(DISTINCT key) FROM events")
-        return int(n)
-
     def check(self, measure: Measure) -> None:
         """Raises InputError if nobody answered the measure, naming those that were."""
         found = self.rows("SELECT instrument, scope, count(*) FROM answers GROUP BY ALL ORDER BY 3 DESC, 1, 2")

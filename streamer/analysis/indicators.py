@@ -1,7 +1,12 @@
 """D2: were the alerts right, and early? Each rule's alerts against what became of the same customers.
 
 An alert is right if the outcome comes within the horizon after it; it counts only if the history goes on for that long. An outcome was
-foreseen if an alert of the rule came within the horizon before it. Alerts are the product's own, folded over the same history.
+foreseen if an alert of the rule came within the horizon before it; it counts only if all of the horizon, and of the alerts' own, lies in
+the history. Alerts are the product's own, folded over the same history.
+
+`lapsed` is nothing that happens, but that nothing does: an alert is right if no order comes for so long after it. Only customers who have
+ordered as lately before it can lapse. It is dated at the last order, and was foreseen if a right alert came within the horizon after that:
+who orders once more after an alert has not lapsed.
 """
 
 from __future__ import annotations
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 NOISY_BELOW: Final = 0.2
 NOISY_FROM: Final = 50
+# Alerts that a rule takes to be called the best. [H]
+RANKED_FROM: Final = 10
 
 # What may come of it, and how it is said: a query of (customer, when).
 OUTCOMES: Final = {
@@ -46,18 +53,25 @@ QUERIES: Final = {
         )
         WHERE n > 0
     """,
+    # When the last order before the lapse was.
     "lapsed": """
-        SELECT key, t + $lapse
+        SELECT key, t
         FROM (SELECT key, t, lead(t) OVER (PARTITION BY key ORDER BY t) AS next FROM spent WHERE is_order)
         WHERE coalesce(next > t + $lapse, true) AND t + $lapse <= $end
     """,
 }
 
+_FIRST_SEEN: Final = "SELECT key, min(t) FROM events GROUP BY key"
+_ORDERED: Final = "SELECT key, t FROM spent WHERE is_order"
+
 Times = dict[str, list[int]]  # by customer, ascending
 
 
 class Judged(NamedTuple):
-    """One rule. right: of its alerts; foreseen: of the outcomes; lead_hours: from the alert to the outcome, median of the right ones."""
+    """One rule. right: of its alerts; outcomes: those that the history could show foreseen.
+
+    lead_hours: from the alert to the outcome, median of the right ones.
+    """
 
     rule: str
     alerts: int
@@ -72,66 +86,113 @@ class Judged(NamedTuple):
     noisy: bool
 
 
-def judge(rule: str, alerts: Mapping[str, Sequence[int]], outcomes: Mapping[str, Sequence[int]], horizon_ms: int, end_ms: int) -> Judged:
-    """Precision, recall and lead of the alerts of one rule; times by customer, ascending."""
-    judged = right = 0
-    leads = []
-    for key, times in alerts.items():
-        later = outcomes.get(key, [])
-        for time in times:
-            if time + horizon_ms > end_ms:
-                continue
-            judged += 1
+class Question(NamedTuple):
+    """What alerts are held against, times by customer, ascending, in milliseconds.
+
+    seen: of the customer's events, for `lapsed` his orders: who has none before an alert is not at risk. outcomes: for `lapsed` the last
+    orders before. lapse_ms: None of any other outcome.
+    """
+
+    outcomes: Mapping[str, Sequence[int]]
+    seen: Mapping[str, Sequence[int]]
+    horizon_ms: int
+    begin_ms: int
+    end_ms: int
+    lapse_ms: int | None = None
+
+    @property
+    def known_after_ms(self) -> int:
+        """How long after a moment it is known whether the outcome followed."""
+        return self.horizon_ms if self.lapse_ms is None else self.lapse_ms
+
+    def at_risk(self, key: str, time: int) -> bool:
+        """Whether the outcome may follow for a customer at a time, and whether it does is known."""
+        if time + self.known_after_ms > self.end_ms:
+            return False
+        return self.lapse_ms is None or _within(self.seen.get(key, ()), time - self.lapse_ms, time)
+
+    def lead(self, key: str, time: int) -> int | None:
+        """From that time to the outcome that follows, less than 0 for a lapse; None if none does."""
+        if self.lapse_ms is None:
+            later = self.outcomes.get(key, ())
             at = bisect_right(later, time)
-            if at < len(later) and later[at] <= time + horizon_ms:
-                right += 1
-                leads.append(later[at] - time)
-    total = foreseen = 0
-    for key, times in outcomes.items():
-        earlier = alerts.get(key, [])
-        for time in times:
-            total += 1
-            foreseen += bisect_left(earlier, time) > bisect_left(earlier, time - horizon_ms)
-    precision, recall = (right / judged if judged else None), (foreseen / total if total else None)
+            return later[at] - time if at < len(later) and later[at] <= time + self.horizon_ms else None
+        orders = self.seen.get(key, ())
+        return None if _within(orders, time, time + self.lapse_ms) else orders[bisect_right(orders, time) - 1] - time
+
+    def foreseen(self, time: int, alerts: Sequence[int]) -> bool | None:
+        """Whether one of the alerts of its customer foresaw an outcome; None if the history does not say."""
+        if self.lapse_ms is None:
+            if time - self.horizon_ms < self.begin_ms or time + self.horizon_ms > self.end_ms:
+                return None
+            return bisect_left(alerts, time) > bisect_left(alerts, time - self.horizon_ms)
+        if time + self.horizon_ms + self.lapse_ms > self.end_ms:
+            return None
+        return bisect_right(alerts, time + self.horizon_ms) > bisect_left(alerts, time)
+
+
+def _within(times: Sequence[int], after: int, until: int) -> bool:
+    """Whether one is after the one moment and not after the other."""
+    return bisect_right(times, until) > bisect_right(times, after)
+
+
+def judge(rule: str, alerts: Mapping[str, Sequence[int]], question: Question) -> Judged:
+    """Precision, recall and lead of the alerts of one rule; times by customer, ascending."""
+    usable = {key: [time for time in times if question.at_risk(key, time)] for key, times in alerts.items()}
+    leads = [question.lead(key, time) for key, times in usable.items() for time in times]
+    right = [lead for lead in leads if lead is not None]
+    # Of a lapse only alerts that are right foresee it.
+    foreseeing = usable if question.lapse_ms is None else {
+        key: [time for time in times if question.lead(key, time) is not None] for key, times in usable.items()
+    }  # fmt: skip
+    told = [question.foreseen(time, foreseeing.get(key, ())) for key, times in question.outcomes.items() for time in times]
+    known = [one for one in told if one is not None]
+    judged, total, foreseen = len(leads), len(known), sum(known)
+    precision, recall = (len(right) / judged if judged else None), (foreseen / total if total else None)
     return Judged(
-        rule, judged, right, precision, wilson(right, judged) if judged else None, total, foreseen, recall,
-        wilson(foreseen, total) if total else None, median(leads) / 3_600_000 if leads else None,
+        rule, judged, len(right), precision, wilson(len(right), judged) if judged else None, total, foreseen, recall,
+        wilson(foreseen, total) if total else None, median(right) / 3_600_000 if right else None,
         judged >= NOISY_FROM and precision is not None and precision < NOISY_BELOW,
     )  # fmt: skip
 
 
-def base_rate(outcomes: Mapping[str, Sequence[int]], customers: int, horizon_ms: int, begin_ms: int, end_ms: int) -> float | None:
-    """What share of the customers has the outcome within a span as long as the horizon, on average over the history."""
-    spans = [begin_ms + n * horizon_ms for n in range((end_ms - begin_ms) // horizon_ms)]
-    if not spans or not customers:
-        return None
-    hit = sum(bisect_right(times, span + horizon_ms) > bisect_right(times, span) for times in outcomes.values() for span in spans)
-    return hit / (customers * len(spans))
+def base_rate(question: Question) -> float | None:
+    """How often the outcome follows anyway: of customers seen before a moment and at risk then, at one moment each horizon."""
+    last = question.end_ms - question.known_after_ms
+    customers = hits = 0
+    for moment in range(question.begin_ms, last + 1, question.horizon_ms):
+        for key, seen in question.seen.items():
+            if seen and seen[0] <= moment and question.at_risk(key, moment):
+                customers += 1
+                hits += question.lead(key, moment) is not None
+    return hits / customers if customers else None
 
 
 def analyse(log: Log, history: History, outcome: str, *, scope: str, days: int, lapse_days: int) -> Report:
     """The entity rules of the definitions against an outcome. Raises InputError if there is nothing to judge."""
     words = OUTCOMES[outcome].format(lapse=lapse_days, scope=scope)
-    parameters = {"detractor": {"scope": scope}, "lapsed": {"lapse": lapse_days * DAY_MS, "end": log.end_ms}}
+    lapse_ms = lapse_days * DAY_MS if outcome == "lapsed" else None
+    parameters = {"detractor": {"scope": scope}, "lapsed": {"lapse": lapse_ms, "end": log.end_ms}}
     found = _by_customer(log.rows(QUERIES[outcome], parameters.get(outcome)))
     if not found:
         raise InputError(f"the outcome {outcome!r} ({words}) never comes in this file: there is nothing to foresee")
     alerts = _alerts(log, history)
     if not alerts:
         raise InputError("the definitions have no rule on a customer, a journey or an issue")
-    horizon_ms = days * DAY_MS
-    rules = [judge(rule, times, found, horizon_ms, log.end_ms) for rule, times in sorted(alerts.items())]
-    rules.sort(key=lambda one: (-(one.precision or 0), one.rule))
-    base = base_rate(found, log.customers(), horizon_ms, log.begin_ms, log.end_ms)
+    seen = _by_customer(log.rows(_FIRST_SEEN if lapse_ms is None else _ORDERED))
+    question = Question(found, seen, days * DAY_MS, log.begin_ms, log.end_ms, lapse_ms)
+    rules = [judge(rule, times, question) for rule, times in sorted(alerts.items())]
+    rules.sort(key=lambda one: (-_lower(one), one.rule))
+    base = base_rate(question)
     notes = [
-        f"The outcome: {words}, within {days} days after the alert. Alerts less than {days} days before the history's end are not judged.",
+        *_means(words, days, lapse_days if lapse_ms is not None else None),
         f"Noisy: right in less than {percent(NOISY_BELOW)} of {NOISY_FROM} alerts or more.",
         "An alert that was acted on may have prevented its outcome, and then counts as wrong.",
         "Rules on metrics are not judged: they are about nobody in particular.",
     ]
     if outcome == "detractor":
         notes += log.off_scale(Measure("nps", scope))
-    headline = _headline(rules, outcome)
+    headline = _headline(rules, outcome, base)
     return Report(
         headline,
         [_table(rules, base, days)],
@@ -161,14 +222,32 @@ def _alerts(log: Log, history: History) -> dict[str, Times]:
     return {rule: _by_customer(rows) for rule, rows in fired.items()}
 
 
-def _headline(rules: Sequence[Judged], outcome: str) -> str:
+def _means(words: str, days: int, lapse_days: int | None) -> list[str]:
+    if lapse_days is None:
+        return [
+            f"The outcome: {words}, within {days} days after the alert; alerts less than {days} days before the end are not judged.",
+            f"Recall: of outcomes {days} days or more from both ends. Base rate: of customers seen before, every {days} days.",
+        ]
+    return [
+        f"The outcome: {words}. Judged are alerts of customers who ordered in the {lapse_days} days before, and so long before the end.",
+        f"Recall: of lapses with {days} days after the last order in which alerts are judged. Lead: from that order, so below 0.",
+    ]
+
+
+def _lower(one: Judged) -> float:
+    """What rules are ranked by: they cannot all be seen equally often."""
+    return one.precision_interval[0] if one.precision_interval and one.alerts >= RANKED_FROM else -1.0
+
+
+def _headline(rules: Sequence[Judged], outcome: str, base: float | None) -> str:
     noisy = [one.rule for one in rules if one.noisy]
-    if noisy:
-        return f"{counted(len(noisy), 'rule is', 'rules are')} noisy for {outcome}: {', '.join(noisy)}"
-    best = next((one for one in rules if one.precision is not None), None)
-    if best is None:
-        return f"No alert could be judged against {outcome}"
-    return f"{best.rule} foretells {outcome} best: right in {percent(best.precision or 0, 0)} of {counted(best.alerts, 'alert')}"
+    also = f"; {counted(len(noisy), 'rule is', 'rules are')} noisy: {', '.join(noisy)}" if noisy else ""
+    best = next((one for one in rules if _lower(one) >= 0), None)
+    if best is None or base is None:
+        return f"No rule has {RANKED_FROM} alerts that could be judged against {outcome}{also}"
+    if _lower(best) <= base:
+        return f"No rule is surely better at {outcome} than the base rate of {percent(base, 0)}{also}"
+    return f"{best.rule} foretells {outcome} best: right in {percent(best.precision or 0, 0)} of {counted(best.alerts, 'alert')}{also}"
 
 
 def _table(rules: Sequence[Judged], base: float | None, days: int) -> Table:
@@ -181,7 +260,7 @@ def _table(rules: Sequence[Judged], base: float | None, days: int) -> Table:
         name = f"{one.rule} (noisy)" if one.noisy else one.rule
         rows.append([name, f"{one.alerts:,}", precision, _interval(one.precision_interval), lift, recall, lead])
     return Table(
-        f"Alerts against what came within {days} days" + ("" if base is None else f"; base rate {percent(base)}"),
+        f"Alerts against what came after, by a horizon of {days} days" + ("" if base is None else f"; base rate {percent(base)}"),
         ["Rule", "Alerts", "Precision", "95 %", "Lift", "Recall", "Lead, h"],
         rows,
     )
@@ -228,4 +307,4 @@ def _draw(figure: Figure, rules: Sequence[Judged], base: float | None, headline:
             color=pictures.MUTED,
             fontsize=8.5,
         )
-    pictures.frame(figure, headline, f"Outcome: {words}, within {days} days. Bars: Wilson's 95 % interval. Red: noisy.")
+    pictures.frame(figure, headline, f"Outcome: {words}; horizon {days} days. Bars: Wilson's 95 % interval. Red: noisy.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,11 @@ SCALE: Final = ("#c8553d", "#c3cbd4", "#2f6fb2", "#1b4b7f", "#0c2c4e")
 # Behind a text that lines may cross.
 PAPER: Final = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 _SIZE_INCHES: Final = (10.0, 5.6)
+# Characters that fit beside each other, and lines of a title; its rest is told in the table.
+_TITLE_WIDTH: Final = 80
+_SMALL_TITLE_WIDTH: Final = 95
+_TITLE_LINES: Final = 3
+_FOOT_WIDTH: Final = 150
 _STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY, "axes.titlesize": 11,
     "axes.titleweight": "bold", "axes.titlepad": 12, "xtick.color": INK, "ytick.color": MUTED, "xtick.bottom": False, "ytick.left": False,
@@ -36,13 +42,17 @@ _STYLE: Final[dict[Any, Any]] = {
 def frame(figure: Figure, title: str, foot: str) -> None:
     """The title above everything and the line below it."""
     height = figure.get_figheight()
+    small = len(title) >= _TITLE_WIDTH
+    lines = textwrap.wrap(title, _SMALL_TITLE_WIDTH, max_lines=_TITLE_LINES, placeholder=" …") if small else [title]
+    feet = textwrap.wrap(foot, _FOOT_WIDTH)
     figure.suptitle(
-        title, x=0.02, y=1 - 0.12 / height, ha="left", va="top", fontsize=13 if len(title) < 80 else 11, fontweight="bold", color=INK
+        "\n".join(lines), x=0.02, y=1 - 0.12 / height, ha="left", va="top", fontsize=11 if small else 13, fontweight="bold", color=INK
     )
-    figure.text(0.02, 0.09 / height, foot, ha="left", va="bottom", fontsize=8.5, color=MUTED)
+    figure.text(0.02, 0.09 / height, "\n".join(feet), ha="left", va="bottom", fontsize=8.5, color=MUTED)
     engine = figure.get_layout_engine()
     if engine is not None:
-        engine.set(rect=(0.01, 0.34 / height, 0.98, 1 - 0.9 / height))  # type: ignore[call-arg]
+        above, below = 0.56 + 0.19 * (len(lines) - 1), 0.34 + 0.15 * (len(feet) - 1)
+        engine.set(rect=(0.01, below / height, 0.98, 1 - (above + below) / height))  # type: ignore[call-arg]
 
 
 def rows(figure: Figure, count: int) -> None:

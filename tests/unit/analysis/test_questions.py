@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import scipy.stats  # type: ignore[import-untyped]
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from streamer.analysis import drivers, indicators, initiative, moments, spend, trajectory
+from streamer.analysis import drivers, indicators, initiative, moments, pictures, spend, trajectory
 from streamer.analysis.history import DAY_MS, Measure
 from streamer.analysis.statistics import permuted_weights
 from streamer.errors import InputError
@@ -426,27 +429,91 @@ def test_friction_that_comes_after_the_answer_does_not(path: Path) -> None:
 # --- alerts ----------------------------------------------------------------------------------------------------------------------------
 
 
+def held(outcomes: dict[str, list[int]], horizon: int, end: int, *, begin: int = 0) -> indicators.Question:
+    return indicators.Question(outcomes, {}, horizon, begin, end)
+
+
 def test_an_alert_is_right_if_the_outcome_comes_after_it_and_within_the_horizon() -> None:
     alerts = {"a": [0], "b": [10], "c": [50], "d": [95]}
     outcomes = {"a": [20], "b": [10, 21], "c": [49], "e": [60], "d": [96]}
-    judged = indicators.judge("rule", alerts, outcomes, 20, 100)
+    judged = indicators.judge("rule", alerts, held(outcomes, 20, 100))
     # a at the horizon's very end; b's first is no later than the alert, its second 11 later; c before; d cannot be judged.
     assert (judged.alerts, judged.right) == (3, 2)
     assert judged.lead_hours == pytest.approx((20 + 11) / 2 / 3_600_000)
-    # Foreseen: a, b's second, d. Not b's first, c's, e's.
-    assert (judged.outcomes, judged.foreseen) == (6, 3)
+    # Foreseen: a, b's second. Not c's and e's. The horizon before b's first and after d's is not in the history.
+    assert (judged.outcomes, judged.foreseen) == (4, 2)
+
+
+def test_a_short_history_does_not_make_recall_less() -> None:
+    """Each outcome has an alert 20 before it; some of these were before the history, and tell nothing."""
+    random = np.random.default_rng(1)
+    outcomes = {f"c{n}": [int(at)] for n, at in enumerate(random.integers(0, 101, 500))}
+    alerts = {key: [at - 20] for key, (at,) in outcomes.items() if at >= 20}
+    judged = indicators.judge("rule", alerts, held(outcomes, 30, 100))
+    assert (judged.recall, judged.precision) == (1, 1)
+    assert 100 < judged.outcomes < 300
+
+
+def test_an_alert_of_a_lapse_is_right_if_no_order_comes_after_it() -> None:
+    orders = {"gone": [0, 40], "back": [0, 40, 75], "once more": [0, 40, 52], "never": [], "long gone": [0]}
+    lapses = {"gone": [40], "once more": [52], "long gone": [0]}
+    alerts = {"gone": [42], "back": [50], "once more": [45], "never": [50], "long gone": [50]}
+    judged = indicators.judge("rule", alerts, indicators.Question(lapses, orders, 10, 0, 100, 30))
+    # back's order of 75 comes 25 after the alert; never has none, and long gone has lapsed before the alert.
+    assert (judged.alerts, judged.right) == (3, 1)
+    assert judged.lead_hours == pytest.approx(-2 / 3_600_000)
+    assert (judged.outcomes, judged.foreseen) == (3, 1)
+
+
+@pytest.mark.parametrize("horizon", [30, 90, 120])
+def test_a_rule_that_knows_nothing_of_lapses_is_as_good_as_the_base_rate(horizon: int) -> None:
+    """It fires two days after every second order, of customers who come and order at random; most others never order."""
+    random, alerts, orders, lapses = np.random.default_rng(horizon), {}, {}, {}
+    for n in range(1_500):
+        gaps = random.exponential(60, 60)
+        at = random.uniform(0, 720) + np.cumsum(gaps) - gaps[0]
+        times = [int(one * DAY_MS) for one in at[at < 720]]
+        orders[f"c{n}"] = times
+        lapses[f"c{n}"] = [one for one, later in pairwise([*times, 10**18]) if min(later, 721 * DAY_MS) > one + 90 * DAY_MS <= 720 * DAY_MS]
+        alerts[f"c{n}"] = [one + 2 * DAY_MS for one in times if random.random() < 0.5]
+    question = indicators.Question(lapses, orders, horizon * DAY_MS, 0, 720 * DAY_MS, 90 * DAY_MS)
+    base = indicators.base_rate(question)
+    assert base is not None
+    assert (indicators.judge("rule", alerts, question).precision or 0) / base == pytest.approx(1, abs=0.15)
 
 
 @pytest.mark.parametrize(("alerts", "right", "noisy"), [(50, 9, True), (50, 10, False), (49, 0, False)])
 def test_a_rule_is_noisy_below_a_fifth_over_fifty_alerts(alerts: int, right: int, noisy: bool) -> None:
     times = {f"c{n}": [0] for n in range(alerts)}
-    assert indicators.judge("rule", times, {f"c{n}": [1] for n in range(right)}, 10, 100).noisy == noisy
+    assert indicators.judge("rule", times, held({f"c{n}": [1] for n in range(right)}, 10, 100)).noisy == noisy
 
 
 def test_the_base_rate_is_what_comes_anyway() -> None:
-    # Of 4 customers in 2 spans: one has it in the first, one in both, at most once each.
-    assert indicators.base_rate({"a": [5, 6], "b": [10, 15]}, 4, 10, 0, 20) == 3 / 8
-    assert indicators.base_rate({"a": [5]}, 4, 30, 0, 20) is None
+    # Seen before 0: a, b and c; before 10 d, too. a has it in the first span, b in both, at most once each; the third is not over.
+    outcomes, seen = {"a": [5, 6], "b": [10, 15], "d": [4]}, {"a": [0], "b": [0], "c": [0], "d": [4]}
+    assert indicators.base_rate(indicators.Question(outcomes, seen, 10, 0, 29)) == 3 / 7
+    assert indicators.base_rate(indicators.Question(outcomes, seen, 30, 0, 29)) is None
+
+
+def judged(rule: str, alerts: int, right: int) -> indicators.Judged:
+    times = {f"c{n}": [0] for n in range(alerts)}
+    return indicators.judge(rule, times, held({f"c{n}": [1] for n in range(right)}, 10, 100))
+
+
+def test_the_headline_names_a_rule_only_if_it_is_better_than_the_base_rate() -> None:
+    often, seldom, few = judged("often", 200, 120), judged("seldom", 10, 7), judged("few", 9, 9)
+    assert indicators._headline([often, seldom, few], "x", 0.3) == "often foretells x best: right in 60 % of 200 alerts"
+    assert indicators._headline([seldom, few], "x", 0.6) == "No rule is surely better at x than the base rate of 60 %"
+    assert indicators._headline([few], "x", 0.1) == "No rule has 10 alerts that could be judged against x"
+    assert indicators._headline([seldom, judged("bad", 60, 1)], "x", 0.6).endswith("; 1 rule is noisy: bad")
+
+
+def test_a_long_headline_stays_in_the_picture() -> None:
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    pictures.frame(figure, "rules are noisy: " + ", ".join(f"a-rule-with-a-name-{n}" for n in range(9)), "A foot. " * 40)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for text in figure.texts:
+        assert text.get_window_extent(renderer).x1 <= figure.bbox.x1
 
 
 def test_the_products_own_alerts_are_judged(path: Path) -> None:
@@ -458,6 +525,7 @@ def test_the_products_own_alerts_are_judged(path: Path) -> None:
             made.add(f"c{n}", 10.5 + again, "contact.ended", **issue)
         made.answer(f"c{n}", 14, 2 if n < 3 else 9)
     made.answer("unseen", 14, 0)
+    made.add("clock", -20, "page.viewed")
     made.add("clock", 100, "page.viewed")
     history, log = made.opened(path, "journeys")
     told = indicators.analyse(log, history, "detractor", scope="experience", days=30, lapse_days=90).result
@@ -475,7 +543,7 @@ def test_scores_of_another_scope_are_no_outcome(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "expected"), [("lapsed", {("a", 31 * DAY_MS), ("b", 61 * DAY_MS)}), ("abandoned", {("k", 30 * 60_000)})]
+    ("outcome", "expected"), [("lapsed", {("a", 1 * DAY_MS), ("b", 31 * DAY_MS)}), ("abandoned", {("k", 30 * 60_000)})]
 )
 def test_what_counts_as_an_outcome(path: Path, outcome: str, expected: set[tuple[str, int]]) -> None:
     made = Maker()
