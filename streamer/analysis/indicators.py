@@ -1,38 +1,28 @@
-"""D2: were the alerts right, and early? Each rule's alerts against what became of the same customers.
+"""D2: were the alerts right, and early? Each rule's alerts against what became of the same customers: `foresight.py`.
 
-An alert is right if the outcome comes within the horizon after it; it counts only if the history goes on for that long. An outcome was
-foreseen if an alert of the rule came within the horizon before it; it counts only if all of the horizon, and of the alerts' own, lies in
-the history. Alerts are the product's own, folded over the same history.
-
-`lapsed` is nothing that happens, but that nothing does: an alert is right if no order comes for so long after it. Only customers who have
-ordered as lately before it can lapse. It is dated at the last order, and was foreseen if a right alert came within the horizon after that:
-who orders once more after an alert has not lapsed.
+Alerts are the product's own, folded over the same history.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from statistics import median
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from streamer.analysis import pictures
+from streamer.analysis.foresight import NOISY_BELOW, NOISY_FROM, Judged, Question, base_rate, judge
 from streamer.analysis.history import DAY_MS, Measure
 from streamer.analysis.report import Report, Table, between, counted, percent
 from streamer.errors import InputError
 from streamer.replay.pipeline import arrivals_of, run_history
-from streamer.rollup.estimates import wilson
 from streamer.touchpoints.times import milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.figure import Figure
 
     from streamer.analysis.history import Log
     from streamer.replay.history import History
 
-NOISY_BELOW: Final = 0.2
-NOISY_FROM: Final = 50
 # Alerts that a rule takes to be called the best. [H]
 RANKED_FROM: Final = 10
 
@@ -65,107 +55,6 @@ _FIRST_SEEN: Final = "SELECT key, min(t) FROM events GROUP BY key"
 _ORDERED: Final = "SELECT key, t FROM spent WHERE is_order"
 
 Times = dict[str, list[int]]  # by customer, ascending
-
-
-class Judged(NamedTuple):
-    """One rule. right: of its alerts; outcomes: those that the history could show foreseen.
-
-    lead_hours: from the alert to the outcome, median of the right ones.
-    """
-
-    rule: str
-    alerts: int
-    right: int
-    precision: float | None
-    precision_interval: tuple[float, float] | None
-    outcomes: int
-    foreseen: int
-    recall: float | None
-    recall_interval: tuple[float, float] | None
-    lead_hours: float | None
-    noisy: bool
-
-
-class Question(NamedTuple):
-    """What alerts are held against, times by customer, ascending, in milliseconds.
-
-    seen: of the customer's events, for `lapsed` his orders: who has none before an alert is not at risk. outcomes: for `lapsed` the last
-    orders before. lapse_ms: None of any other outcome.
-    """
-
-    outcomes: Mapping[str, Sequence[int]]
-    seen: Mapping[str, Sequence[int]]
-    horizon_ms: int
-    begin_ms: int
-    end_ms: int
-    lapse_ms: int | None = None
-
-    @property
-    def known_after_ms(self) -> int:
-        """How long after a moment it is known whether the outcome followed."""
-        return self.horizon_ms if self.lapse_ms is None else self.lapse_ms
-
-    def at_risk(self, key: str, time: int) -> bool:
-        """Whether the outcome may follow for a customer at a time, and whether it does is known."""
-        if time + self.known_after_ms > self.end_ms:
-            return False
-        return self.lapse_ms is None or _within(self.seen.get(key, ()), time - self.lapse_ms, time)
-
-    def lead(self, key: str, time: int) -> int | None:
-        """From that time to the outcome that follows, less than 0 for a lapse; None if none does."""
-        if self.lapse_ms is None:
-            later = self.outcomes.get(key, ())
-            at = bisect_right(later, time)
-            return later[at] - time if at < len(later) and later[at] <= time + self.horizon_ms else None
-        orders = self.seen.get(key, ())
-        return None if _within(orders, time, time + self.lapse_ms) else orders[bisect_right(orders, time) - 1] - time
-
-    def foreseen(self, time: int, alerts: Sequence[int]) -> bool | None:
-        """Whether one of the alerts of its customer foresaw an outcome; None if the history does not say."""
-        if self.lapse_ms is None:
-            if time - self.horizon_ms < self.begin_ms or time + self.horizon_ms > self.end_ms:
-                return None
-            return bisect_left(alerts, time) > bisect_left(alerts, time - self.horizon_ms)
-        if time + self.horizon_ms + self.lapse_ms > self.end_ms:
-            return None
-        return bisect_right(alerts, time + self.horizon_ms) > bisect_left(alerts, time)
-
-
-def _within(times: Sequence[int], after: int, until: int) -> bool:
-    """Whether one is after the one moment and not after the other."""
-    return bisect_right(times, until) > bisect_right(times, after)
-
-
-def judge(rule: str, alerts: Mapping[str, Sequence[int]], question: Question) -> Judged:
-    """Precision, recall and lead of the alerts of one rule; times by customer, ascending."""
-    usable = {key: [time for time in times if question.at_risk(key, time)] for key, times in alerts.items()}
-    leads = [question.lead(key, time) for key, times in usable.items() for time in times]
-    right = [lead for lead in leads if lead is not None]
-    # Of a lapse only alerts that are right foresee it.
-    foreseeing = usable if question.lapse_ms is None else {
-        key: [time for time in times if question.lead(key, time) is not None] for key, times in usable.items()
-    }  # fmt: skip
-    told = [question.foreseen(time, foreseeing.get(key, ())) for key, times in question.outcomes.items() for time in times]
-    known = [one for one in told if one is not None]
-    judged, total, foreseen = len(leads), len(known), sum(known)
-    precision, recall = (len(right) / judged if judged else None), (foreseen / total if total else None)
-    return Judged(
-        rule, judged, len(right), precision, wilson(len(right), judged) if judged else None, total, foreseen, recall,
-        wilson(foreseen, total) if total else None, median(right) / 3_600_000 if right else None,
-        judged >= NOISY_FROM and precision is not None and precision < NOISY_BELOW,
-    )  # fmt: skip
-
-
-def base_rate(question: Question) -> float | None:
-    """How often the outcome follows anyway: of customers seen before a moment and at risk then, at one moment each horizon."""
-    last = question.end_ms - question.known_after_ms
-    customers = hits = 0
-    for moment in range(question.begin_ms, last + 1, question.horizon_ms):
-        for key, seen in question.seen.items():
-            if seen and seen[0] <= moment and question.at_risk(key, moment):
-                customers += 1
-                hits += question.lead(key, moment) is not None
-    return hits / customers if customers else None
 
 
 def analyse(log: Log, history: History, outcome: str, *, scope: str, days: int, lapse_days: int) -> Report:
@@ -258,10 +147,10 @@ def _table(rules: Sequence[Judged], base: float | None, days: int) -> Table:
         lift = "-" if not base or one.precision is None else f"{one.precision / base:.1f}"
         lead = "-" if one.lead_hours is None else f"{one.lead_hours:,.1f}"
         name = f"{one.rule} (noisy)" if one.noisy else one.rule
-        rows.append([name, f"{one.alerts:,}", precision, _interval(one.precision_interval), lift, recall, lead])
+        rows.append([name, f"{one.alerts:,} of {one.customers:,}", precision, _interval(one.precision_interval), lift, recall, lead])
     return Table(
         f"Alerts against what came after, by a horizon of {days} days" + ("" if base is None else f"; base rate {percent(base)}"),
-        ["Rule", "Alerts", "Precision", "95 %", "Lift", "Recall", "Lead, h"],
+        ["Rule", "Alerts of customers", "Precision", "95 %", "Lift", "Recall", "Lead, h"],
         rows,
     )
 
@@ -307,4 +196,4 @@ def _draw(figure: Figure, rules: Sequence[Judged], base: float | None, headline:
             color=pictures.MUTED,
             fontsize=8.5,
         )
-    pictures.frame(figure, headline, f"Outcome: {words}; horizon {days} days. Bars: Wilson's 95 % interval. Red: noisy.")
+    pictures.frame(figure, headline, f"Outcome: {words}; horizon {days} days. Bars: 95 % interval, by customer. Red: noisy.")

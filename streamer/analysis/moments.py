@@ -1,29 +1,36 @@
 """J6: pivotal moments, where friction goes with another outcome. House computation [H] of what the field calls moments of truth.
 
 For each touchpoint of a journey (the step, or the event's type if it has none): the instances that passed it, those with friction there
-beside those without, and the difference of their outcome rates. Pivotal if Newcombe's interval excludes 0, with enough instances on both
-sides.
+beside those without, and the difference of their outcome rates. Pivotal if Newcombe's interval, by customer, excludes 0, with enough
+customers on both sides.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
 
 from streamer.analysis import pictures
 from streamer.analysis.history import DAY_MS, Measure
 from streamer.analysis.report import Report, Table, between, counted, percent, signed
-from streamer.analysis.statistics import difference_interval
+from streamer.analysis.statistics import clustered_difference
 from streamer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    import numpy.typing as npt
     from matplotlib.figure import Figure
 
     from streamer.analysis.history import Log
 
+    Array = npt.NDArray[np.float64]
+
+# Customers with friction, and without.
 LEAST: Final = 100
-# Of a score that is to agree: fewer answers on a side say nothing.
+# Of a score that is to agree: fewer customers who answered on a side say nothing.
 _VOICES_MIN: Final = 30
 _SHOWN: Final = 12
 
@@ -33,7 +40,8 @@ OUTCOMES: Final = {
     "promoter": "9 or 10 in the next NPS answer ({scope}) within {days} days of the journey's end",
 }
 
-# Each instance of a journey with its end, how it ended, and the score that the customer gave next.
+# Each instance of a journey with its end, how it ended, and the band of the answer that the customer gave next. An answer belongs to the
+# last instance that had ended before it: to no other does it come next.
 _ENDED: Final = """
 CREATE TABLE ended AS
 WITH last AS (
@@ -41,12 +49,19 @@ WITH last AS (
         CASE WHEN role IN ('complete', 'late completion') THEN true
              WHEN role = 'fail' OR (role IN ('start', 'activity') AND t + deadline <= $end) THEN false END AS completed
     FROM lives WHERE is_last
+), heard AS (
+    SELECT key, journey_no, instance, arg_min(band, place) AS next_band
+    FROM (
+        SELECT a.band, a.place, last.key, last.journey_no, last.instance,
+            row_number() OVER (PARTITION BY a.key, a.place ORDER BY last.t DESC, last.journey_no, last.instance DESC) AS nth
+        FROM answers a JOIN last ON last.key = a.key AND a.t >= last.t AND a.t <= last.t + $span
+        WHERE instrument = 'nps' AND scope = $scope AND completed IS NOT NULL
+    )
+    WHERE nth = 1 GROUP BY ALL
 )
-SELECT last.* EXCLUDE (role), arg_min(a.score, a.t) AS next_score
-FROM last LEFT JOIN (FROM answers WHERE instrument = 'nps' AND scope = $scope) a
-    ON a.key = last.key AND a.t >= last.t AND a.t <= last.t + $span
+SELECT last.* EXCLUDE (role), next_band
+FROM last LEFT JOIN heard USING (key, journey_no, instance)
 WHERE completed IS NOT NULL
-GROUP BY ALL
 """
 # Friction happens at the step it names, else at the last one that the instance had passed.
 _PASSED: Final = """
@@ -77,24 +92,26 @@ _COUNTED: Final = """
 SELECT journey, touchpoint,
     count(*) FILTER (friction), count(*) FILTER (friction AND outcome),
     count(*) FILTER (NOT friction), count(*) FILTER (NOT friction AND outcome),
-    count(next_score) FILTER (friction), count(*) FILTER (friction AND next_score >= 9),
-    count(next_score) FILTER (NOT friction), count(*) FILTER (NOT friction AND next_score >= 9)
+    count(next_band) FILTER (friction), count(*) FILTER (friction AND next_band = 2),
+    count(next_band) FILTER (NOT friction), count(*) FILTER (NOT friction AND next_band = 2)
 FROM (
     SELECT ended.*, touchpoint, friction, CASE $outcome
         WHEN 'completion' THEN completed
-        WHEN 'promoter' THEN next_score >= 9
+        WHEN 'promoter' THEN next_band = 2
         ELSE CASE WHEN ended.t + $span <= $end
                   THEN EXISTS (FROM spent WHERE is_order AND spent.key = ended.key AND spent.t > ended.t AND spent.t <= ended.t + $span) END
         END AS outcome
     FROM ended JOIN passed_touchpoints USING (key, journey_no, instance)
 )
 WHERE outcome IS NOT NULL
-GROUP BY ALL ORDER BY 1, 2
+GROUP BY journey, touchpoint, key ORDER BY journey, touchpoint, key
 """
 
 
 class Moment(NamedTuple):
-    """difference: of the outcome rates, with friction less without. impact: |difference| times the instances with friction.
+    """friction, smooth: instances with friction and without, and whose. difference: of the outcome rates, with friction less without.
+
+    impact: |difference| times the instances with friction.
 
     validated: whether the share of promoters afterwards differs in the same direction, its interval without 0; None with few answers.
     """
@@ -102,8 +119,10 @@ class Moment(NamedTuple):
     journey: str
     touchpoint: str
     friction: int
+    friction_customers: int
     rate_friction: float
     smooth: int
+    smooth_customers: int
     rate_smooth: float
     difference: float
     low: float
@@ -114,32 +133,47 @@ class Moment(NamedTuple):
 
 
 class Arms(NamedTuple):
-    """Instances with friction and without, and with the outcome of each; NPS answers afterwards, and promoters among them."""
+    """By customer: instances with friction and without, and with the outcome of each; NPS answers afterwards, and promoters among them."""
 
-    friction: int
-    friction_hits: int
-    smooth: int
-    smooth_hits: int
-    friction_voices: int = 0
-    friction_promoters: int = 0
-    smooth_voices: int = 0
-    smooth_promoters: int = 0
+    friction: Array
+    friction_hits: Array
+    smooth: Array
+    smooth_hits: Array
+    friction_voices: Array
+    friction_promoters: Array
+    smooth_voices: Array
+    smooth_promoters: Array
 
 
 def compare(journey: str, touchpoint: str, arms: Arms, least: int = LEAST) -> Moment:
-    """A touchpoint of at least one instance on each side."""
-    low, high = difference_interval(arms.friction_hits, arms.friction, arms.smooth_hits, arms.smooth)
-    with_friction, without = arms.friction_hits / arms.friction, arms.smooth_hits / arms.smooth
-    difference = with_friction - without
+    """A touchpoint of at least one instance on each side. Instances of one customer are alike, so the intervals are by customer."""
+    low, high, _ = clustered_difference([arms.friction_hits, arms.smooth_hits], [arms.friction, arms.smooth])
+    rates = [float(hits.sum() / n.sum()) for hits, n in ((arms.friction_hits, arms.friction), (arms.smooth_hits, arms.smooth))]
+    difference = rates[0] - rates[1]
     validated = None
-    if min(arms.friction_voices, arms.smooth_voices) >= _VOICES_MIN:
-        voices = difference_interval(arms.friction_promoters, arms.friction_voices, arms.smooth_promoters, arms.smooth_voices)
-        validated = voices[1] < 0 if difference < 0 else voices[0] > 0
-    pivotal = min(arms.friction, arms.smooth) >= least and (low > 0 or high < 0)
+    if min(_customers(arms.friction_voices), _customers(arms.smooth_voices)) >= _VOICES_MIN:
+        promoters = [arms.friction_promoters, arms.smooth_promoters]
+        less, more, _ = clustered_difference(promoters, [arms.friction_voices, arms.smooth_voices])
+        validated = more < 0 if difference < 0 else less > 0
+    counts = _customers(arms.friction), _customers(arms.smooth)
+    pivotal = min(counts) >= least and (low > 0 or high < 0)
+    friction = int(arms.friction.sum())
     return Moment(
-        journey, touchpoint, arms.friction, with_friction, arms.smooth, without, difference, low, high, abs(difference) * arms.friction,
-        pivotal, validated,
+        journey, touchpoint, friction, counts[0], rates[0], int(arms.smooth.sum()), counts[1], rates[1], difference, low, high,
+        abs(difference) * friction, pivotal, validated,
     )  # fmt: skip
+
+
+def _customers(instances: Array) -> int:
+    return int((instances > 0).sum())
+
+
+def _arms(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, str, Arms]]:
+    """Of touchpoints with instances on both sides; rows by journey, touchpoint and customer."""
+    for (journey, touchpoint), part in groupby(rows, lambda row: row[:2]):
+        arms = Arms(*np.array([counts for _, _, *counts in part], dtype=np.float64).T)
+        if arms.friction.any() and arms.smooth.any():
+            yield journey, touchpoint, arms
 
 
 def analyse(log: Log, outcome: str, *, scope: str, days: int, least: int) -> Report:
@@ -151,21 +185,21 @@ def analyse(log: Log, outcome: str, *, scope: str, days: int, least: int) -> Rep
     log.rows(_ENDED, {**parameters, "scope": scope})
     log.rows(_PASSED)
     rows = log.rows(_COUNTED, {**parameters, "outcome": outcome})
-    moments = [compare(journey, touchpoint, Arms(*counts), least) for journey, touchpoint, *counts in rows if counts[0] and counts[2]]
+    moments = [compare(journey, touchpoint, arms, least) for journey, touchpoint, arms in _arms(rows)]
     if not moments:
         raise InputError(
             "no touchpoint has ended journeys both with friction and without: are there events of a journey in the definitions?"
         )
     moments.sort(key=lambda one: (not one.pivotal, -one.impact, one.journey, one.touchpoint))
     pivotal = [one for one in moments if one.pivotal]
-    small = sum(1 for one in moments if min(one.friction, one.smooth) < least)
+    small = sum(1 for one in moments if min(one.friction_customers, one.smooth_customers) < least)
     notes = [
-        f"Outcome: {words}. Pivotal: the interval excludes 0, with at least {least:,} instances on each side.",
+        f"Outcome: {words}. Pivotal: the interval excludes 0, with at least {least:,} customers on each side.",
         "An association: friction and the outcome may both come of something else.",
         "Of many touchpoints looked at, one in twenty stands out by chance.",
     ]
     if small:
-        notes.append(f"{counted(small, 'touchpoint')} with fewer instances on a side cannot be judged.")
+        notes.append(f"{counted(small, 'touchpoint')} with fewer customers on a side cannot be judged.")
     notes += log.off_scale(Measure("nps", scope))
     headline = _headline(pivotal, outcome)
     return Report(
@@ -227,5 +261,7 @@ def _draw(figure: Figure, moments: Sequence[Moment], headline: str, words: str) 
     ax.xaxis.set_major_formatter(lambda value, _: signed(value))
     ax.set_xlabel("Difference of the outcome rate in percentage points, with friction less without")
     pictures.frame(
-        figure, headline, f"Outcome: {words}. Bars: Newcombe's 95 % interval; grey is not pivotal. n: with friction / without. Not a cause."
+        figure,
+        headline,
+        f"Outcome: {words}. Bars: 95 % interval, by customer; grey is not pivotal. n: with friction / without. Not a cause.",
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import scipy.stats  # type: ignore[import-untyped]
 
-from streamer.rollup.estimates import wilson
+from streamer.rollup.estimates import Z
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,12 +58,55 @@ def slope_interval(x: Array, y: Array) -> tuple[float, float, float]:
     return float(line.slope), float(line.slope) - half, float(line.slope) + half
 
 
-def difference_interval(k1: int, n1: int, k2: int, n2: int) -> tuple[float, float]:
-    """95 % interval of k1/n1 - k2/n2: Newcombe's hybrid of Wilson's intervals (Newcombe 1998, method 10)."""
-    p1, p2 = k1 / n1, k2 / n2
-    (l1, u1), (l2, u2) = wilson(k1, n1), wilson(k2, n2)
-    difference = p1 - p2
-    return difference - sqrt((p1 - l1) ** 2 + (u2 - p2) ** 2), difference + sqrt((u1 - p1) ** 2 + (p2 - l2) ** 2)
+def clustered_share(hits: Array, sizes: Array) -> tuple[float, float]:
+    """95 % interval of sum(hits) / sum(sizes), of clusters that are independent of each other, and what is in them is not.
+
+    Wilson's, of as many as the clusters are worth: their number by the design effect (Kish 1965), less for few clusters (Korn and Graubard
+    1998).
+    """
+    share = float(hits.sum() / sizes.sum())
+    return _wilson(share, _effective(sizes, _variance((hits - share * sizes) / sizes.sum()), share))
+
+
+def clustered_difference(hits: Sequence[Array], sizes: Sequence[Array]) -> tuple[float, float, float]:
+    """95 % interval and p-value of the difference of two shares, first less second, by clusters that may have some of either.
+
+    Newcombe's of as many as the clusters are worth; p of the test of equal shares.
+    """
+    (p1, p2), (n1, n2) = (float(h.sum() / n.sum()) for h, n in zip(hits, sizes, strict=True)), (float(n.sum()) for n in sizes)
+    both = [(h - p * n) / n.sum() for h, n, p in zip(hits, sizes, (p1, p2), strict=True)]
+    independent = p1 * (1 - p1) / n1 + p2 * (1 - p2) / n2
+    # What the clusters have in common makes the difference surer, and that is left out where it would be surer than of independent ones.
+    effect = max(1.0, _variance(both[0] - both[1]) / independent) if independent > 0 else 1.0
+    e1, e2 = (_effective(n, effect * p * (1 - p) / n.sum(), p) for n, p in zip(sizes, (p1, p2), strict=True))
+    (l1, u1), (l2, u2) = _wilson(p1, e1), _wilson(p2, e2)
+    pooled = float((hits[0].sum() + hits[1].sum()) / (n1 + n2))
+    error = sqrt(pooled * (1 - pooled) * (1 / e1 + 1 / e2))
+    p_value = 2 * float(scipy.stats.norm.sf(abs(p1 - p2) / error)) if error > 0 else 1.0
+    return p1 - p2 - sqrt((p1 - l1) ** 2 + (u2 - p2) ** 2), p1 - p2 + sqrt((u1 - p1) ** 2 + (p2 - l2) ** 2), p_value
+
+
+def _variance(shares: Array) -> float:
+    """Of a sum over clusters."""
+    return float((shares**2).sum()) * len(shares) / max(1, len(shares) - 1)
+
+
+def _effective(sizes: Array, variance: float, share: float) -> float:
+    """How many independent ones the clusters are worth. Where all are alike, as many as if a cluster told one thing only."""
+    sizes = sizes[sizes > 0]
+    n, clusters = float(sizes.sum()), len(sizes)
+    if clusters == n:  # nothing is in one with anything else
+        return n
+    worth = n * n / float((sizes**2).sum()) if share in (0, 1) or clusters == 1 else min(n, share * (1 - share) / variance)
+    few = (scipy.stats.t.ppf(0.975, max(1.0, n - 1)) / scipy.stats.t.ppf(0.975, max(1, clusters - 1))) ** 2
+    return max(1.0, worth * float(few))
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
+    """Wilson's 95 % interval, of an n that need not be whole."""
+    middle, half = share + Z**2 / (2 * n), Z * sqrt(share * (1 - share) / n + Z**2 / (4 * n * n))
+    scale = 1 + Z**2 / n
+    return (0.0 if share == 0 else (middle - half) / scale, 1.0 if share == 1 else (middle + half) / scale)
 
 
 def relative_weights(predictors: Array, outcome: Array) -> Array:

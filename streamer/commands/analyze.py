@@ -173,7 +173,7 @@ def moments(
     outcome: Annotated[MomentOutcome, typer.Option(help="What friction may go with.")] = MomentOutcome.COMPLETION,
     scope: Scope = "experience",
     days: Annotated[int, typer.Option(min=1, max=3650, help="Of repeat and promoter: how long after the journey's end.")] = 90,
-    least: Annotated[int, typer.Option(min=1, help="Instances with friction, and without, that a touchpoint needs to be judged.")] = 100,
+    least: Annotated[int, typer.Option(min=1, help="Customers with friction, and without, that a touchpoint needs to be judged.")] = 100,
     plot: Plot = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Pivotal moments: touchpoints where friction goes with another outcome.

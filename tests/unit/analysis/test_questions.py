@@ -482,6 +482,14 @@ def test_a_rule_that_knows_nothing_of_lapses_is_as_good_as_the_base_rate(horizon
     assert (indicators.judge("rule", alerts, question).precision or 0) / base == pytest.approx(1, abs=0.15)
 
 
+def test_alerts_that_share_a_customer_do_not_make_precision_surer() -> None:
+    outcomes = held({f"c{n}": [9] for n in range(6)}, 10, 100)
+    once = indicators.judge("rule", {f"c{n}": [0] for n in range(20)}, outcomes)
+    often = indicators.judge("rule", {f"c{n}": list(range(8)) for n in range(20)}, outcomes)
+    assert (often.alerts, often.customers, often.precision) == (160, 20, once.precision)
+    assert often.precision_interval == pytest.approx(once.precision_interval, abs=0.05)
+
+
 @pytest.mark.parametrize(("alerts", "right", "noisy"), [(50, 9, True), (50, 10, False), (49, 0, False)])
 def test_a_rule_is_noisy_below_a_fifth_over_fifty_alerts(alerts: int, right: int, noisy: bool) -> None:
     times = {f"c{n}": [0] for n in range(alerts)}
@@ -595,6 +603,49 @@ def test_friction_at_payment_is_pivotal_and_at_the_address_it_is_not(path: Path)
     assert payment["impact"] == pytest.approx(0.65 * 120)
     assert (address["friction"], address["smooth"]) == (160, 160)
     assert not address["pivotal"]
+
+
+def test_many_instances_of_few_customers_are_few(path: Path) -> None:
+    made = Maker()
+    for n in range(400):
+        customer, checkout = f"c{n % 20}", {"commerce": {"checkout_id": f"k{n}"}}
+        made.add(customer, n * 0.1, "checkout.started", **checkout)
+        if n % 20 < 10:
+            made.add(customer, n * 0.1 + 0.001, "form.error", **checkout)
+        if n % 20 >= 10:
+            made.order(customer, n * 0.1 + 0.002, 10, checkout_id=f"k{n}")
+    made.add("clock", 60, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    (start,) = [
+        one
+        for one in moments.analyse(log, "completion", scope="experience", days=10, least=11).result["moments"]
+        if one["touchpoint"] == "checkout.started"
+    ]
+    assert (start["friction"], start["friction_customers"], start["smooth"], start["smooth_customers"]) == (200, 10, 200, 10)
+    assert not start["pivotal"]
+    assert start["high"] > -0.8
+
+
+def test_an_answer_belongs_to_the_last_journey_that_had_ended_before_it(path: Path) -> None:
+    made = Maker()
+    for n in range(4):
+        for at in (1, 2, 3):
+            made.add(f"c{n}", at, "checkout.started", commerce={"checkout_id": f"k{n}-{at}"})
+            if at == 2:
+                made.add(f"c{n}", at + 0.001, "form.error", commerce={"checkout_id": f"k{n}-{at}"})
+            made.order(f"c{n}", at + 0.01, 10, checkout_id=f"k{n}-{at}")
+        made.answer(f"c{n}", 2.5, 9)
+        made.answer(f"c{n}", 4, 3)
+        made.answer(f"c{n}", 5, 10)
+    made.add("clock", 60, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    (one,) = [
+        one
+        for one in moments.analyse(log, "promoter", scope="experience", days=10, least=1).result["moments"]
+        if one["touchpoint"] == "checkout.started"
+    ]
+    # The first checkout has no answer of its own, the second has the first, the third the second.
+    assert (one["friction"], one["rate_friction"], one["smooth"], one["rate_smooth"]) == (4, 1, 4, 0)
 
 
 def test_with_fewer_instances_than_asked_for_nothing_is_pivotal(path: Path) -> None:

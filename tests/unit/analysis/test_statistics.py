@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg  # type: ignore[import-untyped]
 import scipy.stats  # type: ignore[import-untyped]
 import statsmodels.api  # type: ignore[import-untyped]
-from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint  # type: ignore[import-untyped]
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint, proportions_ztest  # type: ignore[import-untyped]
 
 from streamer.analysis import statistics
 from streamer.rollup.estimates import wilson
@@ -54,12 +54,57 @@ def test_the_interval_of_a_slope_is_that_of_statsmodels(seed: int) -> None:
 )
 def test_the_interval_of_a_difference_is_that_of_statsmodels(k1: int, n1: int, k2: int, n2: int) -> None:
     theirs = confint_proportions_2indep(k1, n1, k2, n2, method="newcomb", compare="diff")
-    assert statistics.difference_interval(k1, n1, k2, n2) == pytest.approx(theirs, **EXACT)
+    assert independent(k1, n1, k2, n2)[:2] == pytest.approx(theirs, **EXACT)
+
+
+def independent(k1: int, n1: int, k2: int, n2: int) -> tuple[float, float, float]:
+    """The difference of k1 of n1 and k2 of n2, where each is a cluster of its own."""
+    ones = [np.repeat([1.0, 0.0], [n1, n2]), np.repeat([0.0, 1.0], [n1, n2])]
+    hits = [np.repeat([1.0, 0.0], [k1, n1 + n2 - k1]), np.repeat([0.0, 1.0, 0.0], [n1, k2, n2 - k2])]
+    return statistics.clustered_difference(hits, ones)
 
 
 def test_newcombes_own_example() -> None:
     """56/70 and 48/80: 0.0524 to 0.3339 (Newcombe 1998, table II, case a, method 10)."""
-    assert statistics.difference_interval(56, 70, 48, 80) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    low, high, p = independent(56, 70, 48, 80)
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert p == pytest.approx(proportions_ztest([56, 48], [70, 80])[1], **EXACT)
+
+
+def test_of_clusters_of_one_an_interval_is_wilsons() -> None:
+    hits = np.repeat([1.0, 0.0], [19, 68])
+    assert statistics.clustered_share(hits, np.ones(87)) == pytest.approx(wilson(19, 87), **EXACT)
+
+
+@pytest.mark.parametrize("size", [3, 8])
+def test_an_interval_of_clusters_covers(size: int) -> None:
+    """60 clusters whose members are all alike; three of ten true."""
+    random = np.random.default_rng(size)
+    covered = 0
+    for _ in range(400):
+        hits = size * (random.random(60) < 0.3).astype(float)
+        low, high = statistics.clustered_share(hits, np.full(60, float(size)))
+        covered += low <= 0.3 <= high
+    assert covered / 400 > 0.92
+
+
+def test_clusters_that_say_one_thing_are_worth_their_number() -> None:
+    assert statistics.clustered_share(np.zeros(20), np.full(20, 8.0))[1] > wilson(0, 20)[1]
+    assert (
+        statistics.clustered_share(np.array([3.0]), np.array([10.0])) == pytest.approx(wilson(1, 1), abs=1) != pytest.approx(wilson(3, 10))
+    )
+
+
+def test_a_difference_of_clusters_is_seldom_found_where_there_is_none() -> None:
+    """Customers differ in how often they have the one and how often the other, and the two have nothing to do with each other."""
+    random, found = np.random.default_rng(1), 0
+    for _ in range(400):
+        p, f = random.beta(0.5, 0.5, 40), random.beta(0.5, 0.5, 40)
+        first, hit = random.random((40, 10)) < f[:, None], random.random((40, 10)) < p[:, None]
+        hits = [(part & hit).sum(axis=1).astype(float) for part in (first, ~first)]
+        low, high, p_value = statistics.clustered_difference(hits, [part.sum(axis=1).astype(float) for part in (first, ~first)])
+        found += low > 0 or high < 0 or p_value < 0.05
+    assert found / 400 < 0.08
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (5, 5), (19, 87), (296, 560)])
