@@ -2,7 +2,10 @@
 
 For each touchpoint of a journey (the step, or the event's type if it has none): the instances that passed it, those with friction there
 beside those without, and the difference of their outcome rates. Pivotal if Newcombe's interval, by customer, excludes 0, with enough
-customers on both sides.
+customers on both sides; of the touchpoints that are judged, one in twenty may be a false find (Benjamini and Hochberg 1995).
+
+Whoever gives up is known later than whoever completes. So only instances count that began so long before the end of the history that either
+would be known.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
+import scipy.stats  # type: ignore[import-untyped]
 
 from streamer.analysis import pictures
 from streamer.analysis.history import DAY_MS, Measure
@@ -33,6 +37,10 @@ LEAST: Final = 100
 # Of a score that is to agree: fewer customers who answered on a side say nothing.
 _VOICES_MIN: Final = 30
 _SHOWN: Final = 12
+# The share of a journey's completions that are as quick as what is taken for the time to complete. [H]
+_COMPLETED_SHARE: Final = 0.95
+# Of the touchpoints that are called pivotal, how many may be none.
+_FALSE_SHARE: Final = 0.05
 
 OUTCOMES: Final = {
     "completion": "the journey was completed, of those that have ended",
@@ -49,6 +57,13 @@ WITH last AS (
         CASE WHEN role IN ('complete', 'late completion') THEN true
              WHEN role = 'fail' OR (role IN ('start', 'activity') AND t + deadline <= $end) THEN false END AS completed
     FROM lives WHERE is_last
+), known_until AS (
+    SELECT journey_no, deadline + $after + coalesce(taken, 0) AS takes
+    FROM journeys LEFT JOIN (
+        SELECT journey_no, quantile_cont(lives.t - begun, $share)::BIGINT AS taken
+        FROM lives JOIN instances USING (key, journey_no, instance)
+        WHERE is_last AND role IN ('complete', 'late completion') GROUP BY journey_no
+    ) USING (journey_no)
 ), heard AS (
     SELECT key, journey_no, instance, arg_min(band, place) AS next_band
     FROM (
@@ -59,9 +74,10 @@ WITH last AS (
     )
     WHERE nth = 1 GROUP BY ALL
 )
-SELECT last.* EXCLUDE (role), next_band
-FROM last LEFT JOIN heard USING (key, journey_no, instance)
-WHERE completed IS NOT NULL
+SELECT last.* EXCLUDE (role), next_band, begun + takes <= $end AS in_time
+FROM last JOIN instances USING (key, journey_no, instance) JOIN known_until USING (journey_no)
+    LEFT JOIN heard USING (key, journey_no, instance)
+WHERE role <> 'linked'
 """
 # Friction happens at the step it names, else at the last one that the instance had passed.
 _PASSED: Final = """
@@ -101,7 +117,7 @@ FROM (
         ELSE CASE WHEN ended.t + $span <= $end
                   THEN EXISTS (FROM spent WHERE is_order AND spent.key = ended.key AND spent.t > ended.t AND spent.t <= ended.t + $span) END
         END AS outcome
-    FROM ended JOIN passed_touchpoints USING (key, journey_no, instance)
+    FROM (FROM ended WHERE in_time AND completed IS NOT NULL) ended JOIN passed_touchpoints USING (key, journey_no, instance)
 )
 WHERE outcome IS NOT NULL
 GROUP BY journey, touchpoint, key ORDER BY journey, touchpoint, key
@@ -113,7 +129,8 @@ class Moment(NamedTuple):
 
     impact: |difference| times the instances with friction.
 
-    validated: whether the share of promoters afterwards differs in the same direction, its interval without 0; None with few answers.
+    p, adjusted: of the test of equal rates; adjusted for all touchpoints that are judged, None if this one is not. validated: whether the
+    share of promoters afterwards differs in the same direction, its interval without 0; None with few answers, or if it is the outcome.
     """
 
     journey: str
@@ -128,6 +145,8 @@ class Moment(NamedTuple):
     low: float
     high: float
     impact: float
+    p: float
+    adjusted: float | None
     pivotal: bool
     validated: bool | None
 
@@ -145,9 +164,9 @@ class Arms(NamedTuple):
     smooth_promoters: Array
 
 
-def compare(journey: str, touchpoint: str, arms: Arms, least: int = LEAST) -> Moment:
-    """A touchpoint of at least one instance on each side. Instances of one customer are alike, so the intervals are by customer."""
-    low, high, _ = clustered_difference([arms.friction_hits, arms.smooth_hits], [arms.friction, arms.smooth])
+def compare(journey: str, touchpoint: str, arms: Arms) -> Moment:
+    """A touchpoint of at least one instance on each side, not judged yet; by customer, whose instances are alike."""
+    low, high, p = clustered_difference([arms.friction_hits, arms.smooth_hits], [arms.friction, arms.smooth])
     rates = [float(hits.sum() / n.sum()) for hits, n in ((arms.friction_hits, arms.friction), (arms.smooth_hits, arms.smooth))]
     difference = rates[0] - rates[1]
     validated = None
@@ -156,12 +175,23 @@ def compare(journey: str, touchpoint: str, arms: Arms, least: int = LEAST) -> Mo
         less, more, _ = clustered_difference(promoters, [arms.friction_voices, arms.smooth_voices])
         validated = more < 0 if difference < 0 else less > 0
     counts = _customers(arms.friction), _customers(arms.smooth)
-    pivotal = min(counts) >= least and (low > 0 or high < 0)
     friction = int(arms.friction.sum())
     return Moment(
         journey, touchpoint, friction, counts[0], rates[0], int(arms.smooth.sum()), counts[1], rates[1], difference, low, high,
-        abs(difference) * friction, pivotal, validated,
+        abs(difference) * friction, p, None, False, validated,
     )  # fmt: skip
+
+
+def judge(moments: Sequence[Moment], least: int = LEAST) -> list[Moment]:
+    """Which are pivotal, of those with customers enough; the greatest impact first, and first of all those that are."""
+    enough = [one for one in moments if min(one.friction_customers, one.smooth_customers) >= least]
+    adjusted = scipy.stats.false_discovery_control([one.p for one in enough]) if enough else []
+    judged = [
+        one._replace(adjusted=float(p), pivotal=bool(p <= _FALSE_SHARE) and (one.low > 0 or one.high < 0))
+        for one, p in zip(enough, adjusted, strict=True)
+    ]
+    others = [one for one in moments if min(one.friction_customers, one.smooth_customers) < least]
+    return sorted([*judged, *others], key=lambda one: (not one.pivotal, -one.impact, one.journey, one.touchpoint))
 
 
 def _customers(instances: Array) -> int:
@@ -182,22 +212,27 @@ def analyse(log: Log, outcome: str, *, scope: str, days: int, least: int) -> Rep
     parameters = {"end": log.end_ms, "span": days * DAY_MS}
     if outcome == "promoter":
         log.check(Measure("nps", scope))
-    log.rows(_ENDED, {**parameters, "scope": scope})
+    after = 0 if outcome == "completion" else days * DAY_MS
+    log.rows(_ENDED, {**parameters, "scope": scope, "after": after, "share": _COMPLETED_SHARE})
     log.rows(_PASSED)
     rows = log.rows(_COUNTED, {**parameters, "outcome": outcome})
-    moments = [compare(journey, touchpoint, arms, least) for journey, touchpoint, arms in _arms(rows)]
+    moments = judge([compare(journey, touchpoint, arms) for journey, touchpoint, arms in _arms(rows)], least)
     if not moments:
         raise InputError(
             "no touchpoint has ended journeys both with friction and without: are there events of a journey in the definitions?"
         )
-    moments.sort(key=lambda one: (not one.pivotal, -one.impact, one.journey, one.touchpoint))
+    if outcome == "promoter":  # the scores would agree with themselves
+        moments = [one._replace(validated=None) for one in moments]
     pivotal = [one for one in moments if one.pivotal]
     small = sum(1 for one in moments if min(one.friction_customers, one.smooth_customers) < least)
     notes = [
         f"Outcome: {words}. Pivotal: the interval excludes 0, with at least {least:,} customers on each side.",
         "An association: friction and the outcome may both come of something else.",
-        "Of many touchpoints looked at, one in twenty stands out by chance.",
+        f"Of those that are called pivotal {percent(_FALSE_SHARE, 0)} may be so by chance, however many are looked at.",
     ]
+    ((late,),) = log.rows("SELECT count(*) FROM ended WHERE NOT in_time")
+    if late:
+        notes.append(f"{counted(late, 'instance')} left out, because begun too late for either outcome to be known by the history's end.")
     if small:
         notes.append(f"{counted(small, 'touchpoint')} with fewer customers on a side cannot be judged.")
     notes += log.off_scale(Measure("nps", scope))
@@ -263,5 +298,5 @@ def _draw(figure: Figure, moments: Sequence[Moment], headline: str, words: str) 
     pictures.frame(
         figure,
         headline,
-        f"Outcome: {words}. Bars: 95 % interval, by customer; grey is not pivotal. n: with friction / without. Not a cause.",
+        f"Outcome: {words}. Bars: 95 % interval; grey is not pivotal. n: with friction / without. Not a cause.",
     )

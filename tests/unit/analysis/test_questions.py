@@ -626,6 +626,45 @@ def test_many_instances_of_few_customers_are_few(path: Path) -> None:
     assert start["high"] > -0.8
 
 
+def cases(made: Maker, *, days: float, count: int, seed: int) -> None:
+    """Half of the cases are resolved, with friction after five days, without after one."""
+    random = np.random.default_rng(seed)
+    for n in range(count):
+        at, case = float(random.uniform(0.01, days - 0.1)), {"case_id": f"k{n}", "reason": "r"}
+        made.add(f"c{n}", at, "case.opened", issue=case, step="desk")
+        if n % 2:
+            made.add(f"c{n}", at + 0.001, "friction.signal", issue=case, friction={"kind": "dead_click"}, step="desk")
+        done = at + (5 if n % 2 else 1)
+        if random.random() < 0.5 and done < days:
+            made.add(f"c{n}", done, "case.resolved", issue=case, step="desk")
+
+
+def test_who_takes_longer_to_complete_has_not_given_up(path: Path) -> None:
+    made = Maker()
+    cases(made, days=21, count=1_200, seed=2)
+    made.add("clock", 21, "page.viewed")
+    _, log = made.opened(path, "journeys")
+    told = moments.analyse(log, "completion", scope="experience", days=10, least=100).result
+    (desk,) = [one for one in told["moments"] if one["touchpoint"] == "desk"]
+    assert not desk["pivotal"]
+    assert abs(desk["difference"]) < 0.12
+    (left_out,) = [note for note in told["notes"] if "begun too late" in note]
+    assert int(left_out.partition(" ")[0].replace(",", "")) == 1_200 - desk["friction"] - desk["smooth"] > 400
+
+
+def test_many_touchpoints_without_an_effect_are_not_pivotal_one_in_twenty() -> None:
+    def touchpoint(random: np.random.Generator, name: str, share: float) -> moments.Moment:
+        ones, zeros = np.repeat([1.0, 0.0], 200), np.zeros(400)
+        hits = [(random.random(400) < (share if arm else 0.5)) * part for arm, part in enumerate((1 - ones, ones))]
+        return moments.compare("j", name, moments.Arms(ones, hits[1], 1 - ones, hits[0], zeros, zeros, zeros, zeros))
+
+    random = np.random.default_rng(3)
+    worlds = [moments.judge([touchpoint(random, f"t{n}", 0.5) for n in range(20)]) for _ in range(50)]
+    assert sum(any(one.pivotal for one in world) for world in worlds) <= 6
+    assert sum(one.low > 0 or one.high < 0 for world in worlds for one in world) > 20
+    assert moments.judge([touchpoint(random, "t", 0.1), *worlds[0]])[0].touchpoint == "t"
+
+
 def test_an_answer_belongs_to_the_last_journey_that_had_ended_before_it(path: Path) -> None:
     made = Maker()
     for n in range(4):
@@ -655,6 +694,7 @@ def test_with_fewer_instances_than_asked_for_nothing_is_pivotal(path: Path) -> N
 def test_other_outcomes(path: Path) -> None:
     promoter = {one["touchpoint"]: one for one in checkouts(path, outcome="promoter")["moments"]}
     assert promoter["payment"]["rate_friction"] == 30 / 120
+    assert {one["validated"] for one in promoter.values()} == {None}
     made = Maker()
     made.add("a", 0, "page.viewed")
     _, log = made.opened(path, "journeys")
