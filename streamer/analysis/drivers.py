@@ -39,8 +39,6 @@ MEASURES: Final = {
 # Answers for each measure. [H]
 ANSWERS_MIN: Final = 10
 SIGNIFICANT: Final = 0.05
-# Chapters that find friction in what others would not call so.
-_FINDERS: Final = frozenset({"digital", "service"})
 # Journey instances with friction count when the first of it comes, not in the pane of their start as the counter does: what comes after an
 # answer does not go before it.
 _BEFORE: Final = """
@@ -124,8 +122,6 @@ def analyse(log: Log, measure: Measure, *, days: int, only: Sequence[str], seed:
     for name in names:
         if name not in MEASURES:
             raise InputError(f"--measure {name!r}: there is no such measure; known are {', '.join(MEASURES)}")
-    for chapter in sorted(_FINDERS & log.definitions.chapters):
-        log.run(f"61_{chapter}.sql")
     rows = log.rows(_BEFORE, {
         "instrument": measure.instrument, "scope": measure.scope, "span": days * DAY_MS, "begin": log.begin_ms,
     })  # fmt: skip

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 DAY_MS: Final = 86_400_000
 # How far the recount's statements are run: what the events are, or what becomes of journeys, cases and issues too.
 _LAST: Final = {"touchpoints": "10", "journeys": "60"}
+# Of journeys also what these chapters find in them, if they are on: friction and effort that others would not call so.
+_FINDERS: Final = ("digital", "service")
+_EFFORT_FOUND: Final = "69_effort.sql"
 _NOTHING_ELSE: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "enable_external_access": "false"}
 
 # Amounts are in hundredths of their currency's unit. An order id that comes again is the same order, and one that was cancelled never was.
@@ -179,7 +182,13 @@ def opened(history: History, definitions: Definitions, until: Literal["touchpoin
     begin_ms, end_ms = _span(connection)
     for statement in [*rest, _ORDERS, _REFUNDS, _SPENT, _ANSWERS]:
         connection.execute(statement)
-    return Log(connection, definitions, begin_ms, end_ms)
+    log = Log(connection, definitions, begin_ms, end_ms)
+    if until == "journeys":
+        for chapter in _FINDERS:
+            if chapter in definitions.chapters:
+                log.run(f"61_{chapter}.sql")
+        log.run(_EFFORT_FOUND)
+    return log
 
 
 def _span(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:

@@ -83,8 +83,7 @@ WHERE role <> 'linked'
 _PASSED: Final = """
 CREATE TABLE passed_touchpoints AS
 WITH signals_of AS (
-    SELECT DISTINCT event FROM events WHERE type IN ('payment.failed', 'form.error', 'friction.signal')
-    UNION SELECT event FROM signals
+    SELECT DISTINCT event FROM friction
 ), visits AS (
     SELECT m.key, m.journey_no, m.instance, e.place, coalesce(nullif(e.step, ''), CASE WHEN s.event IS NULL THEN e.type END) AS touchpoint,
         s.event IS NOT NULL AS is_friction

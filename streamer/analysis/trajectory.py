@@ -42,7 +42,10 @@ WHERE instrument = $instrument AND scope = $scope AND t >= $begin AND t < $end O
 _EFFORT: Final = """
 SELECT DISTINCT key
 FROM (SELECT issue, key, any_value(issue_begun) AS begun FROM issue_events GROUP BY ALL)
-    JOIN (SELECT issue, sum(weight_tenths) AS tenths FROM signals JOIN weights USING (kind) GROUP BY issue) USING (issue), settings
+    JOIN (
+        SELECT issue, sum(weight_tenths) AS tenths
+        FROM (FROM signals UNION ALL FROM found_effort) JOIN weights USING (kind) GROUP BY issue
+    ) USING (issue), settings
 WHERE tenths > high_tenths AND begun >= $begin AND begun < $end
 """
 

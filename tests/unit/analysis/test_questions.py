@@ -12,9 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from streamer.analysis import drivers, indicators, initiative, moments, pictures, spend, trajectory
-from streamer.analysis.history import DAY_MS, Measure
+from streamer.analysis.history import DAY_MS, Measure, opened
 from streamer.analysis.statistics import permuted_weights
+from streamer.definitions import parse
 from streamer.errors import InputError
+from streamer.replay.history import read_history
 from tests.unit.analysis.made import BEGIN_MS, Maker
 
 if TYPE_CHECKING:
@@ -244,6 +246,20 @@ def level(path: Path, seed: int, rate: float, customers: int = 400) -> list[dict
 @pytest.mark.parametrize("rate", [0.5, 1])
 def test_who_orders_at_random_and_as_ever_is_seldom_a_decliner(path: Path, rate: float) -> None:
     assert len(level(path, 7, rate)) <= 0.05 * 400
+
+
+@pytest.mark.parametrize(("chapters", "reasons"), [("[service]", [("high effort",)]), ("", [])])
+def test_effort_is_also_what_chapters_find(path: Path, chapters: str, reasons: list[tuple[str, ...]]) -> None:
+    made = Maker()
+    for month, at in enumerate((1, 32, 61, 92, 122)):
+        made.order("a", at, 100 - 20 * month)
+    made.add("a", 40, "contact.started", issue={"issue_id": "i"})
+    for n in range(6):
+        made.add("a", 40.1 + n / 100, "info.captured", issue={"issue_id": "i"}, info={"field": "address"})
+    made.add("clock", 0, "page.viewed")
+    made.add("clock", 155, "page.viewed")
+    log = opened(read_history(made.write(path)), parse(f"revision = 1\n{chapters}"), "journeys")
+    assert [one["reasons"] for one in trajectory.analyse(log, NPS, currency=None).result["silent_decliners"]] == reasons
 
 
 def test_a_line_begins_in_the_month_after_the_first_order(path: Path) -> None:
@@ -650,6 +666,30 @@ def test_who_takes_longer_to_complete_has_not_given_up(path: Path) -> None:
     assert abs(desk["difference"]) < 0.12
     (left_out,) = [note for note in told["notes"] if "begun too late" in note]
     assert int(left_out.partition(" ")[0].replace(",", "")) == 1_200 - desk["friction"] - desk["smooth"] > 400
+
+
+@pytest.mark.parametrize(("chapters", "friction"), [("[digital]", 10), ("", 0)])
+def test_friction_is_also_what_chapters_find(path: Path, chapters: str, friction: int) -> None:
+    made = Maker()
+    for n in range(20):
+        who, checkout = f"c{n}", {"commerce": {"checkout_id": f"k{n}"}, "session_id": f"s{n}"}
+        made.add(who, n, "checkout.started", **checkout)
+        made.add(who, n + 0.0001, "checkout.step_viewed", step="payment", **checkout)
+        for click in range(5 if n % 2 else 1):
+            made.add(who, n + 0.0002 + click * 1e-6, "ui.clicked", friction={"element_id": "pay"}, **checkout)
+    made.add("clock", 60, "page.viewed")
+    journey = """[[journey]]
+id = "checkout"
+start = ["checkout.started"]
+complete = ["order.completed"]
+activity = ["checkout.*"]
+identified_by = ["checkout_id", "session"]
+deadline = "30m"
+"""
+    log = opened(read_history(made.write(path)), parse(f"revision = 1\n{chapters}\n{journey}"), "journeys")
+    log.rows(moments._ENDED, {"end": log.end_ms, "span": 0, "scope": "experience", "after": 0, "share": 0.95})
+    log.rows(moments._PASSED)
+    assert log.rows("SELECT count(*) FROM passed_touchpoints WHERE friction") == [(friction,)]
 
 
 def test_many_touchpoints_without_an_effect_are_not_pivotal_one_in_twenty() -> None:
