@@ -121,7 +121,7 @@ def initiative(
     mapping: Mapping = None, currency: Currency = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="Span before and after the start.")] = 90,
     cost: Annotated[float | None, typer.Option(min=0.01, help="Of all treated; by default the sum of initiative.cost.")] = None,
-    seed: Seed = 1, plot: Plot = None, as_json: AsJson = False,
+    plot: Plot = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What an initiative has returned, against its control group; without one the result is labelled not_causal.
 
@@ -130,7 +130,7 @@ def initiative(
     _, log = _opened(file, mapping, None, "touchpoints")
     from streamer.analysis import initiative as question
 
-    _tell(question.analyse(log, name, currency=currency, days=days, margin=margin, cost=cost, seed=seed), plot, as_json=as_json)
+    _tell(question.analyse(log, name, currency=currency, days=days, margin=margin, cost=cost), plot, as_json=as_json)
 
 
 def drivers(

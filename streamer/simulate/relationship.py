@@ -152,7 +152,7 @@ def record(life: Life, now_ms: int, customer: int) -> None:
     elif chance < 0.93:
         life.emit(origin, "event.voided", now_ms, f',"props":{{"voided":"{life.name("e")}"}}')
     elif chance < 0.96:
-        told = ',"props":{"initiative":"call-back","cost":"1200.00","cohort":"treated"}'
+        told = ',"initiative":{"initiative_id":"call-back","arm":"treated","cost":"4.00"}'
         life.emit(life.origin(who, "other", "prove"), "initiative.started", now_ms, told)
     else:
         life.emit(origin, "privacy.erase", now_ms)

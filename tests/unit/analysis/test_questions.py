@@ -11,7 +11,7 @@ import scipy.stats  # type: ignore[import-untyped]
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from streamer.analysis import drivers, indicators, initiative, moments, pictures, spend, trajectory
+from streamer.analysis import drivers, foresight, indicators, initiative, moments, pictures, spend, trajectory
 from streamer.analysis.history import DAY_MS, Measure, opened
 from streamer.analysis.statistics import permuted_weights
 from streamer.definitions import parse
@@ -21,6 +21,8 @@ from tests.unit.analysis.made import BEGIN_MS, Maker
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from streamer.analysis.report import Report
 
 NPS = Measure("nps", "experience")
 
@@ -300,7 +302,7 @@ def helped(path: Path, *, control: bool, cost: str | None = "2", total: float | 
     made.add("clock", 0, "page.viewed")
     made.add("clock", 200, "page.viewed")
     _, log = made.opened(path)
-    return initiative.analyse(log, "call", currency=None, days=90, margin=0.5, cost=total, seed=1).result
+    return initiative.analyse(log, "call", currency=None, days=90, margin=0.5, cost=total).result
 
 
 def test_a_return_is_what_is_left_after_the_control_groups_change(path: Path) -> None:
@@ -331,8 +333,82 @@ def test_an_unknown_initiative_names_the_known_ones(path: Path) -> None:
     made.order("a", 1, 1)
     made.add("a", 1, "initiative.started", initiative={"initiative_id": "call"})
     _, log = made.opened(path)
-    with pytest.raises(InputError, match=r"no initiative.started of 'cal' in this file; there is call \(1 customers\)"):
-        initiative.analyse(log, "cal", currency=None, days=90, margin=0.5, cost=1, seed=1)
+    with pytest.raises(InputError, match=r"no initiative.started of 'cal' in this file; there is call \(1 customer\)"):
+        initiative.analyse(log, "cal", currency=None, days=90, margin=0.5, cost=1)
+
+
+def changed(path: Path, changes: dict[str, list[float]], cost: Any = "1") -> Report:
+    """Customers of arms, who spend so much more in the 90 days after the start than in those before."""
+    made = Maker()
+    for arm, gains in changes.items():
+        for n, gain in enumerate(gains):
+            made.order(f"{arm}{n}", 50, 100)
+            made.order(f"{arm}{n}", 150, 100 + gain)
+            made.add(f"{arm}{n}", 100, "initiative.started", initiative={"initiative_id": "call", "arm": arm, "cost": cost})
+    made.add("clock", 0, "page.viewed")
+    made.add("clock", 200, "page.viewed")
+    _, log = made.opened(path)
+    return initiative.analyse(log, "call", currency=None, days=90, margin=0.5, cost=None)
+
+
+def test_the_interval_is_that_of_welchs_test(path: Path) -> None:
+    treated, control = [10.0 + 3 * n for n in range(25)], [float(n % 7) for n in range(40)]
+    told = changed(path, {"treated": treated, "control": control})
+    expected = scipy.stats.ttest_ind(treated, control, equal_var=False).confidence_interval()
+    assert told.result["effect_interval"] == pytest.approx(tuple(expected))
+    assert told.result["roi_interval"] == pytest.approx(tuple(limit * 25 * 0.5 / 25 - 1 for limit in expected))
+    assert told.headline.startswith("call pays off")
+
+
+@pytest.mark.parametrize(("treated", "control"), [(19, 30), (30, 19), (30, 1)])
+def test_few_customers_get_no_verdict(path: Path, treated: int, control: int) -> None:
+    told = changed(path, {"treated": [50.0 + n for n in range(treated)], "control": [float(n) for n in range(control)]})
+    assert "pays off" not in told.headline
+    assert told.result["treated"] == treated
+    assert any("which is none to compare with" in note for note in told.notes) == (control == 1)
+    assert told.result["enough"] or told.headline.startswith("call: too few customers for a verdict")
+
+
+def test_an_arm_that_nobody_knows_is_named(path: Path) -> None:
+    told = changed(path, {"treated": [20.0] * 25, "Control": [1.0] * 30})
+    assert told.result["label"] == "not_causal"
+    assert "30 customers of arm 'Control' left out: arms are treated and control." in told.notes
+
+
+@pytest.mark.parametrize("cost", ["NaN", "Infinity", "-5", 1e300, "dear"])
+def test_a_cost_that_is_none_is_left_out(path: Path, cost: Any) -> None:
+    with pytest.raises(InputError, match="what the initiative cost is not in the events"):
+        changed(path, {"treated": [20.0] * 3}, cost)
+
+
+def test_a_cost_that_is_typed_is_a_number(path: Path) -> None:
+    made = Maker()
+    made.order("a", 1, 1)
+    _, log = made.opened(path)
+    with pytest.raises(InputError, match="take numbers"):
+        initiative.analyse(log, "call", currency=None, days=90, margin=0.5, cost=float("inf"))
+
+
+def test_a_cost_that_is_left_out_is_counted(path: Path) -> None:
+    made = Maker()
+    for n in range(4):
+        made.order(f"c{n}", 150, 10)
+        made.add(f"c{n}", 100, "initiative.started", initiative={"initiative_id": "call", "cost": "NaN" if n else "3"})
+    made.add("clock", 0, "page.viewed")
+    made.add("clock", 200, "page.viewed")
+    _, log = made.opened(path)
+    told = initiative.analyse(log, "call", currency=None, days=90, margin=0.5, cost=None)
+    assert told.result["cost"] == 3
+    assert any(note.startswith("3 treated customers with a cost that is none") for note in told.notes)
+
+
+def test_an_initiative_without_an_id_is_none(path: Path) -> None:
+    made = Maker()
+    made.order("a", 1, 1)
+    made.add("a", 1, "initiative.started", props={"initiative": "call"})
+    _, log = made.opened(path)
+    with pytest.raises(InputError, match="there are none with an initiative_id"):
+        initiative.analyse(log, "call", currency=None, days=90, margin=0.5, cost=1)
 
 
 # --- drivers ---------------------------------------------------------------------------------------------------------------------------
@@ -445,14 +521,14 @@ def test_friction_that_comes_after_the_answer_does_not(path: Path) -> None:
 # --- alerts ----------------------------------------------------------------------------------------------------------------------------
 
 
-def held(outcomes: dict[str, list[int]], horizon: int, end: int, *, begin: int = 0) -> indicators.Question:
-    return indicators.Question(outcomes, {}, horizon, begin, end)
+def held(outcomes: dict[str, list[int]], horizon: int, end: int, *, begin: int = 0) -> foresight.Question:
+    return foresight.Question(outcomes, {}, horizon, begin, end)
 
 
 def test_an_alert_is_right_if_the_outcome_comes_after_it_and_within_the_horizon() -> None:
     alerts = {"a": [0], "b": [10], "c": [50], "d": [95]}
     outcomes = {"a": [20], "b": [10, 21], "c": [49], "e": [60], "d": [96]}
-    judged = indicators.judge("rule", alerts, held(outcomes, 20, 100))
+    judged = foresight.judge("rule", alerts, held(outcomes, 20, 100))
     # a at the horizon's very end; b's first is no later than the alert, its second 11 later; c before; d cannot be judged.
     assert (judged.alerts, judged.right) == (3, 2)
     assert judged.lead_hours == pytest.approx((20 + 11) / 2 / 3_600_000)
@@ -465,7 +541,7 @@ def test_a_short_history_does_not_make_recall_less() -> None:
     random = np.random.default_rng(1)
     outcomes = {f"c{n}": [int(at)] for n, at in enumerate(random.integers(0, 101, 500))}
     alerts = {key: [at - 20] for key, (at,) in outcomes.items() if at >= 20}
-    judged = indicators.judge("rule", alerts, held(outcomes, 30, 100))
+    judged = foresight.judge("rule", alerts, held(outcomes, 30, 100))
     assert (judged.recall, judged.precision) == (1, 1)
     assert 100 < judged.outcomes < 300
 
@@ -474,7 +550,7 @@ def test_an_alert_of_a_lapse_is_right_if_no_order_comes_after_it() -> None:
     orders = {"gone": [0, 40], "back": [0, 40, 75], "once more": [0, 40, 52], "never": [], "long gone": [0]}
     lapses = {"gone": [40], "once more": [52], "long gone": [0]}
     alerts = {"gone": [42], "back": [50], "once more": [45], "never": [50], "long gone": [50]}
-    judged = indicators.judge("rule", alerts, indicators.Question(lapses, orders, 10, 0, 100, 30))
+    judged = foresight.judge("rule", alerts, foresight.Question(lapses, orders, 10, 0, 100, 30))
     # back's order of 75 comes 25 after the alert; never has none, and long gone has lapsed before the alert.
     assert (judged.alerts, judged.right) == (3, 1)
     assert judged.lead_hours == pytest.approx(-2 / 3_600_000)
@@ -492,16 +568,16 @@ def test_a_rule_that_knows_nothing_of_lapses_is_as_good_as_the_base_rate(horizon
         orders[f"c{n}"] = times
         lapses[f"c{n}"] = [one for one, later in pairwise([*times, 10**18]) if min(later, 721 * DAY_MS) > one + 90 * DAY_MS <= 720 * DAY_MS]
         alerts[f"c{n}"] = [one + 2 * DAY_MS for one in times if random.random() < 0.5]
-    question = indicators.Question(lapses, orders, horizon * DAY_MS, 0, 720 * DAY_MS, 90 * DAY_MS)
-    base = indicators.base_rate(question)
+    question = foresight.Question(lapses, orders, horizon * DAY_MS, 0, 720 * DAY_MS, 90 * DAY_MS)
+    base = foresight.base_rate(question)
     assert base is not None
-    assert (indicators.judge("rule", alerts, question).precision or 0) / base == pytest.approx(1, abs=0.15)
+    assert (foresight.judge("rule", alerts, question).precision or 0) / base == pytest.approx(1, abs=0.15)
 
 
 def test_alerts_that_share_a_customer_do_not_make_precision_surer() -> None:
     outcomes = held({f"c{n}": [9] for n in range(6)}, 10, 100)
-    once = indicators.judge("rule", {f"c{n}": [0] for n in range(20)}, outcomes)
-    often = indicators.judge("rule", {f"c{n}": list(range(8)) for n in range(20)}, outcomes)
+    once = foresight.judge("rule", {f"c{n}": [0] for n in range(20)}, outcomes)
+    often = foresight.judge("rule", {f"c{n}": list(range(8)) for n in range(20)}, outcomes)
     assert (often.alerts, often.customers, often.precision) == (160, 20, once.precision)
     assert often.precision_interval == pytest.approx(once.precision_interval, abs=0.05)
 
@@ -509,19 +585,19 @@ def test_alerts_that_share_a_customer_do_not_make_precision_surer() -> None:
 @pytest.mark.parametrize(("alerts", "right", "noisy"), [(50, 9, True), (50, 10, False), (49, 0, False)])
 def test_a_rule_is_noisy_below_a_fifth_over_fifty_alerts(alerts: int, right: int, noisy: bool) -> None:
     times = {f"c{n}": [0] for n in range(alerts)}
-    assert indicators.judge("rule", times, held({f"c{n}": [1] for n in range(right)}, 10, 100)).noisy == noisy
+    assert foresight.judge("rule", times, held({f"c{n}": [1] for n in range(right)}, 10, 100)).noisy == noisy
 
 
 def test_the_base_rate_is_what_comes_anyway() -> None:
     # Seen before 0: a, b and c; before 10 d, too. a has it in the first span, b in both, at most once each; the third is not over.
     outcomes, seen = {"a": [5, 6], "b": [10, 15], "d": [4]}, {"a": [0], "b": [0], "c": [0], "d": [4]}
-    assert indicators.base_rate(indicators.Question(outcomes, seen, 10, 0, 29)) == 3 / 7
-    assert indicators.base_rate(indicators.Question(outcomes, seen, 30, 0, 29)) is None
+    assert foresight.base_rate(foresight.Question(outcomes, seen, 10, 0, 29)) == 3 / 7
+    assert foresight.base_rate(foresight.Question(outcomes, seen, 30, 0, 29)) is None
 
 
-def judged(rule: str, alerts: int, right: int) -> indicators.Judged:
+def judged(rule: str, alerts: int, right: int) -> foresight.Judged:
     times = {f"c{n}": [0] for n in range(alerts)}
-    return indicators.judge(rule, times, held({f"c{n}": [1] for n in range(right)}, 10, 100))
+    return foresight.judge(rule, times, held({f"c{n}": [1] for n in range(right)}, 10, 100))
 
 
 def test_the_headline_names_a_rule_only_if_it_is_better_than_the_base_rate() -> None:
@@ -535,7 +611,7 @@ def test_the_headline_names_a_rule_only_if_it_is_better_than_the_base_rate() -> 
 def test_a_long_headline_stays_in_the_picture() -> None:
     figure = Figure(figsize=(10, 5.6), layout="constrained")
     pictures.frame(figure, "rules are noisy: " + ", ".join(f"a-rule-with-a-name-{n}" for n in range(9)), "A foot. " * 40)
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     for text in figure.texts:
         assert text.get_window_extent(renderer).x1 <= figure.bbox.x1
 
