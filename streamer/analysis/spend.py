@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
+# Customers of a band that its mean takes. [H]
+BAND_MIN: Final = 10
+
 _FORWARD: Final = """
 SELECT score, band, coalesce(sum(amount) FILTER (spent.t > first.t AND spent.t <= first.t + $span), 0)::DOUBLE
 FROM (
@@ -37,7 +40,7 @@ ORDER BY key
 
 
 class BandSpend(NamedTuple):
-    """Customers of a band and what they spent, with the 95 % interval of the mean."""
+    """Customers of a band and what they spent, with the 95 % interval of the mean; None of fewer than `BAND_MIN`."""
 
     name: str
     customers: int
@@ -47,7 +50,7 @@ class BandSpend(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """Of one span of days. ratio: of the best band's mean to the worst band's; rho: Spearman's, of score and spend."""
+    """Of one span of days. ratio: of the best band's mean to the worst band's, up to infinity; rho: Spearman's, of score and spend."""
 
     days: int
     customers: int
@@ -65,17 +68,19 @@ def forward(scores: Array, banded: Array, spend: Array, measure: Measure, days: 
     def means(drawn: npt.NDArray[np.intp]) -> Array:
         found = [spend[drawn][mask[drawn]] for mask in masks]
         averages = [float(part.mean()) if len(part) else np.nan for part in found]
-        ratio = averages[-1] / averages[0] if averages[0] > 0 else np.nan
+        ratio = _ratio(averages[-1], averages[0])
         rho = spearman(scores[drawn], spend[drawn])
         return np.array([*averages, ratio, np.nan if rho is None else rho])
 
     everybody = means(np.arange(len(scores)))
     limits = bootstrap([len(scores)], means, seed)
     bands = [
-        BandSpend(band, int(mask.sum()), _or_none(value), *(_or_none(limit) for limit in limits[n]))
+        BandSpend(band, int(mask.sum()), *((None,) * 3 if mask.sum() < BAND_MIN else map(_or_none, (value, *limits[n]))))
         for n, (band, mask, value) in enumerate(zip(measure.bands, masks, everybody, strict=False))
     ]
     ratio, rho = _or_none(everybody[-2]), _or_none(everybody[-1])
+    if bands[0].mean is None or bands[-1].mean is None or ratio == np.inf:
+        ratio = None
     return Forward(
         days, len(scores), bands, ratio, None if ratio is None else _pair(limits[-2]), rho, None if rho is None else _pair(limits[-1])
     )  # fmt: skip
@@ -101,6 +106,8 @@ def analyse(log: Log, measure: Measure, *, currency: str | None, days: tuple[int
         raise InputError(
             f"no span of {' or '.join(str(span) for span in days)} days lies after two customers' answers: try a shorter --days"
         )
+    if any(0 < band.customers < BAND_MIN for one in found for band in one.bands):
+        notes.append(f"A band of fewer than {BAND_MIN} customers has no mean, and no ratio.")
     if left_out:
         notes.append(left_out)
     return Report(
@@ -114,8 +121,10 @@ def analyse(log: Log, measure: Measure, *, currency: str | None, days: tuple[int
 
 def _headline(one: Forward, measure: Measure) -> str:
     best, worst = one.bands[-1].name.partition(" (")[0], one.bands[0].name.partition(" (")[0].lower()
-    if one.ratio is None:
+    if one.ratio is None or one.ratio_interval is None:
         return f"{counted(one.customers, 'customer')} followed for {one.days} days after {measure}"
+    if one.ratio_interval[0] <= 1 <= one.ratio_interval[1]:
+        return f"{best} do not surely spend more or less than {worst} in the {one.days} days after {measure}"
     return f"{best} spend {one.ratio:.1f} times what {worst} do in the {one.days} days after {measure}"
 
 
@@ -127,14 +136,20 @@ def _table(one: Forward, unit: str) -> Table:
         ]
         for band in one.bands
     ]  # fmt: skip
-    ratio = "-" if one.ratio is None or one.ratio_interval is None else f"{one.ratio:.2f} ({between(*one.ratio_interval)})"
+    ratio = "-" if one.ratio is None or one.ratio_interval is None else f"{one.ratio:.2f} ({_span(*one.ratio_interval)})"
     rho = "-" if one.rho is None or one.rho_interval is None else f"{one.rho:+.3f} ({between(*one.rho_interval, 3)})"
     rows += [["Best / worst", "", ratio, ""], ["Spearman's rho", f"{one.customers:,}", rho, ""]]
     return Table(f"Spend in the {one.days} days after the answer", ["Band", "Customers", "Mean per customer", "95 % interval"], rows)
 
 
+def _span(low: float, high: float) -> str:
+    return f"from {low:,.2f}, no upper bound" if np.isinf(high) else between(low, high)
+
+
 def _json(one: Forward) -> dict[str, object]:
-    return {**one._asdict(), "bands": [band._asdict() for band in one.bands]}
+    # JSON has no infinity.
+    interval = one.ratio_interval and tuple(None if np.isinf(limit) else limit for limit in one.ratio_interval)
+    return {**one._asdict(), "ratio_interval": interval, "bands": [band._asdict() for band in one.bands]}
 
 
 def _draw(figure: Figure, found: list[Forward], measure: Measure, unit: str) -> None:
@@ -145,14 +160,25 @@ def _draw(figure: Figure, found: list[Forward], measure: Measure, unit: str) -> 
         above = [max(0.0, (mean if band.high is None else band.high) - mean) for mean, band in zip(means, one.bands, strict=True)]
         ax.bar(range(len(means)), means, color=pictures.SCALE[: len(means)], width=0.62)
         ax.errorbar(range(len(means)), means, yerr=[below, above], fmt="none", ecolor=pictures.INK, elinewidth=1.2, capsize=4)
-        for at, (mean, high) in enumerate(zip(means, above, strict=True)):
-            ax.annotate(f"{mean:,.0f}", (at, mean + high), xytext=(0, 5), textcoords="offset points", ha="center", fontweight="bold")
+        for at, (mean, high, band) in enumerate(zip(means, above, one.bands, strict=True)):
+            text = f"{mean:,.0f}" if band.mean is not None else "too few\nanswers" if band.customers else "no answers"
+            weight = "normal" if band.mean is None else "bold"
+            ax.annotate(text, (at, mean + high), xytext=(0, 5), textcoords="offset points", ha="center", fontweight=weight)
         ax.set_xticks(range(len(means)), [f"{band.name.replace(' (', chr(10) + '(')}\nn = {band.customers:,}" for band in one.bands])
         rho = "" if one.rho is None else f"   ρ = {one.rho:+.2f}"
         ax.set_title(f"{one.days} days after the answer{rho}", loc="left")
-        ax.set_ylim(0, max(mean + high for mean, high in zip(means, above, strict=True)) * 1.15 or 1)
+        bottom = min(0.0, *(mean - low for mean, low in zip(means, below, strict=True)))
+        top = max(0.0, *(mean + high for mean, high in zip(means, above, strict=True))) or 1.0
+        ax.set_ylim(1.05 * bottom, top + 0.15 * (top - bottom))
     axes[0].set_ylabel(f"Mean spend per customer{f' ({unit})' if unit else ''}")
     pictures.frame(figure, _headline(found[-1], measure), "Bars: mean. Lines: 95 % bootstrap interval. An association, not a cause.")
+
+
+def _ratio(best: float, worst: float) -> float:
+    """Of two means. Who spends nothing is infinitely less than who spends: without such a resample the ratio would look surer."""
+    if np.isnan(best) or np.isnan(worst) or (worst <= 0 and best <= 0):
+        return np.nan
+    return best / worst if worst > 0 else np.inf
 
 
 def _or_none(value: float) -> float | None:

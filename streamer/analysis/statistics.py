@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from math import sqrt
 from typing import TYPE_CHECKING, Final
 
@@ -168,7 +167,8 @@ def bootstrap(sizes: Sequence[int], statistic: Callable[..., Array], seed: int, 
     """
     random = np.random.default_rng(seed)
     drawn = np.array([statistic(*(random.integers(0, size, size) for size in sizes)) for _ in range(resamples)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a number that no resample has is NaN, which its reader handles
-        limits: Array = np.nanpercentile(drawn, [2.5, 97.5], axis=0).T
+    # Resamples in their order, those without the number last. No means between two: one of them may be infinite.
+    ordered, known = np.sort(drawn, axis=0), (~np.isnan(drawn)).sum(axis=0)
+    places = np.floor(0.025 * (known - 1)), np.ceil(0.975 * (known - 1))
+    limits: Array = np.array([np.take_along_axis(ordered, place.astype(np.intp)[None], axis=0)[0] for place in places]).T
     return limits

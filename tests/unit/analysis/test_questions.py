@@ -60,6 +60,63 @@ def test_promoters_spend_three_times_as_much(path: Path) -> None:
     assert span["rho"] == pytest.approx(1)
 
 
+def bands(made: Maker, spent: dict[int, list[float]]) -> None:
+    """Customers by score, and what each spends."""
+    for score, amounts in spent.items():
+        for n, amount in enumerate(amounts):
+            made.answer(f"c{score}-{n}", 5, score)
+            made.order(f"c{score}-{n}", 6, amount)
+
+
+def test_where_hardly_anybody_unhappy_spends_the_ratio_has_no_upper_bound(path: Path) -> None:
+    made = Maker()
+    bands(made, {3: [0.0] * 19 + [100], 10: [100.0] * 20})
+    made.add("clock", 400, "page.viewed")
+    _, log = made.opened(path)
+    report = spend.analyse(log, NPS, currency=None, days=(90,), seed=1)
+    (span,) = report.result["spans"]
+    low, high = span["ratio_interval"]
+    assert (span["ratio"], high) == (20, None)
+    assert low > 1
+    assert any("no upper bound" in cell for row in report.tables[0].rows for cell in row)
+
+
+def test_few_of_a_band_have_no_mean_and_no_ratio(path: Path) -> None:
+    made = Maker()
+    bands(made, {3: [10.0] * 9, 7: [20.0] * 10, 10: [30.0] * 12})
+    made.add("clock", 400, "page.viewed")
+    _, log = made.opened(path)
+    report = spend.analyse(log, NPS, currency=None, days=(90,), seed=1)
+    (span,) = report.result["spans"]
+    assert [band["mean"] for band in span["bands"]] == [None, 20, 30]
+    assert (span["ratio"], span["ratio_interval"]) == (None, None)
+    assert report.headline == "31 customers followed for 90 days after NPS (experience)"
+
+
+def test_a_ratio_that_may_be_1_is_no_finding(path: Path) -> None:
+    made, random = Maker(), np.random.default_rng(4)
+    bands(made, {score: list(random.uniform(5, 100, 15)) for score in (3, 10)})
+    made.add("clock", 400, "page.viewed")
+    _, log = made.opened(path)
+    report = spend.analyse(log, NPS, currency=None, days=(90,), seed=1)
+    assert report.result["spans"][0]["ratio_interval"][0] < 1 < report.result["spans"][0]["ratio_interval"][1]
+    assert report.headline == "Promoters do not surely spend more or less than detractors in the 90 days after NPS (experience)"
+
+
+def test_a_picture_has_room_for_what_is_given_back_and_says_where_nobody_answered(path: Path) -> None:
+    made = Maker()
+    bands(made, {3: [10.0] * 12, 10: [10.0] * 12})
+    for n in range(12):
+        made.add(f"c3-{n}", 8, "order.refunded", commerce={"revenue": "500", "currency": "EUR"})
+    made.add("clock", 400, "page.viewed")
+    _, log = made.opened(path)
+    figure = Figure()
+    spend.analyse(log, NPS, currency=None, days=(90,), seed=1).draw(figure)
+    (ax,) = figure.axes
+    assert ax.get_ylim()[0] < -490
+    assert "no answers" in [text.get_text() for text in ax.texts]
+
+
 def test_rho_is_that_of_scipy(path: Path) -> None:
     made, scores, amounts = Maker(), [0, 3, 3, 7, 8, 9, 10, 10], [5, 1, 7, 7, 3, 9, 2, 20]
     for n, (score, amount) in enumerate(zip(scores, amounts, strict=True)):
@@ -70,7 +127,7 @@ def test_rho_is_that_of_scipy(path: Path) -> None:
 
 def test_only_what_comes_after_the_answer_and_within_the_span_counts(path: Path) -> None:
     made = Maker()
-    for customer in ("a", "b"):
+    for customer in map(str, range(10)):
         made.answer(customer, 100, 9)
         for at in (99, 100, 100.1, 190, 190.1):
             made.order(customer, at, 1)
@@ -97,7 +154,8 @@ def test_the_first_answer_that_has_one_counts_and_no_other(path: Path) -> None:
 
 def test_refunds_and_cancellations_are_taken_off_once(path: Path) -> None:
     made = Maker()
-    made.answer("b", 1, 9)
+    for n in range(9):
+        made.answer(f"b{n}", 1, 9)
     made.answer("a", 1, 9)
     made.order("a", 2, 100, order_id="o1")
     made.order("a", 3, 50, order_id="o2")
@@ -133,7 +191,7 @@ def test_a_refund_of_what_is_not_in_the_history_is_what_it_says(path: Path) -> N
 
 def test_currencies_and_scopes_are_not_mixed(path: Path) -> None:
     made = Maker()
-    for customer in ("a", "b"):
+    for customer in map(str, range(10)):
         made.answer(customer, 1, 9)
         made.answer(customer, 0.5, 0, scope="relationship")
         made.order(customer, 2, 10)
@@ -141,7 +199,7 @@ def test_currencies_and_scopes_are_not_mixed(path: Path) -> None:
         made.order(customer, 4, 10)
     told = spenders(path, made)
     assert told["spans"][0]["bands"][2]["mean"] == 20
-    assert "2 orders in other currencies than EUR" in " ".join(told["notes"])
+    assert "10 orders in other currencies than EUR" in " ".join(told["notes"])
     assert spenders(path, made, currency="jpy")["spans"][0]["bands"][2]["mean"] == 1000
 
 

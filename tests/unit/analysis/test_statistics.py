@@ -178,6 +178,13 @@ def test_a_bootstrap_is_what_its_seed_says_and_covers_the_mean() -> None:
     assert once[0] == pytest.approx([x.mean() - half, x.mean() + half], abs=0.02)
 
 
+def test_a_resample_may_be_infinite_or_have_no_number() -> None:
+    values = iter([np.array([n / 100 if n < 90 else np.inf, np.nan if n % 2 else 1.0, np.nan]) for n in range(100)])
+    limits = statistics.bootstrap([1], lambda _: next(values), 1, resamples=100)
+    assert limits[:2].tolist() == [[0.02, np.inf], [1, 1]]
+    assert np.isnan(limits[2]).all()
+
+
 def test_groups_are_drawn_by_themselves() -> None:
     sizes = []
 
