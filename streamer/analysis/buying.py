@@ -13,12 +13,19 @@ from streamer.analysis.report import Table, between, money
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
     from streamer.analysis.models import BgNbd, GammaGamma
     from streamer.analysis.value import Customer
+
+    Array = npt.NDArray[np.float64]
 
 # Customers who have ordered again: fewer say nothing of who does. [H]
 REPEATED_MIN: Final = 30
 _Z: Final = 1.96
+# Futures that are simulated.
+_SEED: Final = 1
+_DRAWS: Final = 500
 
 
 class Likely(NamedTuple):
@@ -30,7 +37,8 @@ class Likely(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """horizon_days: from the end of the history. orders, error: of all customers, with its standard error. margin: None as above.
+    """horizon_days: from the end of the history. orders: of all customers, with the standard error of what is expected, and the 95 %
+    interval of what comes. margin: None as above.
 
     customers: in the order of those given. why_not: what is missing, in a sentence, or an empty text.
     """
@@ -41,6 +49,7 @@ class Forecast(NamedTuple):
     spend: GammaGamma | None
     orders: float
     error: float
+    interval: tuple[float, float]
     margin: float | None
     why_not: str
 
@@ -60,7 +69,8 @@ class Forecast(NamedTuple):
             "horizon_days": self.horizon_days, **dict(zip(names, self.model.parameters, strict=True)),
             "standard_errors": dict(zip(names, self.model.errors, strict=True)), "log_likelihood": self.model.log_likelihood,
             "gamma_gamma": self.spend._asdict() if self.spend else None,
-            "expected_orders": self.orders, "expected_orders_error": self.error, "expected_margin": self.margin,
+            "expected_orders": self.orders, "expected_orders_error": self.error, "orders_interval": self.interval,
+            "expected_margin": self.margin,
         }  # fmt: skip
 
 
@@ -89,13 +99,19 @@ def forecast(customers: Sequence[Customer], *, horizon_days: int, margin: float)
         spend,
         fsum(orders),
         models.error_of(model, lambda other: float(models.expected_orders(other, x, t_x, end, horizon_days).sum())),
+        _interval(models.simulated_orders(model, x, t_x, end, horizon_days, seed=_SEED, draws=_DRAWS)),
         None if margins is None else fsum(margins),
         "",
     )
 
 
+def _interval(draws: Array) -> tuple[float, float]:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def _nothing(horizon_days: int, why: str) -> Forecast:
-    return Forecast(horizon_days, [], None, None, 0.0, 0.0, None, f"No model of who orders again: {why}")
+    return Forecast(horizon_days, [], None, None, 0.0, 0.0, (0.0, 0.0), None, f"No model of who orders again: {why}")
 
 
 def notes(found: Forecast) -> list[str]:
@@ -104,7 +120,7 @@ def notes(found: Forecast) -> list[str]:
         return [found.why_not]
     told = [
         "BG/NBD: every customer orders at a steady rate until he leaves for good; seasons, campaigns and prices are not in it.",
-        "Its intervals are of the parameters alone. Hold it against a later history before you rely on it.",
+        "The interval of the orders has the chance in what customers do in it. Hold it against a later history before you rely on it.",
     ]
     names = zip(("r", "alpha", "a", "b"), found.model.parameters, found.model.errors, strict=True)
     if vague := [name for name, value, error in names if error > value]:
@@ -122,8 +138,7 @@ def table(found: Forecast, unit: str) -> Table:
         [name, f"{value:,.3f}", between(max(0.0, value - _Z * error), value + _Z * error, 3)]
         for name, value, error in zip(words, found.model.parameters, found.model.errors, strict=True)
     ]
-    low, high = max(0.0, found.orders - _Z * found.error), found.orders + _Z * found.error
-    rows.append([f"Orders of these customers in the next {found.horizon_days} days", f"{found.orders:,.1f}", between(low, high, 1)])
+    rows.append([f"Orders of these customers in the next {found.horizon_days} days", f"{found.orders:,.1f}", between(*found.interval, 0)])
     if found.margin is not None:
         rows.append(["Their margin", money(found.margin, unit), ""])
     rows.append(["Customers who have not left", f"{fsum(one.stays for one in found.customers):,.0f} of {len(found.customers):,}", ""])

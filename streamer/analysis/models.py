@@ -28,6 +28,8 @@ _NEAR_BOUND: Final = 0.01
 # Of the differences that stand in for derivatives of a likelihood, and of a mean.
 _STEP: Final = 1e-3
 _NO_CHANCE: Final = 1e-5
+# Of one customer in a simulated horizon.
+_ORDERS_MAX: Final = 1e6
 
 
 class BgNbd(NamedTuple):
@@ -131,6 +133,23 @@ def expected_orders(model: BgNbd, x: Array, t_x: Array, end: Array, horizon: flo
     z = horizon / (alpha + end + horizon)
     series = (1 - z) ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, a + b + x - 1, z)
     return np.asarray((a + b + x - 1) / (a - 1) * (1 - series) * chance_to_stay(model, x, t_x, end))
+
+
+def simulated_orders(model: BgNbd, x: Array, t_x: Array, end: Array, horizon: float, *, seed: int, draws: int) -> Array:
+    """How many orders all of them make within the horizon, drawn so often: of parameters as sure as they are, customers, and chance.
+
+    Of a customer who has not left the rate is gamma distributed (r + x, alpha + T), and the chance to leave after an order beta (a, b + x).
+    """
+    random = np.random.default_rng(seed)
+    logs = random.multivariate_normal(np.log(model.parameters), model.covariance, size=draws)
+    found = []
+    for r, alpha, a, b in np.exp(logs):
+        drawn = BgNbd(r, alpha, a, b, model.log_likelihood, model.covariance)
+        stays = random.random(len(x)) < chance_to_stay(drawn, x, t_x, end)
+        wanted = random.poisson(np.minimum(random.gamma(r + x) / (alpha + end) * horizon, _ORDERS_MAX))
+        last = random.geometric(np.clip(random.beta(a, b + x), 1e-12, 1))
+        found.append(float(np.where(stays, np.minimum(wanted, last), 0).sum()))
+    return np.array(found)
 
 
 def error_of(model: BgNbd, statistic: Callable[[BgNbd], float]) -> float:

@@ -165,6 +165,20 @@ def test_parameters_are_recovered_and_later_orders_foretold() -> None:
     assert after[quiet].sum() == pytest.approx(expected[quiet].sum(), rel=0.15), "of the half from whom less is expected"
 
 
+def test_simulated_orders_are_about_what_is_expected_and_their_interval_covers_what_came() -> None:
+    sure, covered = MADE._replace(covariance=np.eye(4) * 1e-12), 0
+    for seed in range(30):
+        x, t_x, end, after = made(seed, 100, 90)
+        drawn = models.simulated_orders(sure, x, t_x, end, 90.0, seed=seed, draws=200)
+        expected = models.expected_orders(sure, x, t_x, end, 90.0).sum()
+        assert drawn.mean() == pytest.approx(expected, abs=4 * drawn.std() / np.sqrt(200))
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        covered += low <= after.sum() <= high
+    assert covered >= 26
+    vague = models.simulated_orders(MADE._replace(covariance=np.eye(4) * 0.04), x, t_x, end, 90.0, seed=1, draws=200)
+    assert vague.std() > drawn.std()
+
+
 def test_spend_is_recovered_and_drawn_to_the_mean_of_all() -> None:
     true, random = GammaGamma(4.0, 3.0, 40.0, 0.0), np.random.default_rng(2)
     orders = random.integers(1, 9, 40_000).astype(np.float64)

@@ -187,6 +187,9 @@ def test_what_is_to_come_is_forecast_by_customer(path: Path) -> None:
     assert [one["expected_orders"] for one in customers] == list(models.expected_orders(model, x, t_x, end, 90.0))
     assert [one["stays"] for one in customers] == list(models.chance_to_stay(model, x, t_x, end))
     assert found["expected_orders"] == pytest.approx(sum(one["expected_orders"] for one in customers))
+    low, high = found["orders_interval"]
+    half = 1.96 * found["expected_orders_error"]
+    assert low < found["expected_orders"] - half < found["expected_orders"] + half < high, "chance is in it, too"
     spend = models.fit_gamma_gamma(x + 1, np.array([one["mean_spend"] for one in customers]))
     assert spend is not None
     assert found["gamma_gamma"] == pytest.approx(spend._asdict())
@@ -220,7 +223,7 @@ def test_no_forecast_is_longer_than_the_history(path: Path) -> None:
 
 def test_a_parameter_that_the_orders_hardly_tell_is_named() -> None:
     model = models.BgNbd(0.2, 5.0, 0.8, 2.0, 0.0, np.diag([0.1, 0.9, 1.1, 4.0]))
-    notes = buying.notes(buying.Forecast(90, [], model, None, 1.0, 1.0, None, ""))
+    notes = buying.notes(buying.Forecast(90, [], model, None, 1.0, 1.0, (0.0, 2.0), None, ""))
     assert any(note.startswith("These orders hardly tell a, b:") for note in notes)
 
 
