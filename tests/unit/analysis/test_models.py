@@ -175,6 +175,8 @@ def test_simulated_orders_are_about_what_is_expected_and_their_interval_covers_w
         low, high = np.quantile(drawn, [0.025, 0.975])
         covered += low <= after.sum() <= high
     assert covered >= 26
+    x, t_x, end, _ = made(1, 100, 90)
+    drawn = models.simulated_orders(sure, x, t_x, end, 90.0, seed=1, draws=200)
     vague = models.simulated_orders(MADE._replace(covariance=np.eye(4) * 0.04), x, t_x, end, 90.0, seed=1, draws=200)
     assert vague.std() > drawn.std()
 
