@@ -6,6 +6,7 @@ the control group: what would have come anyway. Without a control group that is 
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from math import isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -96,8 +97,10 @@ def measure(treated: Array, control: Array, *, margin: float, cost: float) -> Re
     effect = float(treated.mean()) - (float(control.mean()) if compared else 0.0)
     low, high = effect, effect
     if treated.std() > 0 or (compared and control.std() > 0):
-        test = scipy.stats.ttest_ind(treated, control, equal_var=False) if compared else scipy.stats.ttest_1samp(treated, 0.0)
-        low, high = (float(limit) for limit in test.confidence_interval(0.95))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of an arm in which all change by the same
+            test = scipy.stats.ttest_ind(treated, control, equal_var=False) if compared else scipy.stats.ttest_1samp(treated, 0.0)
+            low, high = (float(limit) for limit in test.confidence_interval(0.95))
     roi, roi_low, roi_high = ((gained * count * margin - cost) / cost for gained in (effect, low, high))
     return Return(
         count, len(control) if compared else 0, float(treated.mean()), float(control.mean()) if compared else None, effect, (low, high),

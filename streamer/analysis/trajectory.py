@@ -91,8 +91,8 @@ def analyse(log: Log, measure: Measure, *, currency: str | None, employees: enga
     silent = sorted((one for one in customers if one.declines_silently), key=lambda one: one.change * one.mean)
     notes = [
         f"Of {counted(len(months) - 1, 'complete calendar month')} those after a customer's first order, if {MONTHS_MIN} with spend.",
-        f"Silent decliners: less by {percent(-DECLINE)} of the mean month per quarter or more, and the slope's 95 % interval below 0;",
-        "and with reason to: the latest score of these months is low, or an issue of theirs took high effort.",
+        f"Silent decliners: less by {percent(-DECLINE)} of the mean month per quarter or more, and the slope's 95 % interval below 0.",
+        "They have reason to: the latest score of these months is low, or an issue of theirs took high effort.",
         "Of customers whose spend is level about one in forty has such a line by chance: look at the orders before you call.",
     ]
     notes += log.off_scale(measure)

@@ -106,6 +106,12 @@ def test_few_customers_get_no_verdict(path: Path, treated: int, control: int) ->
     assert told.result["enough"] or told.headline.startswith("call: too few customers for a verdict")
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_arm_in_which_all_change_by_the_same_has_an_interval(path: Path) -> None:
+    low, high = changed(path, {"treated": [30.0, 31.0], "control": [10.0, 10.0]}).result["effect_interval"]
+    assert low < 20.5 < high
+
+
 def test_an_arm_that_nobody_knows_is_named(path: Path) -> None:
     told = changed(path, {"treated": [20.0] * 25, "Control": [1.0] * 30})
     assert told.result["label"] == "not_causal"
