@@ -135,7 +135,7 @@ def _headline(rules: Sequence[Judged], outcome: str, base: float | None) -> str:
     if best is None or base is None:
         return f"No rule has {RANKED_FROM} alerts that could be judged against {outcome}{also}"
     if _lower(best) <= base:
-        return f"No rule is surely better at {outcome} than the base rate of {percent(base, 0)}{also}"
+        return f"No rule is surely better at {outcome} than the base rate of {percent(base)}{also}"
     return f"{best.rule} foretells {outcome} best: right in {percent(best.precision or 0, 0)} of {counted(best.alerts, 'alert')}{also}"
 
 

@@ -109,7 +109,7 @@ def judged(rule: str, alerts: int, right: int) -> foresight.Judged:
 def test_the_headline_names_a_rule_only_if_it_is_better_than_the_base_rate() -> None:
     often, seldom, few = judged("often", 200, 120), judged("seldom", 10, 7), judged("few", 9, 9)
     assert indicators._headline([often, seldom, few], "x", 0.3) == "often foretells x best: right in 60 % of 200 alerts"
-    assert indicators._headline([seldom, few], "x", 0.6) == "No rule is surely better at x than the base rate of 60 %"
+    assert indicators._headline([seldom, few], "x", 0.6) == "No rule is surely better at x than the base rate of 60.0 %"
     assert indicators._headline([few], "x", 0.1) == "No rule has 10 alerts that could be judged against x"
     assert indicators._headline([seldom, judged("bad", 60, 1)], "x", 0.6).endswith("; 1 rule is noisy: bad")
 
