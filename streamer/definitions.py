@@ -445,7 +445,8 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def longest_deadline_ms(self) -> int:
         """After this long without events every open end is closed; `ingest` ends a finished history with it.
 
-        The longest span of the file, or of those that follow one another. No date that an event names is awaited for longer.
+        The longest span of the file, or of those that follow one another; then twice the longest window, until what aggregate rules have
+        told of what was counted last has ended. No date that an event names is awaited for longer.
         """
         chains: list[int] = [j.deadline + j.recoverable_for for j in self.journey]
         chains += [pattern.absence_ms + pattern.counts_for for pattern in self.pattern]
@@ -457,8 +458,7 @@ class Definitions(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
             chains.append(2 * self.commerce.retention_period)
         if self.causes is not None:
             chains.append(CAUSE_SPANS_MS[-1])
-        # What an aggregate rule has told ends when its window has been empty for its own length.
-        return max([*chains, *durations_in(self), *(2 * parse_duration(window) for window in self.windows)])
+        return max([*chains, *durations_in(self)]) + 2 * max([0, *map(parse_duration, self.windows)])
 
     def stall_after_ms(self, journey: Journey) -> int:
         """How long an instance of the journey may be in one step, where the chapter `steps` is on."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # bound the likelihood has no maximum: the data do not tell the parameter.
 _BOUND: Final = 9.0
 _NEAR_BOUND: Final = 0.01
+# As far as a parameter that is hardly known is drawn from its estimate, in logarithms: beyond it no number is left of it, or none but it.
+_VAGUE: Final = 9.0
 # Of the differences that stand in for derivatives of a likelihood, and of a mean.
 _STEP: Final = 1e-3
 _NO_CHANCE: Final = 1e-5
@@ -141,11 +143,12 @@ def simulated_orders(model: BgNbd, x: Array, t_x: Array, end: Array, horizon: fl
     Of a customer who has not left the rate is gamma distributed (r + x, alpha + T), and the chance to leave after an order beta (a, b + x).
     """
     random = np.random.default_rng(seed)
-    logs = random.multivariate_normal(np.log(model.parameters), model.covariance, size=draws)
+    logs = random.multivariate_normal(np.zeros(4), model.covariance, size=draws)
     found = []
-    for r, alpha, a, b in np.exp(logs):
+    for r, alpha, a, b in np.exp(np.log(model.parameters) + np.clip(logs, -_VAGUE, _VAGUE)):
         drawn = BgNbd(r, alpha, a, b, model.log_likelihood, model.covariance)
-        stays = random.random(len(x)) < chance_to_stay(drawn, x, t_x, end)
+        with np.errstate(over="ignore"):  # odds beyond all numbers: he has left
+            stays = random.random(len(x)) < chance_to_stay(drawn, x, t_x, end)
         wanted = random.poisson(np.minimum(random.gamma(r + x) / (alpha + end) * horizon, _ORDERS_MAX))
         last = random.geometric(np.clip(random.beta(a, b + x), 1e-12, 1))
         found.append(float(np.where(stays, np.minimum(wanted, last), 0).sum()))

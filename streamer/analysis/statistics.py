@@ -96,7 +96,10 @@ def _effective(sizes: Array, variance: float, share: float) -> float:
     n, clusters = float(sizes.sum()), len(sizes)
     if clusters == n:  # nothing is in one with anything else
         return n
-    worth = n * n / float((sizes**2).sum()) if share in (0, 1) or clusters == 1 else min(n, share * (1 - share) / variance)
+    if share in (0, 1) or clusters == 1:
+        worth = n * n / float((sizes**2).sum())
+    else:  # no variance: every cluster has the same share of both, and tells as much as independent ones
+        worth = min(n, share * (1 - share) / variance) if variance > 0 else n
     few = (scipy.stats.t.ppf(0.975, max(1.0, n - 1)) / scipy.stats.t.ppf(0.975, max(1, clusters - 1))) ** 2
     return max(1.0, worth * float(few))
 

@@ -217,6 +217,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             self._consumer.seek(partition, max(applied + 1, start))
             self._consumer.resume(partition)
             self._after[partition] = applied
+            self._lag.opened(partition)
 
     async def _rebuild(self, partition: TopicPartition, start: int, end: int) -> int | None:
         topic_id = self._ids[partition.topic]

@@ -30,6 +30,10 @@ class LagWatch:
         self._patience_seconds = patience_seconds
         self._moved: dict[TopicPartition, tuple[int, float]] = {}  # position, and when it was first seen there
 
+    def opened(self, partition: TopicPartition) -> None:
+        """Delivery goes on from here: how long it took to come so far is no standing still."""
+        self._moved.pop(partition, None)
+
     def close(self, partition: TopicPartition) -> None:
         """Another process exports the partition from now on."""
         self._moved.pop(partition, None)

@@ -391,4 +391,4 @@ def test_the_case_longest_untouched_makes_room() -> None:
 
 
 def test_a_finished_history_is_waited_for_until_the_last_deadline() -> None:
-    assert parse(DEFINITIONS.replace('"20m"', '"4000h"')).longest_deadline_ms == 4000 * HOUR
+    assert parse(DEFINITIONS.replace('"20m"', '"4000h"')).longest_deadline_ms == 4000 * HOUR + 2 * 7 * 24 * HOUR

@@ -204,4 +204,4 @@ def test_the_handoff_longest_ago_makes_room() -> None:
 
 
 def test_a_finished_history_is_waited_for_until_the_last_deadline() -> None:
-    assert parse(DEFINITIONS.replace('"40m"', '"4000h"')).longest_deadline_ms == 4000 * HOUR + 30 * MINUTE
+    assert parse(DEFINITIONS.replace('"40m"', '"4000h"')).longest_deadline_ms == 4000 * HOUR + 30 * MINUTE + 2 * 7 * 24 * HOUR

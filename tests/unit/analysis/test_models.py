@@ -181,6 +181,13 @@ def test_simulated_orders_are_about_what_is_expected_and_their_interval_covers_w
     assert vague.std() > drawn.std()
 
 
+def test_parameters_that_nobody_knows_give_numbers_all_the_same() -> None:
+    x, t_x, end = np.array([0.0, 3.0]), np.array([0.0, 40.0]), np.array([60.0, 60.0])
+    drawn = models.simulated_orders(MADE._replace(covariance=np.eye(4) * 200.0**2), x, t_x, end, 90.0, seed=1, draws=200)
+    assert np.isfinite(drawn).all()
+    assert (drawn >= 0).all()
+
+
 def test_spend_is_recovered_and_drawn_to_the_mean_of_all() -> None:
     true, random = GammaGamma(4.0, 3.0, 40.0, 0.0), np.random.default_rng(2)
     orders = random.integers(1, 9, 40_000).astype(np.float64)

@@ -94,6 +94,13 @@ def test_clusters_that_say_one_thing_are_worth_their_number() -> None:
     assert (low < wilson(3, 10)[0], high > wilson(3, 10)[1]) == (True, True)
 
 
+@pytest.mark.parametrize(("hits", "sizes"), [([1, 1], [2, 2]), ([1, 1, 1], [2, 2, 2]), ([1, 2], [2, 4])])
+def test_clusters_with_the_same_share_of_both_have_an_interval(hits: list[int], sizes: list[int]) -> None:
+    low, high = statistics.clustered_share(np.array(hits, float), np.array(sizes, float))
+    assert 0 <= low < 0.5 < high <= 1
+    assert high - low >= wilson(sum(hits), sum(sizes))[1] - wilson(sum(hits), sum(sizes))[0] - 1e-9
+
+
 def test_a_difference_of_clusters_is_seldom_found_where_there_is_none() -> None:
     """Customers differ in how often they have the one and how often the other, and the two have nothing to do with each other."""
     random, found = np.random.default_rng(1), 0

@@ -124,8 +124,8 @@ def test_an_end_lets_also_what_is_far_fall_due(arrivals: list[Arrival], counter:
 @pytest.mark.parametrize(
     ("text", "days"),
     [
-        ("", 90),  # cases.retention
-        ('windows = ["200d"]', 400),
+        ("", 90),  # cases.retention, and twice the longest window: 24 h
+        ('windows = ["200d"]', 88 + 400),
         ('[communication]\nforget_after = "300d"', 300),
         ('[surveys]\nlatest_within = "400d"', 400),
         ('[commerce]\ncustomer_for = "100d"\nrepeat_within = "100d"\nretention_period = "95d"', 190),
@@ -136,7 +136,7 @@ def test_an_end_lets_also_what_is_far_fall_due(arrivals: list[Arrival], counter:
     ],
 )
 def test_a_finished_history_is_waited_for_until_the_longest_span_of_the_file(text: str, days: int) -> None:
-    assert definitions.parse(f"revision = 1\n{text}\n").longest_deadline_ms == days * DAY
+    assert definitions.parse(f"revision = 1\n{text}\n").longest_deadline_ms == (days + 2) * DAY
 
 
 def test_a_checkout_without_an_order_is_abandoned_in_a_partition_that_nobody_else_writes_to() -> None:
