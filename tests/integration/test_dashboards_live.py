@@ -88,6 +88,11 @@ class Chain:
         expr = dashboards.substitute(target.expr, CHOSEN)
         return set(_asked_again(lambda: [one["metric"][target.ref] for one in self.prometheus.query(expr) if target.ref in one["metric"]]))
 
+    def broken_down(self, expr: str) -> set[str]:
+        """The values of the slice that the table *Where?* has, once it has any."""
+        found = _asked_again(lambda: [one["metric"].get("of", "") for one in self.prometheus.query(expr)])
+        return {" ".join(of.split()) for of in found}
+
     def wait_for(self, targets: list[dashboards.Target], chosen: dict[str, str] = CHOSEN) -> list[dashboards.Target]:
         """Ask until each has data or the time is over; returns those without."""
         deadline = time.monotonic() + WAIT_SECONDS
@@ -269,8 +274,8 @@ def _check_breakdown(chain: Chain, targets: list[dashboards.Target]) -> None:
         ("cx_journeys_open", "journey", "checkout"),
     ):
         chosen = {**CHOSEN, "metric": metric, "by": by}
-        found = {one["metric"].get("of"): one["value"][1] for one in chain.prometheus.query(dashboards.substitute(table.expr, chosen))}
-        assert {" ".join(of.split()) for of in found} >= {name}, (metric, found)
+        found = chain.broken_down(dashboards.substitute(table.expr, chosen))
+        assert found >= {name}, (metric, found)
         assert chain.wait_for([target for target in targets if target.ref == "A"], chosen) == []
 
 
