@@ -103,7 +103,7 @@ def judge(rule: str, alerts: Mapping[str, Sequence[int]], question: Question) ->
     right = [lead for of_one in leads.values() for lead in of_one if lead is not None]
     # Of a lapse only alerts that are right foresee it.
     foreseeing = usable if question.lapse_ms is None else {
-        key: [time for time in times if question.lead(key, time) is not None] for key, times in usable.items()
+        key: [time for time, lead in zip(usable[key], of_one, strict=True) if lead is not None] for key, of_one in leads.items()
     }  # fmt: skip
     told = [[question.foreseen(time, foreseeing.get(key, ())) for time in times] for key, times in question.outcomes.items()]
     known = [[one for one in of_one if one is not None] for of_one in told]

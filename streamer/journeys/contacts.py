@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from streamer.journeys.plan import is_by_customer
 from streamer.journeys.state import Issue, State, packed_cause_of, remember
 from streamer.metrics.counters import Counter
 
@@ -93,20 +94,18 @@ class ContactFold:
         if self._scope == "issue":
             if named := event.issue_id or event.case_id:
                 return _ID + named
-            if event.contact_id:
-                return (
-                    self._key_of_contact(state, _ID, event)
-                    or (_REASON + event.reason if event.reason else self._key_of_contact(state, _REASON, event))
-                    or _REASON
-                )
+            if event.contact_id and (key := self._key_of_contact(state, _ID, event)):
+                return key
+            if event.contact_id and not event.reason and (key := self._key_of_contact(state, _REASON, event)):
+                return key
             return _REASON + event.reason
         return "j:" + instance_key if self._scope == "journey" else ""
 
     def _key_of_contact(self, state: State, named_by: str, event: Touchpoint) -> str:
         """The issue named in such a way that the event's contact was told to be about, less than `window` ago; "" if there is none."""
         for key, issue in state.issues.items():
-            told = issue.contact_ids.get(event.contact_id, -self._window_ms)
-            if event.time - told < self._window_ms and key.startswith(named_by):
+            told = issue.contact_ids.get(event.contact_id)
+            if told is not None and event.time - told < self._window_ms and key.startswith(named_by):
                 return key
         return ""
 
@@ -115,9 +114,8 @@ class ContactFold:
         if self._scope != "issue" or not (event.issue_id or event.case_id or (event.reason and issue.key == _REASON + event.reason)):
             return
         for other in state.issues.values():
-            if other is not issue and other.key[:2] == issue.key[:2]:
+            if other.key[:2] == issue.key[:2]:
                 other.contact_ids.pop(event.contact_id, None)
-        issue.contact_ids.pop(event.contact_id, None)
         issue.contact_ids[event.contact_id] = event.time
         if len(issue.contact_ids) > CONTACT_IDS_MAX:
             del issue.contact_ids[next(iter(issue.contact_ids))]
@@ -125,7 +123,7 @@ class ContactFold:
 
     def apply(self, state: State, plan: Plan, event: Touchpoint, key: str, cell: Cell, sink: Sink) -> tuple[Issue | None, Signals]:
         """Fold one contact event; returns the issue it belongs to and the signals it gave."""
-        by_customer = event.initiator not in ("company", "system")
+        by_customer = is_by_customer(event)
         issue = state.issues.get(key)
         if plan.resolves:
             self._resolve(state, issue, key, event, sink)

@@ -70,6 +70,11 @@ class Plan:
         self.active, self.for_chapters = core or bool(self.chapters), not core
 
 
+def is_by_customer(event: Touchpoint) -> bool:
+    """Whether the customer did it; who says nothing of that means him."""
+    return event.initiator not in ("company", "system")
+
+
 def matches(event_type: str, patterns: Sequence[str]) -> bool:
     """True if a pattern names the type, or its beginning with `.*`."""
     return any(event_type == p or (p.endswith(".*") and event_type.startswith(p[:-1])) for p in patterns)

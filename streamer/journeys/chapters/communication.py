@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.exemplars import cause_in, evidence, kept_cause
-from streamer.journeys.plan import PLANS_MAX, matches
+from streamer.journeys.plan import PLANS_MAX, is_by_customer, matches
 from streamer.journeys.state import NEVER, packed_cause_of
 from streamer.metrics.counters import Counter
 
@@ -78,7 +78,7 @@ class Communication(Chapter):
         role = self._role_of(event.type)
         key = event.case_id or event.issue_id or event.journey_id
         case: _Case | None = kept.data.get(key)
-        if role.starts_contact and event.initiator not in ("company", "system"):
+        if role.starts_contact and is_by_customer(event):
             self._count_contact(event, sink)
         if role.closes:
             if case is not None:

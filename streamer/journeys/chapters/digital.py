@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.chapter import Chapter, next_end
-from streamer.journeys.plan import PLANS_MAX, matches
+from streamer.journeys.plan import PLANS_MAX, is_by_customer, matches
 from streamer.metrics.chapters import digital
 from streamer.metrics.counters import Counter
 
@@ -39,8 +39,6 @@ _OF_RULES: Final = {
     "confusions": digital.CONFUSING, "digital_signals": ("",),
 }  # fmt: skip
 _COUNTED: Final = frozenset({*_SESSIONS_WITH, *_CONFUSING})
-# What they do is not the customer's doing.
-_STAFF: Final = ("company", "system")
 
 
 class Digital(Chapter):
@@ -91,10 +89,10 @@ class Digital(Chapter):
         self._signalled, self.moved = False, self.first_look and not kept.data
         self.effort_tenths = 0
         in_session, is_contact, looked_for = self._roles_of(event.type)
-        if is_contact and event.initiator not in _STAFF:
+        if is_contact and is_by_customer(event):
             self._after_help(kept, event, sink)
         # Somebody of ours who looks something up for the customer is neither in a session of the customer's nor confused.
-        if not in_session or (event.type == "knowledge.searched" and event.initiator in _STAFF):
+        if not in_session or (event.type == "knowledge.searched" and not is_by_customer(event)):
             return 0
         session = self._session(kept, event, sink)
         sessions: dict[str, dict[str, Any]] = kept.data["sessions"]

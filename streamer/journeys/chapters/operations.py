@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.journeys.chapter import Chapter
 from streamer.journeys.chapters.shipments import ShipmentFold
-from streamer.journeys.plan import matches
+from streamer.journeys.plan import is_by_customer, matches
 from streamer.journeys.state import NEVER
 from streamer.metrics.counters import Counter
 
@@ -25,7 +25,6 @@ _OPENED: Final = int(Counter.INFORMATION_OPENED)
 _CUSTOMERS_INFORMED: Final = int(Counter.CUSTOMERS_INFORMED)
 # Nobody speaks to the customer there.
 _MACHINES: Final = frozenset({"bot", "ivr"})
-_STAFF: Final = ("company", "system")
 # Beyond these the one longest ago goes.
 ASKED_MAX: Final = 50
 
@@ -62,7 +61,7 @@ class Operations(Chapter):
     def apply(self, kept: Kept, event: Touchpoint, state: State, sink: Sink) -> int:
         """Fold one event."""
         self._tells = True
-        if event.initiator not in _STAFF:
+        if is_by_customer(event):
             self._ask(kept, event, sink)
         if event.type == "order.cancelled":
             self._shipments.cancel(kept.data, event.order_id)

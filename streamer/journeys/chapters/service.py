@@ -13,7 +13,7 @@ from streamer.journeys.chapter import Chapter, next_end
 from streamer.journeys.chapters.first_contact import FirstContact
 from streamer.journeys.contacts import is_routed
 from streamer.journeys.exemplars import cause_in, evidence
-from streamer.journeys.plan import PLANS_MAX, matches
+from streamer.journeys.plan import PLANS_MAX, is_by_customer, matches
 from streamer.metrics.chapters import service
 from streamer.metrics.counters import Counter
 
@@ -124,7 +124,7 @@ class Service(Chapter):
         if details is not None and details.wait_ms is not None and event.type in _WAIT_TYPES:
             cell = self.cells.own(event)
             sink.count(_QUEUE_WAITS[bisect_left(_QUEUE_WAIT_EDGES_MS, details.wait_ms)], cell, event.time)
-        contact = roles.reopens or (roles.starts and event.initiator not in ("company", "system"))
+        contact = roles.reopens or (roles.starts and is_by_customer(event))
         machine = event.initiator == "system" or (details is not None and details.human is False)
         responds = roles.responds and not contact and not machine
         resolves = roles.resolves and event.resolved is not False
