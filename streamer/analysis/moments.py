@@ -183,13 +183,15 @@ def compare(journey: str, touchpoint: str, arms: Arms) -> Moment:
 
 def judge(moments: Sequence[Moment], least: int = LEAST) -> list[Moment]:
     """Which are pivotal, of those with customers enough; the greatest impact first, and first of all those that are."""
-    enough = [one for one in moments if min(one.friction_customers, one.smooth_customers) >= least]
+    enough: list[Moment] = []
+    others: list[Moment] = []
+    for one in moments:
+        (enough if min(one.friction_customers, one.smooth_customers) >= least else others).append(one)
     adjusted = scipy.stats.false_discovery_control([one.p for one in enough]) if enough else []
     judged = [
         one._replace(adjusted=float(p), pivotal=bool(p <= _FALSE_SHARE) and (one.low > 0 or one.high < 0))
         for one, p in zip(enough, adjusted, strict=True)
     ]
-    others = [one for one in moments if min(one.friction_customers, one.smooth_customers) < least]
     return sorted([*judged, *others], key=lambda one: (not one.pivotal, -one.impact, one.journey, one.touchpoint))
 
 
@@ -223,7 +225,7 @@ def analyse(log: Log, outcome: str, *, scope: str, days: int, least: int) -> Rep
     if outcome == "promoter":  # the scores would agree with themselves
         moments = [one._replace(validated=None) for one in moments]
     pivotal = [one for one in moments if one.pivotal]
-    small = sum(1 for one in moments if min(one.friction_customers, one.smooth_customers) < least)
+    small = sum(1 for one in moments if one.adjusted is None)
     notes = [
         f"Outcome: {words}. Pivotal: the interval excludes 0, with at least {least:,} customers on each side.",
         "An association: friction and the outcome may both come of something else.",

@@ -17,6 +17,8 @@ from tests.unit.analysis.made import Maker
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from streamer.analysis.history import Log
+
 
 NPS = Measure("nps", "experience")
 
@@ -50,6 +52,14 @@ def checkouts(path: Path, *, least: int = 100, outcome: str = "completion") -> d
     return moments.analyse(log, outcome, scope="experience", days=10, least=least).result
 
 
+def of_checkout(log: Log, outcome: str, least: int) -> dict[str, Any]:
+    """What is found of the touchpoint at which a checkout begins."""
+    found = moments.analyse(log, outcome, scope="experience", days=10, least=least).result["moments"]
+    (one,) = [one for one in found if one["touchpoint"] == "checkout.started"]
+    answer: dict[str, Any] = one
+    return answer
+
+
 def test_friction_at_payment_is_pivotal_and_at_the_address_it_is_not(path: Path) -> None:
     found = {one["touchpoint"]: one for one in checkouts(path)["moments"]}
     payment, address = found["payment"], found["address"]
@@ -72,11 +82,7 @@ def test_many_instances_of_few_customers_are_few(path: Path) -> None:
             made.order(customer, n * 0.1 + 0.002, 10, checkout_id=f"k{n}")
     made.add("clock", 60, "page.viewed")
     _, log = made.opened(path, "journeys")
-    (start,) = [
-        one
-        for one in moments.analyse(log, "completion", scope="experience", days=10, least=11).result["moments"]
-        if one["touchpoint"] == "checkout.started"
-    ]
+    start = of_checkout(log, "completion", least=11)
     assert (start["friction"], start["friction_customers"], start["smooth"], start["smooth_customers"]) == (200, 10, 200, 10)
     assert not start["pivotal"]
     assert start["high"] > -0.8
@@ -158,11 +164,7 @@ def test_an_answer_belongs_to_the_last_journey_that_had_ended_before_it(path: Pa
         made.answer(f"c{n}", 5, 10)
     made.add("clock", 60, "page.viewed")
     _, log = made.opened(path, "journeys")
-    (one,) = [
-        one
-        for one in moments.analyse(log, "promoter", scope="experience", days=10, least=1).result["moments"]
-        if one["touchpoint"] == "checkout.started"
-    ]
+    one = of_checkout(log, "promoter", least=1)
     # The first checkout has no answer of its own, the second has the first, the third the second.
     assert (one["friction"], one["rate_friction"], one["smooth"], one["rate_smooth"]) == (4, 1, 4, 0)
 
