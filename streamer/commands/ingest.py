@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,11 +44,14 @@ def ingest(
     config = settings.load()
     history = read_history(file, None if mapping is None else mapping_file.load(mapping))
     end_ms = None if open_ended else end_of(history.end_ms, load_definitions(definitions or config.definitions))
+    kafka.require_sizes(history)
+    rejected = rejects(history, arrival_ms=time.time_ns() // 1_000_000)
     told: dict[str, Any] = {
         "rows": history.rows,
         "unmapped_rows": history.unmapped,
         "events": len(history.events),
-        "rejected": rejects(history),
+        "rejected": {reason: found.number for reason, found in rejected.items()},
+        "rejected_first": {reason: found.first for reason, found in rejected.items()},
         "begin": rfc3339(history.begin_ms),
         "end": rfc3339(history.end_ms),
         "closed_at": None if end_ms is None else rfc3339(end_ms),
@@ -62,5 +66,5 @@ def ingest(
         return
     done = "would be sent" if dry_run else "sent"
     typer.echo(f"{told['events']} touchpoints of {told['rows']} rows {done}, {told['begin']} to {told['end']}")
-    for reason, number in told["rejected"].items():
-        typer.echo(f"{number} of them will be dead letters: {reason}")
+    for reason, found in rejected.items():
+        typer.echo(f"{found.number} of them will be dead letters: {reason}, the first of {found.first}")

@@ -21,7 +21,7 @@ from streamer.commands.written_files import real, writable
 from streamer.durations import DURATION_MAX_MS
 from streamer.engine import ingest as kafka
 from streamer.errors import InputError
-from streamer.replay.mapping import LAST_MS
+from streamer.replay.mapping_time import LAST_MS
 from streamer.simulate.customers import Simulation
 from streamer.simulate.incidents import KINDS, parse_incident
 from streamer.simulate.scenario import HOUR_MS, Scenario

@@ -18,6 +18,7 @@ from streamer import topics
 from streamer.engine import topic_admin
 from streamer.engine.kafka import client_options, kafka_errors
 from streamer.engine.source_clock import require_clock_before
+from streamer.errors import InputError
 from streamer.replay.partitions import partition_of
 from streamer.touchpoints.control import encode_control
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 # Of one produce request: large enough that requests are few, small enough to stay far below the topic's 4 MiB limit.
 BATCH_BYTES: Final = 256 << 10
+# What a record costs beside its key and value: the batch's header of 61 bytes, and lengths of a few each.
+RECORD_OVERHEAD_BYTES: Final = 128
 # Batches under way per sender; the producer itself sends one per partition at a time.
 BATCHES_MAX: Final = 32
 REQUEST_SECONDS: Final = 30.0
@@ -124,6 +127,17 @@ async def sender(settings: Settings) -> AsyncIterator[Sender]:
             await opened.acknowledged()
         finally:
             await producer.stop()
+
+
+def require_sizes(history: History) -> None:
+    """Raises InputError for an event that the source topic does not take: the broker would refuse it in the middle of the rest."""
+    for event in history.events:
+        size_bytes = len(event.value) + len(event.key or b"") + RECORD_OVERHEAD_BYTES
+        if size_bytes > topic_admin.SOURCE_BYTES_MAX:
+            raise InputError(
+                f"row {event.order[0]} of the file makes an event of {len(event.value):,} bytes, and the source topic takes records of"
+                f" {topic_admin.SOURCE_BYTES_MAX >> 20} MiB: leave it out, or send a reference to what is large"
+            )
 
 
 async def ingest(

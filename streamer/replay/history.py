@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from streamer.errors import InputError
-from streamer.replay.mapping import LAST_MS, Event, HistoryMapping
+from streamer.replay.mapping import Event, HistoryMapping
+from streamer.replay.mapping_time import LAST_MS
 from streamer.replay.sources import is_stdin, kind_of, read_lines, read_rows
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.key import key_of
@@ -70,14 +71,25 @@ def read_history(path: Path, mapping: HistoryMapping | None = None) -> History:
     return history
 
 
-def rejects(history: History) -> dict[str, int]:
-    """How many of its events the processor would put among the dead letters, by reason."""
-    found: Tally[str] = Tally()
+class Rejects(NamedTuple):
+    """Events that would be dead letters for one reason. first: what is said of the first of them in the file, with its row or line."""
+
+    number: int
+    first: str
+
+
+def rejects(history: History, arrival_ms: int) -> dict[str, Rejects]:
+    """Which of its events the processor would put among the dead letters if they arrived then, by reason."""
+    numbers: Tally[str] = Tally()
+    first: dict[str, tuple[int, str]] = {}
     for event in history.events:
-        decoded = decode(0, event.time_ms, event.key, event.value, ())
+        decoded = decode(0, arrival_ms, event.key, event.value, ())
         if isinstance(decoded, Rejected):
-            found[decoded.reason.value] += 1
-    return dict(sorted(found.items()))
+            reason, row = decoded.reason.value, event.order[0]
+            numbers[reason] += 1
+            if reason not in first or row < first[reason][0]:
+                first[reason] = row, f"row {row}: {decoded.detail}"
+    return {reason: Rejects(number, first[reason][1]) for reason, number in sorted(numbers.items())}
 
 
 def _by_time(event: Event) -> tuple[int, tuple[int, int]]:
@@ -117,7 +129,7 @@ def _mapped(path: Path, mapping: HistoryMapping) -> History:
     events: list[Event] = []
     rows = unmapped = 0
     unseen = set(mapping.columns)
-    for row in read_rows(path, mapping.csv_format):
+    for row in read_rows(path, delimiter=mapping.csv.delimiter, encoding=mapping.csv.encoding):
         rows += 1
         if unseen:
             unseen.difference_update(row.columns)
@@ -132,9 +144,9 @@ def _mapped(path: Path, mapping: HistoryMapping) -> History:
 def _first_rows(path: Path, mapping: HistoryMapping) -> frozenset[int]:
     """Positions of the rows that are the earliest of their case; of two at the same time, the one the file has first."""
     firsts: dict[str, tuple[int, int]] = {}
-    for row in read_rows(path, mapping.csv_format):
+    for row in read_rows(path, delimiter=mapping.csv.delimiter, encoding=mapping.csv.encoding):
         case = row.columns.get(mapping.case or "")
-        if case:
+        if case and mapping.has_time(row):
             candidate = (mapping.time_ms(row), row.position)
             if case not in firsts or candidate < firsts[case]:
                 firsts[case] = candidate

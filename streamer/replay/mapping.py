@@ -6,65 +6,63 @@ the row's place in the file and the block's, so that reading a file twice gives 
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import typing
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from streamer import toml_places
 from streamer.alerts.times import rfc3339
-from streamer.errors import DefinitionsError, InputError
-from streamer.replay.sources import CsvFormat, Row
-from streamer.rules.quiet import zone_of
-from streamer.suggestions import quoted
+from streamer.errors import InputError
+from streamer.replay.mapping_time import Time, time_parser
+from streamer.suggestions import hint, quoted
 from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.key import key_of
 from streamer.touchpoints.model import Data
-from streamer.touchpoints.times import TIME_MIN_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from streamer.replay.sources import Row
+
 Scalar = str | int | float | bool
 
 
-def _names(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[str]:
-    """The fields of a structure, those of its parts with dots; lists and free objects are not among them."""
+def _fields(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, type[object]]]:
+    """(name, what a column's text is read as) of a structure's fields, those of its parts with dots; without lists and free objects."""
     for field in msgspec.structs.fields(kind):
-        options = typing.get_args(field.type) or (field.type,)
+        told = typing.get_args(field.type)[0] if typing.get_origin(field.type) is typing.Annotated else field.type
+        options = typing.get_args(told) or (told,)
         parts = [option for option in options if isinstance(option, type) and issubclass(option, msgspec.Struct)]
         if parts:
-            yield from _names(parts[0], f"{prefix}{field.name}.")
+            yield from _fields(parts[0], f"{prefix}{field.name}.")
         elif not any(typing.get_origin(option) in (list, dict) for option in options if option is not bool):
-            yield prefix + field.name
+            plain = [typing.get_args(option)[0] if typing.get_origin(option) is typing.Annotated else option for option in options]
+            yield prefix + field.name, next((kind for kind in (float, bool, int) if kind in plain), object if Any in plain else str)
 
 
 # The canonical event's fields a mapping may fill; the envelope is made here. A log seldom says which context went along with a
-# handoff, at most whether: the decoder takes a boolean for the list.
-FIELDS: Final = frozenset(_names(Data)) | {"handoff.context_passed"}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# handoff, at most whether: the decoder takes a boolean for the list. Of the purposes that may be consented to, one is read.
+FIELDS: Final = dict(_fields(Data)) | {"handoff.context_passed": bool, "consent.categories.analytics": bool}
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
-_MILLISECOND: Final = timedelta(milliseconds=1)
-LAST_MS: Final = (datetime(9000, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
+_REFERENCE: Final = "docs/reference/mapping.md"
+_WHOLE: Final = re.compile(r"-?[0-9]{1,16}")
+# What a field takes: in words, and as types of the mapping's constants. `bool` is a kind of `int` to Python, not to us.
+_KINDS: Final[dict[type[object], tuple[str, tuple[type[object], ...]]]] = {
+    str: ("text", (str,)),
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (str, int, float)),
+}
 # Not orjson: what it returns keeps its whole 4 KiB buffer allocated, which a history of a million events would feel.
 _encode = msgspec.json.Encoder().encode
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of the file: closed, so that a misspelt key is an error."""
-
-
-class Time(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The event time's column. format: `iso` (RFC 3339), `epoch_s`, `epoch_ms` or a strptime pattern; zone: of times without offset."""
-
-    column: str
-    format: str = "iso"
-    zone: str | None = None
 
 
 class Csv(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,12 +129,12 @@ class HistoryMapping:
     def __init__(self, spec: MappingFile) -> None:
         self.source = spec.source
         self.case = spec.case
-        self.csv_format = CsvFormat(spec.csv.delimiter, spec.csv.encoding)
+        self.csv = spec.csv
         self.needs_first = any(block.first_of_case for block in spec.touchpoint)
         self.columns: set[str] = {spec.time.column}
         self._time_column = spec.time.column
         with toml_places.at("time"):
-            self._parse_time = _time_parser(spec.time)
+            self._parse_time = time_parser(spec.time)
         self._blocks = []
         for number, block in enumerate(spec.touchpoint, start=1):
             with toml_places.at("touchpoint", number - 1):
@@ -147,6 +145,10 @@ class HistoryMapping:
             self.columns.add(spec.case)
         if not self._blocks:
             raise ValueError("there is no [[touchpoint]] block")
+
+    def has_time(self, row: Row) -> bool:
+        """Whether something stands in the column of the time."""
+        return bool(row.columns.get(self._time_column))
 
     def time_ms(self, row: Row) -> int:
         """Event time of a row in milliseconds since the epoch. Raises InputError."""
@@ -194,7 +196,10 @@ class HistoryMapping:
             target[path[-1]] = value
         customer, visitor = (str(event[name]) if event.get(name) else None for name in ("customer_id", "anonymous_id"))
         key = key_of(block.type, customer, visitor)
-        return Event(time_ms, (row.position, number), key.encode() if key else None, _encode(event))
+        try:
+            return Event(time_ms, (row.position, number), key.encode() if key else None, _encode(event))
+        except UnicodeEncodeError as exc:
+            raise InputError(f"{row.place}: has half of a character that takes two: is `csv.encoding` right?") from exc
 
     def _compile(self, block: Block, number: int, spec: MappingFile) -> _Compiled:
         where = f"touchpoint {number} ({block.type})"
@@ -203,8 +208,8 @@ class HistoryMapping:
             name = ".".join(path)
             with toml_places.at("touchpoint", number - 1, "fields", *path):
                 if name not in FIELDS:
-                    raise ValueError(f"{where}: unknown field {name!r}{_suggestion(name, FIELDS)}")
-                fields[path] = self._value(value, f"{where}: {name}", spec)
+                    raise ValueError(f"{where}: unknown field {quoted(name)}; {hint(name, FIELDS, _REFERENCE)}")
+                fields[tuple(name.split("."))] = self._value(value, FIELDS[name], f"{where}: {name}", spec)
         if ("customer_id",) not in fields and ("anonymous_id",) not in fields:
             raise ValueError(f"{where}: needs the field customer_id or anonymous_id")
         channel = block.fields.get("channel")
@@ -214,19 +219,22 @@ class HistoryMapping:
         conditions = [(column, frozenset([value] if isinstance(value, str) else value)) for column, value in block.when.items()]
         return _Compiled(block.type, conditions, block.first_of_case, list(fields.items()))
 
-    def _value(self, value: Any, where: str, spec: MappingFile) -> Callable[[Mapping[str, str]], Scalar | None]:
+    def _value(self, value: Any, kind: type[object], where: str, spec: MappingFile) -> Callable[[Mapping[str, str]], Scalar | None]:
         if isinstance(value, dict):
             lookup = msgspec.convert(value, Lookup)
             if lookup.table not in spec.tables:
-                raise ValueError(f"{where}: unknown table {lookup.table!r}{_suggestion(lookup.table, spec.tables)}")
+                raise ValueError(f"{where}: unknown table {quoted(lookup.table)}; {hint(lookup.table, spec.tables)}")
             self.columns.add(lookup.column)
             table, column, default = spec.tables[lookup.table], lookup.column, lookup.default
-            _check_finite((*table.values(), default), where)
+            _check_constants((*table.values(), default), kind, where)
             return lambda columns: table.get(columns.get(column, ""), default)
         if isinstance(value, str):
-            return self._template(value, where)
+            template = self._template(value, where)
+            if not _PLACEHOLDER.search(value):
+                _check_constants((_read(value, kind),), kind, where)
+            return lambda columns: _read(template(columns), kind)
         if isinstance(value, (bool, int, float)):
-            _check_finite((value,), where)
+            _check_constants((value,), kind, where)
             return lambda _: value
         raise ValueError(f"{where}: expected text, a number, true, false or {{ column, table }}")
 
@@ -273,41 +281,19 @@ def _leaves(fields: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator
             yield (*prefix, name), value
 
 
-def _check_finite(values: Iterable[Scalar | None], where: str) -> None:
-    """Raises ValueError for a number that JSON cannot write."""
+def _check_constants(values: Iterable[Scalar | None], kind: type[object], where: str) -> None:
+    """Raises ValueError for a value that no event may have there, and for a number that JSON cannot write."""
     for value in values:
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{where}: expected a finite number, got {value}")
+        if value is not None and kind is not object and type(value) not in _KINDS[kind][1]:
+            raise ValueError(f"{where}: expected {_KINDS[kind][0]}, got {quoted(str(value))}")
 
 
-def _suggestion(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _time_parser(time: Time) -> Callable[[str], int]:
-    if time.format in ("epoch_s", "epoch_ms"):
-        factor = 1000 if time.format == "epoch_s" else 1
-        return lambda text: _writable(round(float(text) * factor))
-    try:
-        zone = zone_of(time.zone) if time.zone else None
-    except DefinitionsError as exc:
-        raise ValueError(f"time: {exc}") from exc
-    pattern = time.format
-
-    def parse(text: str) -> int:
-        moment = datetime.fromisoformat(text) if pattern == "iso" else datetime.strptime(text, pattern)
-        if moment.tzinfo is None:
-            if zone is None:
-                raise ValueError("it has no offset, and the mapping names no `zone`")
-            moment = moment.replace(tzinfo=zone)
-        return _writable((moment - _EPOCH) // _MILLISECOND)
-
-    return parse
-
-
-def _writable(time_ms: int) -> int:
-    """A time that RFC 3339 can write, with room for the longest deadline. Raises ValueError for others."""
-    if not TIME_MIN_MS <= time_ms <= LAST_MS:
-        raise ValueError("it is not within the years 1 to 9000: are its units those of `format`?")
-    return time_ms
+def _read(text: str | None, kind: type[object]) -> Scalar | None:
+    """A column's text as a whole number, true or false; what is none stays text, and its event becomes a dead letter that says so."""
+    if text is not None and kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if text is not None and kind is int and _WHOLE.fullmatch(text):
+        return int(text)
+    return text

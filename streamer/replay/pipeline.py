@@ -24,7 +24,7 @@ from streamer.metrics.counters import Counter
 from streamer.metrics.readings import Gauge
 from streamer.processor import Headers, LogRecord, Output, Record
 from streamer.replay.history import History
-from streamer.replay.mapping import LAST_MS
+from streamer.replay.mapping_time import LAST_MS
 from streamer.replay.partitions import partition_of
 from streamer.rollup.decisions import Decisions
 from streamer.rollup.hold import HELD_ENTRIES_MAX

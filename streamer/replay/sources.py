@@ -15,9 +15,9 @@ import zlib
 from collections import Counter
 from contextlib import contextmanager
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, cast
 
-import orjson
+import msgspec
 from lxml import etree
 
 from streamer.errors import InputError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 KINDS: Final = {".xes": "xes", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 # Longer lines and texts are refused: the product's own limit for an event is 1 MiB.
 LINE_BYTES_MAX: Final = 16 << 20
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _VALUE_TAGS: Final = frozenset({"string", "date", "int", "float", "boolean", "id"})
 
 
@@ -44,13 +45,6 @@ class Row(NamedTuple):
     def names(self) -> str:
         """Its columns, for messages."""
         return ", ".join(map(quoted, islice(self.columns, LISTED_MAX))) + (", ..." if len(self.columns) > LISTED_MAX else "")
-
-
-class CsvFormat(NamedTuple):
-    """How a CSV file is written."""
-
-    delimiter: str = ","
-    encoding: str = "utf-8-sig"
 
 
 def kind_of(path: Path) -> str:
@@ -73,13 +67,13 @@ def is_stdin(path: Path) -> bool:
     return str(path) == "-"
 
 
-def read_rows(path: Path, csv_format: CsvFormat | None = None) -> Iterator[Row]:
-    """The rows of a file, in its order. Raises InputError with the place of what cannot be read."""
+def read_rows(path: Path, *, delimiter: str = ",", encoding: str = "utf-8-sig") -> Iterator[Row]:
+    """The rows of a file, in its order. delimiter, encoding: of a CSV file. Raises InputError with the place of what cannot be read."""
     kind = kind_of(path)
     if kind == "xes":
         return _xes_rows(path)
     if kind == "csv":
-        return _csv_rows(path, csv_format or CsvFormat())
+        return _csv_rows(path, delimiter, encoding)
     return (_flat_row(path, number, line) for number, line in read_lines(path))
 
 
@@ -114,31 +108,35 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _flat_row(path: Path, number: int, line: bytes) -> Row:
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError as exc:
-        raise InputError(f"{path}:{number}: is not JSON: {exc}") from exc
-    if not isinstance(value, dict):
-        raise InputError(f"{path}:{number}: expected a JSON object per line")
     columns: dict[str, str] = {}
-    _flatten(value, "", columns)
+    try:
+        line.decode()  # the strings that are skipped are not looked into
+        _flatten(_members(line), "", columns)
+    except msgspec.ValidationError as exc:
+        raise InputError(f"{path}:{number}: expected a JSON object per line") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise InputError(f"{path}:{number}: is not JSON: {exc}") from exc
+    except RecursionError as exc:
+        raise InputError(f"{path}:{number}: objects are nested too deep") from exc
     return Row(number, columns, f"{path}:{number}")
 
 
-def _flatten(value: dict[str, Any], prefix: str, columns: dict[str, str]) -> None:
-    for key, item in value.items():
-        name = prefix + key
-        if isinstance(item, dict):
-            _flatten(item, f"{name}.", columns)
-        elif isinstance(item, str):
-            columns[name] = item
-        elif item is not None:  # numbers, true and false, lists: as JSON writes them
-            columns[name] = orjson.dumps(item).decode()
+def _flatten(members: dict[str, msgspec.Raw], prefix: str, columns: dict[str, str]) -> None:
+    """A number keeps its text: ids may have more digits than a float."""
+    for key, raw in members.items():
+        name, text = prefix + key, bytes(raw)
+        if text.startswith(b"{"):
+            _flatten(_members(text), f"{name}.", columns)
+        elif text.startswith(b'"'):
+            columns[name] = msgspec.json.decode(text, type=str)
+        elif text != b"null":  # numbers, true and false, lists: as JSON writes them
+            columns[name] = msgspec.json.format(text, indent=-1).decode()
 
 
-def _csv_rows(path: Path, csv_format: CsvFormat) -> Iterator[Row]:
-    with _opened(path) as file, _text(path, file, csv_format.encoding) as lines:
-        reader = csv.DictReader(lines, delimiter=csv_format.delimiter, strict=True)
+def _csv_rows(path: Path, delimiter: str, encoding: str) -> Iterator[Row]:
+    csv.field_size_limit(LINE_BYTES_MAX)  # the mail in a ticket is soon larger than the 128 KiB that are preset
+    with _opened(path) as file, _text(path, file, encoding) as lines:
+        reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
         try:
             _check_header(path, reader)
             for number, columns in enumerate(reader, start=1):

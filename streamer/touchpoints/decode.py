@@ -163,7 +163,7 @@ def _fill_fields(touchpoint: Touchpoint, values: tuple[Any, ...]) -> None:
     """Optional fields and groups: only what is there is written, most events have few of them. values: as of `Data`."""
     (
         session_id, journey, journey_id, stage, step, platform, segment, region, persona, product_category, issue, actor, handoff,
-        _commerce, friction, consent, account_id, _touchpoint, _outcome, value_level,
+        _commerce, friction, consent, account_id, _touchpoint, value_level,
     ) = values[_IDENTITIES_END:GROUPS_BEGIN]  # fmt: skip
     if platform:
         touchpoint.platform = _dimensions[platform]

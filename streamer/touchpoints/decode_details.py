@@ -83,7 +83,7 @@ def _survey(found: Details, survey: Survey) -> None:
     found.score = _number("survey.score", survey.score, SCORE_DIGITS)
     found.scale_min = _number("survey.scale_min", survey.scale_min, SCORE_DIGITS)
     found.scale_max = _number("survey.scale_max", survey.scale_max, SCORE_DIGITS)
-    found.brands, found.rank = survey.brands, survey.rank
+    found.brands, found.rank = _whole(survey.brands), _whole(survey.rank)
     if (about := survey.about) is not None:
         found.about_journey_id, found.about_case_id = clip(about.journey_id or ""), clip(about.case_id or "")
         found.about_order_id = clip(about.order_id or "")
@@ -139,7 +139,7 @@ def _care(
     if handling is not None:
         found.profile_viewed, found.personalised = handling.profile_viewed, handling.personalised
         found.template_id, found.tag = clip(handling.template_id or ""), _dimensions[handling.tag or ""]
-        found.bot_fallbacks, found.wait_ms = handling.bot_fallbacks or 0, _wait(handling.wait_seconds)
+        found.bot_fallbacks, found.wait_ms = _whole(handling.bot_fallbacks) or 0, _wait(handling.wait_seconds)
     if handoff is not None and handoff.required_context is not None:
         passed = handoff.context_passed
         found.context_complete = set(handoff.required_context) <= set(passed) if isinstance(passed, list) else bool(passed)
@@ -153,7 +153,7 @@ def _care(
     if friction is not None:
         found.element_id = clip(friction.element_id or "")
     if search is not None:
-        found.results = search.results
+        found.results = _whole(search.results)
 
 
 def _wait(raw: msgspec.Raw) -> int | None:
@@ -161,6 +161,10 @@ def _wait(raw: msgspec.Raw) -> int | None:
     if waited is not None and waited < 0:
         raise ValueError("handling.wait_seconds: expected 0 or more")
     return waited
+
+
+def _whole(told: float | None) -> int | None:
+    return None if told is None else int(told)
 
 
 def _number(field: str, raw: msgspec.Raw, digits: int) -> int | None:
@@ -186,7 +190,10 @@ def _is_told(raw: msgspec.Raw) -> bool:
 
 
 def _canonical(raw: msgspec.Raw) -> bytes:
-    return orjson.dumps(orjson.loads(bytes(raw)), option=orjson.OPT_SORT_KEYS)
+    try:
+        return orjson.dumps(orjson.loads(bytes(raw)), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONDecodeError:  # numbers beyond any double
+        return bytes(raw)
 
 
 _NOTHING: Final = Details()

@@ -11,7 +11,9 @@ import msgspec
 
 # As amounts: what is decoded has to fit into a row of the changelog, whose integers have 64 bits.
 WHOLE_MAX: Final = 10**15
-Whole = Annotated[int, msgspec.Meta(ge=-WHOLE_MAX, le=WHOLE_MAX)]
+_BOUNDS: Final = msgspec.Meta(ge=-WHOLE_MAX, le=WHOLE_MAX)
+# A whole number is one also as 3.0, as which columns that may be empty are often written.
+Whole = Annotated[int, _BOUNDS] | Annotated[float, _BOUNDS, msgspec.Meta(multiple_of=1)]
 
 ABSENT = msgspec.Raw(b"")  # msgspec puts this very object where the field is missing
 
@@ -221,7 +223,6 @@ class Data(msgspec.Struct, gc=False):
     consent: Consent | None = None
     account_id: str | None = None
     touchpoint: str | None = None
-    outcome: str | None = None
     value_level: str | None = None
     fulfilment: Fulfilment | None = None
     survey: Survey | None = None

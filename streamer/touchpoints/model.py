@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from streamer.touchpoints.decode_details import QUANTITY_MAX
 from streamer.touchpoints.form import WHOLE_MAX
-from streamer.touchpoints.money import AMOUNT_PATTERN
+from streamer.touchpoints.money import AMOUNT_PATTERN, LIMIT_MINOR
 
 Id = Annotated[str, Meta(max_length=128)]
 Text = Annotated[str, Meta(max_length=128)]
@@ -21,7 +22,12 @@ Dimension = Annotated[str, Meta(max_length=64)]
 Key = Annotated[str, Meta(min_length=1, max_length=128)]
 Moment = Annotated[datetime, Meta(tz=True)]
 AmountText = Annotated[str, Meta(pattern=f"^{AMOUNT_PATTERN}$")]
-Amount = AmountText | int | float
+_LIMITS = Meta(ge=-LIMIT_MINOR, le=LIMIT_MINOR)
+Amount = AmountText | Annotated[int, _LIMITS] | Annotated[float, _LIMITS]
+_NOT_NEGATIVE = Meta(ge=0, le=LIMIT_MINOR)
+Seconds = (
+    Annotated[str, Meta(pattern=f"^{AMOUNT_PATTERN.removeprefix('-?')}$")] | Annotated[int, _NOT_NEGATIVE] | Annotated[float, _NOT_NEGATIVE]
+)
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code")]
 Channel = Literal[
     "web", "app", "email", "chat", "bot", "phone", "ivr", "sms", "social", "store", "field", "partner", "mail", "other"
@@ -76,7 +82,7 @@ class Line(Closed):
     tier: Dimension | None = None
     price: Amount | None = None
     list_price: Amount | None = None
-    quantity: int | None = None
+    quantity: Annotated[int, Meta(ge=0, le=QUANTITY_MAX)] | None = None
     added_via: Dimension | None = None
 
 
@@ -166,7 +172,7 @@ class Handling(Closed):
     bot_fallbacks: Annotated[int, Meta(ge=0, le=WHOLE_MAX)] | None = None
     personalised: bool | None = None
     tag: Dimension | None = None
-    wait_seconds: Amount | None = None
+    wait_seconds: Seconds | None = None
 
 
 class Offer(Closed):

@@ -24,9 +24,10 @@ _DIGITS_MAX = 15
 
 AMOUNT_PATTERN: Final = r"-?[0-9]{1,15}(\.[0-9]{1,18})?"
 _AMOUNT = re.compile(AMOUNT_PATTERN.encode())
-_NUMBER = re.compile(AMOUNT_PATTERN.encode() + rb"([eE][+-]?[0-9]{1,2})?")
+# As JSON numbers come from doubles: 1/300 is written with 19 digits after the point, and the least with the exponent -324.
+_NUMBER = re.compile(rb"-?[0-9]{1,15}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 _CONTEXT = Context(prec=64, rounding=ROUND_HALF_EVEN)
-_QUOTE = ord('"')
+_QUOTE, _POINT = b'".'
 
 
 def exponent_of(currency: str) -> int:
@@ -41,7 +42,7 @@ def minor_units(raw: bytes, exponent: int) -> int | None:
     """
     if len(raw) <= 14 and raw[-2 - exponent : -1 - exponent] == b"." and exponent:  # "84.90": the usual form, without Decimal
         digits = raw[1:-1].replace(b".", b"", 1)
-        if digits.isdigit() and raw[0] == _QUOTE:
+        if digits.isdigit() and raw[0] == _QUOTE and raw[1] != _POINT:
             return int(digits)
     return _parse(raw, exponent)
 

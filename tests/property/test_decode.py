@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.form import Event
 from streamer.touchpoints.money import minor_units
+from streamer.touchpoints.schema import json_schema
 from streamer.touchpoints.times import milliseconds
 from streamer.touchpoints.touchpoint import FIELDS, Control, Reason, Rejected, Touchpoint, touchpoint_of
 
@@ -221,3 +223,42 @@ def test_whatever_is_decoded_fits_into_a_row_of_the_changelog(event: dict[str, A
     else:
         assert isinstance(touchpoint, Rejected)
         assert touchpoint.reason == Reason.WRONG_TYPE
+
+
+# As programs write doubles, and as they do columns of integers that may be empty.
+doubles = st.floats(-(10**11), 10**11) | st.floats(-1, 1)
+integral = wholes | st.integers(-(10**6), 10**6).map(float)
+numbered = st.fixed_dictionaries(
+    {"type": st.sampled_from(["order.completed", "survey.responded", "contact.handled", "preference.stated"])},
+    optional={
+        "survey": groups(brands=integral, rank=integral, score=doubles | amounts),
+        "handling": groups(bot_fallbacks=integral, wait_seconds=doubles | amounts),
+        "search": groups(results=integral),
+        "preference": groups(weight=doubles, distance=doubles),
+        "commerce": groups(revenue=doubles | amounts, lines=st.lists(groups(price=doubles, quantity=integral), max_size=2)),
+    },
+)
+SCHEMA = jsonschema.Draft202012Validator(json_schema())
+
+
+@settings(max_examples=300)
+@given(numbered)
+def test_a_number_that_the_schema_permits_is_accepted(event: dict[str, Any]) -> None:
+    record = {"customer_id": "c", "channel": "web", "time": "2026-11-21T10:15:03Z", **event}
+    result = decode(5, ARRIVAL_MS, b"c", dumps(record), ())
+    assert isinstance(result, Touchpoint) or not SCHEMA.is_valid(record), result
+
+
+@pytest.mark.parametrize(
+    ("record", "key"),
+    [
+        ({"type": "preference.stated", "preference": {"weight": 1 / 300}}, ("weight", 3)),
+        ({"type": "preference.stated", "preference": {"distance": 5e-324}}, ("distance", 0)),
+        ({"type": "survey.responded", "survey": {"brands": 3.0}}, ("brands", 3)),
+    ],
+)
+def test_numbers_as_programs_write_them_are_read(record: dict[str, Any], key: tuple[str, int]) -> None:
+    result = decode(5, ARRIVAL_MS, b"c", dumps({"customer_id": "c", "channel": "web", "time": "2026-11-21T10:15:03Z", **record}), ())
+    assert isinstance(result, Touchpoint)
+    assert getattr(result.details, key[0]) == key[1]
+    assert type(getattr(result.details, key[0])) is int

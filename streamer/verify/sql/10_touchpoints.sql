@@ -41,7 +41,7 @@ CREATE MACRO wrong_data(document) AS
         '$.issue.contact_id', '$.issue.reason', '$.issue.severity', '$.issue.due_at', '$.actor.team', '$.actor.partner', '$.actor.owner',
         '$.actor.initiator', '$.handoff.from_team', '$.handoff.to_team', '$.handoff.partner', '$.handoff.kind',
         '$.commerce.checkout_id', '$.commerce.order_id', '$.commerce.cart_id', '$.commerce.currency', '$.friction.kind',
-        '$.friction.code', '$.friction.field', '$.friction.element_id', '$.account_id', '$.touchpoint', '$.outcome', '$.value_level',
+        '$.friction.code', '$.friction.field', '$.friction.element_id', '$.account_id', '$.touchpoint', '$.value_level',
         '$.commerce.acquisition_source',
         '$.fulfilment.shipment_id', '$.fulfilment.requested_at', '$.fulfilment.promised_at', '$.fulfilment.committed_at',
         '$.fulfilment.shipped_at', '$.fulfilment.delivered_at', '$.fulfilment.service', '$.fulfilment.requested_by',
@@ -61,9 +61,9 @@ CREATE MACRO wrong_data(document) AS
     + mistyped_each(document, '$.commerce.lines[*].category', ['VARCHAR', 'NULL'])
     + mistyped_each(document, '$.commerce.lines[*].tier', ['VARCHAR', 'NULL'])
     + mistyped_each(document, '$.commerce.lines[*].added_via', ['VARCHAR', 'NULL'])
-    + mistyped(document, ['$.handling.bot_fallbacks', '$.survey.brands', '$.survey.rank', '$.search.results'], ['BIGINT', 'UBIGINT', 'NULL'])
+    + mistyped(document, ['$.handling.bot_fallbacks', '$.survey.brands', '$.survey.rank', '$.search.results'], ['BIGINT', 'UBIGINT', 'DOUBLE', 'NULL'])
     + len(list_filter(document ->> ['$.handling.bot_fallbacks', '$.survey.brands', '$.survey.rank', '$.search.results'],
-                      lambda told: abs(try_cast(told AS HUGEINT)) > 1000000000000000))
+                      lambda told: abs(try_cast(told AS DOUBLE)) > 1e15 OR try_cast(told AS DOUBLE) % 1 <> 0))
     + mistyped(document, ['$.commerce.revenue'], ['VARCHAR', 'BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE', 'NULL'])
     + mistyped_each(document, '$.handoff.context_passed[*]', ['VARCHAR']) > 0;
 
@@ -82,7 +82,7 @@ CREATE MACRO fixed(amount, digits) AS
 
 CREATE MACRO wrong_amount(amount, kind, currency) AS
     NOT (CASE kind WHEN 'VARCHAR' THEN regexp_full_match(amount, '-?[0-9]{1,15}(\.[0-9]{1,18})?')
-                   ELSE regexp_full_match(amount, '-?[0-9]{1,15}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?') END
+                   ELSE regexp_full_match(amount, '-?[0-9]{1,15}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?') END
          AND abs(try_cast(amount AS DOUBLE)) * pow(10, exponent(currency)) <= 1e15);
 
 -- Of the types whose details are read: numbers and moments that are there but are none.
@@ -90,7 +90,7 @@ CREATE MACRO wrong_number(document, path, digits) AS
     coalesce(json_type(document, path), 'NULL') <> 'NULL'
     AND NOT (CASE WHEN json_type(document, path) = 'VARCHAR' THEN regexp_full_match(document ->> path, '-?[0-9]{1,15}(\.[0-9]{1,18})?')
                   WHEN json_type(document, path) IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE')
-                      THEN regexp_full_match(document ->> path, '-?[0-9]{1,15}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?')
+                      THEN regexp_full_match(document ->> path, '-?[0-9]{1,15}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?')
                   ELSE false END
              AND abs(try_cast(document ->> path AS DOUBLE)) * pow(10, digits) <= 1e15);
 
@@ -234,7 +234,7 @@ SELECT row_number() OVER (ORDER BY part, off) AS event, part, off, outcome, high
     (document ->> '$.consent.categories.analytics')::BOOLEAN AS analytics,
     -- Money in minor units, half to even; never through a float.
     exponent(document ->> '$.commerce.currency') AS digits,
-    round_even((document ->> '$.commerce.revenue')::DECIMAL(38, 18) * pow(10, digits)::BIGINT, 0)::BIGINT AS revenue_minor,
+    fixed(document ->> '$.commerce.revenue', digits) AS revenue_minor,
     MAP {'journey_id': id(document ->> '$.journey_id'), 'checkout_id': id(document ->> '$.commerce.checkout_id'),
          'order_id': id(document ->> '$.commerce.order_id'), 'cart_id': id(document ->> '$.commerce.cart_id'),
          'case_id': id(document ->> '$.issue.case_id'), 'session': id(document ->> '$.session_id')} AS ids,

@@ -94,7 +94,16 @@ def test_a_dry_run_says_what_would_be_sent_and_rejected_and_sends_nothing(files:
     assert (told["events"], told["rejected"], told["sent"]) == (3, {"missing_customer": 1}, False)
     assert told["closed_at"] > told["end"]
     assert json.loads(run("ingest", *files, "--dry-run", "--open", "--json").stdout)["closed_at"] is None
-    assert "1 of them will be dead letters: missing_customer" in run("ingest", *files, "--dry-run").stdout
+    said = run("ingest", *files, "--dry-run").stdout
+    assert "1 of them will be dead letters: missing_customer, the first of row 3: customer_id and anonymous_id are missing" in said
+
+
+def test_an_event_that_the_source_topic_does_not_take_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    line = '{"type":"page.viewed","time":"2026-01-01T00:00:02Z","channel":"web","customer_id":"c","props":{"x":"%s"}}'
+    (tmp_path / "h.jsonl").write_text(line % "" + "\n" + line % ("x" * (4 << 20)))
+    error = run("ingest", str(tmp_path / "h.jsonl"), "--dry-run").exception
+    assert isinstance(error, InputError)
+    assert str(error).startswith("row 2 of the file makes an event of 4,194,407 bytes")
 
 
 def test_definitions_that_cannot_be_read_are_one_sentence(files: list[str], tmp_path: Path) -> None:

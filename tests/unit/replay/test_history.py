@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import InputError
-from streamer.replay.history import read_history
+from streamer.replay.history import Rejects, read_history, rejects
 from streamer.replay.mapping import load
 from streamer.simulate.customers import Simulation
 from streamer.simulate.scenario import Scenario
@@ -42,6 +42,21 @@ def test_the_first_of_a_case_is_its_earliest_row_wherever_it_stands(tmp_path: Pa
 
 def test_a_first_row_that_also_ends_its_case_makes_both_in_block_order(tmp_path: Path) -> None:
     assert mapped(tmp_path, "a,2026-01-02T00:00:00Z,c,done\n") == [("1.1", "contact.started"), ("1.2", "contact.ended")]
+
+
+def test_a_row_without_a_time_is_not_the_first_of_its_case(tmp_path: Path) -> None:
+    assert mapped(tmp_path, "a,,c,x\na,2026-01-02T00:00:00Z,c,x\n") == [("2.1", "contact.started")]
+
+
+def test_dead_letters_are_told_by_reason_with_the_first_row_of_each(tmp_path: Path) -> None:
+    rows = ("2026-01-02T00:00:00Z,c", "2026-01-02T00:00:01Z,", "2026-01-01T00:00:00Z,", "2026-01-02T00:06:00Z,c", "2026-01-02T00:05:00Z,c")
+    (tmp_path / "m.toml").write_text(MAPPING.replace("first_of_case = true\n", ""))
+    (tmp_path / "h.csv").write_text("case,at,who,what\n" + "".join(f"a,{row},x\n" for row in rows))
+    found = rejects(read_history(tmp_path / "h.csv", load(tmp_path / "m.toml")), 1767312000000)
+    assert found == {
+        "future": Rejects(1, "row 4: time is 360 s ahead of the arrival"),
+        "missing_customer": Rejects(2, "row 2: customer_id and anonymous_id are missing"),
+    }
 
 
 def test_rows_without_touchpoints_are_counted(tmp_path: Path) -> None:

@@ -63,6 +63,26 @@ def test_a_link_comes_under_the_visitor_whose_journeys_it_ends(tmp_path: Path) -
     assert keys == [b"d", b"c", None]
 
 
+def test_so_does_a_link_of_a_type_with_a_prefix(tmp_path: Path) -> None:
+    spec = mapping(tmp_path, HEAD + BLOCK.replace("case.updated", "com.acme.identity.linked") + 'anonymous_id = "{device}"\n')
+    assert next(spec.events(Row(1, {"at": "2026-11-21T10:15:03Z", "who": "c", "device": "d"}, "h.csv:2"))).key == b"d"
+
+
+def test_a_quoted_name_with_dots_means_the_same_field(tmp_path: Path) -> None:
+    spec = mapping(tmp_path, HEAD + BLOCK + '"issue.case_id" = "{case}"\n')
+    assert values(spec, case="9")[0]["issue"] == {"case_id": "9"}
+
+
+def test_columns_become_integers_and_booleans_where_the_event_has_them(tmp_path: Path) -> None:
+    fields = 'search.results = "{n}"\nissue.resolved = "{r}"\nhandoff.context_passed = "{r}"\nconsent.categories.analytics = "{r}"\n'
+    spec = mapping(tmp_path, HEAD + BLOCK + fields + 'commerce.revenue = "{n}"\npreference.ideal = 5\n')
+    [value] = values(spec, n="12", r="TRUE")
+    assert (value["search"], value["issue"], value["handoff"]) == ({"results": 12}, {"resolved": True}, {"context_passed": True})
+    assert (value["consent"], value["commerce"]) == ({"categories": {"analytics": True}}, {"revenue": "12"})
+    [value] = values(spec, n="1.5", r="yes")  # no such thing: a dead letter of this row
+    assert (value["search"], value["issue"]) == ({"results": "1.5"}, {"resolved": "yes"})
+
+
 def test_fields_whose_columns_are_empty_or_absent_are_left_out(tmp_path: Path) -> None:
     spec = mapping(tmp_path, HEAD + BLOCK + 'step = "{a}-{b}"\nregion = "{a}"\n')
     [value] = values(spec, a="", b="y")
@@ -100,6 +120,9 @@ def test_tables_translate_values_with_a_default(tmp_path: Path) -> None:
         ('{ column = "at", format = "%d.%m.%Y %H:%M", zone = "UTC" }', "05.05.2012 14:54", "2012-05-05T14:54:00.000Z"),
         ('{ column = "at", format = "epoch_s" }', "1336222467.5", "2012-05-05T12:54:27.500Z"),
         ('{ column = "at", format = "epoch_ms" }', "1336222467500", "2012-05-05T12:54:27.500Z"),
+        ('{ column = "at", format = "epoch_s" }', "1336222467.9996", "2012-05-05T12:54:27.999Z"),
+        ('{ column = "at", format = "epoch_ms" }', "1.3362224675e+12", "2012-05-05T12:54:27.500Z"),
+        ('{ column = "at", format = "epoch_s" }', "-0.0001", "1969-12-31T23:59:59.999Z"),
         ('{ column = "at" }', "1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
         ('{ column = "at" }', "0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
     ],
@@ -116,6 +139,7 @@ def test_times_are_read_in_their_format_and_zone(tmp_path: Path, time: str, text
         ("epoch_s", "1336229667000"),
         ("epoch_ms", "1336229667000000000"),
         ("epoch_s", "nan"),
+        ("epoch_s", "1e9999"),
         ("iso", "0001-01-01T00:00:00+01:00"),
         ("iso", "9999-12-31T00:00:00Z"),
     ],
@@ -138,12 +162,22 @@ def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
         (HEAD, "touchpoint"),
         (HEAD + "touchpoint = []", r"no \[\[touchpoint\]\] block"),
         (HEAD + "extra = 1\n" + BLOCK, "extra"),
-        (HEAD + BLOCK + 'custmer_id = "x"\n', "unknown field 'custmer_id'; did you mean 'customer_id'"),
-        (HEAD + BLOCK + 'issue.case = "x"\n', "unknown field 'issue.case'"),
+        (HEAD + BLOCK + 'custmer_id = "x"\n', 'unknown field "custmer_id"; did you mean "customer_id"'),
+        (HEAD + BLOCK + 'issue.case = "x"\n', 'unknown field "issue.case"'),
         (HEAD + BLOCK.replace("customer_id", "account_id"), "needs the field customer_id or anonymous_id"),
         (HEAD + BLOCK.replace('channel = "other"\n', ""), "channel must be one of web"),
         (HEAD + BLOCK.replace('"other"', '"fax"'), "channel must be one of web"),
-        (HEAD + BLOCK + 'step = { column = "a", table = "steps" }\n', "unknown table 'steps'"),
+        (HEAD + BLOCK + 'step = { column = "a", table = "steps" }\n', 'unknown table "steps"; none is known'),
+        (HEAD + BLOCK.replace('"other"', "5"), 'channel: expected text, got "5"'),
+        (HEAD + BLOCK.replace('"{who}"', "5"), 'customer_id: expected text, got "5"'),
+        (HEAD + BLOCK + "step = true\n", 'step: expected text, got "True"'),
+        (HEAD + BLOCK + 'issue.resolved = "yes"\n', 'issue.resolved: expected true or false, got "yes"'),
+        (HEAD + BLOCK + "search.results = true\n", 'search.results: expected a whole number, got "True"'),
+        (HEAD + "[tables.t]\na = 1\n" + BLOCK + 'issue.resolved = { column = "a", table = "t" }\n', "issue.resolved: expected true or"),
+        (HEAD + BLOCK + "commerce.revenue = false\n", 'commerce.revenue: expected a number, got "False"'),
+        (HEAD.replace('"at"', '"at", format = "%d.%d.%Y"') + BLOCK, '"%d.%d.%Y" is no pattern that can be read'),
+        (HEAD.replace('"at"', '"at", format = "%Q"') + BLOCK, '"%Q" is no pattern'),
+        (HEAD.replace('"at"', '"at", format = "%H:%M %Z"') + BLOCK, "has %Z"),
         (HEAD + BLOCK + 'step = "{a"\n', 'step: "{a" has a brace that is not of a pair'),
         (HEAD + BLOCK + 'step = "{}"\n', 'step: "{}" has a brace'),
         (HEAD + BLOCK + 'step = "{a}-{{b}}"\n', 'step: "{a}-{{b}}" has a brace'),

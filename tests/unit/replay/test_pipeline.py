@@ -15,7 +15,7 @@ from streamer.alerts.alert import Alert
 from streamer.alerts.times import rfc3339
 from streamer.errors import InputError
 from streamer.metrics.counters import Counter
-from streamer.replay.mapping import LAST_MS
+from streamer.replay.mapping_time import LAST_MS
 from streamer.replay.pipeline import Arrival, Result, end_of, run_history
 from streamer.simulate.customers import Simulation
 from streamer.simulate.scenario import Scenario

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import InputError
-from streamer.replay.sources import CsvFormat, read_rows
+from streamer.replay.sources import read_rows
 
 XES = """<?xml version="1.0"?>
 <log xmlns="http://www.xes-standard.org/">
@@ -80,7 +80,7 @@ def test_a_truncated_gzip_file_is_an_input_error_naming_the_file(tmp_path: Path)
 
 def test_csv_with_quotes_newlines_and_a_byte_order_mark(tmp_path: Path) -> None:
     path = write(tmp_path / "h.csv", '\ufeffcase;note\r\n1;"a;\nb"\r\n2;\r\n')
-    assert [row.columns for row in read_rows(path, CsvFormat(delimiter=";"))] == [{"case": "1", "note": "a;\nb"}, {"case": "2", "note": ""}]
+    assert [row.columns for row in read_rows(path, delimiter=";")] == [{"case": "1", "note": "a;\nb"}, {"case": "2", "note": ""}]
 
 
 def test_csv_rows_of_another_length_than_the_header_are_named_by_line(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_csv_in_another_encoding_than_said_is_an_input_error(tmp_path: Path) -> 
     path.write_bytes("a\nMüller\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"h\.csv: is not utf-8"):
         list(read_rows(path))
-    assert [row.columns for row in read_rows(path, CsvFormat(encoding="latin-1"))] == [{"a": "Müller"}]
+    assert [row.columns for row in read_rows(path, encoding="latin-1")] == [{"a": "Müller"}]
 
 
 def test_json_lines_are_flattened_with_dots(tmp_path: Path) -> None:
@@ -124,6 +124,37 @@ def test_json_lines_are_flattened_with_dots(tmp_path: Path) -> None:
 def test_json_lines_that_are_no_objects_are_named_by_line(tmp_path: Path, line: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         list(read_rows(write(tmp_path / "h.jsonl", f'{{"a": 1}}\n{line}\n')))
+
+
+def test_numbers_keep_their_digits(tmp_path: Path) -> None:
+    line = '{"id": 100000000000000000001, "a": {"b": 12345678901234.565, "c": 1e2}, "l": [1, {"x": 18446744073709551617}], "n": null}'
+    [row] = read_rows(write(tmp_path / "h.jsonl", line))
+    assert row.columns == {
+        "id": "100000000000000000001", "a.b": "12345678901234.565", "a.c": "1e2", "l": '[1,{"x":18446744073709551617}]',
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"a":' * 2_000 + "1" + "}" * 2_000, r"h\.jsonl:1: objects are nested too deep"),
+        ('{"a": NaN}', r"h\.jsonl:1: is not JSON"),
+        ('{"a": "\\ud800"}', r"h\.jsonl:1: is not JSON"),
+    ],
+)
+def test_lines_that_no_event_can_be_made_of_are_named(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        list(read_rows(write(tmp_path / "h.jsonl", line)))
+
+
+def test_lists_may_be_nested_deeper(tmp_path: Path) -> None:
+    [row] = read_rows(write(tmp_path / "h.jsonl", '{"a":1,"l":' + "[" * 300 + "]" * 300 + "}"))
+    assert row.columns["l"] == "[" * 300 + "]" * 300
+
+
+def test_a_cell_may_have_the_mail_of_a_ticket(tmp_path: Path) -> None:
+    [row] = read_rows(write(tmp_path / "h.csv", "at,note\n1," + "x" * 200_000 + "\n"))
+    assert len(row.columns["note"]) == 200_000
 
 
 def test_a_line_longer_than_the_limit_is_refused_without_reading_it_whole(tmp_path: Path) -> None:

@@ -180,7 +180,8 @@ def test_money_is_exact_in_minor_units(amount: str, currency: str, minor: int) -
 
 
 @pytest.mark.parametrize(
-    "amount", ['"12,50"', '"NaN"', '"1_0"', '" 1"', '""', "true", "{}", "[]", '"1e5"', "1e99", "10000000000000.01", "9" * 400, '"\u0661"']
+    "amount",
+    ['"12,50"', '"NaN"', '"1_0"', '" 1"', '""', "true", "{}", "[]", '"1e5"', "1e99", '".50"', "10000000000000.01", "9" * 400, '"\u0661"'],
 )
 def test_what_is_no_amount_is_a_wrong_type(amount: str) -> None:
     value = flat(commerce={"revenue": "AMOUNT"}).replace(b'"AMOUNT"', amount.encode())
