@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streamer import topics
 from streamer.engine.checkpoint import SOURCE_KEY
@@ -136,7 +137,7 @@ class Stage:
             [
                 NewTopic(self.source, self.partitions, 1, topic_configs=arrival),
                 NewTopic(self.output, self.partitions, 1, topic_configs=arrival),
-                NewTopic(self.changelog, self.partitions, 1, topic_configs={"cleanup.policy": "compact"}),
+                NewTopic(self.changelog, self.partitions, 1, topic_configs={"cleanup.policy": "compact", **arrival}),
                 NewTopic(self.journal, self.partitions, 1, topic_configs=arrival),
             ]
         )
@@ -210,18 +211,23 @@ class Stage:
             await self.send(100)
             await asyncio.sleep(0.1)
 
-    async def recreate_source(self) -> None:
+    async def recreate(self, topic: str, **config: str) -> None:
         """Another topic of the same name, as if everything had been deleted with the old one."""
-        await self.admin.delete_topics([self.source])
+        await self.admin.delete_topics([topic])
 
         async def made() -> bool:
             created = await self.admin.create_topics(
-                [NewTopic(self.source, self.partitions, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})]
+                [NewTopic(topic, self.partitions, 1, topic_configs={"message.timestamp.type": "LogAppendTime", **config})]
             )
             return not any(code for _, code, *_ in created.topic_errors)
 
         await until(made, "the old topic is gone and the new one is there")
         await until(self._have_leaders, "the topics have leaders")
+
+    async def configure(self, topic: str, **config: str) -> None:
+        """What a topic's configuration is from now on."""
+        told = {name.replace("_", "."): value for name, value in config.items()}
+        await self.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=told)])
 
     async def send(self, count: int, *, partition: int | None = None, keys: int = 50, key: str = "k") -> None:
         """Append events, evenly over the partitions unless one is given."""

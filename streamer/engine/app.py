@@ -27,13 +27,13 @@ from aiokafka.errors import KafkaError
 from streamer.engine.clocks import Linger
 from streamer.engine.driver import BatchConsumer, BatchTransport
 from streamer.engine.exits import Exit, end_for
-from streamer.engine.kafka import client_options
+from streamer.engine.kafka import client_options, denial
 from streamer.engine.machine import Machine
 from streamer.engine.partitions import Partitions
 from streamer.engine.preflight import check_topics
 from streamer.engine.tables import OwnTableManager, StateTable
 from streamer.engine.watchdog import Watchdog
-from streamer.errors import StreamerError
+from streamer.errors import SettingsError, StreamerError
 from streamer.metrics.pipeline import Pipeline
 from streamer.topics import changelog_name
 
@@ -144,7 +144,8 @@ def create_app(machine: Machine, settings: Settings, pipeline: Pipeline) -> Mach
         # A standby fetches nothing, and would leave the group for ever after this long. The watchdog judges progress instead.
         broker_max_poll_interval=NEVER_SECONDS,
         broker_session_timeout=settings.session_timeout_seconds,
-        broker_heartbeat_interval=settings.session_timeout_seconds / 5,
+        # The watchdog takes a coordinator for hung that has not answered one for its time, however long the session may be.
+        broker_heartbeat_interval=min(settings.session_timeout_seconds, settings.watchdog_seconds) / 5,
         broker_rebalance_timeout=settings.rebalance_timeout_seconds,
         broker_request_timeout=max(settings.session_timeout_seconds, settings.watchdog_seconds),
         consumer_max_fetch_size=FETCH_BYTES,
@@ -298,6 +299,9 @@ async def _stop(app: MachineApp, starting: asyncio.Task[None]) -> None:
 
 
 async def _tick(app: MachineApp) -> None:
+    consumer = cast("BatchConsumer", app.consumer)
     while True:
         app.ticked = time.monotonic()
+        if (error := consumer.group_error) is not None and isinstance(denial(error), SettingsError):
+            end_for(error, "joining the group")  # rights may come back; a setting does not change by waiting
         await asyncio.sleep(TICK_SECONDS)

@@ -16,10 +16,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
+from streamer import topics
 from streamer.engine.kafka import client_options
+from streamer.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,13 +30,15 @@ if TYPE_CHECKING:
     from streamer.settings import Settings
 
 BATCH_BYTES: Final = 1 << 20
-# Dead letters carry the original record, of up to 4 MiB.
-REQUEST_BYTES_MAX: Final = 8 << 20
+# A customer's row has up to 16 MiB.
+REQUEST_BYTES_MAX: Final = 20 << 20
 # The broker may answer the first request after a commit with a retriable error; the default of 100 ms would show as the p95.
 RETRY_BACKOFF_MS: Final = 20
 STOP_SECONDS_MAX: Final = 2.0
 # Row of the changelog, beside those of the processor: Kafka's id of the source topic that the state is of.
 SOURCE_KEY: Final = b"t"
+# Of the timestamps in Kafka's protocol: the broker's own.
+LOG_APPEND_TIME: Final = 1
 # A committed transaction ends with a marker record in each partition it wrote to.
 MARKER_RECORDS: Final = 1
 
@@ -51,11 +55,14 @@ class Encoded(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """A committed checkpoint. changelog_end: the changelog's stable end right after it, None if the broker did not say."""
+    """A committed checkpoint. changelog_end: the changelog's stable end right after it, None if the broker did not say. broker_ms: the
+    broker's time when it was written, milliseconds since the epoch; None if it stamps no records (CreateTime).
+    """
 
     next_offset: int
     changelog_end: int | None
     size_bytes: int
+    broker_ms: int | None
 
 
 class TopicNames(NamedTuple):
@@ -116,6 +123,8 @@ class Transactions:
         changelog_batches = len(sealer.sealed)
         for output in drained.outputs:
             partition = self._partition if output.partition is None else output.partition
+            if output.topic == topics.DEAD_LETTERS:  # it has the partitions of touchpoints, of which there may be fewer than of deltas
+                partition %= self._settings.partitions
             sealer.append(TopicPartition(self._settings.topic(output.topic), partition), output.key, output.value, output.headers)
         journal_partition = TopicPartition(self._names.journal, self._partition)
         for entry in (*journal, *drained.journal):
@@ -144,6 +153,7 @@ class Transactions:
         except Exception as exc:
             self._has_failed = True
             self._look_at_all(acknowledgements)
+            self._refuse_too_large(encoded.batches, acknowledgements)
             if (cause := self._sender_error()) is None or cause is exc:
                 raise
             raise cause from exc
@@ -151,7 +161,18 @@ class Transactions:
         changelog_end: int | None = None
         if last >= 0 and written[last] is not None and written[last].offset >= 0:
             changelog_end = written[last].offset + encoded.batches[last][1].record_count() + MARKER_RECORDS
-        return Committed(encoded.next_offset, changelog_end, encoded.size_bytes)
+        stamps = [one.timestamp for one in written if one is not None and one.timestamp_type == LOG_APPEND_TIME]
+        return Committed(encoded.next_offset, changelog_end, encoded.size_bytes, max(stamps, default=None))
+
+    @staticmethod
+    def _refuse_too_large(batches: Iterable[Sealed], acknowledgements: Iterable[asyncio.Future[Any]]) -> None:
+        """Raises OperatorError if a topic does not take a record: it would not the next time, either."""
+        for (destination, batch), acknowledged in zip(batches, acknowledgements, strict=False):
+            if acknowledged.done() and not acknowledged.cancelled() and isinstance(acknowledged.exception(), MessageSizeTooLargeError):
+                raise OperatorError(
+                    f"{destination.topic}[{destination.partition}] does not take a batch of {batch.size():,} bytes: raise the topic's"
+                    f" max.message.bytes; `streamer doctor` says what it should be at least"
+                )
 
     def _sender_error(self) -> BaseException | None:
         """What stopped the sender, or the transaction. Who sends after that is told only that there is none (`IllegalOperation`)."""

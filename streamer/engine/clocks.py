@@ -1,6 +1,6 @@
 """When time passes without records, and how long an alert may wait: two small decisions, free of I/O.
 
-All instants are given by the caller: `monotonic` in seconds, `wall_ms` and event times in milliseconds since the epoch.
+All instants are given by the caller: `monotonic` in seconds, the broker's time and event times in milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -16,36 +16,47 @@ IDLE_SECONDS: Final = 1.0
 class IdleClock:
     """The clock of a caught-up partition: `high` + time since the record that last raised it.
 
-    That time is measured on the monotonic clock from when the record was folded. A record that came out of a backlog, or
-    that the state was restored with, is older than that by wall clock - arrival.
+    That time is measured on the monotonic clock from when the record was folded. A record that came out of a backlog, or that the state
+    was restored with, is older than that by the broker's time - arrival, both of which the broker has told: the wall clock of a machine
+    may be hours ahead, and a clock once moved cannot be taken back.
     """
 
-    def __init__(self, reference: tuple[int, int], *, wall_ms: int, monotonic: float) -> None:
+    def __init__(self, reference: tuple[int, int], *, monotonic: float) -> None:
         self._reference = reference
-        self._age_ms = max(0, wall_ms - reference[1])
-        self._since = monotonic
+        self._since: float | None = None  # when the record arrived; None until the broker has told its time
+        self._told: tuple[int, float] | None = None
         self._caught_up = -CAUGHT_UP_SECONDS - 1.0 + monotonic
+
+    def tell(self, broker_ms: int, monotonic: float) -> None:
+        """It was this time at the broker just now."""
+        self._told = broker_ms, monotonic
+        if self._since is None:
+            self._since = self._instant(self._reference[1], monotonic)
 
     def caught_up(self, monotonic: float) -> None:
         """Nothing was left to fetch just now."""
         self._caught_up = monotonic
 
-    def observe(self, reference: tuple[int, int], *, wall_ms: int, monotonic: float) -> None:
+    def observe(self, reference: tuple[int, int], *, monotonic: float) -> None:
         """Look at the fold's reference (high, arrival) after records were folded."""
         if reference == self._reference:
             return
-        # Live records arrived after the partition was last caught up, so they are at most that old: trust no wall clock.
+        # Live records arrived after the partition was last caught up, so they are at most that old.
         live = monotonic - self._caught_up <= CAUGHT_UP_SECONDS
-        self._age_ms = 0 if live else max(0, wall_ms - reference[1])
+        self._since = monotonic if live else self._instant(reference[1], monotonic)
         self._reference = reference
-        self._since = monotonic
 
     def now_ms(self, monotonic: float) -> int | None:
-        """What the clock shows, or None while records are moving it themselves."""
-        running_ms = int((monotonic - self._since) * 1000)
-        if running_ms + self._age_ms < IDLE_SECONDS * 1000:
+        """What the clock shows, or None while records are moving it themselves, or the broker's time is not known."""
+        if self._since is None or (running_ms := round((monotonic - self._since) * 1000)) < IDLE_SECONDS * 1000:
             return None
-        return self._reference[0] + self._age_ms + running_ms
+        return self._reference[0] + running_ms
+
+    def _instant(self, arrival_ms: int, monotonic: float) -> float | None:
+        if self._told is None:
+            return None
+        broker_ms, at = self._told
+        return min(monotonic, at - (broker_ms - arrival_ms) / 1000)
 
 
 class Linger:

@@ -36,10 +36,13 @@ VIGIL_SECONDS: Final = 0.5
 
 
 class Fetched(NamedTuple):
-    """Where the consumer stands in a partition. `age_seconds`: since the broker last answered a fetch; offsets of then."""
+    """Where the consumer stands in a partition. `age_seconds`: since the broker last answered a fetch; offsets of then. end: of all
+    records, also of those that nobody may read yet, behind a transaction that is open.
+    """
 
     position: int
     stable_end: int
+    end: int
     age_seconds: float
 
 
@@ -238,7 +241,7 @@ class BatchConsumer(faust_driver.Consumer):
         state = self._thread.partition_state(tp)
         if state is None or state.lso is None or state.timestamp is None or not state.has_valid_position:
             return None
-        return Fetched(state.position, state.lso, time.time() - state.timestamp / 1000)
+        return Fetched(state.position, state.lso, max(state.lso, state.highwater or 0), time.time() - state.timestamp / 1000)
 
     def partition_count(self, topic: str) -> int:
         """How many partitions a topic has, as of the last metadata; 0 if they do not tell."""

@@ -61,12 +61,19 @@ def client_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def denial(error: BaseException) -> AccessError | None:
-    """The sentence for an error that says the user lacks a permission, itself or as the cause of what aiokafka makes of it."""
+def denial(error: BaseException) -> StreamerError | None:
+    """The sentence for an error that trying again does not mend, itself or as the cause of what aiokafka makes of it: the user lacks a
+    permission, or the broker does not take a setting.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, DENIALS):
             return AccessError(f"Kafka denies the user an operation ({cause}): grant what docs/how-to/secure.md lists")
+        if isinstance(cause, errors.InvalidSessionTimeoutError):
+            return SettingsError(
+                "session_timeout_seconds is not within what the broker takes: its group.min.session.timeout.ms (6 s unless it says"
+                " otherwise) to its group.max.session.timeout.ms (30 minutes)"
+            )
         cause = cause.__cause__
     return None
 

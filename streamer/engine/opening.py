@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import orjson
 from aiokafka import TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 
 from streamer.engine.checkpoint import TopicNames, Transactions
 from streamer.engine.machine import group_name
@@ -91,6 +92,7 @@ class Opener:
                 processor, idle, state_of = kept.processor, kept.idle, kept.source_id
             else:
                 idle = None
+                await self._require_whole(reader)
                 processor, state_of = await self._restore(partition, reader, changelog_end, progress)
             progress()
             source_id = await reader.source_id()
@@ -124,9 +126,22 @@ class Opener:
             processor.process((), owner_at)
             owner.journal(orjson.dumps({"after": needed, "lost_until": lost_until}))
         elif next_offset is None:
-            self._begin(processor, bounds)
-            owner.mark_changed()
+            processor.process((), bounds.start)
+        if idle is None:
+            owner.commit_soon()
         return owner
+
+    async def _require_whole(self, reader: ChangelogReader) -> None:
+        """Compaction leaves a log's first offset where it is; that it has moved says that rows were deleted which nothing replaces."""
+        if (start := await reader.changelog_start()) == 0:
+            return
+        lost = f"{self.names.changelog} begins at offset {start}: rows of the state were deleted (cleanup.policy, or delete-records)"
+        if self._settings.on_data_loss == "refuse":
+            raise DataLossError(
+                f"{lost}; `streamer state reset {self._machine.name} --from-start` begins again with what the source still holds;"
+                " on_data_loss=skip goes on with what is left of the state"
+            )
+        logger.error("%s; on_data_loss=skip goes on with what is left", lost, extra={"action": "data_loss_skipped"})
 
     async def _restore(self, partition: int, reader: ChangelogReader, end: int, progress: Callable[[], None]) -> tuple[Processor, str]:
         """The state and the id of the source topic that it is of."""
@@ -160,15 +175,10 @@ class Opener:
         end = processor.next_offset or 0
         start = replay_from if lost_until is None else min(end, lost_until)
         await reader.refold(processor, start, end, complete=lost_until is None, progress=progress)
+        if (await reader.source_bounds()).start > start:
+            raise OffsetOutOfRangeError({self.names.source: start})  # retention was faster: opening again finds out what is lost
         seconds = time.monotonic() - began
         logger.info("offsets %d to %d folded again, %.2f s", start, end, seconds, extra={"action": "refolded"})
-
-    @staticmethod
-    def _begin(processor: Processor, bounds: Bounds) -> None:
-        """First open ever. A partition without a record gets a start clock; otherwise its records bring their own time."""
-        processor.process((), bounds.start)
-        if bounds.stable_end <= bounds.start:
-            processor.advance(int(time.time() * 1000))
 
     def _compare_topics(self, partition: int, state_of: str, source_id: str) -> None:
         """Offsets alone do not tell: a topic made anew may already be longer than the old one was."""
@@ -184,10 +194,15 @@ class Opener:
         """They are committed together, so a differing one was moved by hand."""
         if group is None or group == state:
             return
-        has = "no state" if state is None else f"the state of offset {state}"
+        place = f"group {self.names.group} is at offset {group} of {self.names.source}[{partition}], but {self.names.changelog} has"
+        if state is None:
+            raise OperatorError(
+                f"{place} no state: it was deleted or created anew; `streamer state reset {self._machine.name} --from-start` begins again"
+                " with what the source still holds, and what this has written before it writes a second time"
+            )
         raise OperatorError(
-            f"group {self.names.group} is at offset {group} of {self.names.source}[{partition}], but {self.names.changelog} has {has}:"
-            f" somebody moved one without the other; `streamer state reset {self._machine.name}` makes them agree again"
+            f"{place} the state of offset {state}: somebody moved one without the other; `streamer state reset {self._machine.name}`"
+            " makes them agree again"
         )
 
     def _find_loss(self, partition: int, needed: int | None, next_offset: int | None, bounds: Bounds) -> int | None:

@@ -44,8 +44,8 @@ class Owner:
 
     epoch: of the seek its batches must belong to; None until it may fold. changelog_end: the changelog's stable end after our
     last commit, None if unknown. commit_began: on the monotonic clock, None while none is in flight. edition: of what the machine made
-    the processor of, see `Partitions.renew`. idle: of the owner before, in this process, whose state this one goes on with: a rebalance
-    is to ask no wall clock, which may just then be wrong. source_id: Kafka's of the source topic.
+    the processor of, see `Partitions.renew`. idle: of the owner before, in this process, whose state this one goes on with.
+    source_id: Kafka's of the source topic.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Owner:
         self._linger = linger
         self._pipeline = pipeline
         self._metrics: PartitionMetrics = pipeline.open_partition(partition, processor.accounting)
-        self.idle = idle or IdleClock(processor.reference, wall_ms=int(time.time() * 1000), monotonic=self.moved)
+        self.idle = idle or IdleClock(processor.reference, monotonic=self.moved)
         self._journal: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         self._changed_at = self._alert_at = math.inf  # the oldest that is not in a checkpoint yet
@@ -108,7 +108,7 @@ class Owner:
         self.next_offset = batch.end
         self.moved = now = time.monotonic()
         self._pipeline.folded(now - began)
-        self.idle.observe(self.processor.reference, wall_ms=int(time.time() * 1000), monotonic=now)
+        self.idle.observe(self.processor.reference, monotonic=now)
         self._is_caught_up(fetched, now)
         if records:
             behind = fetched is not None and fetched.stable_end - self.next_offset > self._settings.fetch_max_records
@@ -137,7 +137,7 @@ class Owner:
         if self.epoch is None:  # its gauges are another's, or nobody's, while it disconnects
             return False
         if fetched is not None:
-            self._metrics.lag(max(0, fetched.stable_end - self.next_offset))
+            self._metrics.lag(max(0, fetched.end - self.next_offset))
         if not self._is_caught_up(fetched, now):
             return False
         clock_ms = self.idle.now_ms(now)
@@ -170,9 +170,11 @@ class Owner:
         self._journal.append(entry)
         self._changed()
 
-    def mark_changed(self) -> None:
-        """There is something to commit that no batch brought."""
+    def commit_soon(self) -> None:
+        """Write a checkpoint at once, though no batch brought anything: the broker's answer says what time it is there."""
         self._changed()
+        self._due = self._loop.time()
+        self._rescheduled.set()
 
     def _changed(self, *, alerts_may_wait: bool = False) -> None:
         """Note that something waits for a checkpoint, and when one is due for it."""
@@ -237,6 +239,7 @@ class Owner:
                 self.commit_began = None
             self.changelog_end = committed.changelog_end
             self._committed_offset = committed.next_offset
+            self.idle.tell(time.time_ns() // 1_000_000 if committed.broker_ms is None else committed.broker_ms, time.monotonic())
             self._metrics.checkpointed(duration_seconds=time.monotonic() - began, size_bytes=committed.size_bytes)
             self._metrics.account(accounting)
 

@@ -66,6 +66,11 @@ class ChangelogReader:
         ends = await self._consumer.end_offsets([self._changelog])
         return int(ends[self._changelog])
 
+    async def changelog_start(self) -> int:
+        """The changelog's first offset."""
+        starts = await self._consumer.beginning_offsets([self._changelog])
+        return int(starts[self._changelog])
+
     async def source_id(self) -> str:
         """Kafka's id of the source topic, which another one of its name has not; empty if this Kafka gives none."""
         found = await topic_ids(self._consumer._client, [self._source.topic])

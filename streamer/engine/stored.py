@@ -20,12 +20,13 @@ from streamer.engine.opening import topic_names, transactional_id
 from streamer.engine.restore import changelog_reader
 from streamer.engine.stalls import STALLED_SECONDS
 from streamer.engine.topic_admin import MACHINES, connected
-from streamer.errors import InputError, OperatorError
+from streamer.errors import DataLossError, InputError, OperatorError
 from streamer.journeys import marker
 from streamer.journeys.processor import JourneysProcessor
 from streamer.processor import MARKER_KEY, ROW_PREFIX, Drained
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from contextlib import AbstractAsyncContextManager
 
     from aiokafka.admin import AIOKafkaAdminClient
@@ -59,6 +60,8 @@ async def _up_to_date(settings: Settings, names: TopicNames, partition: int, fou
     start, end = processor.replay_from or 0, processor.next_offset or 0
     lost = (await reader.source_bounds()).start > start
     await reader.refold(processor, start, end, complete=not lost, progress=lambda: None)
+    if not lost and (await reader.source_bounds()).start > start:
+        raise DataLossError(f"retention has deleted records of {names.source}[{partition}] while they were read: run it again")
     kept = {key: row for key, row in found.items() if key[:1] != ROW_PREFIX}
     return kept | {ROW_PREFIX + key: row for key, row in processor.rows().items()}
 
@@ -77,7 +80,7 @@ async def reset(settings: Settings, machine: str, *, from_start: bool, source: s
 
     Raises:
         InputError: there is no such machine.
-        OperatorError: workers of the machine are running.
+        OperatorError: workers of the machine are running, or a partition has no state that could decide.
         UnreachableError: Kafka does not answer.
     """
     names = topic_names(settings, machine, source or _source(machine))
@@ -85,7 +88,10 @@ async def reset(settings: Settings, machine: str, *, from_start: bool, source: s
     async with connected(settings) as admin, kafka_errors(settings):
         await _require_stopped(admin, names.group)
         found = await admin.describe_topics([names.changelog])
-        for partition in range(len(found[0]["partitions"])):
+        partitions = range(len(found[0]["partitions"]))
+        if not from_start:
+            await _require_states(settings, machine, names, partitions)
+        for partition in partitions:
             rows_dropped = await _drop(settings, machine, names, partition, everything=from_start)
             if from_start:
                 dropped[partition] = rows_dropped
@@ -107,6 +113,19 @@ async def _require_stopped(admin: AIOKafkaAdminClient, group: str) -> None:
     members = sum(len(described["members"]) for response in responses for described in response.to_object()["groups"])
     if members:
         raise OperatorError(f"group {group} has {members} running worker{'s' if members > 1 else ''}: stop them first")
+
+
+async def _require_states(settings: Settings, machine: str, names: TopicNames, partitions: Iterable[int]) -> None:
+    """Without the group's offset a partition that has no state would begin with the first record."""
+    for partition in partitions:
+        async with _reader(settings, names, partition) as reader:
+            offset = await reader.group_offset()
+            if offset is not None and MARKER_KEY not in (await reader.read(await reader.changelog_end())).rows:
+                raise OperatorError(
+                    f"{names.changelog}[{partition}] has no state, though the group is at offset {offset}: it was deleted or created anew;"
+                    f" `streamer state reset {machine} --from-start` begins again with what the source still holds, and what {machine} has"
+                    " written before it writes a second time"
+                )
 
 
 async def _drop(settings: Settings, machine: str, names: TopicNames, partition: int, *, everything: bool) -> int:

@@ -31,7 +31,7 @@ from streamer.touchpoints.times import milliseconds
 LINES_MAX: Final = 100
 QUANTITY_MAX: Final = 1_000_000
 # Together, of the lines that are kept: with them an event takes at most 35 KB of its customer's row, which has to hold a hundred such (the
-# changelog takes 4 MiB) and tells the length of each in two bytes. A hundred lines with 54 bytes in each of their texts.
+# changelog takes 16 MiB) and tells the length of each in two bytes. A hundred lines with 54 bytes in each of their texts.
 LINE_TEXTS_MAX_BYTES: Final = 16 << 10
 
 _dimensions = Memo(clean)

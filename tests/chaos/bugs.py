@@ -129,7 +129,7 @@ def stale_batch(_: Points) -> None:
     def folded(owner: Any, batch: Any, *_rest: Any) -> None:
         owner.processor.process(batch.records, batch.end)
         owner.next_offset = batch.end
-        owner.mark_changed()
+        owner.commit_soon()
 
     wrap(Owner, "fold", lambda _fold: folded)
 
@@ -186,7 +186,7 @@ def swallowed_send_error(_: Points) -> None:
                 other = transactions.again()
                 await other.start()
                 transactions._producer = other._producer
-                return Committed(encoded.next_offset, None, encoded.size_bytes)
+                return Committed(encoded.next_offset, None, encoded.size_bytes, None)
 
         return committed
 

@@ -63,7 +63,7 @@ async def test_time_passes_in_a_silent_partition_and_survives_a_restart(kafka: K
         await until(lambda: worker.owned == [0], "the worker is ready")
         await until_journalled(stage, 3)
         clocks = [orjson.loads(entry.value or b"") for entry in await stage.read(stage.journal)]
-        assert before_ms <= clocks[0]["clock"] <= time.time() * 1000, "the partition never written to begins at the wall clock"
+        assert before_ms <= clocks[0]["clock"] <= time.time() * 1000, "the partition never written to begins at the broker's time"
         worker.signal(signal.SIGKILL)
         await worker.ended()
 
@@ -117,7 +117,7 @@ async def test_another_source_topic_of_the_same_name_is_refused_however_long_it_
         await stage.send(10)
         await stage.finish(stage.start())
         assert await stage.nothing_lost_or_doubled() == 10
-        await stage.recreate_source()
+        await stage.recreate(stage.source)
         await stage.send(25)
 
         refused = stage.start()
@@ -128,7 +128,7 @@ async def test_another_source_topic_of_the_same_name_is_refused_however_long_it_
         await until_reset(stage, from_start=False)
         await folded_until(stage, 25)
 
-        await stage.recreate_source()
+        await stage.recreate(stage.source)
         await stage.send(12)
         refused = stage.start()
         assert await refused.ended() == DataLossError.exit_code
@@ -173,6 +173,55 @@ async def test_an_offset_moved_without_the_state_is_refused_until_they_are_reset
         assert await stored.rows(stage.settings, "toy", 0, source=topics.TOUCHPOINTS)
 
 
+async def test_a_changelog_made_anew_is_refused_and_only_a_new_beginning_is_offered(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    """Without the group's offset the worker would begin with the first record, and count everything a second time without a word."""
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        await stage.send(10)
+        await stage.finish(stage.start())
+        await stage.recreate(stage.changelog, **{"cleanup.policy": "compact"})
+        refused = stage.start()
+        assert await refused.ended() == OperatorError.exit_code
+        assert f"is at offset 10 of {stage.source}[0], but {stage.changelog} has no state" in refused.log
+        assert "streamer state reset toy --from-start" in refused.log
+
+        await until_reset(stage, from_start=False, refusing="has no state, though the group is at offset 10")
+        assert await stage.committed(0) == 10, "nothing was done"
+        await until_reset(stage, from_start=True)
+        await folded_until(stage, 20)
+
+
+async def test_a_changelog_that_lost_its_head_is_refused_or_gone_on_with_as_told(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        await stage.send(10)
+        await stage.finish(stage.start())
+        await stage.configure(stage.changelog, cleanup_policy="compact,delete", message_timestamp_type="LogAppendTime")
+        await stage.admin.delete_records({TopicPartition(stage.changelog, 0): RecordsToDelete(3)})
+        await stage.configure(stage.changelog, cleanup_policy="compact", message_timestamp_type="LogAppendTime")
+        refused = stage.start()
+        assert await refused.ended() == DataLossError.exit_code
+        assert f"{stage.changelog} begins at offset 3: rows of the state were deleted" in refused.log
+        assert "streamer state reset toy --from-start" in refused.log
+        told = stage.start(on_data_loss="skip")
+        await stage.send(1)
+        await stage.output_reaches(11)
+        told.signal(signal.SIGTERM)
+        assert await told.ended() == Exit.OK
+
+
+async def test_a_record_that_a_topic_does_not_take_ends_the_worker_with_what_to_do(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    async with stage_of(kafka, unique, tmp_path) as stage:
+        await stage.configure(stage.output, max_message_bytes="200", message_timestamp_type="LogAppendTime")
+        await stage.send(1, key="k" * 300)
+        worker = stage.start()
+        assert await worker.ended() == OperatorError.exit_code
+        assert f"{stage.output}[0] does not take a batch of" in worker.log
+        assert "raise the topic's max.message.bytes" in worker.log
+        assert "Traceback" not in worker.log
+        await stage.configure(stage.output, max_message_bytes="20000", message_timestamp_type="LogAppendTime")
+        await stage.finish(stage.start())
+        assert await stage.nothing_lost_or_doubled() == 1
+
+
 async def test_an_alert_does_not_wait_for_the_interval(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     async with stage_of(kafka, unique, tmp_path) as stage:
         worker = stage.start(checkpoint_interval_seconds=30, alert_linger_seconds=0.05)
@@ -213,12 +262,18 @@ async def until_journalled(stage: Stage, entries: int) -> None:
     await until(reached, f"{entries} entries are journalled")
 
 
-async def until_reset(stage: Stage, *, from_start: bool) -> None:
-    async def done() -> bool:
+async def until_reset(stage: Stage, *, from_start: bool, refusing: str = "") -> None:
+    """refusing: what it is to say, if it is not to be done."""
+    said = "running worker"
+
+    async def answered() -> bool:
+        nonlocal said
+        said = ""
         try:
             await stored.reset(stage.settings, "toy", from_start=from_start, source=topics.TOUCHPOINTS)
-        except OperatorError:
-            return False
-        return True
+        except OperatorError as exc:
+            said = str(exc)
+        return "running worker" not in said
 
-    await until(done, "the group has no members any more")
+    await until(answered, "the group has no members any more")
+    assert (refusing in said) if refusing else (said == "")

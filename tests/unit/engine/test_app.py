@@ -7,19 +7,22 @@ import time
 from typing import Any, cast
 
 import pytest
+from aiokafka.errors import InvalidSessionTimeoutError
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 
 from streamer import topics
 from streamer.engine import app as app_module
-from streamer.engine.app import Machine, MachineApp, create_app
+from streamer.engine.app import Machine, MachineApp, _tick, create_app
 from streamer.engine.driver import BatchConsumer, BatchConsumerThread
+from streamer.engine.kafka import denial
 from streamer.engine.partitions import Partitions
 from streamer.engine.tables import StateTable
+from streamer.errors import SettingsError
 from streamer.metrics.pipeline import Pipeline
 from streamer.processor import LogRecord
 from streamer.settings import Settings
-from tests.engine_toy import Counter
+from tests.engine_toy import MACHINE, Counter
 from tests.unit.engine.test_owner import bench
 
 
@@ -99,6 +102,30 @@ async def test_an_error_the_group_gave_up_with_is_a_hang_at_once(app: MachineApp
     app.ticked = time.monotonic()
     consumer._thread.error = PermissionError("no access to the group")
     assert app.alive() == "the group's coordinator gave up: no access to the group"
+
+
+async def test_a_session_that_the_broker_does_not_take_ends_the_process_with_the_setting(
+    app: MachineApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[BaseException] = []
+
+    def end_for(error: BaseException, doing: str) -> None:
+        ended.append(error)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("streamer.engine.app.end_for", end_for)
+    cast("BatchConsumer", app.consumer)._thread.error = InvalidSessionTimeoutError()
+    with pytest.raises(asyncio.CancelledError):
+        await _tick(app)
+    assert isinstance(denial(ended[0]), SettingsError)
+    assert "session_timeout_seconds is not within" in str(denial(ended[0]))
+
+
+@pytest.mark.parametrize(("session_seconds", "watchdog_seconds"), [(10, 25), (300, 25), (10, 2)])
+async def test_the_watchdog_sees_several_heartbeats_however_long_the_session(session_seconds: float, watchdog_seconds: float) -> None:
+    settings = Settings(session_timeout_seconds=session_seconds, watchdog_seconds=watchdog_seconds)
+    conf = create_app(Machine(MACHINE, topics.TOUCHPOINTS, 1, Counter), settings, Pipeline(MACHINE)).conf
+    assert conf.broker_heartbeat_interval <= min(session_seconds, watchdog_seconds) / 5
 
 
 async def test_nothing_is_ready_before_the_first_assignment(app: MachineApp) -> None:

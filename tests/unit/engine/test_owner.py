@@ -48,6 +48,7 @@ class Recorder:
         self.begun = 0
         self.refusal: Exception | None = None
         self.stopped = 0
+        self.time_ms: int | None = None
 
     def encode(self, drained: Drained, journal: Iterable[bytes] = ()) -> Entry:
         return Entry(drained, list(journal))
@@ -60,7 +61,7 @@ class Recorder:
         if self.refusal is not None:
             raise self.refusal
         self.committed.append(entry)
-        return Committed(entry.drained.next_offset, 100, 10)
+        return Committed(entry.drained.next_offset, 100, 10, self.time_ms)
 
     async def stop(self) -> None:
         self.stopped += 1
@@ -73,15 +74,17 @@ class Bench(NamedTuple):
     failures: list[BaseException]
 
 
-def bench(linger_seconds: float = 0.02, **settings: Any) -> Bench:
+def bench(linger_seconds: float = 0.02, record: LogRecord | None = None, **settings: Any) -> Bench:
     processor = Counter(0)
     processor.process((), 10)
+    if record is not None:
+        processor.process([record], record.offset + 1)
     broker = Recorder()
     owner = Owner(
         0,
         processor,
         cast("Transactions", broker),
-        next_offset=10,
+        next_offset=processor.next_offset or 0,
         changelog_end=0,
         settings=Settings(**{"checkpoint_interval_seconds": 30, **settings}),
         linger=Linger(linger_seconds, 1.0),
@@ -97,7 +100,7 @@ def batch(start: int, end: int, *, key: bytes = b"k", epoch: int = EPOCH) -> Bat
 
 
 def caught_up(offset: int) -> Fetched:
-    return Fetched(offset, offset, 0.1)
+    return Fetched(offset, offset, offset, 0.1)
 
 
 async def test_a_batch_of_another_epoch_is_dropped() -> None:
@@ -108,23 +111,22 @@ async def test_a_batch_of_another_epoch_is_dropped() -> None:
     assert owner.processor.accounting["consumed"] == 0
 
 
-@pytest.mark.parametrize("kept", [True, False])
-async def test_a_wall_clock_that_is_ahead_when_a_rebalance_opens_moves_no_clock(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, broker, _ = bench()
+@pytest.mark.parametrize("stamps", [True, False])
+async def test_a_wall_clock_that_is_ahead_when_a_partition_is_opened_moves_no_clock(stamps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless Kafka stamps no records: then nobody can say what time it is there."""
     now_ms = round(time.time() * 1000)
-    first.processor.process([LogRecord(10, now_ms, b"k", b"v")], 11)
-    first.idle.observe(first.processor.reference, wall_ms=now_ms, monotonic=time.monotonic() - 5)
-    await first.stop()
-    monkeypatch.setattr("streamer.engine.owner.time", SimpleNamespace(time=lambda: now_ms / 1000 + 3600, monotonic=time.monotonic))
-    owner = Owner(
-        0, first.processor, cast("Transactions", broker), next_offset=11, changelog_end=0, settings=Settings(), linger=Linger(0.02, 1.0),
-        pipeline=Pipeline("toy"), idle=first.idle if kept else None,
-    )  # fmt: skip
-    owner.start(EPOCH, lambda _, error: None)
+    ahead = SimpleNamespace(time_ns=lambda: (now_ms + 3_600_000) * 1_000_000, monotonic=time.monotonic)
+    monkeypatch.setattr("streamer.engine.owner.time", ahead)
+    owner, broker, _ = bench(record=LogRecord(10, now_ms - 5_000, b"k", b"v"))
+    assert not owner.tick(caught_up(11))
+    clock_ms = owner.processor.clock_ms
+    broker.time_ms = now_ms if stamps else None
+    owner.commit_soon()
+    await until(lambda: bool(broker.committed), "a checkpoint")
     while owner.tick(caught_up(11)):
         pass
-    ahead_seconds = (owner.processor.clock_ms - now_ms) / 1000
-    assert 5 <= ahead_seconds < 60 if kept else ahead_seconds >= 3600
+    passed_seconds = (owner.processor.clock_ms - clock_ms) / 1000
+    assert 5 <= passed_seconds < 60 if stamps else passed_seconds >= 3600
     await owner.stop()
 
 
@@ -133,7 +135,8 @@ async def test_a_clock_that_has_hours_to_go_lets_everything_else_have_its_turn()
     now_ms = round(time.time() * 1000)
     owner.processor.process([LogRecord(10, now_ms - 7_200_000, b"k", b"v")], 11)
     owner.next_offset = 11
-    owner.idle.observe(owner.processor.reference, wall_ms=now_ms, monotonic=time.monotonic())
+    owner.idle.tell(now_ms, time.monotonic())
+    owner.idle.observe(owner.processor.reference, monotonic=time.monotonic())
     begun_ms = owner.processor.clock_ms
     steps = [owner.processor.clock_ms]
     while owner.tick(caught_up(11)):
@@ -203,7 +206,7 @@ async def test_an_alert_waits_for_the_linger_only() -> None:
 
 async def test_with_a_backlog_an_alert_waits_like_everything_else() -> None:
     owner, broker, _ = bench()
-    owner.fold(batch(10, 11, key=b"alert"), Fetched(11, 1_000_000, 0.1))
+    owner.fold(batch(10, 11, key=b"alert"), Fetched(11, 1_000_000, 1_000_000, 0.1))
     await asyncio.sleep(0.1)
     assert broker.begun == 0
 
@@ -256,9 +259,14 @@ async def test_rows_and_offset_of_a_checkpoint_are_of_one_moment() -> None:
 
 async def test_silence_moves_the_clock_only_while_caught_up() -> None:
     owner, broker, _ = bench()
-    owner.tick(Fetched(10, 11, 0.1))
-    owner.tick(Fetched(10, 10, 5.0))
+    owner.tick(Fetched(10, 11, 11, 0.1))
+    owner.tick(Fetched(10, 10, 10, 5.0))
     owner.tick(None)
+    owner.tick(caught_up(10))
+    assert owner.processor.clock_ms == 0, "nobody has told the time"
+    owner.idle.tell(round(time.time() * 1000), time.monotonic())
+    owner.tick(Fetched(10, 11, 11, 0.1))
+    owner.tick(Fetched(10, 10, 10, 5.0))
     assert owner.processor.clock_ms == 0
     owner.tick(caught_up(10))
     assert owner.processor.clock_ms > 0
@@ -300,8 +308,8 @@ async def test_a_partition_that_is_given_up_has_no_lag_any_more_also_while_its_o
     def lag() -> float | None:
         return owner._pipeline.registry.get_sample_value("streamer_source_lag_records", {"partition": "0", "role": "toy"})
 
-    owner.tick(Fetched(10, 5_010, 0.1))
-    assert lag() == 5_000
+    owner.tick(Fetched(10, 5_010, 5_020, 0.1))
+    assert lag() == 5_010, "what nobody may read yet waits, too"
     disconnected = asyncio.Event()
 
     async def stop() -> None:
@@ -310,7 +318,7 @@ async def test_a_partition_that_is_given_up_has_no_lag_any_more_also_while_its_o
     broker.stop = stop  # type: ignore[method-assign]
     closing = asyncio.create_task(owner.close())
     await until(lambda: lag() is None, "the partition is given up")
-    owner.tick(Fetched(10, 5_010, 0.1))
+    owner.tick(Fetched(10, 5_010, 5_020, 0.1))
     disconnected.set()
     await closing
     assert lag() is None

@@ -175,7 +175,7 @@ async def test_a_commit_that_fails_while_a_rebalance_closes_the_partition_is_giv
 ) -> None:
     owner, broker, failures = owned
     broker.gate.clear()
-    owner.fold(batch(10, 12), None) if moves_on else owner.mark_changed()
+    owner.fold(batch(10, 12), None) if moves_on else owner.commit_soon()
     await until(lambda: broker.begun == 1, "a checkpoint commits")
     broker.refusal = error
     closing = asyncio.create_task(partitions.close_all())
