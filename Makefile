@@ -88,7 +88,6 @@ FIRST ?= 1001
 
 # How many histories, and the seed of the first one.
 HISTORIES ?= 10000
-SEED ?= 1
 
 .PHONY: incidents
 incidents: env ## Simulate days with every kind of incident: do the default rules see them, and nothing else? (SEEDS=20 FIRST=1001)
@@ -100,7 +99,7 @@ weeks: env ## Simulate weeks with an outage in the last: do the rules with a bas
 
 .PHONY: simulate-histories
 simulate-histories: env ## Fold seeded histories with crashes in any order and compare (HISTORIES=10000 SEED=1)
-	$(BIN)/python -m tests.simulation $(HISTORIES) $(SEED)
+	$(BIN)/python -m tests.simulation $(HISTORIES) $(or $(SEED),1)
 
 .PHONY: integration
 integration: servers ## Tests against real servers on free ports

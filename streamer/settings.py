@@ -34,6 +34,8 @@ from streamer.network import check_name, host_of, is_loopback
 PREFIX: Final = "STREAMER_"
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
 SECRETS_DIR: Final = f"{PREFIX}SECRETS_DIR"
+# What a process does is no setting of the installation: the option `--role` in another place.
+ROLE: Final = f"{PREFIX}ROLE"
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 # What Kafka's 249 characters leave beside the longest names: `aggregate-alerts.v1` and `-journeys-changelog`.
 _PREFIX_LENGTH_MAX: Final = 230
@@ -338,7 +340,7 @@ def origins() -> dict[str, str]:
 
 def without_effect() -> list[str]:
     """Variables and secrets with our prefix that are no setting: misspelt, or set by a platform for a service of our name."""
-    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields}
+    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields} | {ROLE}
     directory = os.environ.get(SECRETS_DIR)
     named = [(name, name, known | {SETTINGS_FILE, SECRETS_DIR}) for name in os.environ]
     named += [(path.name, str(path), known) for path in (Path(directory).glob("*") if directory else ())]

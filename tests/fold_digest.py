@@ -14,6 +14,7 @@ from streamer.rollup import panes
 from streamer.rollup.processor import RollupProcessor
 from streamer.simulate.customers import Simulation
 from streamer.simulate.scenario import Scenario
+from streamer.touchpoints.touchpoint import Reason
 
 BEGIN_MS = 1_795_256_100_000
 HOUR_MS = 3_600_000
@@ -22,7 +23,9 @@ HOUR_MS = 3_600_000
 def main() -> None:
     events, seed = int(sys.argv[1]), int(sys.argv[2])
     hours = 12
-    scenario = Scenario(seed, events // 20, BEGIN_MS, BEGIN_MS + hours * HOUR_MS, ((BEGIN_MS, events / (hours * 3600)),), poison=True)
+    scenario = Scenario(
+        seed, events // 20, BEGIN_MS, BEGIN_MS + hours * HOUR_MS, ((BEGIN_MS, events / (hours * 3600)),), poison=tuple(Reason)
+    )
     log = [LogRecord(offset, sent.sent_ms, sent.key, sent.value) for offset, sent in enumerate(Simulation(scenario).sent())]
     processor = JourneysProcessor(definitions.default(), partition=0, partitions=1, behind=Behind(16, 1_000, 100))
     rollup = RollupProcessor(definitions.default(), partition=0, partitions=1, build="")

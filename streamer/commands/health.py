@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 def healthcheck(
     *,
-    role: Annotated[list[Process] | None, typer.Option(help="Only this process; may be given several times.")] = None,
+    role: Annotated[list[Process] | None, typer.Option(envvar=settings.ROLE, help="Only this process; may be given several times.")] = None,
     ready: Annotated[bool, typer.Option("--ready", help="Ask whether partitions are assigned and restored, too.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -25,8 +25,9 @@ from streamer.replay.mapping_time import LAST_MS
 from streamer.simulate.customers import Simulation
 from streamer.simulate.incidents import KINDS, parse_incident
 from streamer.simulate.scenario import HOUR_MS, Scenario
-from streamer.simulate.wire import HEADERS
+from streamer.simulate.wire import HEADERS, OF_VALUES
 from streamer.touchpoints.times import milliseconds
+from streamer.touchpoints.touchpoint import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    seed: Annotated[int, typer.Option(help="Same seed, start and options: the same bytes.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, start and options: the same bytes.")] = 1,
     customers: Annotated[int, typer.Option(min=1, max=10_000_000, help="Customers there are.")] = 20_000,
     hours: Annotated[float, typer.Option(min=0, max=HOURS_MAX, help="Hours of past to send as fast as possible.")] = 1.0,
     start: Annotated[str | None, typer.Option(help="Begin of the past, RFC 3339; by default it ends now (with --out: 2026-01-01).")] = None,
@@ -70,7 +71,11 @@ def simulate(
     ] = None,
     seasonal: Annotated[bool, typer.Option("--seasonal", help="Busy and quiet hours and weekdays; the rates are a week's means.")] = False,
     poison: Annotated[
-        bool, typer.Option("--poison", help="Add records of every dead-letter reason, in turn: one in about 1,000 events.")
+        bool,
+        typer.Option(
+            "--poison",
+            help="Add records of every dead-letter reason, in turn: one in about 1,000 events. With --out of those that values can have.",
+        ),
     ] = False,
     out: Annotated[
         Path | None,
@@ -96,7 +101,7 @@ def simulate(
         end_ms,
         ((start_ms, history_rate or rate), (past_end_ms, rate)),
         tuple(parse_incident(text, start_ms=start_ms, now_ms=past_end_ms, end_ms=end_ms) for text in incident or ()),
-        poison,
+        () if not poison else tuple(Reason) if out is None else OF_VALUES,
         seasonal,
     )
     if labels is not None:
@@ -104,12 +109,7 @@ def simulate(
     simulation = Simulation(scenario)
     begun = time.monotonic()
     told: dict[str, Any] = {"begin": rfc3339(start_ms), "past_end": rfc3339(past_end_ms)}
-    if out is not None:
-        told["events"] = _write(out, simulation)
-    else:
-        with progress_bar("simulating") as progress:
-            delivered = asyncio.run(_send(simulation, scenario, past_end_ms if live else None, progress))
-        told |= {"events": sum(delivered.by_partition), "by_partition": delivered.by_partition}
+    told |= {"events": _write(out, simulation)} if out is not None else _sent(simulation, scenario, past_end_ms if live else None)
     told |= {"seconds": round(time.monotonic() - begun, 3), "made": dict(sorted(simulation.tally.items()))}
     report = orjson.dumps(told) if as_json else f"{told['events']} events in {told['seconds']} s".encode()
     typer.echo(report, err=out == Path("-"))
@@ -139,6 +139,13 @@ def _span(start: str | None, hours: float, default_ms: int, now_ms: int, *, live
     if begin_ms < 0 or end_ms > LAST_MS:
         raise InputError(f"--start {start}: with --hours {hours:g} it is not within the years 1970 to 9000")
     return begin_ms, end_ms
+
+
+def _sent(simulation: Simulation, scenario: Scenario, live_from_ms: int | None) -> dict[str, Any]:
+    """Send everything; says how many were appended, and to which partitions."""
+    with progress_bar("simulating") as progress:
+        delivered = asyncio.run(_send(simulation, scenario, live_from_ms, progress))
+    return {"events": sum(delivered.by_partition), "by_partition": delivered.by_partition}
 
 
 async def _send(simulation: Simulation, scenario: Scenario, live_from_ms: int | None, progress: Any) -> kafka.Delivered:

@@ -52,7 +52,9 @@ def stop_seconds(config: settings.Settings) -> float:
 
 def worker(
     *,
-    role: Annotated[Role | None, typer.Option(help="Run this role alone; without it all three, as child processes.")] = None,
+    role: Annotated[
+        Role | None, typer.Option(envvar=settings.ROLE, help="Run this role alone; without it all three, as child processes.")
+    ] = None,
     definitions: DefinitionsFile = None,
     supervised: Annotated[bool, typer.Option(hidden=True, help="End when standard input closes.")] = False,
     last_good: Annotated[Path | None, typer.Option(hidden=True, help="Definitions to start with if the file cannot be used.")] = None,

@@ -77,9 +77,13 @@ class Result(NamedTuple):
     put_aside: list[Output]
     clock_ms: int
 
-    def total(self, counter: Counter) -> int:
-        """Net sum of a counter over all panes and cells."""
-        return sum(n for (booked, _, _), n in self.sums.items() if booked is counter)
+    @property
+    def totals(self) -> Tally[Counter]:
+        """Net sum of each counter over all panes and cells; one that was never counted has 0."""
+        totals: Tally[Counter] = Tally()
+        for (counter, _, _), n in self.sums.items():
+            totals[counter] += n
+        return totals
 
 
 def arrivals_of(history: History) -> Iterator[Arrival]:

@@ -25,6 +25,7 @@ def summary(history: History, definitions: Definitions, result: Result) -> dict[
     for transition in result.alerts:
         rules.setdefault(transition.rule.id, Tally())[transition.state] += 1
     reasons = Tally(f"{output.topic}: {dict(output.headers)['reason'].decode()}" for output in result.put_aside)
+    totals = result.totals
     return {
         "rows": history.rows,
         "unmapped_rows": history.unmapped,
@@ -35,7 +36,7 @@ def summary(history: History, definitions: Definitions, result: Result) -> dict[
         "definitions": {"revision": definitions.revision, "digest": definitions.digest},
         "accounting": dict(result.accounting),
         "put_aside": dict(sorted(reasons.items())),
-        "counters": {counter.name: total for counter in Counter if (total := result.total(counter))},
+        "counters": {counter.name: total for counter in Counter if (total := totals[counter])},
         "metrics": [_metric(gauge) for gauge in result.gauges if gauge.n],
         "alerts": {"transitions": len(result.alerts), "by_rule": {rule: dict(states) for rule, states in sorted(rules.items())}},
     }

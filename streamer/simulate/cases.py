@@ -65,11 +65,12 @@ def case(life: Life, now_ms: int, customer: int) -> None:
     if not silent:
         for written_ms in range(now_ms + 10 * MINUTE, time_ms, WRITE_EVERY_MS):
             write(life, written_ms, who, about, "information")
-    if draw() < (SILENT_ASK_SHARE if silent else ASK_SHARE):
-        asked_ms = now_ms + int(90 * MINUTE + life.exponential(HOUR))
-        issue(life, asked_ms, who, "status", journey="service_case", case_id=case_id)
+    asks = draw() < (SILENT_ASK_SHARE if silent else ASK_SHARE)
+    asked_ms = now_ms + int(90 * MINUTE + life.exponential(HOUR)) if asks else 0
     if draw() < RESOLVED_SHARE:
         _resolve(life, time_ms, one, owners[-1], trouble=silent or len(owners) > 2)
+    if asks:  # last: an incident at that time, which takes more or less chance, is to change nothing of what came before
+        issue(life, asked_ms, who, "status", journey="service_case", case_id=case_id)
 
 
 def _owners(life: Life, *, ping_pong: float) -> list[str]:

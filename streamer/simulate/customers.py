@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 EVENTS_PER_EPISODE: Final = 8.0
 VISIT_SHARE, ISSUE_SHARE, CASE_SHARE = 0.78, 0.11, 0.05  # of episodes; the rest are about the relationship
 POISON_SHARE = 0.001  # of events
+_MILLION: Final = 1_000_000
 OVERSIZE_EVERY = 64  # rounds of poison: one such record weighs as much as 3,000 events
 
 
@@ -66,7 +67,7 @@ class Simulation:
         life, arrivals = self._life, self._arrivals
         customer = int(arrivals.random() * self._scenario.customers)
         self._episodes += 1
-        life.begin(self._episodes, arrivals.getrandbits(63))
+        life.begin(self._episodes, seed := arrivals.getrandbits(63))
         kind = life.draw()
         if kind < VISIT_SHARE:
             visit(life, now_ms, customer)
@@ -76,16 +77,17 @@ class Simulation:
             case(life, now_ms, customer)
         else:
             relationship(life, now_ms, customer)
-        if self._scenario.poison and life.draw() < POISON_SHARE * EVENTS_PER_EPISODE:
+        # Not by the episode's chance, of which an incident takes more or less.
+        if self._scenario.poison and seed % _MILLION < POISON_SHARE * EVENTS_PER_EPISODE * _MILLION:
             self._poison(now_ms, customer)
 
     def _poison(self, now_ms: int, customer: int) -> None:
-        turn, number = divmod(self._poisons, len(Reason))
+        turn, number = divmod(self._poisons, len(self._scenario.poison))
         self._poisons += 1
-        reason = list(Reason)[number]
+        reason = self._scenario.poison[number]
         if reason is Reason.OVERSIZE and turn % OVERSIZE_EVERY:
             return
         life = self._life
-        life.number += 1
-        life.waiting.push(poisoned(reason, life.number, now_ms, f"cust-{customer:08d}"))
+        id_ = life.name("poison")
+        life.waiting.push(poisoned(reason, life.number, id_, now_ms, f"cust-{customer:08d}"))
         life.tally[f"poison.{reason.value}"] += 1

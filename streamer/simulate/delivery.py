@@ -59,14 +59,16 @@ def deliver(life: Life, time_ms: int, who: Person, order: Order) -> None:
     home = life.origin(who, "email", "prove")
     if draw() < PREFERENCE_SHARE:
         _preference(life, delivered_ms, home, order, late=late)
-    if draw() < (ASK_WHEN_LATE_SHARE if late else ASK_SHARE):
-        asks_ms = int(promised_ms + life.exponential(40 * MINUTE) if late else created_ms + life.exponential(HOUR))
-        issue(life, asks_ms, person(who.customer), "delivery" if late else "status", journey="delivery")
+    asks = draw() < (ASK_WHEN_LATE_SHARE if late else ASK_SHARE)
+    wait_ms = life.exponential(40 * MINUTE if late else HOUR) if asks else 0
     if draw() < REFUND_SHARE:
         back = order.lines[0].cents if len(order.lines) > 1 else order.revenue
         refund_ms = delivered_ms + int(HOUR + life.exponential(5 * HOUR))
         life.emit(home, "order.refunded", refund_ms, order.commerce(back) + order.category)
     ask_about_order(life, delivered_ms, who, order.order_id, trouble=late)
+    if asks:  # last: an incident at that time, which takes more or less chance, is to change nothing of what came before
+        asks_ms = int((promised_ms if late else created_ms) + wait_ms)
+        issue(life, asks_ms, person(who.customer), "delivery" if late else "status", journey="delivery")
 
 
 def _ship(life: Life, times_ms: tuple[int, int, int], who: Person, order: Order, promise: str) -> None:

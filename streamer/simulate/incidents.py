@@ -261,13 +261,16 @@ def parse_incident(text: str, *, start_ms: int, now_ms: int, end_ms: int | None 
     kind = KINDS.get(match["kind"])
     if kind is None:
         raise wrong(f"unknown incident; known are {', '.join(KINDS)}")
-    where = dict(kind.usual)
+    where, said = dict(kind.usual), set[str]()
     for pair in match["slice"].split(":")[1:]:
         name, _, value = pair.partition("=")
         if name not in kind.may:
             raise wrong(f"{match['kind']} cannot be limited by {name}, but by {', '.join(kind.may)}")
         if value not in kind.may[name]:
             raise wrong(f"unknown {name}; known are {', '.join(kind.may[name])}")
+        if name in said:
+            raise wrong(f"{name} is said twice: say --incident once for each")
+        said.add(name)
         where[name] = value
     try:
         at_ms, length_ms = parse_duration(match["at"]), parse_duration(match["length"])

@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from zlib import crc32
 
 from streamer.alerts.times import rfc3339
 from streamer.simulate.waiting import SLOT_BITS, Waiting
@@ -57,6 +58,8 @@ class Life:
         self._seed = super(Random, chance).seed  # an integer needs nothing of what Random.seed does besides, and every episode has one
         self.waiting = Waiting(scenario.start_ms)
         self._far = self.waiting.far
+        # Of another seed or start there are other names: the second of two runs into one topic is no repetition of the first.
+        self._run = f"{crc32(f'{scenario.seed} {scenario.start_ms}'.encode()):08x}"
         self.number = 0
         self._episode = ""
         self._base = 0
@@ -70,7 +73,7 @@ class Life:
     def begin(self, episode: int, seed: int) -> None:
         """An episode has chance and names of its own: what goes wrong in one changes nothing in the others, and runs can be compared."""
         self._seed(seed)
-        self._episode, self._base = f"{episode:010x}", self.number
+        self._episode, self._base = f"{self._run}{episode:07x}", self.number
 
     def exponential(self, mean: float) -> float:
         """An exponentially distributed number."""
@@ -81,7 +84,7 @@ class Life:
         return options[int(self.draw() * len(options))]
 
     def name(self, prefix: str) -> str:
-        """An identifier nothing else has."""
+        """An identifier that nothing else has, nor a run of another seed or start."""
         self.number = number = self.number + 1
         return f"{prefix}-{self._episode}-{number - self._base}"
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamer.simulate.incidents import Incident
+    from streamer.touchpoints.touchpoint import Reason
 
 PLATFORMS: Final = ("desktop", "mobile-web", "ios", "android")
 MOBILE: Final = ("mobile-web", "ios", "android")
@@ -31,7 +32,8 @@ class Scenario(NamedTuple):
     """A simulation, fully determined. Times in milliseconds since the epoch, rates in events per second of virtual time.
 
     end_ms: no event is sent at or after it; None goes on for ever. rate_from: (time, rate) steps, ascending, the first at start_ms.
-    poison: add records of every dead-letter reason. seasonal: the rates are a week's means, and follow the hour and the weekday.
+    poison: the reasons of which records are added that become dead letters. seasonal: the rates are a week's means, and follow the hour
+    and the weekday.
     """
 
     seed: int
@@ -40,7 +42,7 @@ class Scenario(NamedTuple):
     end_ms: int | None
     rate_from: Sequence[tuple[int, float]]
     incidents: Sequence[Incident] = ()
-    poison: bool = False
+    poison: Sequence[Reason] = ()
     seasonal: bool = False
 
     def rate(self, now_ms: float) -> float:

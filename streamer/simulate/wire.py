@@ -11,6 +11,8 @@ from streamer.alerts.times import rfc3339
 from streamer.touchpoints.decode import VALUE_SIZE_MAX_BYTES
 from streamer.touchpoints.touchpoint import Reason
 
+# What the values of a file can be rejected for; the others depend on a record's key or its arrival.
+OF_VALUES: Final = tuple(reason for reason in Reason if reason not in (Reason.UNKEYED, Reason.MISROUTED, Reason.FUTURE))
 # Poison from the future: ahead of its arrival also when it is part of a past that is sent now. Ten years.
 FAR_AHEAD_MS: Final = 10 * 365 * 86_400_000
 
@@ -31,7 +33,7 @@ def head_of(source: str) -> str:
     return f'{{"specversion":"1.0","source":"{source}","id":"'
 
 
-def poisoned(reason: Reason, number: int, sent_ms: int, customer: str) -> Sent:
+def poisoned(reason: Reason, number: int, id_: str, sent_ms: int, customer: str) -> Sent:
     """A record that must end as a dead letter with this reason."""
     key: bytes | None = customer.encode()
     who, time_ms = f'"customer_id":"{customer}","channel":"web"', sent_ms
@@ -48,10 +50,10 @@ def poisoned(reason: Reason, number: int, sent_ms: int, customer: str) -> Sent:
     elif reason is Reason.FUTURE:
         time_ms = sent_ms + FAR_AHEAD_MS
     what = f',"props":{{"padding":"{"x" * VALUE_SIZE_MAX_BYTES}"}}' if reason is Reason.OVERSIZE else ""
-    event = f'{head_of("/simulated/poison")}poison-{number}","type":"page.viewed","time":"{rfc3339(time_ms)}","data":{{{who}{what}}}}}'
+    event = f'{head_of("/simulated/poison")}{id_}","type":"page.viewed","time":"{rfc3339(time_ms)}","data":{{{who}{what}}}}}'
     value = event.encode()
     if reason is Reason.INVALID_JSON:
         value = value[:-9]
     elif reason is Reason.INVALID_TIME:
-        value = value.replace(b'"time":"2', b'"time":"yesterday ')
+        value = value.replace(b'"time":"', b'"time":"yesterday ')
     return Sent(sent_ms, number, key, value)

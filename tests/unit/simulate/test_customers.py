@@ -15,15 +15,16 @@ from streamer.simulate.customers import Simulation
 from streamer.simulate.incidents import parse_incident
 from streamer.simulate.people import CONSENT_REFUSED_EVERY
 from streamer.simulate.scenario import BY_HOUR, BY_WEEKDAY, Scenario, season
+from streamer.simulate.wire import OF_VALUES
 from streamer.touchpoints.decode import decode
 from streamer.touchpoints.touchpoint import Reason, Rejected
-from tests.unit.simulate.support import DAY_HOURS, DAY_RATE, HOUR, MINUTE, T0, a_day, a_days_touchpoints, scenario, touchpoint
+from tests.unit.simulate.support import DAY_HOURS, DAY_RATE, HOUR, MINUTE, T0, a_day, a_days_touchpoints, scenario, time_ms, touchpoint
 
 
 def digest(seed: int) -> str:
     state = hashlib.sha256()
     incident = parse_incident("slow-queue@+5m,10m", start_ms=T0, now_ms=T0)
-    for record in Simulation(scenario(seed=seed, hours=0.3, poison=True, seasonal=True, incidents=(incident,))).sent():
+    for record in Simulation(scenario(seed=seed, hours=0.3, poison=tuple(Reason), seasonal=True, incidents=(incident,))).sent():
         state.update(repr(record).encode())
     return state.hexdigest()
 
@@ -99,7 +100,7 @@ def test_duplicates_are_the_same_event_again() -> None:
 
 
 def test_poison_of_every_reason_is_counted_as_what_the_decoder_makes_of_it() -> None:
-    simulation = Simulation(scenario(hours=1, rate=20, poison=True))
+    simulation = Simulation(scenario(hours=1, rate=20, poison=tuple(Reason)))
     reasons: Counter[str] = Counter()
     for record in simulation.sent():
         decoded = decode(0, record.sent_ms, record.key, record.value, ())
@@ -107,6 +108,55 @@ def test_poison_of_every_reason_is_counted_as_what_the_decoder_makes_of_it() -> 
             reasons[f"poison.{decoded.reason.value}"] += 1
     assert reasons == {kind: number for kind, number in simulation.tally.items() if kind.startswith("poison.")}
     assert set(reasons) == {f"poison.{reason.value}" for reason in Reason}
+
+
+def test_poison_of_values_needs_neither_key_nor_arrival() -> None:
+    simulation = Simulation(scenario(hours=1, rate=20, poison=OF_VALUES))
+    found = [decode(0, 2**52, b"x", record.value, ()) for record in simulation.sent() if b"/simulated/poison" in record.value]
+    assert {one.reason for one in found if isinstance(one, Rejected)} == set(OF_VALUES)
+    assert all(isinstance(one, Rejected) for one in found)
+
+
+def test_poison_is_the_same_with_an_incident() -> None:
+    def poison(*incidents: str) -> list[bytes]:
+        known = tuple(parse_incident(text, start_ms=T0, now_ms=T0) for text in incidents)
+        records = Simulation(scenario(rate=60, incidents=known, poison=tuple(Reason))).sent()
+        return [record.value[:300] for record in records if b"/simulated/poison" in record.value]
+
+    def times(values: list[bytes]) -> list[bytes]:
+        return [value.partition(b'"type"')[2] for value in values]
+
+    assert len(poison()) > 20
+    assert times(poison()) == times(poison("payment-outage@+5m,20m", "transfer-loop@+5m,20m"))
+
+
+@pytest.mark.parametrize("other", [{"seed": 2}, {"start": HOUR}])
+def test_another_run_has_other_ids(other: dict[str, int]) -> None:
+    """Or the second of two runs into one topic would be taken for a repetition of the first."""
+
+    def ids(seed: int = 1, start: int = 0) -> tuple[set[str], set[str]]:
+        simulated = scenario(seed=seed, hours=0.2)
+        moved = simulated._replace(start_ms=T0 + start, end_ms=T0 + start + HOUR // 5, rate_from=((T0 + start, 20.0),))
+        events = [json.loads(record.value) for record in Simulation(moved).sent()]
+        orders = {event["data"].get("commerce", {}).get("order_id") for event in events} - {None}
+        return {event["id"] for event in events}, orders
+
+    (events, orders), (other_events, other_orders) = ids(), ids(**other)
+    assert len(orders) > 5
+    assert not events & other_events
+    assert not orders & other_orders
+
+
+@pytest.mark.parametrize("kind", ["transfer-loop", "slow-queue", "late-shipments", "silent-cases"])
+def test_an_incident_changes_nothing_before_it_begins(kind: str) -> None:
+    """Customers call about what began hours before: what their calls are like then changes nothing of what was."""
+
+    def before(*incidents: str) -> list[bytes]:
+        known = tuple(parse_incident(text, start_ms=T0, now_ms=T0) for text in incidents)
+        records = Simulation(scenario(hours=5, rate=6, incidents=known)).sent()
+        return sorted(record.value for record in records if time_ms(record.value) < T0 + 3 * HOUR)
+
+    assert before() == before(f"{kind}@+3h,2h")
 
 
 def test_without_poison_there_is_none() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from bench.incidents import HOURS, INCIDENTS, Day, judged
+from bench.incidents import CUSTOMERS, HOURS, INCIDENTS, RATE, Day, judged
 from streamer import definitions
 from streamer.alerts.times import rfc3339
 from streamer.backtest.firings import Span
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from streamer.backtest.firings import Firing
 
 SEED = 1001
-# Half the traffic of `make incidents`: harder to see anything in, and half the time to fold.
-RATE, CUSTOMERS = 2.0, 4_000
 END = T0 + HOURS * HOUR
-# A quarter of a minute of one processor; a loaded one takes longer.
+# Three quarters of a minute of one processor; a loaded one takes longer.
 pytestmark = pytest.mark.timeout(300)
 
 
