@@ -21,7 +21,8 @@ role rollup; [`streamer_*`](#the-pipeline-itself) are about the product. Rules f
 Counters are added up in panes of event time; a metric is a function of their sums in a window. [H] marks a house definition where the
 field has no standard. The windows, and the slices a number is broken down by, are named in the definitions file; the window
 `lifetime` is the sum of everything ever counted. A series has the labels {", ".join(f"`{name}`" for name in METRIC_LABELS)};
-`slice` names the dimensions it is broken down by, joined by commas, `all` for none, and dimensions outside the slice are empty.
+`slice` names the dimensions it is broken down by, joined by commas, `all` for none. Of the dimensions only those of the slice are
+there, and of these only those that have a value: to Prometheus an empty label is none.
 
 | suffix | meaning |
 |---|---|
