@@ -112,7 +112,7 @@ def _microseconds(samples: Sequence[dict[str, Any]]) -> float:
 
 
 async def _begin(environment: dict[str, str], begin_ms: int) -> None:
-    """Let the topic's time begin then: that of a partition never written is the wall clock's, and ticks would not end before it."""
+    """Let the topic's time begin then: that of a partition never written is the broker's, and ticks would not end before it."""
     async with sender(product.config_of(environment)) as out:
         await out.control("begin", begin_ms)
 

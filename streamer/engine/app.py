@@ -96,7 +96,7 @@ class MachineApp(faust.App):
         """What hangs, judged at `now` on the monotonic clock. Safe to call from another thread."""
         limit = self.partitions.settings.watchdog_seconds
         consumer = cast("BatchConsumer", self.consumer)
-        if consumer.group_error is not None:
+        if consumer.group_error is not None and not _is_of_a_setting(consumer.group_error):
             return f"the group's coordinator gave up: {consumer.group_error}"
         # Joining takes as long as the slowest member takes to hand over; there are no heartbeats meanwhile.
         joining = self.partitions.settings.rebalance_timeout_seconds if self.rebalancing else 0.0
@@ -298,10 +298,15 @@ async def _stop(app: MachineApp, starting: asyncio.Task[None]) -> None:
         end_for(exc, "stopping")
 
 
+def _is_of_a_setting(error: BaseException) -> bool:
+    """Rights may come back, and a process that starts anew finds them; a setting does not change by waiting."""
+    return isinstance(denial(error), SettingsError)
+
+
 async def _tick(app: MachineApp) -> None:
     consumer = cast("BatchConsumer", app.consumer)
     while True:
         app.ticked = time.monotonic()
-        if (error := consumer.group_error) is not None and isinstance(denial(error), SettingsError):
-            end_for(error, "joining the group")  # rights may come back; a setting does not change by waiting
+        if (error := consumer.group_error) is not None and _is_of_a_setting(error):
+            end_for(error, "joining the group")
         await asyncio.sleep(TICK_SECONDS)

@@ -12,6 +12,7 @@ The transactional id is bound to the partition: starting the next owner's produc
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -35,8 +36,10 @@ REQUEST_BYTES_MAX: Final = 20 << 20
 # The broker may answer the first request after a commit with a retriable error; the default of 100 ms would show as the p95.
 RETRY_BACKOFF_MS: Final = 20
 STOP_SECONDS_MAX: Final = 2.0
-# Row of the changelog, beside those of the processor: Kafka's id of the source topic that the state is of.
+# Rows of the changelog, beside those of the processor: Kafka's id of the source topic that the state is of, and the first offset of the
+# changelog itself that is accepted.
 SOURCE_KEY: Final = b"t"
+BEGINNING_KEY: Final = b"b"
 # Of the timestamps in Kafka's protocol: the broker's own.
 LOG_APPEND_TIME: Final = 1
 # A committed transaction ends with a marker record in each partition it wrote to.
@@ -56,13 +59,15 @@ class Encoded(NamedTuple):
 
 class Committed(NamedTuple):
     """A committed checkpoint. changelog_end: the changelog's stable end right after it, None if the broker did not say. broker_ms: the
-    broker's time when it was written, milliseconds since the epoch; None if it stamps no records (CreateTime).
+    broker's time when it acknowledged that, milliseconds since the epoch; None if it stamps no records (CreateTime). acknowledged: when
+    that was, on the monotonic clock.
     """
 
     next_offset: int
     changelog_end: int | None
     size_bytes: int
     broker_ms: int | None
+    acknowledged: float
 
 
 class TopicNames(NamedTuple):
@@ -82,7 +87,7 @@ class Transactions:
         self._partition = partition
         self._names = names
         self._has_failed = False
-        self._source_id: str | None = None
+        self._engine_rows: dict[bytes, bytes] = {}
         self._producer = AIOKafkaProducer(
             **client_options(settings),
             transactional_id=transactional_id,
@@ -108,15 +113,19 @@ class Transactions:
 
     def tell_source(self, topic_id: str) -> None:
         """With the next checkpoint write which source topic the state is of."""
-        self._source_id = topic_id
+        self._engine_rows[SOURCE_KEY] = topic_id.encode()
+
+    def tell_beginning(self, offset: int) -> None:
+        """With the next checkpoint write where the changelog begins, rows before which are known to be lost."""
+        self._engine_rows[BEGINNING_KEY] = b"%d" % offset
 
     def encode(self, drained: Drained, journal: Iterable[bytes] = ()) -> Encoded:
         """Everything as producer batches, split by size; `journal` precedes the processor's own. No await from drain to here."""
         sealer = _Sealer(self._producer)
         changelog = TopicPartition(self._names.changelog, self._partition)
-        if self._source_id is not None:
-            sealer.append(changelog, SOURCE_KEY, self._source_id.encode() or None)
-            self._source_id = None
+        for key, told in self._engine_rows.items():
+            sealer.append(changelog, key, told or None)
+        self._engine_rows = {}
         for key, row in drained.rows:
             sealer.append(changelog, key, row)
         sealer.seal()
@@ -147,6 +156,7 @@ class Transactions:
             for destination, batch in encoded.batches:
                 acknowledgements.append(await self._producer.send_batch(batch, destination.topic, partition=destination.partition))
             written = await asyncio.gather(*acknowledgements)
+            acknowledged = time.monotonic()
             source = TopicPartition(self._names.source, self._partition)
             await self._producer.send_offsets_to_transaction({source: OffsetAndMetadata(encoded.next_offset, "")}, self._names.group)
             await self._producer.commit_transaction()
@@ -162,7 +172,7 @@ class Transactions:
         if last >= 0 and written[last] is not None and written[last].offset >= 0:
             changelog_end = written[last].offset + encoded.batches[last][1].record_count() + MARKER_RECORDS
         stamps = [one.timestamp for one in written if one is not None and one.timestamp_type == LOG_APPEND_TIME]
-        return Committed(encoded.next_offset, changelog_end, encoded.size_bytes, max(stamps, default=None))
+        return Committed(encoded.next_offset, changelog_end, encoded.size_bytes, max(stamps, default=None), acknowledged)
 
     @staticmethod
     def _refuse_too_large(batches: Iterable[Sealed], acknowledgements: Iterable[asyncio.Future[Any]]) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import orjson
 from aiokafka import TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
 
 from streamer.engine.checkpoint import TopicNames, Transactions
 from streamer.engine.machine import group_name
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from streamer.engine.clocks import IdleClock, Linger
     from streamer.engine.machine import Machine
-    from streamer.engine.restore import Bounds, ChangelogReader
+    from streamer.engine.restore import Bounds, ChangelogReader, Restored
     from streamer.metrics.pipeline import Pipeline
     from streamer.processor import Processor
     from streamer.settings import Settings
@@ -88,12 +87,14 @@ class Opener:
         idle: IdleClock | None
         async with changelog_reader(self._settings, group=self.names.group, changelog=changelog, source=source) as reader:
             changelog_end = await reader.changelog_end()
+            begins_at = None
             if kept is not None and kept.changelog_end == changelog_end:
                 processor, idle, state_of = kept.processor, kept.idle, kept.source_id
             else:
                 idle = None
-                await self._require_whole(reader)
-                processor, state_of = await self._restore(partition, reader, changelog_end, progress)
+                processor, restored = await self._restore(partition, reader, changelog_end, progress)
+                state_of = restored.source_id
+                begins_at = self._accept_beginning(partition, restored)
             progress()
             source_id = await reader.source_id()
             if processor.next_offset is not None:
@@ -106,6 +107,8 @@ class Opener:
             lost_until = self._find_loss(partition, needed, next_offset, bounds)
             if replay_from is not None:
                 await self._refold(cast("WriteBehindProcessor", processor), reader, replay_from, lost_until, progress)
+                if lost_until is None and (await reader.source_bounds()).start > replay_from:
+                    return await self._open(partition, None, transactions, progress)  # retention was faster: see what is lost now
         begin = bounds.start if next_offset is None else next_offset
         owner_at = begin if lost_until is None else max(begin, lost_until)
         owner = Owner(
@@ -122,6 +125,8 @@ class Opener:
         owner.source_id = source_id
         if source_id and state_of != source_id:
             transactions.tell_source(source_id)
+        if begins_at is not None:
+            transactions.tell_beginning(begins_at)
         if lost_until is not None:
             processor.process((), owner_at)
             owner.journal(orjson.dumps({"after": needed, "lost_until": lost_until}))
@@ -131,20 +136,28 @@ class Opener:
             owner.commit_soon()
         return owner
 
-    async def _require_whole(self, reader: ChangelogReader) -> None:
-        """Compaction leaves a log's first offset where it is; that it has moved says that rows were deleted which nothing replaces."""
-        if (start := await reader.changelog_start()) == 0:
-            return
-        lost = f"{self.names.changelog} begins at offset {start}: rows of the state were deleted (cleanup.policy, or delete-records)"
-        if self._settings.on_data_loss == "refuse":
+    def _accept_beginning(self, partition: int, restored: Restored) -> int | None:
+        """Where the changelog begins, if that is to be written down; None if it is as it was, or there is no state yet.
+
+        Compaction leaves a log's first offset where it is; that it has moved says that rows were deleted which nothing replaces.
+        """
+        if restored.begins_at <= restored.accepted_beginning:
+            return None
+        place = f"{self.names.changelog}[{partition}]"
+        lost = f"{place} begins at offset {restored.begins_at}: rows of the state were deleted (cleanup.policy, or delete-records)"
+        if restored.rows and self._settings.on_data_loss == "refuse":
             raise DataLossError(
                 f"{lost}; `streamer state reset {self._machine.name} --from-start` begins again with what the source still holds;"
                 " on_data_loss=skip goes on with what is left of the state"
             )
-        logger.error("%s; on_data_loss=skip goes on with what is left", lost, extra={"action": "data_loss_skipped"})
+        if restored.rows:
+            logger.error(
+                "%s; gone on without them as on_data_loss=skip says", lost, extra={"action": "data_loss_skipped", "partition": partition}
+            )
+        return restored.begins_at
 
-    async def _restore(self, partition: int, reader: ChangelogReader, end: int, progress: Callable[[], None]) -> tuple[Processor, str]:
-        """The state and the id of the source topic that it is of."""
+    async def _restore(self, partition: int, reader: ChangelogReader, end: int, progress: Callable[[], None]) -> tuple[Processor, Restored]:
+        """The state, and what it was restored from."""
         began = time.monotonic()
         processor = self._machine.make(partition)
         restored = await reader.read(end, progress)
@@ -160,7 +173,7 @@ class Opener:
             seconds,
             extra={"action": "restored", "partition": partition},
         )
-        return processor, restored.source_id
+        return processor, restored
 
     async def _refold(
         self,
@@ -175,8 +188,6 @@ class Opener:
         end = processor.next_offset or 0
         start = replay_from if lost_until is None else min(end, lost_until)
         await reader.refold(processor, start, end, complete=lost_until is None, progress=progress)
-        if (await reader.source_bounds()).start > start:
-            raise OffsetOutOfRangeError({self.names.source: start})  # retention was faster: opening again finds out what is lost
         seconds = time.monotonic() - began
         logger.info("offsets %d to %d folded again, %.2f s", start, end, seconds, extra={"action": "refolded"})
 

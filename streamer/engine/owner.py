@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamer.engine.batches import Batch
-    from streamer.engine.checkpoint import Transactions
+    from streamer.engine.checkpoint import Committed, Transactions
     from streamer.engine.clocks import Linger
     from streamer.engine.driver import Fetched
     from streamer.metrics.pipeline import PartitionMetrics, Pipeline
@@ -239,9 +239,16 @@ class Owner:
                 self.commit_began = None
             self.changelog_end = committed.changelog_end
             self._committed_offset = committed.next_offset
-            self.idle.tell(time.time_ns() // 1_000_000 if committed.broker_ms is None else committed.broker_ms, time.monotonic())
+            self._tell_time(committed)
             self._metrics.checkpointed(duration_seconds=time.monotonic() - began, size_bytes=committed.size_bytes)
             self._metrics.account(accounting)
+
+    def _tell_time(self, committed: Committed) -> None:
+        """A broker that stamps no records does not say what time it is: then it is that of the wall clock."""
+        if committed.broker_ms is None:
+            self.idle.tell(time.time_ns() // 1_000_000, time.monotonic())
+        else:
+            self.idle.tell(committed.broker_ms, committed.acknowledged)
 
     async def close(self, *, for_good: bool = False) -> None:
         """Commit what is pending and disconnect. Batches that are still under way are dropped.

@@ -337,7 +337,6 @@ class Partitions:
         await _to_its_end(self._let_go(owner, for_good=True))  # what is not in the rows would be folded again
         again = await self._open_owner(owner.partition, None)
         await self._position([again])
-        again.commit_soon()  # that the definitions are others is to be committed now, not with the next event
 
     def _tp(self, partition: int) -> TP:
         return TP(self._source, partition)

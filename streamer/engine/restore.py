@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streamer.engine.checkpoint import SOURCE_KEY
+from streamer.engine.checkpoint import BEGINNING_KEY, SOURCE_KEY
 from streamer.engine.kafka import client_options
 from streamer.engine.records import AS_READ
 from streamer.engine.stalls import StallWatch
@@ -39,12 +39,15 @@ class Bounds(NamedTuple):
 class Restored(NamedTuple):
     """A partition's state: each key's latest row, without tombstones, and how many rows were read for it.
 
-    source_id: Kafka's id of the source topic that it is of; empty if an earlier build wrote it.
+    source_id: Kafka's id of the source topic that it is of; empty if an earlier build wrote it. begins_at: the changelog's first offset;
+    accepted_beginning: where it has been found, and accepted, that it begins.
     """
 
     rows: dict[bytes, bytes]
     rows_read: int
     source_id: str
+    begins_at: int
+    accepted_beginning: int
 
 
 class ChangelogReader:
@@ -65,11 +68,6 @@ class ChangelogReader:
         """The changelog's last stable offset."""
         ends = await self._consumer.end_offsets([self._changelog])
         return int(ends[self._changelog])
-
-    async def changelog_start(self) -> int:
-        """The changelog's first offset."""
-        starts = await self._consumer.beginning_offsets([self._changelog])
-        return int(starts[self._changelog])
 
     async def source_id(self) -> str:
         """Kafka's id of the source topic, which another one of its name has not; empty if this Kafka gives none."""
@@ -101,8 +99,10 @@ class ChangelogReader:
                 rows_read += len(records)
                 rows.update([(record.key, record.value) for record in records])
                 progress()
-        source_id = rows.pop(SOURCE_KEY, None) or b""
-        return Restored({key: row for key, row in rows.items() if row is not None}, rows_read, source_id.decode())
+        source_id = (rows.pop(SOURCE_KEY, None) or b"").decode()
+        accepted = int(rows.pop(BEGINNING_KEY, None) or 0)
+        begins_at = int((await self._consumer.beginning_offsets([self._changelog]))[self._changelog])
+        return Restored({key: row for key, row in rows.items() if row is not None}, rows_read, source_id, begins_at, accepted)
 
     async def refold(self, processor: WriteBehindProcessor, start: int, end: int, *, complete: bool, progress: Callable[[], None]) -> None:
         """Let the processor fold the source from `start` up to `end` again. complete: False if records before `start` are lost."""

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 MACHINES: Final = {"journeys": topics.TOUCHPOINTS, "rollup": topics.DELTAS}
 
 SOURCE_BYTES_MAX: Final = 4 << 20
-# A dead letter is the original record with reason and origin added.
 # A hundred retained events with all they may have, and the state of a customer with as many issues, cases and journeys as the limits let
 # him have, came to 4.2 MiB.
 ROW_BYTES_MAX: Final = 16 << 20
+# A dead letter is the original record with reason and origin added.
 DEAD_LETTER_BYTES_MAX: Final = SOURCE_BYTES_MAX + (1 << 20)
 ALERT_RETENTION_MS: Final = 30 * 86_400_000
 # Small segments and an eager cleaner: what a restore reads is near the live state (the defaults keep up to 1 GiB of the dead).

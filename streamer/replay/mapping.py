@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import typing
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,14 +22,15 @@ from streamer.suggestions import hint, quoted
 from streamer.touchpoints.catalogue import CHANNELS
 from streamer.touchpoints.key import key_of
 from streamer.touchpoints.model import Data
+from streamer.touchpoints.money import AMOUNT_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from streamer.replay.sources import Row
 
-Scalar = str | int | float | bool
+Scalar = str | int | float | bool | msgspec.Raw
 
 
 def _fields(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, type[object]]]:
@@ -49,16 +51,23 @@ def _fields(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str,
 FIELDS: Final = dict(_fields(Data)) | {"handoff.context_passed": bool, "consent.categories.analytics": bool}
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 _REFERENCE: Final = "docs/reference/mapping.md"
-_WHOLE: Final = re.compile(r"-?[0-9]{1,16}")
-# What a field takes: in words, and as types of the mapping's constants. `bool` is a kind of `int` to Python, not to us.
-_KINDS: Final[dict[type[object], tuple[str, tuple[type[object], ...]]]] = {
-    str: ("text", (str,)),
-    bool: ("true or false", (bool,)),
-    int: ("a whole number", (int,)),
-    float: ("a number", (str, int, float)),
+# A whole number, also as columns that may be empty have it (3.0), and a number as JSON writes it.
+_WHOLE: Final = re.compile(r"(-?[0-9]{1,16})(?:\.0+)?")
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+# What a field takes: in words, and whether a constant is it. `bool` is a kind of `int` to Python, not to us.
+_KINDS: Final[dict[type[object], tuple[str, Callable[[Any], bool]]]] = {
+    str: ("text", lambda value: type(value) is str),
+    bool: ("true or false", lambda value: type(value) is bool),
+    int: ("a whole number", lambda value: type(value) is int or (type(value) is float and value.is_integer())),
+    float: ("a number", lambda value: type(value) in (int, float, msgspec.Raw) or _is_amount(value)),
+    object: ("a value", lambda value: True),
 }
 # Not orjson: what it returns keeps its whole 4 KiB buffer allocated, which a history of a million events would feel.
 _encode = msgspec.json.Encoder().encode
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(AMOUNT_PATTERN, value) is not None
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,7 +101,7 @@ class MappingFile(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     time: Time
     case: str | None = None
     csv: Csv = Csv()
-    tables: dict[str, dict[str, Scalar]] = {}
+    tables: dict[str, dict[str, str | int | float | bool]] = {}
     touchpoint: tuple[Block, ...]
 
 
@@ -101,7 +110,7 @@ class Lookup(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     column: str
     table: str
-    default: Scalar | None = None
+    default: str | int | float | bool | None = None
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -209,7 +218,9 @@ class HistoryMapping:
             with toml_places.at("touchpoint", number - 1, "fields", *path):
                 if name not in FIELDS:
                     raise ValueError(f"{where}: unknown field {quoted(name)}; {hint(name, FIELDS, _REFERENCE)}")
-                fields[tuple(name.split("."))] = self._value(value, FIELDS[name], f"{where}: {name}", spec)
+                if (place := tuple(name.split("."))) in fields:
+                    raise ValueError(f"{where}: the field {quoted(name)} is given twice")
+                fields[place] = self._value(value, FIELDS[name], f"{where}: {name}", spec)
         if ("customer_id",) not in fields and ("anonymous_id",) not in fields:
             raise ValueError(f"{where}: needs the field customer_id or anonymous_id")
         channel = block.fields.get("channel")
@@ -286,14 +297,16 @@ def _check_constants(values: Iterable[Scalar | None], kind: type[object], where:
     for value in values:
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{where}: expected a finite number, got {value}")
-        if value is not None and kind is not object and type(value) not in _KINDS[kind][1]:
+        if value is not None and not _KINDS[kind][1](value):
             raise ValueError(f"{where}: expected {_KINDS[kind][0]}, got {quoted(str(value))}")
 
 
 def _read(text: str | None, kind: type[object]) -> Scalar | None:
-    """A column's text as a whole number, true or false; what is none stays text, and its event becomes a dead letter that says so."""
+    """A column's text as a number, true or false; what is none stays text, and its event becomes a dead letter that says so."""
     if text is not None and kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
-    if text is not None and kind is int and _WHOLE.fullmatch(text):
-        return int(text)
+    if text is not None and kind is int and (whole := _WHOLE.fullmatch(text)):
+        return int(whole[1])
+    if text is not None and kind is float and _NUMBER.fullmatch(text):
+        return msgspec.Raw(text.encode())  # with all its digits
     return text

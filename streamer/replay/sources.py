@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 KINDS: Final = {".xes": "xes", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 # Longer lines and texts are refused: the product's own limit for an event is 1 MiB.
 LINE_BYTES_MAX: Final = 16 << 20
+_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _VALUE_TAGS: Final = frozenset({"string", "date", "int", "float", "boolean", "id"})
 
@@ -129,8 +130,21 @@ def _flatten(members: dict[str, msgspec.Raw], prefix: str, columns: dict[str, st
             _flatten(_members(text), f"{name}.", columns)
         elif text.startswith(b'"'):
             columns[name] = msgspec.json.decode(text, type=str)
-        elif text != b"null":  # numbers, true and false, lists: as JSON writes them
-            columns[name] = msgspec.json.format(text, indent=-1).decode()
+        elif text != b"null":
+            columns[name] = _written(text)
+
+
+def _written(text: bytes) -> str:
+    """A value as JSON writes it, without spaces and escapes; its numbers keep their digits."""
+    if text.startswith(b"["):
+        return f"[{','.join([_written(bytes(item)) for item in _items(text)])}]"
+    if text.startswith(b"{"):
+        return f"{{{','.join([f'{_quoted(name)}:{_written(bytes(item))}' for name, item in _members(text).items()])}}}"
+    return _quoted(msgspec.json.decode(text, type=str)) if text.startswith(b'"') else text.decode()
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()
 
 
 def _csv_rows(path: Path, delimiter: str, encoding: str) -> Iterator[Row]:

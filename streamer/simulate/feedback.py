@@ -110,8 +110,9 @@ def _ask(life: Life, time_ms: int, who: Person, question: Question, about: str =
     if draw() >= ANSWER_SHARE:
         return
     answered_ms = sent_ms + int(MINUTE + life.exponential(20 * MINUTE if draw() < SOON_SHARE else 3 * HOUR))
-    if question.struck and life.struck("survey-drop", answered_ms, {"region": who.region}):
-        trouble = trouble or draw() < SOUR_SHARE
+    # Chance is taken with the incident and without: it is to change this answer alone, not what comes after it here.
+    if question.struck and draw() < SOUR_SHARE and life.struck("survey-drop", answered_ms, {"region": who.region}):
+        trouble = True
     place, size = _place(life, question.bad if trouble else question.good, who.persona.mood), len(question.good)
     score = question.lowest + (size - 1 - place if question.best_is_low else place)
     answer = f',"score":{score},"scale_min":{question.lowest},"scale_max":{question.lowest + size - 1}}}'

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from streamer.touchpoints.decode_details import QUANTITY_MAX
+from streamer.touchpoints.details import SHARE_DIGITS
 from streamer.touchpoints.form import WHOLE_MAX
 from streamer.touchpoints.money import AMOUNT_PATTERN, LIMIT_MINOR
 
@@ -24,7 +25,7 @@ Moment = Annotated[datetime, Meta(tz=True)]
 AmountText = Annotated[str, Meta(pattern=f"^{AMOUNT_PATTERN}$")]
 _LIMITS = Meta(ge=-LIMIT_MINOR, le=LIMIT_MINOR)
 Amount = AmountText | Annotated[int, _LIMITS] | Annotated[float, _LIMITS]
-_NOT_NEGATIVE = Meta(ge=0, le=LIMIT_MINOR)
+_NOT_NEGATIVE = Meta(ge=0, le=LIMIT_MINOR // 10**SHARE_DIGITS)
 Seconds = (
     Annotated[str, Meta(pattern=f"^{AMOUNT_PATTERN.removeprefix('-?')}$")] | Annotated[int, _NOT_NEGATIVE] | Annotated[float, _NOT_NEGATIVE]
 )

@@ -25,8 +25,9 @@ _DIGITS_MAX = 15
 AMOUNT_PATTERN: Final = r"-?[0-9]{1,15}(\.[0-9]{1,18})?"
 _AMOUNT = re.compile(AMOUNT_PATTERN.encode())
 # As JSON numbers come from doubles: 1/300 is written with 19 digits after the point, and the least with the exponent -324.
-_NUMBER = re.compile(rb"-?[0-9]{1,15}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
-_CONTEXT = Context(prec=64, rounding=ROUND_HALF_EVEN)
+_NUMBER = re.compile(rb"-?[0-9]{1,15}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?")
+# More digits than a number can have here, so that it is rounded once.
+_CONTEXT = Context(prec=500, rounding=ROUND_HALF_EVEN)
 _QUOTE, _POINT = b'".'
 
 
@@ -54,7 +55,7 @@ def _parse(raw: bytes, exponent: int) -> int | None:
     if (_AMOUNT if raw[0] == _QUOTE else _NUMBER).fullmatch(text) is None:
         raise ValueError("expected an amount as a decimal string or a number")
     amount = Decimal(text.decode())
-    if amount.adjusted() + exponent <= _DIGITS_MAX:
+    if not amount or amount.adjusted() + exponent <= _DIGITS_MAX:
         minor = int(_CONTEXT.quantize(_CONTEXT.scaleb(amount, exponent), Decimal(1)))
         if abs(minor) <= LIMIT_MINOR:
             return minor

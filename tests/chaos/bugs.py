@@ -186,7 +186,7 @@ def swallowed_send_error(_: Points) -> None:
                 other = transactions.again()
                 await other.start()
                 transactions._producer = other._producer
-                return Committed(encoded.next_offset, None, encoded.size_bytes, None)
+                return Committed(encoded.next_offset, None, encoded.size_bytes, None, 0.0)
 
         return committed
 

@@ -206,6 +206,19 @@ async def test_a_changelog_that_lost_its_head_is_refused_or_gone_on_with_as_told
         await stage.output_reaches(11)
         told.signal(signal.SIGTERM)
         assert await told.ended() == Exit.OK
+        assert f"{stage.changelog}[0] begins at offset 3" in told.log
+        await stage.send(1)
+        await folded_until(stage, 12)  # what has been accepted once is
+
+        await stage.configure(stage.changelog, cleanup_policy="compact,delete", message_timestamp_type="LogAppendTime")
+        await stage.admin.delete_records({TopicPartition(stage.changelog, 0): RecordsToDelete(5)})
+        await stage.configure(stage.changelog, cleanup_policy="compact", message_timestamp_type="LogAppendTime")
+        again = stage.start()
+        assert await again.ended() == DataLossError.exit_code
+        await until_reset(stage, from_start=True)
+        await folded_until(stage, 24)
+        await stage.send(1)
+        await folded_until(stage, 25)
 
 
 async def test_a_record_that_a_topic_does_not_take_ends_the_worker_with_what_to_do(kafka: Kafka, unique: str, tmp_path: Path) -> None:

@@ -77,12 +77,12 @@ CREATE MACRO exponent(currency) AS
 
 -- A number with so many digits after the point as an integer, half to even; NULL if it is not there.
 CREATE MACRO fixed(amount, digits) AS
-    round_even(CASE WHEN regexp_matches(amount, '[eE]') THEN amount::DOUBLE::DECIMAL(38, 18) ELSE amount::DECIMAL(38, 18) END
+    round_even(CASE WHEN regexp_matches(amount, '[eE]') THEN amount::DOUBLE::DECIMAL(38, 22) ELSE amount::DECIMAL(38, 22) END
                * pow(10, digits)::BIGINT, 0)::BIGINT;
 
 CREATE MACRO wrong_amount(amount, kind, currency) AS
     NOT (CASE kind WHEN 'VARCHAR' THEN regexp_full_match(amount, '-?[0-9]{1,15}(\.[0-9]{1,18})?')
-                   ELSE regexp_full_match(amount, '-?[0-9]{1,15}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?') END
+                   ELSE regexp_full_match(amount, '-?[0-9]{1,15}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?') END
          AND abs(try_cast(amount AS DOUBLE)) * pow(10, exponent(currency)) <= 1e15);
 
 -- Of the types whose details are read: numbers and moments that are there but are none.
@@ -90,7 +90,7 @@ CREATE MACRO wrong_number(document, path, digits) AS
     coalesce(json_type(document, path), 'NULL') <> 'NULL'
     AND NOT (CASE WHEN json_type(document, path) = 'VARCHAR' THEN regexp_full_match(document ->> path, '-?[0-9]{1,15}(\.[0-9]{1,18})?')
                   WHEN json_type(document, path) IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE')
-                      THEN regexp_full_match(document ->> path, '-?[0-9]{1,15}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?')
+                      THEN regexp_full_match(document ->> path, '-?[0-9]{1,15}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?')
                   ELSE false END
              AND abs(try_cast(document ->> path AS DOUBLE)) * pow(10, digits) <= 1e15);
 

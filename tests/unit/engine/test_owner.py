@@ -61,7 +61,7 @@ class Recorder:
         if self.refusal is not None:
             raise self.refusal
         self.committed.append(entry)
-        return Committed(entry.drained.next_offset, 100, 10, self.time_ms)
+        return Committed(entry.drained.next_offset, 100, 10, self.time_ms, time.monotonic())
 
     async def stop(self) -> None:
         self.stopped += 1

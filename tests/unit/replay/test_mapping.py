@@ -13,6 +13,8 @@ from streamer.alerts.times import rfc3339
 from streamer.errors import InputError
 from streamer.replay.mapping import load
 from streamer.replay.sources import Row
+from streamer.touchpoints.decode import decode
+from streamer.touchpoints.touchpoint import Touchpoint
 
 if TYPE_CHECKING:
     from streamer.replay.mapping import HistoryMapping
@@ -78,9 +80,30 @@ def test_columns_become_integers_and_booleans_where_the_event_has_them(tmp_path:
     spec = mapping(tmp_path, HEAD + BLOCK + fields + 'commerce.revenue = "{n}"\npreference.ideal = 5\n')
     [value] = values(spec, n="12", r="TRUE")
     assert (value["search"], value["issue"], value["handoff"]) == ({"results": 12}, {"resolved": True}, {"context_passed": True})
-    assert (value["consent"], value["commerce"]) == ({"categories": {"analytics": True}}, {"revenue": "12"})
+    assert (value["consent"], value["commerce"]) == ({"categories": {"analytics": True}}, {"revenue": 12})
     [value] = values(spec, n="1.5", r="yes")  # no such thing: a dead letter of this row
     assert (value["search"], value["issue"]) == ({"results": "1.5"}, {"resolved": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("84.90", b'"revenue":84.90'), ("1e2", b'"revenue":1e2'), ("1.23456789E7", b'"revenue":1.23456789E7'), ("-0.5", b'"revenue":-0.5'),
+        ("0.0033333333333333335", b'"revenue":0.0033333333333333335'), ("084.90", b'"revenue":"084.90"'), ("abc", b'"revenue":"abc"'),
+    ],
+)  # fmt: skip
+def test_a_number_goes_on_with_all_its_digits(tmp_path: Path, text: str, written: bytes) -> None:
+    spec = mapping(tmp_path, HEAD + BLOCK + 'commerce.revenue = "{n}"\n')
+    [event] = spec.events(Row(1, {"at": "2026-11-21T10:15:03Z", "who": "c", "n": text}, "h.csv:2"))
+    assert written in event.value
+    taken = isinstance(decode(0, event.time_ms, b"c", event.value, ()), Touchpoint)
+    assert taken == (text != "abc")
+
+
+def test_a_whole_number_may_be_written_as_columns_that_may_be_empty_have_it(tmp_path: Path) -> None:
+    spec = mapping(tmp_path, HEAD + BLOCK + 'survey.brands = "{n}"\nsurvey.rank = 2.0\n')
+    [value] = values(spec, n="3.0")
+    assert value["survey"] == {"brands": 3, "rank": 2.0}
 
 
 def test_fields_whose_columns_are_empty_or_absent_are_left_out(tmp_path: Path) -> None:
@@ -174,6 +197,9 @@ def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
         (HEAD + BLOCK + 'issue.resolved = "yes"\n', 'issue.resolved: expected true or false, got "yes"'),
         (HEAD + BLOCK + "search.results = true\n", 'search.results: expected a whole number, got "True"'),
         (HEAD + "[tables.t]\na = 1\n" + BLOCK + 'issue.resolved = { column = "a", table = "t" }\n', "issue.resolved: expected true or"),
+        (HEAD + BLOCK + 'commerce.revenue = "abc"\n', 'commerce.revenue: expected a number, got "abc"'),
+        (HEAD + BLOCK + "survey.rank = 2.5\n", 'survey.rank: expected a whole number, got "2.5"'),
+        (HEAD + BLOCK + 'issue.case_id = "a"\n"issue.case_id" = "b"\n', 'the field "issue.case_id" is given twice'),
         (HEAD + BLOCK + "commerce.revenue = false\n", 'commerce.revenue: expected a number, got "False"'),
         (HEAD.replace('"at"', '"at", format = "%d.%d.%Y"') + BLOCK, '"%d.%d.%Y" is no pattern that can be read'),
         (HEAD.replace('"at"', '"at", format = "%Q"') + BLOCK, '"%Q" is no pattern'),

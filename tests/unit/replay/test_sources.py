@@ -147,6 +147,12 @@ def test_lines_that_no_event_can_be_made_of_are_named(tmp_path: Path, line: str,
         list(read_rows(write(tmp_path / "h.jsonl", line)))
 
 
+def test_what_is_in_lists_is_written_without_spaces_and_escapes(tmp_path: Path) -> None:
+    line = '{"tags": [ "Zahlung f\\u00e4llig", {"a" : [1.50, true, null]} ]}'
+    [row] = read_rows(write(tmp_path / "h.jsonl", line))
+    assert row.columns["tags"] == '["Zahlung fällig",{"a":[1.50,true,null]}]'
+
+
 def test_lists_may_be_nested_deeper(tmp_path: Path) -> None:
     [row] = read_rows(write(tmp_path / "h.jsonl", '{"a":1,"l":' + "[" * 300 + "]" * 300 + "}"))
     assert row.columns["l"] == "[" * 300 + "]" * 300

@@ -12,7 +12,7 @@ from itertools import islice, pairwise
 import pytest
 
 from streamer.simulate.customers import Simulation
-from streamer.simulate.incidents import parse_incident
+from streamer.simulate.incidents import KINDS, parse_incident
 from streamer.simulate.people import CONSENT_REFUSED_EVERY
 from streamer.simulate.scenario import BY_HOUR, BY_WEEKDAY, Scenario, season
 from streamer.simulate.wire import OF_VALUES
@@ -147,7 +147,7 @@ def test_another_run_has_other_ids(other: dict[str, int]) -> None:
     assert not orders & other_orders
 
 
-@pytest.mark.parametrize("kind", ["transfer-loop", "slow-queue", "late-shipments", "silent-cases"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_incident_changes_nothing_before_it_begins(kind: str) -> None:
     """Customers call about what began hours before: what their calls are like then changes nothing of what was."""
 

@@ -32,6 +32,7 @@ TIMES = [
 REVENUES = [
     "84.90", 84.9, "1e5", 1e5, True, None, "9999999999999999", "99999999999999.99", "9999999999999.99", 10**20, "x", "-5.005", {}, "5.",
     1 / 300, 1e-7, 5e-324, 1e-300, "0.0033333333333333335", ".50", "-.5", "0." + "3" * 18, 1e16, -0.0,
+    0.005000000000000001, 0.0049999999999999996, 9999999999999.995,
 ]  # fmt: skip
 FIELDS: list[dict[str, Any]] = [
     {}, {"channel": "fax"}, {"channel": None}, {"channel": 3}, {"channel": ""}, {"type": "a" * 300}, {"type": ""}, {"type": 1},
@@ -70,7 +71,8 @@ FIELDS: list[dict[str, Any]] = [
     {"type": "contact.handled", "handling": {"wait_seconds": None}}, {"type": "contact.ended", "handling": {"wait_seconds": "12.5"}},
     {"type": "case.opened", "handling": {"wait_seconds": "x"}},
     *({"type": "preference.stated", "preference": {"attribute": "price", "distance": d, "weight": w}}
-      for d, w in ((1 / 3, 1 / 300), (1 / 812, 1e-5), (0.0005, 5e-324), (1e-9, 1e15))),
+      for d, w in ((1 / 3, 1 / 300), (1 / 812, 1e-5), (0.0005, 5e-324), (1e-9, 1e15), (0.0005000000000000001, 0.0014999999999999996),
+                   (0.0015, 0.0004999999999999999))),
     *({"type": "survey.responded", "survey": {"instrument": "other", "brands": brands, "rank": rank}}
       for brands, rank in ((3.0, 1.0), (3, 2.5), (1e15, -0.0), (1e16, 1), (4.0, 1e300), (1e-9, 1))),
     {"type": "product.searched", "search": {"results": 0.0}}, {"type": "contact.handled", "handling": {"bot_fallbacks": 2.0}},
