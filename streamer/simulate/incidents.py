@@ -158,8 +158,8 @@ KINDS: Final[Mapping[str, Kind]] = {
             Move("csat_t2b_experience", "down", _DELIVERY, from_later_ms=4 * HOUR_MS, until_later_ms=4 * HOUR_MS),
             Move("csat_mean_experience", "down", _DELIVERY, from_later_ms=4 * HOUR_MS, until_later_ms=4 * HOUR_MS),
         ),
-        rules=("late-deliveries", "nps-drop"),
-        also=("csat-drop",),
+        rules=("late-deliveries",),
+        also=("nps-drop", "csat-drop"),  # answers about parcels come for hours
         effects_ms=6 * HOUR_MS,
         journey="delivery",
     ),

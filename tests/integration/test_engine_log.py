@@ -199,7 +199,7 @@ async def test_a_changelog_that_lost_its_head_is_refused_or_gone_on_with_as_told
         await stage.configure(stage.changelog, cleanup_policy="compact", message_timestamp_type="LogAppendTime")
         refused = stage.start()
         assert await refused.ended() == DataLossError.exit_code
-        assert f"{stage.changelog} begins at offset 3: rows of the state were deleted" in refused.log
+        assert f"{stage.changelog}[0] begins at offset 3: rows of the state were deleted" in refused.log
         assert "streamer state reset toy --from-start" in refused.log
         told = stage.start(on_data_loss="skip")
         await stage.send(1)
