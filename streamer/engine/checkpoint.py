@@ -181,7 +181,7 @@ class Transactions:
             if acknowledged.done() and not acknowledged.cancelled() and isinstance(acknowledged.exception(), MessageSizeTooLargeError):
                 raise OperatorError(
                     f"{destination.topic}[{destination.partition}] does not take a batch of {batch.size():,} bytes: raise the topic's"
-                    f" max.message.bytes; `streamer doctor` says what it should be at least"
+                    " max.message.bytes; `streamer doctor` says what it should be at least"
                 )
 
     def _sender_error(self) -> BaseException | None:

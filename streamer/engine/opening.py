@@ -137,24 +137,27 @@ class Opener:
         return owner
 
     def _accept_beginning(self, partition: int, restored: Restored) -> int | None:
-        """Where the changelog begins, if that is to be written down; None if it is as it was, or there is no state yet.
+        """Where the changelog begins, if that is to be written down; None if it is where it was.
 
-        Compaction leaves a log's first offset where it is; that it has moved says that rows were deleted which nothing replaces.
+        Compaction leaves a log's first offset where it is; that it has moved says that rows were deleted which nothing replaces. Without
+        state, as after `state reset --from-start`, nothing of it is lost.
         """
         if restored.begins_at <= restored.accepted_beginning:
             return None
+        if restored.rows:
+            self._accept_lost_rows(partition, restored.begins_at)
+        return restored.begins_at
+
+    def _accept_lost_rows(self, partition: int, begins_at: int) -> None:
         place = f"{self.names.changelog}[{partition}]"
-        lost = f"{place} begins at offset {restored.begins_at}: rows of the state were deleted (cleanup.policy, or delete-records)"
-        if restored.rows and self._settings.on_data_loss == "refuse":
+        lost = f"{place} begins at offset {begins_at}: rows of the state were deleted (cleanup.policy, or delete-records)"
+        if self._settings.on_data_loss == "refuse":
             raise DataLossError(
                 f"{lost}; `streamer state reset {self._machine.name} --from-start` begins again with what the source still holds;"
                 " on_data_loss=skip goes on with what is left of the state"
             )
-        if restored.rows:
-            logger.error(
-                "%s; gone on without them as on_data_loss=skip says", lost, extra={"action": "data_loss_skipped", "partition": partition}
-            )
-        return restored.begins_at
+        details = {"action": "data_loss_skipped", "partition": partition}
+        logger.error("%s; gone on without them as on_data_loss=skip says", lost, extra=details)
 
     async def _restore(self, partition: int, reader: ChangelogReader, end: int, progress: Callable[[], None]) -> tuple[Processor, Restored]:
         """The state, and what it was restored from."""
