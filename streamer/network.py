@@ -8,6 +8,7 @@ import logging
 import re
 import ssl
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs, urlsplit
 
 from streamer.errors import SettingsError
 
@@ -56,6 +57,13 @@ def host_of(address: str) -> str:
 def check_name(host: str) -> None:
     """Raise ValueError if nobody can look the name up: empty labels and long ones (`a..b`) are tracebacks to every client."""
     host.encode("idna")
+
+
+def unchecked_tls(redis_url: str) -> str | None:
+    """The option of a `rediss://` URL that is about whether the certificate or the name in it is checked, if it has one."""
+    url = urlsplit(redis_url)
+    found = {"ssl_cert_reqs", "ssl_check_hostname"} & parse_qs(url.query, keep_blank_values=True).keys()
+    return min(found) if found and url.scheme == "rediss" else None
 
 
 def client_context(ca_file: Path | None, setting: str) -> ssl.SSLContext:

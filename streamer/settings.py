@@ -29,7 +29,7 @@ from pydantic_settings import (
 from streamer import toml_places, topics
 from streamer.errors import SettingsError
 from streamer.metrics.families import FORWARDER, ROLES, SUPERVISOR
-from streamer.network import check_name, host_of, is_loopback
+from streamer.network import check_name, host_of, is_loopback, unchecked_tls
 
 PREFIX: Final = "STREAMER_"
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS_FILE"
@@ -81,8 +81,10 @@ class Settings(BaseSettings):
         None, description="CA certificates that Redis' certificate is checked against; without it the system's."
     )
     redis_prefix: str = Field("cx:", description="Prefix of the keys in Redis.")
-    alert_stream_length: int = Field(100_000, ge=100, description="Alerts kept in the Redis stream, about.")
-    alert_stream_age_seconds: int = Field(7 * 86_400, ge=60, description="Age up to which alerts are kept in the Redis stream, about.")
+    alert_stream_length: int = Field(100_000, ge=100, le=10**9, description="Alerts kept in the Redis stream, about.")
+    alert_stream_age_seconds: int = Field(
+        7 * 86_400, ge=60, le=10 * 365 * 86_400, description="Age up to which alerts are kept in the Redis stream, about."
+    )
     alert_storm_limit: int = Field(
         10_000, ge=0, description="Firings of one rule told one by one in Redis within a span; then one summary alert. 0: no limit."
     )
@@ -167,9 +169,9 @@ class Settings(BaseSettings):
         if "password" in parse_qs(url.query):
             raise ValueError("redis_url has a password among its options (after ?), where it would be shown: use redis_password")
         if url.scheme == "rediss":
-            unchecked = sorted(name for name in parse_qs(url.query) if name in ("ssl_cert_reqs", "ssl_check_hostname"))
+            unchecked = unchecked_tls(self.redis_url)
             if unchecked and not self.allow_insecure:
-                raise ValueError(f"redis_url sets {unchecked[0]}: a certificate that is not checked protects nothing; set redis_ca_file")
+                raise ValueError(f"redis_url sets {unchecked}: a certificate that is not checked protects nothing; set redis_ca_file")
             return
         if self.redis_ca_file:
             raise ValueError(f"redis_ca_file has no effect with {url.scheme}://: use rediss://")

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, ConnectionError, RedisError, TimeoutError  # noqa: A004  the library's names
 
 from streamer.errors import DeliveryError
-from streamer.network import certificate_problem, client_context, speaks_plain, speaks_tls
+from streamer.network import certificate_problem, client_context, speaks_plain, speaks_tls, unchecked_tls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,16 +106,20 @@ class Keys:
 
 
 def connect(
-    url: str, password: str | None = None, *, ca_file: Path | None = None, timeout_seconds: float | None = TIMEOUT_SECONDS
-) -> redis.asyncio.Redis:
+    url: str, password: str | None = None, *, ca_file: Path | None = None, timeout_seconds: float | None = TIMEOUT_SECONDS,
+    allow_insecure: bool = False,
+) -> redis.asyncio.Redis:  # fmt: skip
     """A client that does not retry by itself: who calls knows what may be repeated. Opens no connection yet.
 
-    TLS (`rediss://`) always checks the server's certificate and its name, against `ca_file` or else the system's authorities.
+    TLS (`rediss://`) always checks the server's certificate and its name, against `ca_file` or else the system's authorities; options
+    of the URL that say otherwise need `allow_insecure`.
 
     Raises:
-        DeliveryError: a malformed URL.
+        DeliveryError: a malformed URL, or an option that cannot be.
         SettingsError: the file of CA certificates cannot be used.
     """
+    if not allow_insecure and (unchecked := _unchecked_tls(url)):
+        raise DeliveryError(f"the Redis URL sets {unchecked}: a certificate that is not checked protects nothing; name its CA instead")
     options: dict[str, Any] = {} if password is None else {"password": password}
     if ca_file is not None:
         client_context(ca_file, "redis_ca_file")  # the library would look at it only when it connects
@@ -133,6 +137,8 @@ def connect(
         )
         # Opens none; what is wrong with an option would come to light with the first.
         client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        if client.connection_pool.connection_kwargs.get("decode_responses"):
+            raise DeliveryError("the Redis URL has the option decode_responses, but what is kept there are bytes: leave it out")
     except TypeError as exc:
         raise DeliveryError(f"the Redis URL has an option that there is not ({_quoted_in(exc)}): leave it out") from None
     except (ValueError, RedisError):
@@ -144,6 +150,13 @@ def connect(
     return client
 
 
+def _unchecked_tls(url: str) -> str | None:
+    try:
+        return unchecked_tls(url)
+    except ValueError:  # no URL: what the library says of it is told
+        return None
+
+
 def _quoted_in(error: TypeError) -> str:
     """The name that Python says is not expected; nothing of the values."""
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
@@ -153,7 +166,7 @@ def _quoted_in(error: TypeError) -> str:
 def connect_as(settings: Settings) -> redis.asyncio.Redis:
     """A client with the address, user, password and certificates of the settings. Raises what `connect` raises."""
     password = settings.redis_password.get_secret_value() if settings.redis_password else None
-    return connect(settings.redis_url, password, ca_file=settings.redis_ca_file)
+    return connect(settings.redis_url, password, ca_file=settings.redis_ca_file, allow_insecure=settings.allow_insecure)
 
 
 # How the client library begins what was refused within a transaction.

@@ -115,7 +115,13 @@ class Outcomes:
         return count, str(newest)
 
     async def _find(self, identity: str) -> alerts.Alert:
-        """The latest transition that the identity may mean: in the stream, or firing for so long that it has left the stream."""
+        """The latest transition that the identity may mean: in the stream, or firing for so long that it has left the stream.
+
+        Of a fingerprint first what fires: a storm keeps it out of the stream, where an earlier episode may still be.
+        """
+        firing = _alert(await self._store.command("HGET", self.keys.active, identity) or b"")
+        if firing is not None:
+            return firing
         async for alert in self._backwards(identity):
             if identity in (alert.alert_id, alert.episode_id, alert.fingerprint):
                 return alert

@@ -71,6 +71,7 @@ class AlertStore:
         stream_age_seconds: age up to which entries are kept, about.
         storm_limit: firings of one rule that are told one by one within `storm_seconds`; the rest is held back. 0: no limit.
         storm_seconds: the span's length.
+        installs: put the library of this version in the place of whatever is loaded, once: functions outlive restarts and updates.
         on_command: told the outcome ("ok", "error") of each command, for metrics.
         on_refused: told why a command failed, one of `connection.REFUSALS`, for metrics.
     """
@@ -84,6 +85,7 @@ class AlertStore:
         stream_age_seconds: int = 7 * 86_400,
         storm_limit: int = 0,
         storm_seconds: int = 600,
+        installs: bool = False,
         on_command: Callable[[Literal["ok", "error"]], None] = lambda _outcome: None,
         on_refused: Callable[[str], None] = lambda _reason: None,
     ) -> None:
@@ -94,6 +96,7 @@ class AlertStore:
         self._on_command = on_command
         self._on_refused = on_refused
         self._where = address_of(client)
+        self._installs = installs
 
     async def close(self) -> None:
         """Close the connections."""
@@ -223,6 +226,9 @@ class AlertStore:
 
     async def function(self, name: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """The reply of one function of the library, which is loaded if the server does not have it."""
+        if self._installs:
+            await self._install()
+            self._installs = False
         return await self.command("FCALL", name, len(keys), *keys, *arguments)
 
     async def command(self, *command: Any) -> Any:
@@ -247,6 +253,14 @@ class AlertStore:
                 self._on_command("ok")
                 return reply
         raise RedisUnavailableError(f"Redis at {self._where} loses the function library as often as it is loaded")
+
+    async def _install(self) -> None:
+        """Load the library unless that is left to an operator, whose user may."""
+        try:
+            await self.load()
+        except DeliveryError as exc:
+            if not isinstance(exc.__cause__, RedisError) or code_of(exc.__cause__) != "NOPERM":
+                raise
 
     async def load(self) -> None:
         """Load the library; a server that was wiped has lost it. Raises DeliveryError for a server before 7.0."""

@@ -1,8 +1,9 @@
 #!lua name=cx_alerts_1
 --[[
 Delivery of alerts to Redis: every write to the keys below goes through this library, loaded with FUNCTION LOAD REPLACE.
-The number at the end of each name is the version of the promise to callers: an incompatible change gets new names, so that
-two versions of the publisher work side by side. Commands of Redis 7.0 only. Keys (`cx:` is the setting `redis_prefix`):
+The number at the end of each name is the version of the promise to callers: an incompatible change gets new names. A publisher
+loads its own library at its start, and again where a function is missing: that is how two versions share a server during an
+update, each loading in turn. Commands of Redis 7.0 only. Keys (`cx:` is the setting `redis_prefix`):
 
   cx:alerts         stream  one entry per alert transition, in the order of each source partition. Field `alert`: the record as
                             JSON (schemas/alert.schema.json), with `published_at`. Bounded by length (MAXLEN ~) and age (MINID ~).

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamer import log, settings
+from streamer.commands.console import as_text
 from streamer.metrics.families import FORWARDER
 from streamer.sinks import config as sinks
 from streamer.sinks.forwarding import group_of
@@ -43,9 +44,10 @@ def forward(
         asyncio.run(_try_out(configured))
         _show(configured, as_json=as_json)
         return
+    name = as_text(name or socket.gethostname())
     loaded = settings.load()
     log.setup(loaded, FORWARDER)
-    counts = asyncio.run(_run(loaded, configured, name or socket.gethostname()))
+    counts = asyncio.run(_run(loaded, configured, name))
     if as_json:
         typer.echo(json.dumps(counts))
         return

@@ -16,6 +16,7 @@ from streamer.alerts.connection import connect_as
 from streamer.alerts.outcomes import Outcomes
 from streamer.alerts.verdicts import NOISY_BELOW, VERDICTS, WINDOW, Outcome, RuleVerdict, by_rule
 from streamer.commands.console import as_text, console
+from streamer.log import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ def ack(
     seconds = known.seconds_to_acknowledge
     after = "" if seconds is None else f" {seconds:.0f} s after it fired"
     ending = f"; {known.outcome}, says {known.judged_by}" if known.outcome else ""
-    typer.echo(f"{known.rule} {known.episode_id}: acknowledged by {known.acknowledged_by}{after}{ending}")
+    typer.echo(printable(f"{known.rule} {known.episode_id}: acknowledged by {known.acknowledged_by}{after}{ending}"))
 
 
 def outcomes(

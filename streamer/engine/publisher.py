@@ -42,6 +42,7 @@ async def serve(settings: Settings, stop: asyncio.Event, metrics: Pipeline | Non
         stream_age_seconds=settings.alert_stream_age_seconds,
         storm_limit=settings.alert_storm_limit,
         storm_seconds=settings.alert_storm_seconds,
+        installs=True,
         on_command=metrics.redis_command,
         on_refused=metrics.redis_refused,
     )

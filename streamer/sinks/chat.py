@@ -48,11 +48,16 @@ def service(url: str, config: Chat) -> Apprise:
     except ImportError as exc:
         raise SettingsError(f"sink {config.name}: it needs the library apprise: pip install 'journey-streamer[sinks]'") from exc
 
-    # Nothing of it is written to disk.
-    asset = apprise.AppriseAsset(app_id="journey-streamer", storage_mode="memory")
+    # Nothing of it is written to disk; and what is answered with a redirect is not taken: it may lead anywhere, and in the clear.
+    asset = apprise.AppriseAsset(app_id="journey-streamer", storage_mode="memory", http_redirects=False)
     plugin = apprise.Apprise.instantiate(url, asset=asset)
     if plugin is None:
         raise SettingsError(f"sink {config.name}: apprise does not know its URL (it looks like slack://... or mailtos://...)")
+    if plugin.redirects:
+        raise SettingsError(f"sink {config.name}: its URL says redirect=yes: alerts go nowhere else: leave it out")
+    if plugin.overflow_mode == apprise.OverflowMode.UPSTREAM:
+        # A text too long for the service would be refused for ever, and what is behind it would wait.
+        plugin.overflow_mode = apprise.OverflowMode.TRUNCATE
     # Parameters of a URL that looks secure can take that back.
     is_plain = getattr(plugin, "secure_mode", "") == "insecure"
     protocols = plugin.protocol if isinstance(plugin.protocol, tuple | list | set) else (plugin.protocol,)

@@ -33,6 +33,9 @@ SECRET_LENGTH_MIN: Final = 16
 REQUEST_MS: Final = (100, 60_000)
 GIVE_UP_MS: Final = (1_000, 24 * 3_600_000)
 RESEND_MS: Final = (1_000, 3_600_000)
+# What is added to an Alertmanager's address, and the labels that alerts have of their own.
+_API: Final = "/api/v2/alerts"
+RESERVED: Final = frozenset({"alertname", "entity", "rule", "severity"})
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
@@ -159,6 +162,8 @@ def _hook(kind: type, value: Any) -> Any:
     if kind is Duration and isinstance(value, str):
         return parse_duration(value)
     if kind is Path and isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("a path has no NUL in it")
         return Path(value)
     raise ValueError(f"expected a text, got {value!r}")
 
@@ -189,7 +194,13 @@ def _checked(config: SinkConfig, directory: Path) -> Configured:
             raise ValueError(f"{where}: url_file or url_env is missing")
         return Configured(config, url)
     _within(f"{where}: resend", config.resend, RESEND_MS)
+    if (urlsplit(config.url).query or urlsplit(config.url).fragment) or config.url.endswith(("?", "#")):
+        raise ValueError(f"{where}: its url is the base address alone, without ? and #: {_API} is added to it")
+    if config.generator_url:
+        _check_link(config.generator_url, where)
     for name in config.labels:
+        if name in RESERVED:
+            raise ValueError(f"{where}: the label {name} is each alert's own: call yours otherwise")
         if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name):
             raise ValueError(f"{where}: {name!r} is no name for a label: letters, digits and underscores are")
     password = _secret(where, "password", config.password_file, config.password_env, directory)
@@ -198,6 +209,16 @@ def _checked(config: SinkConfig, directory: Path) -> Configured:
     if ":" in config.username:
         raise ValueError(f"{where}: its username has a colon in it, where basic authentication begins the password")
     return Configured(config, password)
+
+
+def _check_link(text: str, where: str) -> None:
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and text.isprintable() and " " not in text
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{where}: its generator_url is to look like https://host/path")
 
 
 def _within(what: str, value: Duration, bounds: tuple[int, int]) -> None:

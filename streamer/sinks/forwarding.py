@@ -130,12 +130,12 @@ class Forwarding:
     async def _handle(self, delivery: Delivery) -> None:
         """Hand one delivery over, however often that takes; give it up; or leave it for the next start when stopped."""
         alert, config = delivery.alert, self.config
-        if not is_wanted(alert, config, int(time.time() * 1000)):
-            self._count("filtered")
-            return
         give_up_at = time.monotonic() + config.give_up_after / 1000
         attempt = 0
         while True:
+            if not is_wanted(alert, config, int(time.time() * 1000)):  # it may expire while the receiver is away
+                self._count("filtered")
+                return
             attempt += 1
             problem = await self._attempt(delivery)
             if problem is None:

@@ -74,6 +74,17 @@ async def test_a_fingerprint_means_the_latest_episode(settings: Settings) -> Non
         assert (await outcomes.acknowledge(second.fingerprint, by="x")).episode_id == "second"
 
 
+async def test_a_fingerprint_means_the_episode_that_fires_though_a_storm_keeps_it_out_of_the_stream(
+    settings: Settings, client: redis_client.Redis
+) -> None:
+    second = alert("ann", episode_id="second", alert_id="second-1")
+    await fill(settings, alert("ann"), alert("ann", "resolved", 2), second)
+    entries: Any = client.xrange(f"{settings.redis_prefix}alerts")
+    client.xdel(f"{settings.redis_prefix}alerts", entries[-1][0])
+    async with outcomes_of(settings) as outcomes:
+        assert (await outcomes.acknowledge(second.fingerprint, by="x")).episode_id == "second"
+
+
 async def test_what_fires_for_longer_than_the_stream_reaches_is_found_in_the_active_set(
     settings: Settings, client: redis_client.Redis
 ) -> None:
@@ -198,6 +209,13 @@ def test_the_commands_say_what_is_known(settings: Settings, monkeypatch: pytest.
     each = run(settings, monkeypatch, "outcomes", "--each").stdout.splitlines()
     assert len(each) == 51
     assert json.loads(each[0]) == known
+
+
+def test_who_acknowledged_cannot_drive_the_terminal_of_who_asks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(fill(settings, alert("ann")))
+    printed = run(settings, monkeypatch, "ack", alert("ann").episode_id, "--by", "x\x1b]0;owned\x07").stdout
+    assert "\\x1b]0;owned\\x07" in printed
+    assert "\x1b" not in printed
 
 
 def test_an_alert_that_is_not_there_ends_with_2(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,35 @@ async def test_a_server_without_the_library_gets_it(store: AlertStore, settings:
     assert customers(client, settings) == ["ann"]
 
 
+async def test_a_publisher_puts_its_library_in_the_place_of_another_version_s(settings: Settings, client: redis_client.Redis) -> None:
+    client.function_load(LIBRARY + "\n-- of another version", replace=True)
+    store = AlertStore(connect(settings.redis_url), prefix=settings.redis_prefix, installs=True)
+    await store.sweep()
+    assert _loaded(client) == LIBRARY
+    client.function_load(LIBRARY + "\n-- of a newer one, whose publisher came later", replace=True)
+    await store.sweep()
+    assert _loaded(client) != LIBRARY, "it is put there once"
+    await store.close()
+    client.function_load(LIBRARY, replace=True)
+
+
+async def test_a_publisher_whose_user_may_not_load_works_with_what_an_operator_has_loaded(
+    settings: Settings, client: redis_client.Redis, request: pytest.FixtureRequest
+) -> None:
+    client.function_load(LIBRARY, replace=True)
+    client.acl_setuser("no-load", enabled=True, nopass=True, keys=["*"], categories=["+@all"], commands=["-function|load"], reset=True)
+    request.addfinalizer(lambda: client.acl_deluser("no-load"))
+    store = AlertStore(connect(settings.redis_url.replace("://", "://no-load:x@", 1)), prefix=settings.redis_prefix, installs=True)
+    assert await store.sweep() == 0
+    await store.close()
+
+
+def _loaded(client: redis_client.Redis) -> str:
+    libraries: Any = client.function_list("cx_alerts_1", withcode=True)
+    [code] = [library[library.index(b"library_code") + 1] for library in libraries]
+    return str(code.decode())
+
+
 def test_the_library_names_only_commands_of_redis_7_0(client: redis_client.Redis) -> None:
     """This server is 7.0: what it loads and runs there is; and the names carry a version."""
     info: Any = client.info("server")

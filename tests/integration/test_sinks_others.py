@@ -7,16 +7,18 @@ import email
 import email.policy
 import json
 import subprocess
+import time
 from base64 import b64encode
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
 from streamer.alerts.alert import Measured
 from tests import alert_support
 from tests.alert_support import RedisWriter, alert, until
-from tests.sink_support import Receiver, forwarding, receiving, until_counted, write_config
+from tests.sink_support import Receiver, Taken, forwarding, receiving, until_counted, write_config
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -181,6 +183,49 @@ async def test_people_get_a_message_that_says_what_happened_and_what_to_do(
     ]
     assert (ended["title"], ended["type"]) == (f"[resolved] warning: {RULE}", "success")
     assert forwarder.counts()["team"]["filtered"] == 2
+
+
+@pytest.mark.parametrize("status", [302, 307])
+async def test_a_service_that_sends_messages_elsewhere_has_not_taken_them(
+    settings: Settings, writer: RedisWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    async with receiving() as elsewhere, receiving() as receiver:
+        receiver.replies(status, Location=elsewhere.url)
+        monkeypatch.setenv("TEAM_URL", f"json://127.0.0.1:{receiver.port}/chat")
+        await writer.write(alert("ann"))
+        async with forwarding(settings, write_config(tmp_path, team(receiver))) as (forwarder, task):
+            await until_counted(forwarder, "team", "delivered", 1, task)
+    assert (forwarder.counts()["team"]["failed"], len(receiver.taken), elsewhere.taken) == (1, 2, [])
+
+
+async def test_a_text_that_is_too_long_for_the_service_is_cut(
+    settings: Settings, writer: RedisWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apprise.plugins.custom_json.NotifyJSON.body_maxlen", 400)
+    async with receiving() as receiver:
+        monkeypatch.setenv("TEAM_URL", f"json://127.0.0.1:{receiver.port}/chat")
+        await writer.write(alert("ann", suggested_action="call back, " * 200))
+        async with forwarding(settings, write_config(tmp_path, team(receiver))) as (forwarder, task):
+            await until_counted(forwarder, "team", "delivered", 1, task)
+    assert 300 < len(receiver.taken[0].record["message"]) <= 400
+
+
+async def test_what_expires_while_the_service_is_away_is_not_told_any_more(
+    settings: Settings, writer: RedisWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with receiving() as receiver:
+        expires = time.time() + 1
+
+        async def answer(_taken: Taken) -> web.Response:
+            return web.Response(status=200 if time.time() > expires else 503)
+
+        receiver.answer = answer
+        monkeypatch.setenv("TEAM_URL", f"json://127.0.0.1:{receiver.port}/chat")
+        await writer.write(alert("ann", expires_in_seconds=1))
+        async with forwarding(settings, write_config(tmp_path, team(receiver))) as (forwarder, task):
+            await until_counted(forwarder, "team", "filtered", 1, task)
+    assert forwarder.counts()["team"]["failed"] > 0
+    assert forwarder.counts()["team"].get("delivered", 0) == 0
 
 
 async def test_messages_name_customers_if_that_is_configured_and_are_tried_again(

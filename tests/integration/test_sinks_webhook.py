@@ -122,6 +122,14 @@ def test_the_receivers_side_refuses_what_is_forged_changed_or_old() -> None:
     assert not verify({}, body, SECRET)
 
 
+@pytest.mark.parametrize(
+    "hostile", [{"X-Streamer-Signature": "sha256=\u00e9\udcff"}, {"X-Streamer-Timestamp": "9" * 400}, {"X-Streamer-Timestamp": "9" * 4_400}]
+)
+def test_the_receivers_side_says_no_to_whatever_else_headers_hold(hostile: dict[str, str]) -> None:
+    headers = {"X-Streamer-Timestamp": str(int(time.time())), "X-Streamer-Signature": "sha256=0"}
+    assert verification()({**headers, **hostile}, b"{}", SECRET) is False
+
+
 @pytest.mark.parametrize("status", [500, 429, 408, 401])
 async def test_what_may_pass_is_tried_again_in_order(
     settings: Settings, client: redis_client.Redis, receiver: Receiver, writer: RedisWriter, tmp_path: Path, status: int

@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from streamer import cli, settings
+from streamer.alerts.connection import connect
 from streamer.engine import topic_admin
-from streamer.errors import SettingsError
+from streamer.errors import DeliveryError, SettingsError
 
 if TYPE_CHECKING:
     from typer.testing import Result
@@ -227,6 +228,7 @@ def test_a_ca_file_that_cannot_be_used_is_found_before_anything_connects(
     [
         ("timeout=5", "the Redis URL has an option that there is not (timeout): leave it out"),
         ("socket_timeout=soon", "the Redis URL is not usable: it looks like redis://host:6379/0"),
+        ("decode_responses=true", "the Redis URL has the option decode_responses"),
     ],
 )
 def test_an_option_of_redis_that_there_is_not_is_found_before_anything_connects(
@@ -237,6 +239,22 @@ def test_an_option_of_redis_that_there_is_not_is_found_before_anything_connects(
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error: {sentence}")
     assert "canary" not in result.output
+
+
+@pytest.mark.parametrize("option", ["ssl_cert_reqs=none", "ssl_cert_reqs=", "ssl_check_hostname=false"])
+def test_programs_that_connect_by_themselves_check_certificates_too(option: str) -> None:
+    url = f"rediss://u:canary@redis/0?{option}"
+    with pytest.raises(DeliveryError, match=f"sets {option.partition('=')[0]}: a certificate that is not checked") as caught:
+        _ = connect(url)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("alert_stream_age_seconds", "10000000000"), ("alert_stream_length", "10000000000000000000")])
+def test_bounds_that_redis_would_refuse_after_the_first_write_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"STREAMER_{name.upper()}", value)
+    result = run("check")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {name}: input should be less than or equal to")
 
 
 def test_the_longest_names_of_topics_are_as_long_as_kafka_takes() -> None:

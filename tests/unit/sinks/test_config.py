@@ -78,6 +78,10 @@ def test_defaults_are_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ([PAGER + 'username = "u"\n'], "username goes with password_file or password_env"),
         ([PAGER + 'resend = "1ms"\n'], "resend is to be from 1 s"),
         ([PAGER + 'labels = { "a b" = "c" }\n'], "'a b' is no name for a label"),
+        ([PAGER + 'labels = { severity = "page" }\n'], "the label severity is each alert's own"),
+        *(([PAGER.replace("9093", f"9093/{rest}")], "is the base address alone") for rest in ("#/alerts", "?x=1", "?", "#")),
+        *(([PAGER + f'generator_url = "{url}"\n'], "generator_url is to look like") for url in ("no url", "/d", "ftp://h/d", "http://[x")),
+        ([PAGER.replace("http", "https") + 'ca_file = "a\\u0000b"\n'], "a path has no NUL in it"),
         ([TEAM.replace('url_env = "TEAM_URL"', "")], "url_file or url_env is missing"),
         (["name = 'x"], "no TOML: expected \"'\""),
     ],
@@ -114,6 +118,7 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
         ("mailtos://u:p@mail.example.com?mode=insecure", "in the clear"),
         ("mailtos://u:p@mail.example.com?verify=no", "verify=no"),
         ("jsons://chat.example.com/x?verify=no", "verify=no"),
+        ("jsons://chat.example.com/x?redirect=yes", "redirect=yes"),
         ("gibberish", "apprise does not know its URL"),
     ],
 )
