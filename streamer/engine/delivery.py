@@ -206,6 +206,10 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
                 return  # another owner was faster: the next turn asks again
         elif applied + 1 < start:
             self._accept_loss(partition, applied + 1, start)
+            # Kept, so that the same is no loss once more at the next opening.
+            if await self._store.restore(topic_id, partition.partition, (), expected=applied, applied=start - 1) is not None:
+                return
+            applied = start - 1
         elif applied + 1 > end:
             raise DataLossError(
                 f"Redis has {partition.topic} partition {partition.partition} up to offset {applied}, but the topic ends at {end}:"

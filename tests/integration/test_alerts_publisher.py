@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis as redis_client
@@ -247,6 +247,28 @@ async def test_undelivered_alerts_that_retention_deleted_are_refused_or_counted(
     lost = metrics.registry.get_sample_value("streamer_alerts_delivered_total", {"role": "publisher", "outcome": "failed"})
     assert lost is not None
     assert lost >= 2
+
+
+async def test_what_retention_deleted_is_counted_once_though_nothing_comes_after_it(settings: Settings, client: redis_client.Redis) -> None:
+    await create_topics(settings)
+    await write(settings, [alert("ann")])
+    async with publishing(settings) as task:
+        await until(lambda: len(delivered(client, settings)) == 1, "the alert", task=task)
+    last = await write(settings, [alert("lost-1"), alert("lost-2")])
+    await delete_records(settings, last + 1)
+    skipping = settings.model_copy(update={"on_data_loss": "skip"})
+
+    def applied() -> bool:
+        offsets: Any = client.hvals(f"{settings.redis_prefix}alerts:applied")
+        return str(last).encode() in offsets
+
+    async with publishing(skipping, Pipeline("publisher")) as task:
+        await until(applied, "the loss", task=task)
+    again = Pipeline("publisher")
+    async with publishing(skipping, again) as task:
+        await write(settings, [alert("bob")])
+        await until(lambda: "bob" in customers(client, settings), "the alert after the gap", task=task)
+    assert not again.registry.get_sample_value("streamer_alerts_delivered_total", {"role": "publisher", "outcome": "failed"})
 
 
 async def test_sigterm_ends_the_process_in_order(settings: Settings, client: redis_client.Redis) -> None:
