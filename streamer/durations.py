@@ -12,6 +12,7 @@ from streamer.suggestions import quoted
 
 # Ten years: far beyond any deadline, and dates stay printable.
 DURATION_MAX_MS: Final = 3_650 * 86_400_000
+_DIGITS_MAX: Final = 15  # beyond, any unit is too long, and Python refuses to read thousands of digits
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -24,8 +25,9 @@ def parse_duration(text: str) -> Duration:
     match = re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)
     if not match:
         raise ValueError(f"expected a duration such as 30s, 30m, 24h or 7d, got {quoted(text)}")
-    duration = Duration(int(match[1]) * _UNITS_MS[match[2]])
-    if duration > DURATION_MAX_MS:
+    number = match[1].lstrip("0") or "0"
+    duration = Duration(int(number[:_DIGITS_MAX]) * _UNITS_MS[match[2]])
+    if duration > DURATION_MAX_MS or len(number) > _DIGITS_MAX:
         raise ValueError(f"{quoted(text)} is longer than {DURATION_MAX_MS // 86_400_000} days")
     return duration
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from streamer.definitions import Definitions, Journey, Rule
+from streamer.definitions import Contacts, Definitions, Journey, Pattern, Rule
 from streamer.deltas import PANE_MS
 from streamer.durations import parse_duration, written
 from streamer.metrics.catalogue import METRIC_BY_ID
@@ -22,6 +22,7 @@ from streamer.validation import Problem
 # Below it an interval says little, and what it says is wrong too often: `bench.looks` counts how often. [H]
 MIN_N: Final = 20
 _BOUNDS: Final = frozenset({"value", "lower", "upper"})
+_OF_CONTACTS: Final = ("started", "resolved", "reopened", "transferred", "switch_on")
 _TEXTS: Final = frozenset({*DIMENSIONS, "severity", "reason"})
 
 
@@ -30,6 +31,10 @@ def warnings(definitions: Definitions) -> list[Problem]:
     places = locate(definitions.text)
     found = [*_of_windows(definitions), *_of_latest(definitions)]
     found += _of_slices(definitions)
+    found += [(("contacts", *path), f"contacts: {text}") for path, text in _of_types(definitions.contacts, _OF_CONTACTS)]
+    for index, pattern in enumerate(definitions.pattern):
+        of_pattern = _of_types(pattern, ("events", "without"))
+        found += [(("pattern", index, *path), f"pattern {quoted(pattern.id)}: {text}") for path, text in of_pattern]
     for index, journey in enumerate(definitions.journey):
         found += [((*("journey", index), *path), f"journey {quoted(journey.id)}: {text}") for path, text in _of_journey(journey)]
     for index, rule in enumerate(definitions.rule):
@@ -64,8 +69,18 @@ def _of_slices(definitions: Definitions) -> Iterator[tuple[Path, str]]:
 
 
 def _of_journey(journey: Journey) -> Iterator[tuple[Path, str]]:
-    for key in ("start", "complete", "fail", "activity"):
-        for index, name in enumerate(getattr(journey, key)):
+    yield from _of_types(journey, ("start", "complete", "fail", "activity"))
+    if not journey.start:
+        yield ("start",), "`start` is empty: it never begins"
+    if not journey.complete:
+        yield ("complete",), "`complete` is empty: whoever begins it abandons it or fails"
+    for name in sorted(set(journey.start) & set(journey.complete)):
+        yield ("complete",), f"{quoted(name)} both starts and completes it: none is ever completed by it"
+
+
+def _of_types(part: Journey | Pattern | Contacts, keys: Iterable[str]) -> Iterator[tuple[Path, str]]:
+    for key in keys:
+        for index, name in enumerate(getattr(part, key)):
             if name.endswith(".*"):
                 areas = {known.partition(".")[0] for known in TYPES}
                 if name[:-2] not in areas and (near := nearest(name[:-2], areas)):
@@ -81,16 +96,18 @@ def _of_rule(rule: Rule, definitions: Definitions) -> Iterator[tuple[str, str]]:
         yield "id", "has no `action`: whoever gets its alert will not know what to do"
     if rule.mode != "enabled":
         yield "mode", "is a draft: nobody is told" if rule.mode == "draft" else "is off: it is not evaluated"
-    yield from (("when", text) for text in _of_condition(rule, definitions))
+    yield from (("when", text) for text in _of_condition(rule.when, rule, definitions))
+    if rule.clear:
+        yield from (("clear", f"`clear` {text}") for text in _of_condition(rule.clear, rule, definitions))
     if rule.metric is not None and METRIC_BY_ID[rule.metric].kind in SAMPLED and rule.min_n < MIN_N:
         yield "min_n", f"`min_n` is {rule.min_n}: below {MIN_N} a number is more chance than measure"
 
 
-def _of_condition(rule: Rule, definitions: Definitions) -> Iterator[str]:
-    tree = language.parse(rule.when)
+def _of_condition(condition: str, rule: Rule, definitions: Definitions) -> Iterator[str]:
+    tree = language.parse(condition)
     if rule.metric is not None:
         metric = METRIC_BY_ID[rule.metric]
-        used = language.names_in(rule.when)
+        used = language.names_in(condition)
         for name in sorted((used & set(DIMENSIONS)) - set(rule.by)):
             yield f"{quoted(name)} is not in `by`, so it is always empty"
         bounded = metric.kind in BOUNDED and (metric.kind != "mean" or metric.squares is not None)

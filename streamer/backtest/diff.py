@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamer.backtest.firings import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from streamer.backtest.firings import Firing
+
+
+EVER: Final = Span()
 
 
 class Difference(NamedTuple):
@@ -20,14 +25,17 @@ class Difference(NamedTuple):
     same: int
 
 
-def differences(here: Iterable[Firing], there: Iterable[Firing]) -> list[Difference]:
-    """By rule, in alphabetical order. Firings of one fingerprint that overlap in time belong together, the earliest first."""
+def differences(here: Iterable[Firing], there: Iterable[Firing], span: Span = EVER) -> list[Difference]:
+    """By rule, in alphabetical order. Firings of one fingerprint that overlap in time belong together, the earliest first.
+
+    span: of those that belong together one begins in it at least; a partner may have begun before.
+    """
     mine, theirs = list(here), list(there)
-    rules = sorted({firing.rule for firing in (*mine, *theirs)})
-    return [_of_rule(rule, [f for f in mine if f.rule == rule], [f for f in theirs if f.rule == rule]) for rule in rules]
+    rules = sorted({firing.rule for firing in (*mine, *theirs) if span.has(firing.start_ms)})
+    return [_of_rule(rule, [f for f in mine if f.rule == rule], [f for f in theirs if f.rule == rule], span) for rule in rules]
 
 
-def _of_rule(rule: str, mine: Sequence[Firing], theirs: Sequence[Firing]) -> Difference:
+def _of_rule(rule: str, mine: Sequence[Firing], theirs: Sequence[Firing], span: Span) -> Difference:
     waiting: dict[str, list[Firing]] = {}
     for firing in theirs:
         waiting.setdefault(firing.fingerprint, []).append(firing)
@@ -39,15 +47,15 @@ def _of_rule(rule: str, mine: Sequence[Firing], theirs: Sequence[Firing]) -> Dif
         match = next((other for other in others if other.start_ms == firing.start_ms), None)
         match = match or next((other for other in others if _overlap(firing, other)), None)
         if match is None:
-            only_here.append(firing)
+            only_here += [firing] * span.has(firing.start_ms)
             continue
         others.remove(match)
         if match.start_ms == firing.start_ms:
-            same += 1
-        else:
+            same += span.has(firing.start_ms)
+        elif span.has(firing.start_ms) or span.has(match.start_ms):
             moved.append((firing, match))
     left = {id(firing) for rest in waiting.values() for firing in rest}
-    return Difference(rule, only_here, [firing for firing in theirs if id(firing) in left], moved, same)
+    return Difference(rule, only_here, [f for f in theirs if id(f) in left and span.has(f.start_ms)], moved, same)
 
 
 def _overlap(one: Firing, other: Firing) -> bool:

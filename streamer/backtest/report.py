@@ -54,7 +54,7 @@ def summary(log: Log, span: Span, versions: Sequence[Version], labels: Labels | 
         }
     if len(versions) > 1:
         there = versions[1]
-        found = differences(here.firings, there.firings)
+        found = differences(here.all_firings, there.all_firings, span)
         told["against"] = {"definitions": _revision(there), "rules": [_difference(difference) for difference in found]}
     return told
 

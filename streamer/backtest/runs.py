@@ -25,13 +25,14 @@ _HELD_MAX: Final = 1 << 60
 class Version(NamedTuple):
     """What one version of the rules did. alerts: the transitions in the span, by event time; firings: those that began in it.
 
-    before: firings that began earlier and still lasted when the span begins.
+    before: firings that began earlier and still lasted when the span begins. all_firings: whenever they began, up to its end.
     """
 
     definitions: Definitions
     alerts: Sequence[Alert]
     firings: Sequence[Firing]
     before: int
+    all_firings: Sequence[Firing]
     samples: Samples | None
     span: Span
 
@@ -49,7 +50,7 @@ class Backtest:
         self._alerts: list[list[Alert]] = [[] for _ in versions]
 
     def fold_history(self, history: History, to_ms: int | None, progress: Callable[[int], None], *, close: bool = False) -> None:
-        """A sorted file, each event as if it had arrived when it happened, up to `to_ms` or the last event.
+        """A sorted file, each event as if it had arrived when it happened, up to `to_ms`, even after the last event, or else up to that.
 
         close: let time go on after the last event until every deadline is over.
         """
@@ -88,7 +89,7 @@ class Backtest:
             told = [alert for alert in alerts if span.has(event_ms(alert))]
             told.sort(key=event_ms)
             inside = [firing for firing in firings if span.has(firing.start_ms)]
-            found.append(Version(definitions, told, inside, before, None if number else self._samples, span))
+            found.append(Version(definitions, told, inside, before, firings, None if number else self._samples, span))
         return found
 
     def _collect(self) -> None:

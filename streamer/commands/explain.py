@@ -185,6 +185,8 @@ def _customer_story(
 def _rule_story(wanted: Definitions, log: _Log, rule: Rule, at_ms: int | None, about: Alert | None = None) -> dict[str, Any]:
     if rule.metric is None:
         raise InputError(f"rule {rule.id!r} is about single customers: name one of them, a journey or an alert")
+    if about is None and rule.mode == "off":
+        raise InputError(f'rule {rule.id!r} is off: nothing looks at it; mode = "draft" has it looked at, and nobody told')
     labels, of = (None, wanted) if about is None else (about.series, _with_all_evidence(wanted))
     story = RuleStory(of, log.shape, rule, labels, at_ms)
     _tell_all([story], log, at_ms)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from streamer.alerts.times import rfc3339
 from streamer.errors import InputError
+from streamer.replay.mapping_time import LAST_MS
 from streamer.touchpoints.times import milliseconds
 
 
@@ -11,9 +13,12 @@ def time_option(option: str, text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return milliseconds(text)
+        time_ms = milliseconds(text)
     except ValueError as exc:
         raise InputError(f"{option} {text!r}: {exc}") from exc
+    if time_ms > LAST_MS:
+        raise InputError(f"{option} {text!r}: is later than any event may be, which is {rfc3339(LAST_MS)}")
+    return time_ms
 
 
 def range_options(begin: str | None, end: str | None) -> tuple[int | None, int | None]:

@@ -71,7 +71,9 @@ class CustomerStory:
         self._copy: State | None = None
         self._before: dict[str, Entity] = {}
         self._seen: dict[str, Seen] = {}
-        self._known_rules = [(rule, Explainer(rule.when, ENTITY_NAMES[rule.entity])) for rule in definitions.rule if rule.entity]
+        self._known_rules = [
+            (rule, Explainer(rule.when, ENTITY_NAMES[rule.entity])) for rule in definitions.rule if rule.entity and rule.mode != "off"
+        ]
 
     @property
     def clock_ms(self) -> int:

@@ -138,6 +138,7 @@ class ContactFold:
         if event.contact_id:
             self._tell_contact(state, issue, event, sink)
         repeats = switches = transfers = cold = 0
+        contacts = issue.contacts
         if plan.reopens or (plan.starts_contact and by_customer):
             repeats = self._contact(state, issue, event, cell, sink, reopened=plan.reopens)
         if plan.switches and by_customer:
@@ -150,7 +151,7 @@ class ContactFold:
             signals = Signals(switches, repeats, transfers, cold)
             points = repeats * self._repeat + switches * self._switch + cold * self._cold + (transfers - cold) * self._warm
             self.add_effort(issue, points, sink)
-        if repeats or switches or transfers or issue.cause_count == 0:
+        if repeats or switches or transfers or issue.contacts > contacts or issue.cause_count == 0:
             issue.cause_count += 1
             remember(issue.causes, packed_cause_of(event), self._evidence_limit)
         return issue, signals

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streamer import cli
+from streamer.authoring.advice import warnings
 from streamer.definitions import Definitions, default_text, examine, parse
 from streamer.errors import DefinitionsError, InputError
 from streamer.validation import Problem
@@ -113,6 +114,54 @@ def test_a_revision_that_the_state_can_hold_is_taken() -> None:
 def test_a_number_that_python_does_not_read_is_told_with_its_line() -> None:
     text = "windows = ['5m']\nrevision = " + "9" * 5_000
     assert problems(text) == [Problem(2, 1, "no TOML that can be read: a number has thousands of digits")]
+
+
+def test_a_duration_of_thousands_of_digits_is_too_long() -> None:
+    [problem] = problems(f'revision = 1\nwindows = ["{"9" * 5_000}s"]\n')
+    assert problem.message.endswith(" is longer than 3650 days")
+    assert parse(f'revision = 1\nwindows = ["{"0" * 5_000}5m"]\n').windows
+
+
+def test_mistyped_types_and_journeys_that_cannot_end_are_warned_of() -> None:
+    text = """revision = 1
+windows = ["5m"]
+[[journey]]
+id = "a"
+start = []
+complete = []
+[[journey]]
+id = "b"
+start = ["checkout.started"]
+complete = ["checkout.started"]
+[contacts]
+started = ["contact.strated"]
+[[pattern]]
+id = "p"
+events = ["chekout.started"]
+within = "1h"
+without = ["chekout.*"]
+[[slice]]
+by = []
+[[rule]]
+id = "r"
+metric = "abandon_rate"
+windows = ["5m"]
+min_n = 50
+when = "lower > 0.5"
+clear = "channel == 'x'"
+runbook = "x"
+action = "y"
+"""
+    found = {(one.line, one.message) for one in warnings(parse(text))}
+    assert found == {
+        (5, 'journey "a": `start` is empty: it never begins'),
+        (6, 'journey "a": `complete` is empty: whoever begins it abandons it or fails'),
+        (10, 'journey "b": "checkout.started" both starts and completes it: none is ever completed by it'),
+        (12, 'contacts: "contact.strated" is no known type: did you mean "contact.started"?'),
+        (15, 'pattern "p": "chekout.started" is no known type: did you mean "checkout.started"?'),
+        (17, 'pattern "p": no known type begins with "chekout.": did you mean "checkout.*"?'),
+        (26, 'rule "r": `clear` "channel" is not in `by`, so it is always empty'),
+    }
 
 
 def test_what_is_wrong_already_is_not_said_again_of_what_depends_on_it() -> None:

@@ -129,6 +129,21 @@ def test_time_stops_with_the_last_event_unless_it_is_let_go_on(files: list[str])
     assert told(*files, "--to", "2026-03-02T11:45:00Z")["firings"] == until["firings"]
 
 
+def test_a_partner_that_began_before_the_range_is_one(files: list[str]) -> None:
+    other = changed(files, "channel_switches >= 2", "channel_switches >= 1")
+    [pair] = [row["moved"] for row in told(*files, "--against", other)["against"]["rules"] if row["rule"] == "switching"]
+    assert len(pair) == 1
+    between = told(*files, "--against", other, "--from", "2026-03-02T08:45:00Z")["against"]["rules"]
+    assert [(row["moved"], row["only_here"]) for row in between if row["rule"] == "switching"] == [(pair, [])]
+
+
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_a_moment_later_than_any_event_is_one_sentence(files: list[str], option: str) -> None:
+    result = run(*files, option, "9999-01-01T00:00:00Z")
+    assert isinstance(result.exception, InputError)
+    assert "is later than any event may be, which is 9000-01-01T00:00:00.000Z" in str(result.exception)
+
+
 def test_deadlines_after_the_last_event_are_in_a_range_if_time_goes_on(files: list[str]) -> None:
     late = told(*files, "--close", "--from", "2026-03-02T14:00:00Z")
     assert (late["in_force_before"], sum(row["resolved"] for row in late["rules"])) == (2, 2)

@@ -72,6 +72,15 @@ def test_what_touches_does_not_overlap_and_the_same_start_is_matched_before_an_o
     assert (found.same, len(found.only_there)) == (1, 1)
 
 
+def test_of_a_span_there_are_the_pairs_of_which_one_begins_in_it() -> None:
+    here = [firing(8, None), firing(0, 3, "before"), firing(1, 9, "x")]
+    there = [firing(5, None), firing(0, 3, "before"), firing(2, 9, "x"), firing(7, 9, "y")]
+    [found] = differences(here, there, Span(6, 20))
+    assert [(one.start_ms, other.start_ms) for one, other in found.moved] == [(8, 5)], "the partner began before it"
+    assert (found.same, found.only_here, [one.start_ms for one in found.only_there]) == (0, [], [7])
+    assert differences([firing(0, 3)], [], Span(6, 20)) == []
+
+
 STARTS, LENGTHS = st.integers(0, 50), st.integers(1, 20)
 FIRINGS = st.lists(st.builds(lambda start, length, name: firing(start, start + length, name), STARTS, LENGTHS, st.sampled_from("ab")))
 

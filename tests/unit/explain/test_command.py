@@ -50,6 +50,18 @@ def test_the_explanation_is_what_it_was(what: str, files: list[str]) -> None:
     history_support.assert_golden(f"explain-{what}.json", json.dumps(told(what, *files, *AT), indent=1) + "\n")
 
 
+def test_a_rule_that_is_off_is_looked_at_by_nobody(files: list[str]) -> None:
+    path = Path(files[2])
+    text = path.read_text()
+    path.write_text(
+        text.replace('id = "heavy-effort"', 'id = "heavy-effort"\nmode = "off"').replace(
+            'id = "many-leave"', 'id = "many-leave"\nmode = "off"'
+        )
+    )
+    assert "heavy-effort" not in [row["rule"] for row in told("ben", *files)["rules"]]
+    assert "'many-leave' is off: nothing looks at it" in str(run("many-leave", *files).exception)
+
+
 def test_who_got_no_alert_is_told_which_condition_failed(files: list[str]) -> None:
     rules = {row["rule"]: row for row in told("ben", *files)["rules"]}
     assert rules["left-after-friction"]["status"] == "ended"

@@ -58,6 +58,17 @@ def test_a_condition_on_contacts_and_a_chapter_has_the_events_of_both_in_their_o
     assert (events(alert), alert.evidence_count) == (["first", "order", "second"], 3)
 
 
+def test_contacts_that_repeat_nothing_are_evidence_of_a_rule_on_their_number() -> None:
+    for on in ("customer", "issue"):
+        story = Story(f'{BARE}\n[[rule]]\nid = "r"\non = "{on}"\nwhen = "contacts >= 2"\n')
+        for at in range(3):
+            story.event("contact.started", at * 60, reason="bill", id=f"contact-{at}")
+            story.event("contact.ended", at * 60 + 30, reason="bill", resolved=False)
+        fired, amended = story.run.alerts
+        assert (events(fired), fired.evidence_count) == (["contact-0", "contact-1"], 2)
+        assert (events(amended), amended.evidence_count) == (["contact-0", "contact-1", "contact-2"], 3)
+
+
 def test_what_a_rule_only_shows_is_no_evidence() -> None:
     story = ruled("contacts >= 1", show='["orders"]')
     story.event("order.completed", 0, order_id="o1", revenue="10.00", currency="EUR")
