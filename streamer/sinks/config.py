@@ -33,9 +33,8 @@ SECRET_LENGTH_MIN: Final = 16
 REQUEST_MS: Final = (100, 60_000)
 GIVE_UP_MS: Final = (1_000, 24 * 3_600_000)
 RESEND_MS: Final = (1_000, 3_600_000)
-# What is added to an Alertmanager's address, and the labels that alerts have of their own.
-_API: Final = "/api/v2/alerts"
-RESERVED: Final = frozenset({"alertname", "entity", "rule", "severity"})
+# Labels that each alert has of its own in Alertmanager.
+_RESERVED: Final = frozenset({"alertname", "entity", "rule", "severity"})
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
@@ -194,12 +193,12 @@ def _checked(config: SinkConfig, directory: Path) -> Configured:
             raise ValueError(f"{where}: url_file or url_env is missing")
         return Configured(config, url)
     _within(f"{where}: resend", config.resend, RESEND_MS)
-    if (urlsplit(config.url).query or urlsplit(config.url).fragment) or config.url.endswith(("?", "#")):
-        raise ValueError(f"{where}: its url is the base address alone, without ? and #: {_API} is added to it")
+    if {"?", "#"} & set(config.url):
+        raise ValueError(f"{where}: its url is the base address alone, without ? and #: the path of the API is added to it")
     if config.generator_url:
         _check_link(config.generator_url, where)
     for name in config.labels:
-        if name in RESERVED:
+        if name in _RESERVED:
             raise ValueError(f"{where}: the label {name} is each alert's own: call yours otherwise")
         if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name):
             raise ValueError(f"{where}: {name!r} is no name for a label: letters, digits and underscores are")
