@@ -230,13 +230,19 @@ async def test_what_is_no_alert_is_skipped_and_counted(
     assert 1 <= sum("no alerts and were skipped" in record.message for record in caplog.records) <= 2, "one line per batch"
 
 
-async def test_undelivered_alerts_that_retention_deleted_are_refused_or_counted(settings: Settings, client: redis_client.Redis) -> None:
+async def lose_two(settings: Settings, client: redis_client.Redis) -> int:
+    """One alert is delivered, two more are deleted before anybody delivers them; returns the last one's offset."""
     await create_topics(settings)
     await write(settings, [alert("ann")])
     async with publishing(settings) as task:
         await until(lambda: len(delivered(client, settings)) == 1, "the alert", task=task)
     last = await write(settings, [alert("lost-1"), alert("lost-2")])
     await delete_records(settings, last + 1)
+    return last
+
+
+async def test_undelivered_alerts_that_retention_deleted_are_refused_or_counted(settings: Settings, client: redis_client.Redis) -> None:
+    await lose_two(settings, client)
     await write(settings, [alert("bob")])
     with pytest.raises(DataLossError, match="on_data_loss=skip"):
         await serve(settings, asyncio.Event())
@@ -250,12 +256,7 @@ async def test_undelivered_alerts_that_retention_deleted_are_refused_or_counted(
 
 
 async def test_what_retention_deleted_is_counted_once_though_nothing_comes_after_it(settings: Settings, client: redis_client.Redis) -> None:
-    await create_topics(settings)
-    await write(settings, [alert("ann")])
-    async with publishing(settings) as task:
-        await until(lambda: len(delivered(client, settings)) == 1, "the alert", task=task)
-    last = await write(settings, [alert("lost-1"), alert("lost-2")])
-    await delete_records(settings, last + 1)
+    last = await lose_two(settings, client)
     skipping = settings.model_copy(update={"on_data_loss": "skip"})
 
     def applied() -> bool:
