@@ -70,11 +70,14 @@ def is_routed(event: Touchpoint, routing: frozenset[str]) -> bool:
 
 
 class ContactFold:
-    """Folds contact events into a customer's issues."""
+    """Folds contact events into a customer's issues. watched: whether a rule looks at their number, so that each is evidence; where none
+    does, those that repeat nothing would only take the places of others.
+    """
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, *, watched: bool) -> None:
         contacts, limits = definitions.contacts, definitions.limits
         self._scope: str = contacts.scope
+        self._watched = watched
         self._groups: dict[str, str] = contacts.channel_groups
         self._routing = frozenset(contacts.routing)
         self._window_ms, self._repeat_within_ms = int(contacts.window), int(contacts.repeat_within)
@@ -138,9 +141,10 @@ class ContactFold:
         if event.contact_id:
             self._tell_contact(state, issue, event, sink)
         repeats = switches = transfers = cold = 0
-        contacts = issue.contacts
+        counted = False
         if plan.reopens or (plan.starts_contact and by_customer):
             repeats = self._contact(state, issue, event, cell, sink, reopened=plan.reopens)
+            counted = self._watched
         if plan.switches and by_customer:
             switches = self._switched(issue, event, cell, sink)
         if transferred:
@@ -151,7 +155,7 @@ class ContactFold:
             signals = Signals(switches, repeats, transfers, cold)
             points = repeats * self._repeat + switches * self._switch + cold * self._cold + (transfers - cold) * self._warm
             self.add_effort(issue, points, sink)
-        if repeats or switches or transfers or issue.contacts > contacts or issue.cause_count == 0:
+        if repeats or switches or transfers or counted or issue.cause_count == 0:
             issue.cause_count += 1
             remember(issue.causes, packed_cause_of(event), self._evidence_limit)
         return issue, signals

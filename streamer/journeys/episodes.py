@@ -77,6 +77,7 @@ class EpisodeFold:
         watched = {name: chapters[chapter] for name in sorted(on_customer) if (chapter := chapter_of_signal(name)) is not None}
         self.watched_chapters = frozenset(chapter.id for chapter in watched.values())
         self.watches_cases = any(entry.sources.cases for entry in self._on["customer"])
+        self.watches_contacts = any("contacts" in entry.names for entry in (*self._on["customer"], *self._on["issue"]))
         self._signals = Signals(definitions, dimensions, watched)
         stranger = OfCustomer(self._signals, State(), CUSTOMER)
         of_strangers = [entry for entry in self._on["customer"] if _holds(entry, stranger)]

@@ -55,7 +55,7 @@ class Fold:
         steps = self.chapters.get(_STEPS)
         self._steps = steps if isinstance(steps, Steps) else None
         self._rules_on_steps = self._steps is not None and self._steps.watched
-        self._contacts = ContactFold(definitions)
+        self._contacts = ContactFold(definitions, watched=self.episodes.watches_contacts)
         self._by_journey = definitions.contacts.scope == "journey"
         self._cases = CaseFold(definitions, self.cells, watched=self.episodes.watches_cases)
         self._journey_limit = definitions.limits.journeys_per_customer

@@ -69,6 +69,17 @@ def test_contacts_that_repeat_nothing_are_evidence_of_a_rule_on_their_number() -
         assert (events(amended), amended.evidence_count) == (["contact-0", "contact-1", "contact-2"], 3)
 
 
+def test_contacts_that_no_rule_counts_take_no_place_of_what_rules_count() -> None:
+    for on in ("customer", "issue"):
+        story = Story(f'{BARE}\n[[rule]]\nid = "r"\non = "{on}"\nwhen = "transfers >= 3"\n')
+        for at in range(22):
+            story.event("contact.started", at * 60, reason="bill", id=f"contact-{at}")
+        for at in range(3):
+            story.event("contact.transferred", 1400 + at * 60, reason="bill", channel="phone", id=f"transfer-{at}")
+        (alert,) = story.run.alerts
+        assert (events(alert), alert.evidence_count) == (["contact-0", "transfer-0", "transfer-1", "transfer-2"], 4)
+
+
 def test_what_a_rule_only_shows_is_no_evidence() -> None:
     story = ruled("contacts >= 1", show='["orders"]')
     story.event("order.completed", 0, order_id="o1", revenue="10.00", currency="EUR")
