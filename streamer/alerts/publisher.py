@@ -226,9 +226,6 @@ class AlertStore:
 
     async def function(self, name: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """The reply of one function of the library, which is loaded if the server does not have it."""
-        if self._installs:
-            await self._install()
-            self._installs = False
         return await self.command("FCALL", name, len(keys), *keys, *arguments)
 
     async def command(self, *command: Any) -> Any:
@@ -236,6 +233,8 @@ class AlertStore:
         give_up_at = time.monotonic() + CALL_SECONDS
         for attempt in range(ATTEMPTS):
             try:
+                if self._installs:
+                    await self._install()
                 reply = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
             except (RedisError, OSError) as exc:
                 self._on_command("error")
@@ -255,12 +254,13 @@ class AlertStore:
         raise RedisUnavailableError(f"Redis at {self._where} loses the function library as often as it is loaded")
 
     async def _install(self) -> None:
-        """Load the library unless that is left to an operator, whose user may."""
+        """Load the library before the first command, unless that is left to an operator, whose user may."""
         try:
-            await self.load()
-        except DeliveryError as exc:
-            if not isinstance(exc.__cause__, RedisError) or code_of(exc.__cause__) != "NOPERM":
+            await self.client.function_load(LIBRARY, replace=True)
+        except ResponseError as exc:
+            if code_of(exc) != "NOPERM":
                 raise
+        self._installs = False
 
     async def load(self) -> None:
         """Load the library; a server that was wiped has lost it. Raises DeliveryError for a server before 7.0."""
@@ -277,7 +277,9 @@ class AlertStore:
 def is_function_missing(exc: Exception) -> bool:
     """Whether the server lacks our library, or functions altogether."""
     text = str(exc).lower()
-    return isinstance(exc, ResponseError) and ("function not found" in text or "unknown command 'fcall'" in text)
+    return isinstance(exc, ResponseError) and any(
+        said in text for said in ("function not found", "unknown command 'fcall'", "unknown command 'function'")
+    )
 
 
 def _now() -> str:

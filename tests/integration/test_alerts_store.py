@@ -14,8 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from streamer.alerts.alert import encode
-from streamer.alerts.connection import connect
-from streamer.alerts.publisher import LIBRARY, ActiveRecord, AlertStore, OutOfStepError
+from streamer.alerts.connection import RedisUnavailableError, connect
+from streamer.alerts.publisher import ATTEMPTS, LIBRARY, ActiveRecord, AlertStore, OutOfStepError
 from streamer.errors import DeliveryError
 from tests import alert_support
 from tests.alert_support import active_customers, alert, customers, delivered, settings_for
@@ -173,6 +173,24 @@ async def test_a_publisher_whose_user_may_not_load_works_with_what_an_operator_h
     client.acl_setuser("no-load", enabled=True, nopass=True, keys=["*"], categories=["+@all"], commands=["-function|load"], reset=True)
     request.addfinalizer(lambda: client.acl_deluser("no-load"))
     store = AlertStore(connect(settings.redis_url.replace("://", "://no-load:x@", 1)), prefix=settings.redis_prefix, installs=True)
+    assert await store.sweep() == 0
+    await store.close()
+
+
+async def test_a_replica_that_takes_no_library_is_waited_for_and_left_as_for_any_command(
+    settings: Settings, client: redis_client.Redis, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamer.alerts.publisher.BACKOFF_SECONDS", 0.01)
+    refused: list[str] = []
+    store = AlertStore(connect(settings.redis_url), prefix=settings.redis_prefix, installs=True, on_refused=refused.append)
+    connections = client.info("stats")["total_connections_received"]
+    client.replicaof("127.0.0.1", "1")
+    request.addfinalizer(lambda: client.replicaof("NO", "ONE"))
+    with pytest.raises(RedisUnavailableError, match="read-only replica"):
+        await store.sweep()
+    assert refused == ["readonly"] * ATTEMPTS
+    assert client.info("stats")["total_connections_received"] - connections >= ATTEMPTS, "each time the name is asked anew"
+    client.replicaof("NO", "ONE")
     assert await store.sweep() == 0
     await store.close()
 
