@@ -202,19 +202,15 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             return  # what the topic holds may be the new one's, and what Redis has of the old one: the next turn opens the new one
         if applied is None:
             applied = await self._rebuild(partition, start, end)
-            if applied is None:
-                return  # another owner was faster: the next turn asks again
         elif applied + 1 < start:
-            self._accept_loss(partition, applied + 1, start)
-            # Kept, so that the same is no loss once more at the next opening.
-            if await self._store.restore(topic_id, partition.partition, (), expected=applied, applied=start - 1) is not None:
-                return
-            applied = start - 1
+            applied = await self._accept_loss(partition, applied, start)
         elif applied + 1 > end:
             raise DataLossError(
                 f"Redis has {partition.topic} partition {partition.partition} up to offset {applied}, but the topic ends at {end}:"
                 " the broker lost records; `streamer alerts rebuild` brings both in step"
             )
+        if applied is None:
+            return  # another owner was faster, or Redis lost its data meanwhile: the next turn asks again
         if partition not in (self._assigned or ()):
             return
         with contextlib.suppress(IllegalStateError):  # revoked meanwhile
@@ -241,12 +237,20 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         )  # fmt: skip
         return applied
 
-    def _accept_loss(self, partition: TopicPartition, needed: int, start: int) -> None:
-        numbers = f"{partition.topic} partition {partition.partition} begins at offset {start}, Redis needs {needed}"
+    async def _accept_loss(self, partition: TopicPartition, applied: int, start: int) -> int | None:
+        """Go on behind what retention has deleted; in Redis first, so that the same is counted once. Like `_rebuild`."""
+        numbers = f"{partition.topic} partition {partition.partition} begins at offset {start}, Redis needs {applied + 1}"
         if self._settings.on_data_loss == "refuse":
             raise DataLossError(f"{numbers}: retention has deleted undelivered alerts; on_data_loss=skip goes on without them")
-        self._metrics.delivered("failed", start - needed)
+        try:
+            moved = await self._store.restore(self._ids[partition.topic], partition.partition, (), expected=applied, applied=start - 1)
+        except OutOfStepError:
+            return None
+        if moved is not None:
+            return None
+        self._metrics.delivered("failed", start - applied - 1)
         log.error("%s: skipped what retention has deleted", numbers, extra={"action": "data_loss"})
+        return start - 1
 
     async def _deliver(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         after = self._after.get(partition)

@@ -13,6 +13,7 @@ import redis as redis_client
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
+from streamer.alerts.publisher import ATTEMPTS
 from streamer.engine.alert_log import AlertLog
 from streamer.engine.delivery import Publisher
 from streamer.engine.publisher import serve
@@ -270,6 +271,35 @@ async def test_what_retention_deleted_is_counted_once_though_nothing_comes_after
         await write(settings, [alert("bob")])
         await until(lambda: "bob" in customers(client, settings), "the alert after the gap", task=task)
     assert not again.registry.get_sample_value("streamer_alerts_delivered_total", {"role": "publisher", "outcome": "failed"})
+
+
+async def test_what_retention_deleted_is_counted_once_though_redis_takes_no_writes_at_first(
+    settings: Settings, client: redis_client.Redis, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    last = await lose_two(settings, client)
+    await write(settings, [alert("bob")])
+    # A user who may not load the library: what is refused is to keep how far it is.
+    client.acl_setuser(
+        settings.app, enabled=True, nopass=True, keys=["*"], channels=["*"], categories=["+@all"], commands=["-function|load"]
+    )
+    request.addfinalizer(lambda: client.acl_deluser(settings.app))
+    url = settings.redis_url.replace("redis://", f"redis://{settings.app}:x@")
+    skipping = settings.model_copy(update={"on_data_loss": "skip", "redis_url": url})
+    client.config_set("min-replicas-to-write", 1)
+    request.addfinalizer(lambda: client.config_set("min-replicas-to-write", 0))
+    metrics = Pipeline("publisher")
+
+    def refused() -> float:
+        labels = {"role": "publisher", "reason": "noreplicas"}
+        return metrics.registry.get_sample_value("streamer_redis_refusals_total", labels) or 0
+
+    async with publishing(skipping, metrics) as task:
+        await until(lambda: refused() > 3 * ATTEMPTS, "several turns", task=task)
+        client.config_set("min-replicas-to-write", 0)
+        await until(lambda: "bob" in customers(client, settings), "the alert after the gap", task=task)
+    lost = metrics.registry.get_sample_value("streamer_alerts_delivered_total", {"role": "publisher", "outcome": "failed"})
+    assert lost == last, "all from offset 1 on, behind the first alert"
+    assert sum("skipped what retention has deleted" in record.message for record in caplog.records) == 1
 
 
 async def test_sigterm_ends_the_process_in_order(settings: Settings, client: redis_client.Redis) -> None:
