@@ -118,13 +118,15 @@ def run_history(
     end_ms: int | None = None,
     build: str = "replay",
     chunk: int = CHUNK,
+    of_rollup: Definitions | None = None,
 ) -> Result:
     """Fold `arrivals`, in their order, as `partitions` partitions, from log to gauges.
 
     begin_ms, end_ms: times of the control records `ingest` would write into every partition, first and last; with None there are none.
+    of_rollup: what the rollup has, if that is not the same.
     Without an end, all clocks stop a tick after the greatest event time, so that this too is in the gauges.
     """
-    run = Run(definitions, Shape(partitions), build=build)
+    run = Run(definitions, Shape(partitions), build=build, of_rollup=of_rollup)
     if begin_ms is not None:
         run.control("begin", begin_ms)
     iterator = iter(arrivals)
@@ -145,6 +147,7 @@ class Run:
         build: str = "replay",
         keep_sums: bool = True,
         observe: Observe | None = None,
+        of_rollup: Definitions | None = None,
     ) -> None:
         rollups = shape.rollup_partitions
         self._journeys = [
@@ -154,7 +157,9 @@ class Run:
             for p in range(shape.partitions)
         ]
         self._rollups = [
-            RollupProcessor(definitions, partition=p, partitions=rollups, build=build, held_max=shape.held_max, topic=shape.topic)
+            RollupProcessor(
+                of_rollup or definitions, partition=p, partitions=rollups, build=build, held_max=shape.held_max, topic=shape.topic
+            )
             for p in range(rollups)
         ]
         for processor in self._journeys:

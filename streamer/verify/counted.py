@@ -52,13 +52,15 @@ def count(
     """Fold the log. begin_ms, end_ms: as of `run_history`; dimensions: what a cell is told by; within: what metrics are of.
 
     Drafts are folded as rules of which somebody is told: that is all they differ in, and of what nobody is told the signals are gone.
-    Rules on metrics are left out, but for what makes a count be kept by account: nothing is compared of them, and looking until the last
-    deadline took half of the time.
+    The rollup has no rules on metrics but those that make a count be kept by account: nothing is compared of what they tell, and looking
+    until the last deadline took half of the time.
     """
     arrivals = (Arrival(record.arrival, record.key, record.value, record.headers) for record in records)
-    compared = (rule for rule in definitions.rule if not rule.metric or rule.on == ACCOUNT)
-    rules = tuple(replace(rule, mode="enabled") if rule.entity and rule.mode == "draft" else rule for rule in compared)
-    result = run_history(arrivals, replace(definitions, rule=rules), partitions=1, begin_ms=begin_ms, end_ms=end_ms, build="verify")
+    rules = tuple(replace(rule, mode="enabled") if rule.entity and rule.mode == "draft" else rule for rule in definitions.rule)
+    silent = replace(definitions, rule=tuple(rule for rule in rules if not rule.metric or rule.on == ACCOUNT))
+    result = run_history(
+        arrivals, replace(definitions, rule=rules), partitions=1, begin_ms=begin_ms, end_ms=end_ms, build="verify", of_rollup=silent
+    )
     counted = counted_of(result, dimensions, definitions.account_counters)
     return counted._replace(metrics=metrics_within(within, result.sums, definitions)) if within.limited else counted
 
