@@ -60,8 +60,14 @@ def check_name(host: str) -> None:
 
 
 def unchecked_tls(redis_url: str) -> str | None:
-    """The option of a `rediss://` URL that is about whether the certificate or the name in it is checked, if it has one."""
-    url = urlsplit(redis_url)
+    """The option of a `rediss://` URL that is about whether the certificate or the name in it is checked, if it has one.
+
+    None of what is no URL at all: who reads it says what is wrong with it.
+    """
+    try:
+        url = urlsplit(redis_url)
+    except ValueError:
+        return None
     found = {"ssl_cert_reqs", "ssl_check_hostname"} & parse_qs(url.query, keep_blank_values=True).keys()
     return min(found) if found and url.scheme == "rediss" else None
 

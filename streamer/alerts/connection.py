@@ -118,7 +118,7 @@ def connect(
         DeliveryError: a malformed URL, or an option that cannot be.
         SettingsError: the file of CA certificates cannot be used.
     """
-    if not allow_insecure and (unchecked := _unchecked_tls(url)):
+    if not allow_insecure and (unchecked := unchecked_tls(url)):
         raise DeliveryError(f"the Redis URL sets {unchecked}: a certificate that is not checked protects nothing; name its CA instead")
     options: dict[str, Any] = {} if password is None else {"password": password}
     if ca_file is not None:
@@ -148,13 +148,6 @@ def connect(
             " percent-encoded"
         ) from None
     return client
-
-
-def _unchecked_tls(url: str) -> str | None:
-    try:
-        return unchecked_tls(url)
-    except ValueError:  # no URL: what the library says of it is told
-        return None
 
 
 def _quoted_in(error: TypeError) -> str:

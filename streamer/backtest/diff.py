@@ -47,12 +47,15 @@ def _of_rule(rule: str, mine: Sequence[Firing], theirs: Sequence[Firing], span: 
         match = next((other for other in others if other.start_ms == firing.start_ms), None)
         match = match or next((other for other in others if _overlap(firing, other)), None)
         if match is None:
-            only_here += [firing] * span.has(firing.start_ms)
+            if span.has(firing.start_ms):
+                only_here.append(firing)
             continue
         others.remove(match)
+        if not span.has(firing.start_ms) and not span.has(match.start_ms):
+            continue
         if match.start_ms == firing.start_ms:
-            same += span.has(firing.start_ms)
-        elif span.has(firing.start_ms) or span.has(match.start_ms):
+            same += 1
+        else:
             moved.append((firing, match))
     left = {id(firing) for rest in waiting.values() for firing in rest}
     return Difference(rule, only_here, [f for f in theirs if id(f) in left and span.has(f.start_ms)], moved, same)

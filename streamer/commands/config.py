@@ -143,10 +143,10 @@ def _default(info: FieldInfo) -> str:
 def _bounds(info: FieldInfo) -> str:
     """The limits a value must keep to."""
     words = {
-        "ge": "at least {:g}",
-        "gt": "more than {:g}",
-        "le": "at most {:g}",
-        "lt": "less than {:g}",
+        "ge": "at least {:.15g}",
+        "gt": "more than {:.15g}",
+        "le": "at most {:.15g}",
+        "lt": "less than {:.15g}",
         "max_length": "at most {} characters",
     }
     found = [words[key].format(getattr(entry, key)) for entry in info.metadata for key in words if hasattr(entry, key)]
